@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
 use crate::control::asked_file::AskedFile;
-use crate::control::desk::{Desk, Diff, Edit, Problem, Revision};
+use crate::control::config_store::{ConfigStore, Diff, Edit, Problem, Revision};
 use crate::snapshot::Snapshot;
 
 /// Where questions go. Bounded; a full queue makes the caller wait.
@@ -107,14 +107,14 @@ pub struct InForce {
 }
 
 impl InForce {
-    /// The desk's configuration, compiled as `snapshot`, in a process that has not been taken over from.
-    pub fn new(desk: &Desk, snapshot: &Arc<Snapshot>) -> InForce {
+    /// The configuration store's configuration, compiled as `snapshot`, in a process that has not been taken over from.
+    pub fn new(config_store: &ConfigStore, snapshot: &Arc<Snapshot>) -> InForce {
         InForce {
-            revision: desk.revision(),
+            revision: config_store.revision(),
             snapshot: snapshot.clone(),
-            config: Arc::new(desk.config().clone()),
-            document: desk.document().clone(),
-            revisions: desk.revisions(),
+            config: Arc::new(config_store.config().clone()),
+            document: config_store.document().clone(),
+            revisions: config_store.revisions(),
             draining: false,
             retired: false,
         }

@@ -1,7 +1,7 @@
 //! The content of the configuration file that a signal has asked for. A reload that waits, or is tried again, loads the
 //! content that the file had at the signal: nobody has asked yet for a later content.
 
-use crate::control::desk::{Problem, ProblemKind};
+use crate::control::config_store::{Problem, ProblemKind};
 
 /// The file that the last signal asked for.
 #[derive(Clone, Debug, Default, PartialEq)]

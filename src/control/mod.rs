@@ -15,9 +15,9 @@ pub mod bad_requests;
 mod certificates;
 mod change;
 pub mod compiler;
+pub mod config_store;
 mod configuration;
 mod departures;
-pub mod desk;
 mod ending;
 mod file_thread;
 mod file_watch;
@@ -57,9 +57,9 @@ use crate::control::acme::order_forever;
 use crate::control::ask::Ask;
 use crate::control::certificates::Certificates;
 use crate::control::change::{Changes, Finished, Saved, state_path};
+use crate::control::config_store::ConfigStore;
 use crate::control::configuration::Configuration;
 use crate::control::departures::Departures;
-use crate::control::desk::Desk;
 use crate::control::file_thread::FileThread;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::Sources;
@@ -108,12 +108,16 @@ struct Control {
 }
 
 /// Takes over the state that an earlier process left: the drains that it began go on.
-fn resume(desk: &mut Desk, left: StartState, snapshot: &Snapshot) -> (Departures, Saved) {
+fn resume(
+    config_store: &mut ConfigStore,
+    left: StartState,
+    snapshot: &Snapshot,
+) -> (Departures, Saved) {
     let StartState { state, lock, .. } = left;
-    desk.note_departures(state.departures.clone());
+    config_store.note_departures(state.departures.clone());
     let mut departures = Departures::default();
     departures.resume(&state, snapshot.generation, Micros::now());
-    let path = state_path(desk.config());
+    let path = state_path(config_store.config());
     (departures, Saved { path, state, lock })
 }
 
@@ -157,9 +161,9 @@ impl Control {
     fn new(mut started: Started, names: NameChannels, outlets: Outlets) -> io::Result<Control> {
         let now = Micros::now();
         let left = std::mem::take(&mut started.left);
-        let (departures, saved) = resume(&mut started.desk, left, &started.snapshot);
-        let config = Configuration::new(started.desk, saved, started.snapshot.clone());
-        let settings = config.desk.config();
+        let (departures, saved) = resume(&mut started.config_store, left, &started.snapshot);
+        let config = Configuration::new(started.config_store, saved, started.snapshot.clone());
+        let settings = config.config_store.config();
         let files = FileThread::start(started.compiler)?;
         let changes = Changes::default();
         let tls_files = started.snapshot.files.clone();
@@ -181,7 +185,12 @@ impl Control {
         };
         started.access_log.learn(&started.snapshot);
         Ok(Control {
-            names: FollowedNames::new(settings, config.desk.revision(), started.known, names),
+            names: FollowedNames::new(
+                settings,
+                config.config_store.revision(),
+                started.known,
+                names,
+            ),
             monitoring: Monitoring::new(sources, now),
             shutdown: Shutdown::new(started.tables.workers()),
             succession: Succession::new(started.upgrades, started.is_alone, now),

@@ -71,16 +71,16 @@ mod tests {
     use crate::config;
     use crate::control::access_log::Progress;
     use crate::control::ask::InForce;
-    use crate::control::desk::{Desk, Overlay};
+    use crate::control::config_store::{ConfigStore, Overrides};
     use crate::http::refusal::Refusal;
     use crate::shared::backend_table::BackendTables;
     use crate::snapshot::sample;
 
     fn monitoring() -> (Monitoring, Arc<Snapshot>) {
         let config = config::parse(Path::new("test.toml"), String::new()).unwrap();
-        let (desk, _) = Desk::new(config, Overlay::default(), SystemTime::now());
+        let (config_store, _) = ConfigStore::new(config, Overrides::default(), SystemTime::now());
         let snapshot = sample::snapshot(1, Vec::new());
-        let in_force = Arc::new(InForce::new(&desk, &snapshot));
+        let in_force = Arc::new(InForce::new(&config_store, &snapshot));
         let sources = Sources {
             standing: watch::Sender::new(in_force).subscribe(),
             tables: BackendTables::new(2),

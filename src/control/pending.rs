@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::control::desk::ProblemKind;
+use crate::control::config_store::ProblemKind;
 
 /// An operation that palantir may want. The discriminant is the index of the operation in every table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

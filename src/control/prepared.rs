@@ -20,7 +20,7 @@ use crate::config::Machine;
 use crate::control::access_log::AccessLog;
 use crate::control::ask::Asks;
 use crate::control::compiler::Compiler;
-use crate::control::desk::Desk;
+use crate::control::config_store::ConfigStore;
 use crate::control::last_resort::LastResort;
 use crate::control::listeners::Listeners;
 use crate::control::resolve::{Known, LookUps, NameChannels, Question};
@@ -41,7 +41,7 @@ pub struct Started {
     /// The configuration with which the workers and the health thread began.
     pub snapshot: Arc<Snapshot>,
     /// The configuration that `snapshot` was compiled from.
-    pub desk: Desk,
+    pub config_store: ConfigStore,
     /// The state that an earlier process left.
     pub left: StartState,
     /// The addresses that were found before the snapshot was compiled.

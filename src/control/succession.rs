@@ -10,7 +10,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::change::{Asker, stopping};
-use crate::control::desk::{Problem, ProblemKind, state_handed};
+use crate::control::config_store::{Problem, ProblemKind, state_handed};
 use crate::control::pending::Operation;
 use crate::control::resolve::to_blob;
 use crate::control::systemd::{Notifier, Watchdog};
@@ -121,7 +121,7 @@ impl Control {
 
     /// Everything that the next process receives. Errors: no descriptors are left.
     fn handed(&self, allow_empty: bool) -> Result<Handed, String> {
-        let must_serve = !allow_empty && !self.config.desk.config().is_empty();
+        let must_serve = !allow_empty && !self.config.config_store.config().is_empty();
         let saved = &self.config.saved;
         let blobs = [
             to_blob(self.names.known.resolved()),
@@ -273,7 +273,8 @@ impl Control {
         self.certificates.stop_orders();
         self.retire(now);
         let status = "no longer accepting: running requests may finish";
-        self.succession.end_reload(self.config.desk.revision());
+        self.succession
+            .end_reload(self.config.config_store.revision());
         self.succession.notifier.status(status);
     }
 
@@ -290,7 +291,7 @@ impl Control {
             let refused = succession.refused.as_deref();
             succession
                 .notifier
-                .ready(self.config.desk.revision(), refused);
+                .ready(self.config.config_store.revision(), refused);
         }
         let silence = self.monitoring.boards.sources().health.silence(now);
         let is_health_alive = silence < Duration::from_millis(limits::UNFIT_MILLIS);

@@ -19,7 +19,7 @@ use crate::config::{self, CannotCompile, TooManyBackends};
 use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::ask::{Accepted, Asks, Standing, Wish};
 use crate::control::compiler::Compiler;
-use crate::control::desk::{Overlay, Problem, ProblemKind};
+use crate::control::config_store::{Overrides, Problem, ProblemKind};
 use crate::control::resolve::{Known, LookUps, Names, Question};
 use crate::control::upgrade::{HealthReport, Program, Upgrades};
 use crate::messages::{ToHealth, ToWorker};
@@ -143,7 +143,7 @@ fn outside_of(
             .compile(&config, &Resolved::new(), 1)
             .unwrap()
             .into(),
-        desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
+        config_store: ConfigStore::new(config, Overrides::default(), SystemTime::now()).0,
         left: StartState::default(),
         known: known(),
         look_ups: LookUps::default(),

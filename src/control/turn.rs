@@ -10,8 +10,8 @@ use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::ask::Wish;
+use crate::control::config_store::Edit;
 use crate::control::departures::Leaving;
-use crate::control::desk::Edit;
 use crate::control::pending::Operation;
 use crate::control::signals::Signal;
 use crate::messages::ToControl;
@@ -288,8 +288,8 @@ impl Control {
             now,
         );
         drained.or_else(|| {
-            let config = self.config.desk.config();
-            let in_file = |pool: &str| self.config.desk.backends_in_file(pool);
+            let config = self.config.config_store.config();
+            let in_file = |pool: &str| self.config.config_store.backends_in_file(pool);
             self.departures.next_down(
                 config,
                 &self.config.snapshot,

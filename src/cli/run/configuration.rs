@@ -9,8 +9,8 @@ use tracing::{info, warn};
 use super::cannot_start;
 use crate::config::{self, Config, Machine};
 use crate::control::compiler::Compiler;
-use crate::control::desk::Desk;
-use crate::control::desk::state_file::State;
+use crate::control::config_store::ConfigStore;
+use crate::control::config_store::state_file::SavedState;
 use crate::control::resolve::{self, Known, LookUps, Names};
 use crate::control::start_files;
 use crate::control::upgrade;
@@ -47,7 +47,7 @@ pub(super) fn load(
 /// The first snapshot, and the means to compile further ones.
 pub(super) struct FirstSnapshot {
     /// The configuration that the snapshot is compiled from.
-    pub desk: Desk,
+    pub config_store: ConfigStore,
     /// The compiled configuration.
     pub snapshot: Arc<Snapshot>,
     /// Compiles all further snapshots.
@@ -68,12 +68,12 @@ impl FirstSnapshot {
     /// the ticket keys cannot be used, or no descriptors are left.
     pub fn compile(
         file: Config,
-        state: &State,
+        state: &SavedState,
         told: &[Blob],
         machine: Machine,
     ) -> Result<FirstSnapshot, String> {
-        let desk = with_changes(file, state);
-        let config = desk.config();
+        let config_store = with_changes(file, state);
+        let config = config_store.config();
         let begun = resolve::begin(&Names::of(config), resolve::from_blobs(told));
         let (look_ups, known) = begun.map_err(cannot_start)?;
         let tables = BackendTables::new(config::workers(&config.settings, &machine));
@@ -84,7 +84,7 @@ impl FirstSnapshot {
         let snapshot = compiler.compile(config, known.resolved(), 1);
         let snapshot = snapshot.map_err(|error| error.to_string())?;
         Ok(FirstSnapshot {
-            desk,
+            config_store,
             snapshot: Arc::new(snapshot),
             compiler,
             known,
@@ -96,9 +96,9 @@ impl FirstSnapshot {
 }
 
 /// The configuration of the file with the changes that the API made before this process started.
-fn with_changes(file: Config, state: &State) -> Desk {
-    let (desk, notes) = Desk::new(file, state.said.clone(), SystemTime::now());
-    if state.taken_back == Some(desk.file_digest()) {
+fn with_changes(file: Config, state: &SavedState) -> ConfigStore {
+    let (config_store, notes) = ConfigStore::new(file, state.overrides.clone(), SystemTime::now());
+    if state.taken_back == Some(config_store.file_digest()) {
         warn!(
             "the configuration file is the one that a rollback has taken back, or that was on trial and was not \
              confirmed"
@@ -107,5 +107,5 @@ fn with_changes(file: Config, state: &State) -> Desk {
     for note in notes {
         info!("{note}");
     }
-    desk
+    config_store
 }

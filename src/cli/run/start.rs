@@ -91,7 +91,7 @@ fn start_threads(
     let by_worker = by_worker.map_err(cannot_start)?;
     let control = control::prepare(Started {
         snapshot: snapshot.clone(),
-        desk: first.desk,
+        config_store: first.config_store,
         left: beginning.left.clone(),
         known: first.known,
         look_ups: first.look_ups,

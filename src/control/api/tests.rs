@@ -1,4 +1,4 @@
-//! The router against a loop that decides by a real desk and has no workers to wait for.
+//! The router against a loop that decides by a real configuration store and has no workers to wait for.
 
 mod reading;
 mod refusals;
@@ -19,7 +19,7 @@ use crate::base::time::Micros;
 use crate::config::{self, Machine, Resolved};
 use crate::control::access_log::Progress;
 use crate::control::ask::{Accepted, Ask, Wish};
-use crate::control::desk::{Desk, Diff, Overlay, Problem, ProblemKind, Proposal};
+use crate::control::config_store::{ConfigStore, Diff, Overrides, Problem, ProblemKind, Proposal};
 use crate::control::metrics::Boards;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
@@ -57,11 +57,11 @@ impl Api {
     }
 
     fn with(tokens: Tokens) -> Api {
-        let mut desk_loop = Loop::new();
+        let mut store_loop = Loop::new();
         let (asks, mut taken) = mpsc::channel::<Ask>(4);
         let sources = Sources {
-            standing: desk_loop.standing.subscribe(),
-            tables: desk_loop.tables.clone(),
+            standing: store_loop.standing.subscribe(),
+            tables: store_loop.tables.clone(),
             gauges: gauges::gauges(2),
             orders: Default::default(),
             wanted: Default::default(),
@@ -82,7 +82,7 @@ impl Api {
         tokio::spawn(async move {
             while let Some(ask) = taken.recv().await {
                 let _ = note.send(format!("{}: {:?}", ask.origin, ask.wish));
-                let _ = ask.answer.send(desk_loop.decide(ask.wish, ask.if_match));
+                let _ = ask.answer.send(store_loop.decide(ask.wish, ask.if_match));
             }
         });
         let gate = Gate {
@@ -166,7 +166,7 @@ impl Answer {
 
 /// Decides at once, with no worker to wait for.
 struct Loop {
-    desk: Desk,
+    config_store: ConfigStore,
     slots: Slots,
     tables: crate::shared::SharedTables,
     standing: watch::Sender<Arc<InForce>>,
@@ -175,12 +175,12 @@ struct Loop {
 impl Loop {
     fn new() -> Loop {
         let config = config::parse(Path::new("test.toml"), FILE.to_owned()).unwrap();
-        let desk = Desk::new(config, Overlay::default(), SystemTime::now()).0;
+        let config_store = ConfigStore::new(config, Overrides::default(), SystemTime::now()).0;
         let tables = BackendTables::new(2);
         let mut slots = Slots::new(tables.clone());
-        let in_force = in_force(&desk, &mut slots);
+        let in_force = in_force(&config_store, &mut slots);
         Loop {
-            desk,
+            config_store,
             slots,
             tables,
             standing: watch::Sender::new(in_force),
@@ -188,20 +188,20 @@ impl Loop {
     }
 
     fn decide(&mut self, wish: Wish, if_match: Option<u64>) -> Result<Accepted, Problem> {
-        if if_match.is_some_and(|revision| revision != self.desk.revision()) {
+        if if_match.is_some_and(|revision| revision != self.config_store.revision()) {
             return Err(Problem::new(ProblemKind::Changed, "it is another one"));
         }
         match wish {
             Wish::Edit(edit) => {
-                let proposal = self.desk.propose(&edit)?;
+                let proposal = self.config_store.propose(&edit)?;
                 Ok(self.accept(proposal))
             }
             Wish::Rollback { revision } => {
-                let proposal = self.desk.propose_revision(revision)?;
+                let proposal = self.config_store.propose_revision(revision)?;
                 Ok(self.accept(proposal))
             }
             Wish::Reload { .. } | Wish::Compare | Wish::DrainServer { .. } => Ok(Accepted {
-                revision: self.desk.revision(),
+                revision: self.config_store.revision(),
                 changed: false,
                 notes: vec!["as it was".to_owned()],
                 diff: Diff::default(),
@@ -215,9 +215,11 @@ impl Loop {
 
     fn accept(&mut self, proposal: Proposal) -> Accepted {
         let (changed, diff) = (proposal.changed, proposal.diff.clone());
-        let revision = self.desk.accept(proposal, "test", SystemTime::now());
+        let revision = self
+            .config_store
+            .accept(proposal, "test", SystemTime::now());
         self.standing
-            .send_replace(in_force(&self.desk, &mut self.slots));
+            .send_replace(in_force(&self.config_store, &mut self.slots));
         Accepted {
             revision,
             changed,
@@ -228,18 +230,18 @@ impl Loop {
     }
 }
 
-fn in_force(desk: &Desk, slots: &mut Slots) -> Arc<InForce> {
+fn in_force(config_store: &ConfigStore, slots: &mut Slots) -> Arc<InForce> {
     let machine = Machine::of_this_process();
-    let generation = desk.revision();
+    let generation = config_store.revision();
     let snapshot = config::compile(
-        desk.config(),
+        config_store.config(),
         &machine,
         &Resolved::new(),
         slots,
         &mut Vault::default(),
         generation,
     );
-    Arc::new(InForce::new(desk, &Arc::new(snapshot.unwrap())))
+    Arc::new(InForce::new(config_store, &Arc::new(snapshot.unwrap())))
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
-//! How a change of configuration comes into force: it is decided at the desk, its new names are looked up, it is
-//! compiled, its listeners are bound, and it is saved; only then are other threads told. Until that moment any mistake
-//! leaves everything as it was; from that moment on nothing can fail. The change is answered when every worker begins
-//! its requests with it.
+//! How a change of configuration comes into force: it is decided at the configuration store, its new names are looked
+//! up, it is compiled, its listeners are bound, and it is saved; only then are other threads told. Until that moment
+//! any mistake leaves everything as it was; from that moment on nothing can fail. The change is answered when every
+//! worker begins its requests with it.
 
 mod in_force;
 mod prepare;
@@ -17,8 +17,8 @@ use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::ask::{Accepted, Answer, Ask, Trial, Wish};
 use crate::control::asked_file::AskedFile;
+use crate::control::config_store::{Difference, Edit, Problem, ProblemKind, Proposal};
 use crate::control::departures::Named;
-use crate::control::desk::{Difference, Edit, Problem, ProblemKind, Proposal};
 use crate::control::pending::Operation;
 use prepare::Source;
 
@@ -244,7 +244,7 @@ impl Control {
         self.changes.trial = None;
         self.changes.pending.settle(Operation::Rollback);
         self.changes.pending.want(Operation::StateFile);
-        let revision = self.config.desk.revision();
+        let revision = self.config.config_store.revision();
         info!(audit = "confirmed", origin, revision, "the reload stays");
         Ok(self.config.unchanged())
     }

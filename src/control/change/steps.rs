@@ -12,8 +12,8 @@ use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::ask::Accepted;
 use crate::control::compiler::Compiler;
-use crate::control::desk::state_file::State;
-use crate::control::desk::{Diff, Problem, ProblemKind, Proposal};
+use crate::control::config_store::state_file::SavedState;
+use crate::control::config_store::{Diff, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::{GivenUp, Job};
 use crate::control::pending::Operation;
 use crate::control::resolve;
@@ -92,7 +92,7 @@ impl Control {
     /// The present state, for the preparation of a change.
     pub(super) fn present(&self) -> Present {
         Present {
-            desk: self.config.desk.clone(),
+            config_store: self.config.config_store.clone(),
             saved: self.config.saved.clone(),
             snapshot: self.config.snapshot.clone(),
             resolved: self.names.known.resolved().clone(),
@@ -111,9 +111,9 @@ impl Control {
     /// Has a change made from its source and checked.
     pub(super) fn propose(&mut self, source: Source, then: Then, asker: Asker, now: Micros) {
         self.changes.asker = Some(asker);
-        let desk = self.config.desk.clone();
+        let config_store = self.config.config_store.clone();
         self.on_files(now, move |_, job| {
-            let proposed = prepare::propose(job, &desk, &source);
+            let proposed = prepare::propose(job, &config_store, &source);
             Box::new(move |control, now| match proposed {
                 Ok(proposal) => {
                     if let Source::File {
@@ -134,9 +134,12 @@ impl Control {
 
     /// Has the digest noted of the file that a signal asked for, because the file is to be loaded later.
     pub(in crate::control) fn look_at_asked_file(&mut self, now: Micros) {
-        let (desk, asked) = (self.config.desk.clone(), self.changes.asked_file.clone());
+        let (config_store, asked) = (
+            self.config.config_store.clone(),
+            self.changes.asked_file.clone(),
+        );
         self.on_files(now, move |_, job| {
-            let digest = prepare::digest_of_file(job, &desk);
+            let digest = prepare::digest_of_file(job, &config_store);
             Box::new(move |control, now| match digest {
                 Ok(digest) => {
                     info!(
@@ -157,9 +160,10 @@ impl Control {
     /// Has the configuration file compared with the configuration in force.
     pub(super) fn compare(&mut self, asker: Asker, now: Micros) {
         self.changes.asker = Some(asker);
-        let desk = self.config.desk.clone();
+        let config_store = self.config.config_store.clone();
         self.on_files(now, move |_, job| {
-            let compared = prepare::load_file(job, &desk).map(|file| desk.diff(&file));
+            let compared =
+                prepare::load_file(job, &config_store).map(|file| config_store.diff(&file));
             Box::new(move |control, now| match compared {
                 Ok(diff) => control.answer_compared(diff),
                 Err(problem) => control.refuse_asker(problem, now),
@@ -230,7 +234,7 @@ impl Control {
     pub(in crate::control) fn save_confirmation(&mut self, now: Micros) {
         self.changes.pending.note_try(Operation::StateFile, now);
         let present = self.present();
-        let state = State {
+        let state = SavedState {
             taken_back: self.config.taken_back.clone(),
             ..self.config.saved.state.clone()
         };
@@ -259,7 +263,7 @@ impl Control {
     }
 
     /// The state that is to outlive the process once this change is in force.
-    fn state_with(&self, proposal: &Proposal, then: &Then) -> State {
+    fn state_with(&self, proposal: &Proposal, then: &Then) -> SavedState {
         let mut departures = self.departures.saved(&proposal.config);
         match then {
             Then::TakeOut(backend, patience) => {
@@ -275,8 +279,8 @@ impl Control {
             Then::Keep(backend) => departures.retain(|departure| !backend.is(departure)),
             Then::Nothing | Then::GoBackUnlessConfirmed(_) | Then::ForgetReload(_) => {}
         }
-        State {
-            said: proposal.said.clone(),
+        SavedState {
+            overrides: proposal.overrides.clone(),
             departures,
             lost: self.departures.lost(&proposal.config),
             taken_back: match begins_trial(proposal, then) {
@@ -292,7 +296,7 @@ impl Control {
         let Some(Asker { origin, recipient }) = self.changes.asker.take() else {
             return;
         };
-        let before = self.config.desk.revision();
+        let before = self.config.config_store.revision();
         let mut accepted = Accepted {
             changed: proposal.changed,
             notes: notes(&proposal),
@@ -320,8 +324,9 @@ impl Control {
         audit(&origin, &accepted, &summary);
         self.note_what_follows(then, &accepted, before, &origin, now);
         if !is_stopping {
-            let config = self.config.desk.config();
-            self.names.follow(config, self.config.desk.revision());
+            let config = self.config.config_store.config();
+            self.names
+                .follow(config, self.config.config_store.revision());
             self.certificates.follow(config);
         }
         self.publish();

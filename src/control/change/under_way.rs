@@ -8,7 +8,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::ask::Accepted;
 use crate::control::asked_file::AskedFile;
-use crate::control::desk::Problem;
+use crate::control::config_store::Problem;
 use crate::control::pending::Pending;
 use crate::control::trial::OnTrial;
 use crate::shared::gauges::Outcomes;
@@ -119,20 +119,20 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::control::ask::InForce;
-    use crate::control::desk::{Desk, Diff, Overlay, ProblemKind};
+    use crate::control::config_store::{ConfigStore, Diff, Overrides, ProblemKind};
     use crate::control::pending::Operation;
     use crate::snapshot::sample;
 
     fn accepted() -> Accepted {
         let config = config::parse("test.toml".as_ref(), String::new()).unwrap();
-        let (desk, _) = Desk::new(config, Overlay::default(), SystemTime::now());
+        let (config_store, _) = ConfigStore::new(config, Overrides::default(), SystemTime::now());
         let snapshot = sample::snapshot(1, Vec::new());
         Accepted {
             revision: 1,
             changed: true,
             notes: Vec::new(),
             diff: Diff::default(),
-            in_force: Arc::new(InForce::new(&desk, &snapshot)),
+            in_force: Arc::new(InForce::new(&config_store, &snapshot)),
         }
     }
 

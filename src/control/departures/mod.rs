@@ -13,7 +13,7 @@ use self::outages::Outages;
 use self::rows::Rows;
 use crate::base::time::Micros;
 use crate::config::{BackendAddress, Config};
-use crate::control::desk::state_file::{Departure, State};
+use crate::control::config_store::state_file::{Departure, SavedState};
 use crate::shared::backend_table::BackendTables;
 use crate::snapshot::Snapshot;
 use crate::tls::unix_secs;
@@ -99,7 +99,7 @@ impl Departures {
     }
 
     /// Goes on with what another process began, with the snapshot that this one begins with.
-    pub fn resume(&mut self, state: &State, generation: u64, now: Micros) {
+    pub fn resume(&mut self, state: &SavedState, generation: u64, now: Micros) {
         self.down.resume(&state.lost, now);
         for departure in &state.departures {
             let left =

@@ -192,9 +192,9 @@ fn an_outage_does_not_dismantle_a_pool() {
     // A process that goes on with it sees at first that all are well.
     let kept = limits::OUTAGE_KEPT_SECS;
     let mut next = Departures::default();
-    let state = State {
+    let state = SavedState {
         lost: lost.clone(),
-        ..State::default()
+        ..SavedState::default()
     };
     next.resume(&state, 1, Micros(0));
     set(&world, 0, BackendState::Healthy);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::control::ask::Trial;
-use crate::control::desk::Edit;
+use crate::control::config_store::Edit;
 
 pub(super) fn add(addr: &str) -> Edit {
     Edit::AddServer {

@@ -12,7 +12,7 @@ use crate::control::api::asking::Caller;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::Wish;
-use crate::control::desk::{Difference, What};
+use crate::control::config_store::{Difference, What};
 
 /// The resource `/config/diff`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {

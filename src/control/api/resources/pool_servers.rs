@@ -23,7 +23,7 @@ use crate::control::api::settings;
 use crate::control::api::view::{Server, View};
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
-use crate::control::desk::Edit;
+use crate::control::config_store::Edit;
 
 /// The resources below `/pools/{name}/servers`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {

@@ -21,7 +21,7 @@ use crate::control::api::settings;
 use crate::control::api::view::{Pool, View, default_pool};
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
-use crate::control::desk::Edit;
+use crate::control::config_store::Edit;
 
 /// The resources `/pools` and `/pools/{name}`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {

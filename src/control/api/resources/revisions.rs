@@ -16,7 +16,7 @@ use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::Wish;
-use crate::control::desk;
+use crate::control::config_store;
 
 /// The resources below `/config/revisions`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -51,8 +51,8 @@ struct Target {
     revision: u64,
 }
 
-impl From<&desk::Revision> for Revision {
-    fn from(revision: &desk::Revision) -> Revision {
+impl From<&config_store::Revision> for Revision {
+    fn from(revision: &config_store::Revision) -> Revision {
         let time = revision.time.duration_since(UNIX_EPOCH);
         Revision {
             number: revision.number,

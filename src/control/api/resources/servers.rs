@@ -22,7 +22,7 @@ use crate::control::api::settings;
 use crate::control::api::view::{Server, View, default_pool};
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
-use crate::control::desk::Edit;
+use crate::control::config_store::Edit;
 
 /// The resources `/servers`: the short form of servers.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {

@@ -3,14 +3,14 @@
 //! [`state_lock`].
 //!
 //! Proposing a change checks the whole of it; the change is accepted once it is in force everywhere. [`written`] knows
-//! where pools and backends stand in a document, [`apply`] and [`overlay`] change them there, [`diff`] tells two
+//! where pools and backends stand in a document, [`apply`] and [`overrides`] change them there, [`diff`] tells two
 //! documents apart.
 
 mod apply;
 mod diff;
 mod edit;
 mod mask;
-mod overlay;
+mod overrides;
 mod relative;
 pub mod state_file;
 pub mod state_handed;
@@ -27,7 +27,7 @@ use std::time::SystemTime;
 pub use diff::{Diff, Difference, What};
 pub use edit::{Edit, Problem, ProblemKind};
 pub use mask::masked;
-pub use overlay::Overlay;
+pub use overrides::Overrides;
 
 use crate::base::limits;
 use crate::config::{self, Config, Mistakes, RouteTarget};
@@ -48,7 +48,7 @@ pub struct Revision {
 
 /// The configuration in force, with its earlier revisions.
 #[derive(Clone, Debug)]
-pub struct Desk {
+pub struct ConfigStore {
     config: Config,
     document: toml::Table,
     /// The file as it was when it was last taken over.
@@ -69,7 +69,7 @@ struct FileText {
 struct Kept {
     revision: Revision,
     file: Arc<str>,
-    said: Overlay,
+    overrides: Overrides,
     /// Backends that were being drained for removal.
     departures: Vec<Departure>,
 }
@@ -82,7 +82,7 @@ pub struct Proposal {
     /// The text of `config` as a table.
     pub document: toml::Table,
     /// The changes of the API once this change is in force. They belong in the state file before that.
-    pub said: Overlay,
+    pub overrides: Overrides,
     /// The change, on one line.
     pub summary: String,
     /// The differences, one by one.
@@ -96,12 +96,12 @@ pub struct Proposal {
     file: FileText,
 }
 
-impl Desk {
+impl ConfigStore {
     /// Begins with revision 1: the file, and what the API said in an earlier life of the process. Also says what became
     /// of the latter.
-    pub fn new(file: Config, said: Overlay, now: SystemTime) -> (Desk, Vec<String>) {
+    pub fn new(file: Config, overrides: Overrides, now: SystemTime) -> (ConfigStore, Vec<String>) {
         let file_text = FileText::of(&file);
-        let merged = merge(file, &file_text.table, &said);
+        let merged = merge(file, &file_text.table, &overrides);
         let first = Kept {
             revision: Revision {
                 number: 1,
@@ -110,16 +110,16 @@ impl Desk {
                 summary: "as the file says".to_owned(),
             },
             file: file_text.text.clone(),
-            said: Overlay::between(&file_text.table, &merged.document),
+            overrides: Overrides::between(&file_text.table, &merged.document),
             departures: Vec::new(),
         };
-        let desk = Desk {
+        let store = ConfigStore {
             config: merged.config,
             document: merged.document,
             file: file_text,
             history: VecDeque::from([first]),
         };
-        (desk, merged.notes)
+        (store, merged.notes)
     }
 
     /// The configuration in force.
@@ -189,7 +189,7 @@ impl Desk {
     /// The file anew. What the API said stands unless the file changed the same thing, or it no longer fits the file.
     pub fn propose_file(&self, file: Config) -> Proposal {
         let file_text = FileText::of(&file);
-        let merged = merge(file, &file_text.table, &self.history[0].said);
+        let merged = merge(file, &file_text.table, &self.history[0].overrides);
         let proposal = self.proposal(merged.config, merged.document, file_text);
         Proposal {
             notes: merged.notes,
@@ -232,7 +232,7 @@ impl Desk {
             .map_err(|mistakes| Problem::new(ProblemKind::Failed, mistakes.to_string()))?;
         let file_text = FileText::of(&file);
         let is_newer = file_text.text != self.file.text;
-        let mut merged = merge(file, &file_text.table, &kept.said);
+        let mut merged = merge(file, &file_text.table, &kept.overrides);
         let mut notes = self.bring_back(&kept.departures, &mut merged.document);
         if !notes.is_empty() {
             merged.config = check(&self.config.path, &merged.document)
@@ -275,7 +275,7 @@ impl Desk {
     /// Takes over what is in force now, as a new revision if anything changed; the number in force.
     pub fn accept(&mut self, proposal: Proposal, origin: &str, now: SystemTime) -> u64 {
         let file = proposal.file.text.clone();
-        let said = proposal.said;
+        let overrides = proposal.overrides;
         if proposal.changed {
             let revision = Revision {
                 number: self.revision() + 1,
@@ -287,12 +287,12 @@ impl Desk {
             self.history.push_front(Kept {
                 revision,
                 file,
-                said,
+                overrides,
                 departures: Vec::new(),
             });
         } else {
             let newest = &mut self.history[0];
-            (newest.file, newest.said) = (file, said);
+            (newest.file, newest.overrides) = (file, overrides);
         }
         self.config = proposal.config;
         self.document = proposal.document;
@@ -303,7 +303,7 @@ impl Desk {
     fn proposal(&self, config: Config, document: toml::Table, file: FileText) -> Proposal {
         let diff = Diff::between(&self.document, &document);
         Proposal {
-            said: Overlay::between(&file.table, &document),
+            overrides: Overrides::between(&file.table, &document),
             summary: diff.summary(),
             changed: document != self.document,
             diff,
@@ -337,20 +337,20 @@ impl FileText {
     }
 }
 
-/// A file with what the API said.
+/// A file with the overrides of the API.
 struct Merged {
     config: Config,
     document: toml::Table,
     notes: Vec<String>,
 }
 
-fn merge(file: Config, table: &toml::Table, said: &Overlay) -> Merged {
-    let laid = said.over(table, &|document| check(&file.path, document));
+fn merge(file: Config, table: &toml::Table, overrides: &Overrides) -> Merged {
+    let merged = overrides.over(table, &|document| check(&file.path, document));
     Merged {
         // The file's own text where nothing differs: its lines are the operator's.
-        config: laid.config.unwrap_or(file),
-        document: laid.document,
-        notes: laid.notes,
+        config: merged.config.unwrap_or(file),
+        document: merged.document,
+        notes: merged.notes,
     }
 }
 

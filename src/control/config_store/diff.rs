@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::written::{self, PoolPlace, WrittenPool};
+use super::written::{self, PoolPosition, WrittenPool};
 use crate::base::limits::default;
 use crate::config::{self, MASK, is_for_the_next_start};
 
@@ -15,7 +15,7 @@ use crate::config::{self, MASK, is_for_the_next_start};
 pub struct Diff {
     /// The differences, in the order of the configuration.
     pub differences: Vec<Difference>,
-    /// Which word won where the API and the file disagree.
+    /// Which value won where the API and the file disagree.
     pub notes: Vec<String>,
 }
 
@@ -187,8 +187,8 @@ impl Diff {
     }
 
     /// A route's own pool is not named: the route stands for it.
-    fn note_pool(&mut self, what: What, name: &str, place: PoolPlace) {
-        if matches!(place, PoolPlace::Named(_)) {
+    fn note_pool(&mut self, what: What, name: &str, place: PoolPosition) {
+        if matches!(place, PoolPosition::Named(_)) {
             self.note(what, format!("pool {name}"), None);
         }
     }
@@ -312,7 +312,7 @@ fn route_leaves(route: &Table) -> Leaves {
     leaves(&settings)
 }
 
-fn pools(document: &Table) -> impl Iterator<Item = (String, PoolPlace, WrittenPool)> {
+fn pools(document: &Table) -> impl Iterator<Item = (String, PoolPosition, WrittenPool)> {
     let pools = written::pools(document);
     pools.map(|(name, place)| (name, place, written::read_pool(document, place)))
 }

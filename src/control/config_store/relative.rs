@@ -1,16 +1,16 @@
 //! The mistakes that the check of a whole document finds, as they look to somebody who edited one resource of it.
 
 use super::edit::{Problem, ProblemKind};
-use super::written::PoolPlace;
+use super::written::PoolPosition;
 use crate::config::Mistakes;
 
 /// The resource that was edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// The pool at this place.
-    Pool(PoolPlace),
+    Pool(PoolPosition),
     /// The backend of this index.
-    Backend(PoolPlace, usize),
+    Backend(PoolPosition, usize),
 }
 
 impl Subject {
@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn fields_are_named_from_the_resource() {
-        let named = PoolPlace::Named(3);
-        let own = PoolPlace::Own(0);
+        let named = PoolPosition::Named(3);
+        let own = PoolPosition::Own(0);
         let rows = [
             (
                 Subject::Backend(named, 1),

@@ -1,6 +1,6 @@
-//! The changes by the API that differ from the file. For every pool's settings and every backend, the overlay keeps the
-//! value of the file at that time and the value that the API gave instead. As long as the file still has that value,
-//! the API's value counts; once the file has another one, the file wins.
+//! The changes by the API that differ from the file. For every pool's settings and every backend, the overrides keep
+//! the value of the file at that time and the value that the API gave instead. As long as the file still has that
+//! value, the API's value counts; once the file has another one, the file wins.
 
 use std::collections::HashMap;
 
@@ -10,48 +10,49 @@ use toml::Table;
 use super::written::{self, WrittenBackend, WrittenPool, place_of};
 use crate::config::{Config, Mistakes};
 
-/// All that the API has said and the file does not say.
+/// The changes by the API that the file lacks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Overlay {
+pub struct Overrides {
     /// The changes of each pool.
-    pub(super) pools: Vec<PoolWords>,
+    pub(super) pools: Vec<PoolOverrides>,
 }
 
 /// The changes of one pool and its backends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PoolWords {
+pub(super) struct PoolOverrides {
     pool: String,
     /// The change of everything but the backends; `None`: there is none. Where the API took the pool out, the file's
     /// word is the whole pool.
-    settings: Option<Word>,
+    settings: Option<Override>,
     /// The changes of each backend.
-    pub(super) backends: Vec<BackendWord>,
+    pub(super) backends: Vec<BackendOverride>,
 }
 
 /// The change of one backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BackendWord {
+pub(super) struct BackendOverride {
     /// The address of the backend.
     pub(super) addr: String,
-    word: Word,
+    #[serde(rename = "word")]
+    change: Override,
 }
 
 /// `None`: it is not there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Word {
+struct Override {
     file: Option<Table>,
     api: Option<Table>,
 }
 
 /// Checks a document as if it stood in the file.
-pub type Check<'c> = &'c dyn Fn(&Table) -> Result<Config, Mistakes>;
+pub type DocumentCheck<'c> = &'c dyn Fn(&Table) -> Result<Config, Mistakes>;
 
-/// A file's document with the API's words.
-pub struct Laid {
+/// The document of a file with the overrides of the API.
+pub struct MergedDocument {
     /// The document.
     pub document: Table,
     /// `None`: the document is the file's own.
@@ -60,50 +61,51 @@ pub struct Laid {
     pub notes: Vec<String>,
 }
 
-impl Overlay {
+impl Overrides {
     /// The changes that make the pools of the file those of the document. Everything else of both must be equal.
-    pub fn between(file: &Table, document: &Table) -> Overlay {
+    pub fn between(file: &Table, document: &Table) -> Overrides {
         let mut files: HashMap<String, WrittenPool> = pools_of(file).collect();
-        let mut words = Vec::new();
+        let mut overrides = Vec::new();
         for (name, pool) in pools_of(document) {
             let before = files.remove(&name);
-            words.push(PoolWords::between(name, before.as_ref(), &pool));
+            overrides.push(PoolOverrides::between(name, before.as_ref(), &pool));
         }
         let mut removed: Vec<_> = files.into_iter().collect();
         removed.sort_by(|a, b| a.0.cmp(&b.0));
-        let removed = removed.into_iter().map(|(pool, before)| PoolWords {
+        let removed = removed.into_iter().map(|(pool, before)| PoolOverrides {
             pool,
-            settings: Some(Word {
+            settings: Some(Override {
                 file: Some(before.whole()),
                 api: None,
             }),
             backends: Vec::new(),
         });
-        words.extend(removed);
-        words.retain(|words| words.settings.is_some() || !words.backends.is_empty());
-        Overlay { pools: words }
+        overrides.extend(removed);
+        overrides
+            .retain(|overrides| overrides.settings.is_some() || !overrides.backends.is_empty());
+        Overrides { pools: overrides }
     }
 
     /// The file's document with every word that stands and fits. What does not fit (say, a pool taken out to which a
     /// new route leads) is left out, pool by pool.
-    pub fn over(&self, file: &Table, check: Check<'_>) -> Laid {
-        let mut laid = Laid {
+    pub fn over(&self, file: &Table, check: DocumentCheck<'_>) -> MergedDocument {
+        let mut merged = MergedDocument {
             document: file.clone(),
             config: None,
             notes: Vec::new(),
         };
-        laid.lay(&self.pools, check);
-        laid
+        merged.merge(&self.pools, check);
+        merged
     }
 }
 
-impl Laid {
-    /// Lays all these words, else each half of them, else none.
-    fn lay(&mut self, words: &[PoolWords], check: Check<'_>) {
+impl MergedDocument {
+    /// Merges all these overrides; if they do not fit, each half of them; a single one that does not fit is dropped.
+    fn merge(&mut self, overrides: &[PoolOverrides], check: DocumentCheck<'_>) {
         let mut document = self.document.clone();
         let mut notes = Vec::new();
-        for words in words {
-            words.lay(&mut document, &mut notes);
+        for overrides in overrides {
+            overrides.merge(&mut document, &mut notes);
         }
         if document == self.document {
             self.notes.append(&mut notes);
@@ -115,8 +117,8 @@ impl Laid {
                 self.config = Some(config);
                 self.notes.append(&mut notes);
             }
-            Err(mistakes) if words.len() == 1 => {
-                let pool = &words[0].pool;
+            Err(mistakes) if overrides.len() == 1 => {
+                let pool = &overrides[0].pool;
                 let why = mistakes.notes.first().map(|note| note.text.as_str());
                 let why = why.unwrap_or_default();
                 self.notes.push(format!(
@@ -125,31 +127,31 @@ impl Laid {
                 ));
             }
             Err(_) => {
-                let (first, second) = words.split_at(words.len() / 2);
-                self.lay(first, check);
-                self.lay(second, check);
+                let (first, second) = overrides.split_at(overrides.len() / 2);
+                self.merge(first, check);
+                self.merge(second, check);
             }
         }
     }
 }
 
-impl PoolWords {
-    fn between(pool: String, file: Option<&WrittenPool>, now: &WrittenPool) -> PoolWords {
-        let said = file.map(|file| &file.settings);
-        let settings = (said != Some(&now.settings)).then(|| Word {
-            file: said.cloned(),
+impl PoolOverrides {
+    fn between(pool: String, file: Option<&WrittenPool>, now: &WrittenPool) -> PoolOverrides {
+        let entry = file.map(|file| &file.settings);
+        let settings = (entry != Some(&now.settings)).then(|| Override {
+            file: entry.cloned(),
             api: Some(now.settings.clone()),
         });
         let mut files: HashMap<String, &WrittenBackend> =
-            by_place(file.into_iter().flat_map(|file| &file.backends));
+            by_addr(file.into_iter().flat_map(|file| &file.backends));
         let mut backends = Vec::new();
         for backend in &now.backends {
-            let said = files.remove(&backend.place()).map(|said| &said.settings);
-            if said != Some(&backend.settings) {
-                backends.push(BackendWord {
+            let entry = files.remove(&backend.place()).map(|entry| &entry.settings);
+            if entry != Some(&backend.settings) {
+                backends.push(BackendOverride {
                     addr: backend.addr.clone(),
-                    word: Word {
-                        file: said.cloned(),
+                    change: Override {
+                        file: entry.cloned(),
                         api: Some(backend.settings.clone()),
                     },
                 });
@@ -157,14 +159,14 @@ impl PoolWords {
         }
         let removed = file.into_iter().flat_map(|file| &file.backends);
         let removed = removed.filter(|backend| files.contains_key(&backend.place()));
-        backends.extend(removed.map(|backend| BackendWord {
+        backends.extend(removed.map(|backend| BackendOverride {
             addr: backend.addr.clone(),
-            word: Word {
+            change: Override {
                 file: Some(backend.settings.clone()),
                 api: None,
             },
         }));
-        PoolWords {
+        PoolOverrides {
             pool,
             settings,
             backends,
@@ -172,19 +174,19 @@ impl PoolWords {
     }
 
     /// Changes the document, which says of this pool what the file says.
-    fn lay(&self, document: &mut Table, notes: &mut Vec<String>) {
+    fn merge(&self, document: &mut Table, notes: &mut Vec<String>) {
         let name = &self.pool;
         let place = written::find_pool(document, name);
         let file = place.map(|place| written::read_pool(document, place));
         let mut pool = file.clone();
-        if let Some(word) = &self.settings {
-            let now = match word.api {
+        if let Some(change) = &self.settings {
+            let now = match change.api {
                 Some(_) => file.as_ref().map(|file| file.settings.clone()),
                 None => file.as_ref().map(WrittenPool::whole),
             };
-            let stands = word.stands(now.as_ref());
-            notes.push(word.note(&format!("pool {name:?}"), stands));
-            match &word.api {
+            let stands = change.stands(now.as_ref());
+            notes.push(change.note(&format!("pool {name:?}"), stands));
+            match &change.api {
                 Some(settings) if stands => {
                     pool.get_or_insert_default().settings = settings.clone()
                 }
@@ -193,7 +195,7 @@ impl PoolWords {
             }
         }
         match (&mut pool, self.backends.is_empty()) {
-            (Some(pool), _) => self.lay_backends(pool, notes),
+            (Some(pool), _) => self.merge_backends(pool, notes),
             (None, false) => notes.push(format!(
                 "pool {name:?}: it is gone, and with it what the API said of its backends"
             )),
@@ -207,35 +209,36 @@ impl PoolWords {
         }
     }
 
-    fn lay_backends(&self, pool: &mut WrittenPool, notes: &mut Vec<String>) {
-        let mut words: HashMap<String, &BackendWord> = self
+    fn merge_backends(&self, pool: &mut WrittenPool, notes: &mut Vec<String>) {
+        let mut overrides: HashMap<String, &BackendOverride> = self
             .backends
             .iter()
-            .map(|word| (place_of(&word.addr), word))
+            .map(|change| (place_of(&change.addr), change))
             .collect();
-        let mut standing = |said: &BackendWord, now: Option<&Table>| {
-            let stands = said.word.stands(now);
-            let subject = format!("backend {} of pool {:?}", place_of(&said.addr), self.pool);
-            notes.push(said.word.note(&subject, stands));
+        let mut standing = |entry: &BackendOverride, now: Option<&Table>| {
+            let stands = entry.change.stands(now);
+            let subject = format!("backend {} of pool {:?}", place_of(&entry.addr), self.pool);
+            notes.push(entry.change.note(&subject, stands));
             stands
         };
         pool.backends.retain_mut(|backend| {
-            let Some(said) = words.remove(&backend.place()) else {
+            let Some(entry) = overrides.remove(&backend.place()) else {
                 return true;
             };
-            if !standing(said, Some(&backend.settings)) {
+            if !standing(entry, Some(&backend.settings)) {
                 return true;
             }
-            if let Some(settings) = &said.word.api {
-                (backend.addr, backend.settings) = (said.addr.clone(), settings.clone());
+            if let Some(settings) = &entry.change.api {
+                (backend.addr, backend.settings) = (entry.addr.clone(), settings.clone());
             }
-            said.word.api.is_some()
+            entry.change.api.is_some()
         });
-        for said in &self.backends {
-            let is_absent = words.contains_key(&place_of(&said.addr));
-            if let (true, Some(settings)) = (is_absent && standing(said, None), &said.word.api) {
+        for entry in &self.backends {
+            let is_absent = overrides.contains_key(&place_of(&entry.addr));
+            if let (true, Some(settings)) = (is_absent && standing(entry, None), &entry.change.api)
+            {
                 pool.backends.push(WrittenBackend {
-                    addr: said.addr.clone(),
+                    addr: entry.addr.clone(),
                     settings: settings.clone(),
                 });
             }
@@ -243,23 +246,23 @@ impl PoolWords {
     }
 }
 
-impl Word {
+impl Override {
     /// Whether the file still says what it said.
     fn stands(&self, now: Option<&Table>) -> bool {
         self.file.as_ref() == now
     }
 
     fn note(&self, subject: &str, stands: bool) -> String {
-        let said = match (&self.file, &self.api) {
+        let entry = match (&self.file, &self.api) {
             (None, _) => "added",
             (Some(_), None) => "taken out",
             (Some(_), Some(_)) => "changed",
         };
         if stands {
-            format!("{subject}: stays as {said} by the API")
+            format!("{subject}: stays as {entry} by the API")
         } else {
             format!(
-                "{subject}: was {said} by the API, but the file changed it since, and the file wins"
+                "{subject}: was {entry} by the API, but the file changed it since, and the file wins"
             )
         }
     }
@@ -269,7 +272,7 @@ fn pools_of(document: &Table) -> impl Iterator<Item = (String, WrittenPool)> {
     written::pools(document).map(|(name, place)| (name, written::read_pool(document, place)))
 }
 
-fn by_place<'b>(
+fn by_addr<'b>(
     backends: impl Iterator<Item = &'b WrittenBackend>,
 ) -> HashMap<String, &'b WrittenBackend> {
     backends.map(|backend| (backend.place(), backend)).collect()

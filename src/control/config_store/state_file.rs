@@ -12,15 +12,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::edit::{Problem, ProblemKind};
-use super::overlay::{Overlay, PoolWords};
+use super::overrides::{Overrides, PoolOverrides};
 use crate::base::{file, limits};
 
 /// The state that outlives the process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Form", into = "Form")]
-pub struct State {
+pub struct SavedState {
     /// The changes that the API has made.
-    pub said: Overlay,
+    pub overrides: Overrides,
     /// Backends that are drained for removal.
     pub departures: Vec<Departure>,
     /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back, or if
@@ -50,7 +50,7 @@ pub struct Departure {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
-    pools: Vec<PoolWords>,
+    pools: Vec<PoolOverrides>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     departures: Vec<Departure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,10 +59,10 @@ struct Form {
     lost: BTreeMap<String, usize>,
 }
 
-impl From<Form> for State {
-    fn from(form: Form) -> State {
-        State {
-            said: Overlay { pools: form.pools },
+impl From<Form> for SavedState {
+    fn from(form: Form) -> SavedState {
+        SavedState {
+            overrides: Overrides { pools: form.pools },
             departures: form.departures,
             taken_back: form.taken_back,
             lost: form.lost,
@@ -70,10 +70,10 @@ impl From<Form> for State {
     }
 }
 
-impl From<State> for Form {
-    fn from(state: State) -> Form {
+impl From<SavedState> for Form {
+    fn from(state: SavedState) -> Form {
         Form {
-            pools: state.said.pools,
+            pools: state.overrides.pools,
             departures: state.departures,
             taken_back: state.taken_back,
             lost: state.lost,
@@ -97,11 +97,11 @@ pub fn digest(text: &str) -> String {
 
 /// The content of the file; the default if there is no file yet. Errors: the file cannot be read, or does not have the
 /// form that [`save`] writes.
-pub fn load(path: &Path) -> Result<State, String> {
+pub fn load(path: &Path) -> Result<SavedState, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("state file {}: {why}", path.display());
     let bytes = match file::read(path, limits::STATE_BYTES) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(SavedState::default()),
         Err(error) => return Err(cannot(&error)),
     };
     serde_json::from_slice(&bytes).map_err(|error| cannot(&error))
@@ -110,7 +110,7 @@ pub fn load(path: &Path) -> Result<State, String> {
 /// Replaces the file, and returns when the new content is on the disk. `may` is asked just before the replacement; if
 /// it returns false, the file stays as it was. Blocks. Errors: the new content is not on the disk, and the file is as
 /// it was.
-pub fn save(path: &Path, state: &State, may: impl FnOnce() -> bool) -> Result<(), Problem> {
+pub fn save(path: &Path, state: &SavedState, may: impl FnOnce() -> bool) -> Result<(), Problem> {
     let failed = |why: &dyn std::fmt::Display| {
         let text = format!("state file {}: {why}", path.display());
         Problem::new(ProblemKind::Failed, text)
@@ -146,14 +146,14 @@ mod tests {
         folder
     }
 
-    fn said(weight: i64) -> State {
+    fn overrides(weight: i64) -> SavedState {
         let file = "[[pools]]\nname = \"api\"\nbackends = [\"127.0.0.1:1\", \"127.0.0.1:2\"]";
         let now = format!(
             "[[pools]]\nname = \"api\"\nbackends = [{{ addr = \"[::1]:1\", weight = {weight}, remove_after_secs = 1.0 }}]"
         );
-        State {
-            said: Overlay::between(&file.parse().unwrap(), &now.parse().unwrap()),
-            ..State::default()
+        SavedState {
+            overrides: Overrides::between(&file.parse().unwrap(), &now.parse().unwrap()),
+            ..SavedState::default()
         }
     }
 
@@ -161,10 +161,10 @@ mod tests {
     fn what_is_saved_is_loaded() {
         let folder = folder("round");
         let path = folder.join("state.json");
-        assert_eq!(load(&path), Ok(State::default()));
+        assert_eq!(load(&path), Ok(SavedState::default()));
         for weight in [1, 2] {
-            save(&path, &said(weight), || true).unwrap();
-            assert_eq!(load(&path), Ok(said(weight)));
+            save(&path, &overrides(weight), || true).unwrap();
+            assert_eq!(load(&path), Ok(overrides(weight)));
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         fs::remove_dir_all(&folder).unwrap();
@@ -183,17 +183,20 @@ mod tests {
         for (now, left) in rows {
             assert_eq!(departure.left(now), left, "{now}");
         }
-        let state = State {
+        let state = SavedState {
             departures: vec![departure],
             taken_back: Some(digest("a")),
             lost: BTreeMap::from([("api".to_owned(), 2)]),
-            ..said(1)
+            ..overrides(1)
         };
         let text = serde_json::to_string(&state).unwrap();
-        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+        assert_eq!(serde_json::from_str::<SavedState>(&text).unwrap(), state);
         // Without departures and a digest, the file has the form of earlier versions.
-        let text = serde_json::to_string(&said(1)).unwrap();
-        assert_eq!(text, serde_json::to_string(&said(1).said).unwrap());
+        let text = serde_json::to_string(&overrides(1)).unwrap();
+        assert_eq!(
+            text,
+            serde_json::to_string(&overrides(1).overrides).unwrap()
+        );
     }
 
     #[test]
@@ -216,33 +219,32 @@ mod tests {
     }
 
     #[test]
-    fn a_save_that_fails_leaves_the_old_word() {
+    fn a_save_that_fails_leaves_the_old_state() {
         let folder = folder("failing");
         let path = folder.join("state.json");
-        save(&path, &said(1), || true).unwrap();
+        save(&path, &overrides(1), || true).unwrap();
         fs::create_dir(file::beside(&path)).unwrap();
-        let problem = save(&path, &said(2), || true).unwrap_err();
+        let problem = save(&path, &overrides(2), || true).unwrap_err();
         assert_eq!(problem.kind, ProblemKind::Failed);
-        assert_eq!(load(&path), Ok(said(1)));
+        assert_eq!(load(&path), Ok(overrides(1)));
         fs::remove_dir_all(&folder).unwrap();
     }
 
     /// Names the file to this test's other half.
     const FILE: &str = "PALANTIR_TEST_STATE_FILE";
-    const KILLED: &str =
-        "control::desk::state_file::tests::a_kill_at_any_moment_leaves_the_old_or_the_new_word";
+    const KILLED: &str = "control::config_store::state_file::tests::a_kill_at_any_moment_leaves_the_old_or_the_new_state";
 
     /// Two halves: one saves all the time, the other one kills it and looks at what it left.
     #[test]
-    fn a_kill_at_any_moment_leaves_the_old_or_the_new_word() {
+    fn a_kill_at_any_moment_leaves_the_old_or_the_new_state() {
         if let Some(path) = std::env::var_os(FILE) {
             for weight in (1..=256).cycle() {
-                save(Path::new(&path), &said(weight), || true).unwrap();
+                save(Path::new(&path), &overrides(weight), || true).unwrap();
             }
         }
         let folder = folder("killed");
         let path = folder.join("state.json");
-        let all: Vec<State> = (1..=256).map(said).collect();
+        let all: Vec<SavedState> = (1..=256).map(overrides).collect();
         for round in 0..30 {
             let _ = fs::remove_file(&path);
             let mut saving = Command::new(std::env::current_exe().unwrap())
@@ -268,11 +270,11 @@ mod tests {
     fn an_unfinished_write_is_not_looked_at() {
         let folder = folder("unfinished");
         let path = folder.join("state.json");
-        save(&path, &said(1), || true).unwrap();
+        save(&path, &overrides(1), || true).unwrap();
         fs::write(file::beside(&path), "{\"pools\": [{").unwrap();
-        assert_eq!(load(&path), Ok(said(1)));
-        save(&path, &said(2), || true).unwrap();
-        assert_eq!(load(&path), Ok(said(2)));
+        assert_eq!(load(&path), Ok(overrides(1)));
+        save(&path, &overrides(2), || true).unwrap();
+        assert_eq!(load(&path), Ok(overrides(2)));
         fs::remove_dir_all(&folder).unwrap();
     }
 }

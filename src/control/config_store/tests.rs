@@ -43,13 +43,13 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn desk() -> Desk {
-    let (desk, notes) = Desk::new(parsed(FILE), Overlay::default(), at(0));
+fn config_store() -> ConfigStore {
+    let (store, notes) = ConfigStore::new(parsed(FILE), Overrides::default(), at(0));
     assert!(notes.is_empty(), "{notes:?}");
-    desk
+    store
 }
 
-impl Desk {
+impl ConfigStore {
     /// Makes an edit that is right.
     fn edit(&mut self, edit: Edit) -> u64 {
         let proposal = self.propose(&edit).unwrap_or_else(|why| panic!("{why}"));
@@ -80,9 +80,13 @@ impl Desk {
     }
 
     /// The process ends and begins anew with this file and what the API has said.
-    fn restarted(&self, file: &str) -> (Desk, Vec<String>) {
-        let said = serde_json::to_string(&self.history[0].said).unwrap();
-        Desk::new(parsed(file), serde_json::from_str(&said).unwrap(), at(2))
+    fn restarted(&self, file: &str) -> (ConfigStore, Vec<String>) {
+        let overrides = serde_json::to_string(&self.history[0].overrides).unwrap();
+        ConfigStore::new(
+            parsed(file),
+            serde_json::from_str(&overrides).unwrap(),
+            at(2),
+        )
     }
 }
 

@@ -79,9 +79,9 @@ fn edits_of_backends_table() {
         (remove("/", "[::1]:1"), "/", "unix:/run/app.sock"),
     ];
     for (edit, pool, expected) in rows {
-        let mut desk = desk();
-        desk.edit(edit.clone());
-        assert_eq!(desk.backends(pool), expected, "{edit:?}");
+        let mut store = config_store();
+        store.edit(edit.clone());
+        assert_eq!(store.backends(pool), expected, "{edit:?}");
     }
 }
 
@@ -127,18 +127,18 @@ fn edits_of_pools_table() {
         ),
     ];
     for (edit, pool, backends, settings) in rows {
-        let mut desk = desk();
-        assert_eq!(desk.edit(edit.clone()), 2);
+        let mut store = config_store();
+        assert_eq!(store.edit(edit.clone()), 2);
         let expected = Some((vec![backends.to_owned()], settings.to_owned()));
-        let found = desk
+        let found = store
             .pool(pool)
             .map(|(backends, settings)| (vec![backends.join(", ")], settings));
         assert_eq!(found, expected, "{edit:?}");
     }
-    let mut desk = desk();
-    desk.edit(remove_pool("spare"));
-    assert_eq!(desk.pool("spare"), None);
-    let route = &desk.document()["routes"][1];
+    let mut store = config_store();
+    store.edit(remove_pool("spare"));
+    assert_eq!(store.pool("spare"), None);
+    let route = &store.document()["routes"][1];
     assert_eq!(route["timeout"].as_integer(), Some(5));
 }
 
@@ -325,9 +325,9 @@ fn refusals_table() {
         ),
         (remove_pool("none"), Absent, "", "there is no pool"),
     ];
-    let desk = desk();
+    let store = config_store();
     for (edit, kind, field, text) in rows {
-        let problem = desk
+        let problem = store
             .propose(&edit)
             .map(|proposal| proposal.summary)
             .unwrap_err();
@@ -338,7 +338,7 @@ fn refusals_table() {
         assert_eq!(found, field, "{edit:?}: {problem}");
         assert!(what.starts_with(text), "{edit:?}: {problem}");
     }
-    assert_eq!(desk.document(), &table(FILE));
+    assert_eq!(store.document(), &table(FILE));
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn every_mistake_is_named_at_once() {
         "127.0.0.1:1",
         "weight = 0\ndrain = 'yes'\nhealth_check = {}",
     );
-    let problem = desk().propose(&edit).map(|_| ()).unwrap_err();
+    let problem = config_store().propose(&edit).map(|_| ()).unwrap_err();
     let mut fields: Vec<&str> = problem
         .mistakes
         .iter()
@@ -369,20 +369,21 @@ fn as_many_backends_as_there_are_rows_and_no_more() {
         .map(|port| format!("'127.0.0.1:{port}'"))
         .collect();
     let file = format!("[[routes]]\nbackend_addrs = [{}]", backends.join(", "));
-    let (desk, _) = Desk::new(parsed(&file), Overlay::default(), at(0));
-    let problem = desk
+    let (store, _) = ConfigStore::new(parsed(&file), Overrides::default(), at(0));
+    let problem = store
         .propose(&add("/", "addr = '127.0.0.2:1'"))
         .map(|_| ())
         .unwrap_err();
     assert_eq!(problem.kind, ProblemKind::Full);
     assert!(
-        !desk
+        !store
             .propose(&add("/", "addr = '127.0.0.1:1'"))
             .unwrap()
             .changed
     );
     assert!(
-        desk.propose(&patch("/", "127.0.0.1:1", "weight = 2", &[]))
+        store
+            .propose(&patch("/", "127.0.0.1:1", "weight = 2", &[]))
             .unwrap()
             .changed
     );
@@ -390,7 +391,7 @@ fn as_many_backends_as_there_are_rows_and_no_more() {
 
 #[test]
 fn what_is_there_already_makes_no_revision() {
-    let mut desk = desk();
+    let mut store = config_store();
     let same = [
         add("api", "addr = '127.0.0.1:2'"),
         put("api", "127.0.0.1:2", "weight = 2"),
@@ -398,12 +399,12 @@ fn what_is_there_already_makes_no_revision() {
         patch_pool("api", "", &["outlier"]),
     ];
     for edit in same {
-        let proposal = desk.propose(&edit).unwrap();
+        let proposal = store.propose(&edit).unwrap();
         assert!(!proposal.changed, "{edit:?}");
         assert_eq!(proposal.summary, "nothing");
-        assert_eq!(desk.accept(proposal, "test", at(1)), 1);
+        assert_eq!(store.accept(proposal, "test", at(1)), 1);
     }
-    assert_eq!(desk.revisions().len(), 1);
+    assert_eq!(store.revisions().len(), 1);
 }
 
 #[test]
@@ -425,7 +426,7 @@ fn default_pool_table() {
         ("", None),
     ];
     for (file, expected) in rows {
-        let (desk, _) = Desk::new(parsed(file), Overlay::default(), at(0));
-        assert_eq!(desk.default_pool().as_deref(), expected, "{file}");
+        let (store, _) = ConfigStore::new(parsed(file), Overrides::default(), at(0));
+        assert_eq!(store.default_pool().as_deref(), expected, "{file}");
     }
 }

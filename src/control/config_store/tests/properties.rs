@@ -161,65 +161,69 @@ fn compiled(config: &Config) -> String {
     format!("{:?}", snapshot.unwrap())
 }
 
-fn take(desk: &mut Desk, step: &Step) -> Result<(), TestCaseError> {
+fn take(store: &mut ConfigStore, step: &Step) -> Result<(), TestCaseError> {
     let proposal = match step {
-        Step::Edit(edit) => desk.propose(edit),
-        Step::Reload(file) => Ok(desk.propose_file(parsed(file))),
-        Step::Back(number) => desk.propose_revision(*number),
+        Step::Edit(edit) => store.propose(edit),
+        Step::Reload(file) => Ok(store.propose_file(parsed(file))),
+        Step::Back(number) => store.propose_revision(*number),
         Step::Restart(file) => {
-            *desk = desk.restarted(file).0;
+            *store = store.restarted(file).0;
             return Ok(());
         }
     };
-    let before = (desk.revision(), desk.document().clone());
+    let before = (store.revision(), store.document().clone());
     match proposal {
         Ok(proposal) => {
             let (changed, is_plain) = (proposal.changed, proposal.diff.differences.is_empty());
             prop_assert!(changed || is_plain, "{}", proposal.summary);
-            let number = desk.accept(proposal, "test", at(1));
+            let number = store.accept(proposal, "test", at(1));
             prop_assert_eq!(number, before.0 + u64::from(changed));
         }
         Err(problem) => {
             prop_assert!(!problem.mistakes.is_empty());
-            prop_assert_eq!((desk.revision(), desk.document().clone()), before);
+            prop_assert_eq!((store.revision(), store.document().clone()), before);
         }
     }
     Ok(())
 }
 
-fn check(desk: &Desk) -> Result<(), TestCaseError> {
-    let text = desk.document().to_string();
+fn check(store: &ConfigStore) -> Result<(), TestCaseError> {
+    let text = store.document().to_string();
     let again = config::parse(Path::new("c.toml"), text.clone());
     let again = again.map_err(|mistakes| TestCaseError::fail(format!("{mistakes}\n{text}")))?;
-    prop_assert_eq!(&again.document(), desk.document());
-    prop_assert_eq!(compiled(&again), compiled(desk.config()));
+    prop_assert_eq!(&again.document(), store.document());
+    prop_assert_eq!(compiled(&again), compiled(store.config()));
     // A restart with the same file comes to the same, whatever the order of backends in their pools.
-    let (restarted, _) = Desk::new(parsed(&desk.file.text), desk.history[0].said.clone(), at(2));
+    let (restarted, _) = ConfigStore::new(
+        parsed(&store.file.text),
+        store.history[0].overrides.clone(),
+        at(2),
+    );
     prop_assert_eq!(
-        Diff::between(desk.document(), restarted.document()),
+        Diff::between(store.document(), restarted.document()),
         Diff::default()
     );
-    let said = |desk: &Desk| in_one_order(desk.history[0].said.clone());
-    prop_assert_eq!(said(&restarted), said(desk));
+    let overrides = |store: &ConfigStore| in_one_order(store.history[0].overrides.clone());
+    prop_assert_eq!(overrides(&restarted), overrides(store));
     Ok(())
 }
 
 /// The changes of the API, without the order of backends in their pools.
-fn in_one_order(mut said: Overlay) -> Overlay {
-    for pool in &mut said.pools {
+fn in_one_order(mut overrides: Overrides) -> Overrides {
+    for pool in &mut overrides.pools {
         pool.backends
             .sort_by(|one, other| one.addr.cmp(&other.addr));
     }
-    said
+    overrides
 }
 
 proptest! {
     #[test]
     fn the_document_can_be_parsed_and_is_what_is_in_force(steps in vec(step(), 1..12)) {
-        let mut desk = desk();
+        let mut store = config_store();
         for step in &steps {
-            take(&mut desk, step)?;
-            check(&desk)?;
+            take(&mut store, step)?;
+            check(&store)?;
         }
     }
 }

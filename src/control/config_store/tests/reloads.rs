@@ -131,24 +131,24 @@ fn the_file_wins_where_it_changed_and_the_api_elsewhere() {
         ),
     ];
     for (edits, changes, pool, expected, notes) in stories {
-        let mut desk = desk();
+        let mut store = config_store();
         for edit in &edits {
-            desk.edit(edit.clone());
+            store.edit(edit.clone());
         }
         let file = file_with(changes);
-        let proposal = desk.propose_file(parsed(&file));
+        let proposal = store.propose_file(parsed(&file));
         assert_eq!(proposal.notes, notes, "{edits:?}");
         // A restart comes to the same as a reload.
-        let (restarted, restart_notes) = desk.restarted(&file);
+        let (restarted, restart_notes) = store.restarted(&file);
         assert_eq!(
             (restarted.backends(pool), &restart_notes[..]),
             (expected.to_owned(), &proposal.notes[..])
         );
-        desk.accept(proposal, "SIGHUP", at(2));
-        assert_eq!(desk.backends(pool), expected, "{edits:?} {changes:?}");
+        store.accept(proposal, "SIGHUP", at(2));
+        assert_eq!(store.backends(pool), expected, "{edits:?} {changes:?}");
         // What lost once is forgotten: the old file does not bring it back.
         let lost = notes.iter().filter(|note| !note.contains("stays")).count();
-        let again = desk.propose_file(parsed(&file));
+        let again = store.propose_file(parsed(&file));
         assert_eq!(again.notes.len(), notes.len() - lost, "{edits:?}");
         assert!(!again.changed);
     }
@@ -156,94 +156,94 @@ fn the_file_wins_where_it_changed_and_the_api_elsewhere() {
 
 #[test]
 fn a_pool_that_would_be_left_empty_is_the_files() {
-    let mut desk = desk();
-    desk.edit(remove("api", "127.0.0.1:1"));
+    let mut store = config_store();
+    store.edit(remove("api", "127.0.0.1:1"));
     let file = file_with(&[(", { addr = \"http://127.0.0.1:2\", weight = 2 }", "")]);
-    let proposal = desk.propose_file(parsed(&file));
+    let proposal = store.propose_file(parsed(&file));
     assert_eq!(
         proposal.notes,
         [
             "pool \"api\": what the API said does not fit the file any more and is dropped: must name at least one backend"
         ]
     );
-    desk.accept(proposal, "SIGHUP", at(2));
-    assert_eq!(desk.backends("api"), "127.0.0.1:1");
+    store.accept(proposal, "SIGHUP", at(2));
+    assert_eq!(store.backends("api"), "127.0.0.1:1");
 }
 
 #[test]
 fn an_edit_back_to_what_the_file_says_leaves_nothing_said() {
-    let mut desk = desk();
-    desk.edit(patch("api", "127.0.0.1:1", "weight = 2", &[]));
-    desk.edit(add("api", "addr = 'c:1'"));
-    desk.edit(put_pool("new", "backends = ['c:1']"));
-    assert_ne!(desk.history[0].said, Overlay::default());
-    desk.edit(patch("api", "127.0.0.1:1", "", &["weight"]));
-    desk.edit(remove("api", "c:1"));
-    desk.edit(remove_pool("new"));
-    assert_eq!(desk.history[0].said, Overlay::default());
-    assert_eq!(desk.document(), &table(FILE));
+    let mut store = config_store();
+    store.edit(patch("api", "127.0.0.1:1", "weight = 2", &[]));
+    store.edit(add("api", "addr = 'c:1'"));
+    store.edit(put_pool("new", "backends = ['c:1']"));
+    assert_ne!(store.history[0].overrides, Overrides::default());
+    store.edit(patch("api", "127.0.0.1:1", "", &["weight"]));
+    store.edit(remove("api", "c:1"));
+    store.edit(remove_pool("new"));
+    assert_eq!(store.history[0].overrides, Overrides::default());
+    assert_eq!(store.document(), &table(FILE));
 }
 
 #[test]
 fn a_pool_of_the_api_outlives_a_restart() {
-    let mut desk = desk();
-    desk.edit(put_pool(
+    let mut store = config_store();
+    store.edit(put_pool(
         "new",
         "backends = [{ addr = 'c:1', weight = 2 }, 'd:1']\nidle_connections = 4",
     ));
-    desk.edit(remove("new", "d:1"));
-    let (restarted, _) = desk.restarted(FILE);
-    assert_eq!(restarted.pool("new"), desk.pool("new"));
+    store.edit(remove("new", "d:1"));
+    let (restarted, _) = store.restarted(FILE);
+    assert_eq!(restarted.pool("new"), store.pool("new"));
     assert_eq!(restarted.backends("new"), "c:1 weight=2");
 }
 
 #[test]
 fn a_rollback_brings_back_file_and_words() {
-    let mut desk = desk();
-    assert_eq!(desk.edit(add("api", "addr = 'c:1'")), 2);
+    let mut store = config_store();
+    assert_eq!(store.edit(add("api", "addr = 'c:1'")), 2);
     let file = file_with(&[("weight = 2", "weight = 3"), ("timeout = 5", "timeout = 6")]);
-    let proposal = desk.propose_file(parsed(&file));
-    assert_eq!(desk.accept(proposal, "SIGHUP", at(2)), 3);
-    let proposal = desk.propose_revision(2).unwrap();
+    let proposal = store.propose_file(parsed(&file));
+    assert_eq!(store.accept(proposal, "SIGHUP", at(2)), 3);
+    let proposal = store.propose_revision(2).unwrap();
     assert_eq!(
         proposal.summary,
         "back to revision 2: changed route /: timeout from 6 to 5; changed backend 127.0.0.1:2 of pool api: weight from 3 to 2"
     );
     assert_eq!(proposal.notes.len(), 1);
-    assert_eq!(desk.accept(proposal, "api", at(3)), 4);
+    assert_eq!(store.accept(proposal, "api", at(3)), 4);
     assert_eq!(
-        desk.backends("api"),
+        store.backends("api"),
         "127.0.0.1:1, http://127.0.0.1:2 weight=2, c:1"
     );
     // The file that was gone back from would come again.
-    assert!(desk.propose_file(parsed(&file)).changed);
-    let proposal = desk.propose_revision(1).unwrap();
+    assert!(store.propose_file(parsed(&file)).changed);
+    let proposal = store.propose_revision(1).unwrap();
     assert_eq!(
         (proposal.summary.as_str(), proposal.notes.len()),
         ("back to revision 1: removed backend c:1 of pool api", 0)
     );
     assert_eq!(
-        desk.propose_revision(4).map(|_| ()).unwrap_err().kind,
+        store.propose_revision(4).map(|_| ()).unwrap_err().kind,
         ProblemKind::Conflict
     );
     assert_eq!(
-        desk.propose_revision(5).map(|_| ()).unwrap_err().kind,
+        store.propose_revision(5).map(|_| ()).unwrap_err().kind,
         ProblemKind::Absent
     );
 }
 
 #[test]
 fn revisions_are_numbered_and_bounded() {
-    let mut desk = desk();
+    let mut store = config_store();
     for weight in 1..=limits::REVISIONS {
-        desk.edit(patch(
+        store.edit(patch(
             "spare",
             "127.0.0.1:9",
             &format!("weight = {weight}"),
             &[],
         ));
     }
-    let revisions = desk.revisions();
+    let revisions = store.revisions();
     let numbers: Vec<u64> = revisions.iter().map(|revision| revision.number).collect();
     let newest = 1 + limits::REVISIONS as u64;
     assert_eq!(numbers, (2..=newest).rev().collect::<Vec<_>>());
@@ -260,7 +260,7 @@ fn revisions_are_numbered_and_bounded() {
         ("test", at(1))
     );
     assert_eq!(
-        desk.propose_revision(1).map(|_| ()).unwrap_err().kind,
+        store.propose_revision(1).map(|_| ()).unwrap_err().kind,
         ProblemKind::Absent
     );
 }
@@ -361,24 +361,24 @@ fn differences_table() {
             Some((first, _)) if !first.starts_with('[') => format!("{first}\n{FILE}"),
             _ => file,
         };
-        let diff = desk().diff(&parsed(&file));
+        let diff = config_store().diff(&parsed(&file));
         let lines: Vec<String> = diff.to_string().lines().map(str::to_owned).collect();
         let expected: Vec<String> = expected.iter().map(|line| from_default(line)).collect();
         assert_eq!(lines, expected, "{to}");
     }
-    assert_eq!(desk().diff(&parsed(FILE)), Diff::default());
+    assert_eq!(config_store().diff(&parsed(FILE)), Diff::default());
 }
 
 #[test]
 fn a_diff_says_which_word_wins() {
-    let mut desk = desk();
-    desk.edit(add("api", "addr = 'c:1'"));
-    let diff = desk.diff(&parsed(FILE));
+    let mut store = config_store();
+    store.edit(add("api", "addr = 'c:1'"));
+    let diff = store.diff(&parsed(FILE));
     assert_eq!(
         diff.to_string(),
         "# backend c:1 of pool \"api\": stays as added by the API\n"
     );
-    let json = serde_json::to_value(desk.propose(&remove("api", "c:1")).unwrap().diff).unwrap();
+    let json = serde_json::to_value(store.propose(&remove("api", "c:1")).unwrap().diff).unwrap();
     let expected = serde_json::json!({"differences": [{
         "what": "removed", "subject": "backend c:1 of pool api", "from": null, "to": null,
         "effect": "takes no new requests; running ones finish",
@@ -388,13 +388,13 @@ fn a_diff_says_which_word_wins() {
 
 #[test]
 fn a_file_that_nobody_spoke_against_keeps_its_lines() {
-    let mut desk = desk();
-    assert_eq!(desk.config().text(), FILE);
-    desk.edit(add("api", "addr = 'c:1'"));
-    assert_ne!(desk.config().text(), FILE);
-    desk.edit(remove("api", "c:1"));
-    let proposal = desk.propose_file(parsed(FILE));
+    let mut store = config_store();
+    assert_eq!(store.config().text(), FILE);
+    store.edit(add("api", "addr = 'c:1'"));
+    assert_ne!(store.config().text(), FILE);
+    store.edit(remove("api", "c:1"));
+    let proposal = store.propose_file(parsed(FILE));
     assert!(!proposal.changed);
-    desk.accept(proposal, "SIGHUP", at(2));
-    assert_eq!(desk.config().text(), FILE);
+    store.accept(proposal, "SIGHUP", at(2));
+    assert_eq!(store.config().text(), FILE);
 }

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::edit::{Edit, Problem};
 use super::relative::Subject;
 use super::unmask::unmask;
-use super::written::{self, PoolPlace, WrittenBackend, WrittenPool, place_of};
+use super::written::{self, PoolPosition, WrittenBackend, WrittenPool, place_of};
 use crate::base::limits;
 use crate::config::{BackendAddress, is_work_key, other_key_of_backend, work_keys};
 
@@ -20,12 +20,12 @@ pub struct Edited {
 }
 
 /// How many routes, pools and backends there are.
-type Counts = (usize, usize, usize);
+type Sizes = (usize, usize, usize);
 
 impl Edit {
     /// Makes the edit in a checked document. Whether the outcome is right is for the check of the whole to say. Errors:
     /// what is not there to be edited, is in use, or cannot even be written down.
-    pub fn apply(&self, document: &mut Table, counts: Counts) -> Result<Edited, Problem> {
+    pub fn apply(&self, document: &mut Table, counts: Sizes) -> Result<Edited, Problem> {
         let before = written::find_pool(document, self.pool());
         let before = before.map(|place| written::read_pool(document, place));
         let edited = self.make(document, counts)?;
@@ -38,7 +38,7 @@ impl Edit {
         Ok(edited)
     }
 
-    fn make(&self, document: &mut Table, counts: Counts) -> Result<Edited, Problem> {
+    fn make(&self, document: &mut Table, counts: Sizes) -> Result<Edited, Problem> {
         match self {
             Edit::AddServer { pool, server } => add_server(document, pool, server, counts),
             Edit::PutServer { pool, addr, server } => {
@@ -61,7 +61,7 @@ fn add_server(
     document: &mut Table,
     pool: &str,
     server: &Table,
-    counts: Counts,
+    counts: Sizes,
 ) -> Result<Edited, Problem> {
     let server = WrittenBackend::read(&Value::Table(server.clone()))
         .map_err(|(field, right)| Problem::field(field, right))?;
@@ -74,7 +74,7 @@ fn put_server(
     pool: &str,
     addr: &str,
     server: &Table,
-    counts: Counts,
+    counts: Sizes,
 ) -> Result<Edited, Problem> {
     let mut settings = server.clone();
     let written = take_addr(&mut settings, addr)?;
@@ -98,7 +98,7 @@ fn put(
     pool: &str,
     addr: &str,
     server: WrittenBackend,
-    (_, _, backends): Counts,
+    (_, _, backends): Sizes,
 ) -> Result<Edited, Problem> {
     BackendAddress::parse(addr).map_err(|right| Problem::field("addr", right))?;
     let place = find_pool(document, pool)?;
@@ -150,7 +150,7 @@ fn put_pool(
     document: &mut Table,
     name: &str,
     pool: &Table,
-    (_, pools, _): Counts,
+    (_, pools, _): Sizes,
 ) -> Result<Edited, Problem> {
     let pool = read_pool(name, pool)?;
     let place = match written::find_pool(document, name) {
@@ -185,7 +185,7 @@ fn patch_pool(
 
 fn remove_pool(document: &mut Table, name: &str) -> Result<Edited, Problem> {
     let place = find_pool(document, name)?;
-    if let PoolPlace::Own(_) = place {
+    if let PoolPosition::Own(_) = place {
         let why = format!("the pool belongs to the route {name:?} and goes only with it");
         return Err(Problem::conflict(why));
     }
@@ -210,7 +210,7 @@ impl Edited {
     }
 }
 
-fn find_pool(document: &Table, name: &str) -> Result<PoolPlace, Problem> {
+fn find_pool(document: &Table, name: &str) -> Result<PoolPosition, Problem> {
     written::find_pool(document, name)
         .ok_or_else(|| Problem::absent(format!("there is no pool {name:?}")))
 }
@@ -219,7 +219,7 @@ fn find_server(
     document: &Table,
     pool: &str,
     addr: &str,
-) -> Result<(PoolPlace, WrittenPool, usize), Problem> {
+) -> Result<(PoolPosition, WrittenPool, usize), Problem> {
     let place = find_pool(document, pool)?;
     let written = written::read_pool(document, place);
     match find_backend(&written, addr) {
@@ -294,12 +294,12 @@ fn read_pool(name: &str, table: &Table) -> Result<WrittenPool, Problem> {
 
 /// In a route's table, what is no key of a pool would change the route.
 fn refuse_route_keys<'k>(
-    place: PoolPlace,
+    place: PoolPosition,
     keys: impl Iterator<Item = &'k String>,
 ) -> Result<(), Problem> {
     let mut keys = keys.filter(|key| !is_work_key(key));
     match (place, keys.next()) {
-        (PoolPlace::Own(_), Some(key)) => {
+        (PoolPosition::Own(_), Some(key)) => {
             let known = work_keys().join(", ");
             Err(Problem::field(
                 key,

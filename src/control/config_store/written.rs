@@ -9,7 +9,7 @@ use crate::config::{BackendAddress, is_work_key, name_as_written};
 
 /// Where a pool stands in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PoolPlace {
+pub enum PoolPosition {
     /// Index in `[[pools]]`.
     Named(usize),
     /// Index in `[[routes]]`: the pool is the route's own.
@@ -82,20 +82,20 @@ pub fn place_of(addr: &str) -> String {
 }
 
 /// Every pool of a checked document by its name: those of `[[pools]]`, then the routes' own.
-pub fn pools(document: &Table) -> impl Iterator<Item = (String, PoolPlace)> {
+pub fn pools(document: &Table) -> impl Iterator<Item = (String, PoolPosition)> {
     let named = entries(document, "pools").iter().enumerate();
     let named = named.filter_map(|(index, pool)| {
         let name = pool.get("name")?.as_str()?.to_owned();
-        Some((name, PoolPlace::Named(index)))
+        Some((name, PoolPosition::Named(index)))
     });
     let own = entries(document, "routes").iter().enumerate();
     let own = own.filter(|(_, route)| route.get("pool").is_none());
-    let own = own.filter_map(|(index, route)| Some((route_name(route)?, PoolPlace::Own(index))));
+    let own = own.filter_map(|(index, route)| Some((route_name(route)?, PoolPosition::Own(index))));
     named.chain(own)
 }
 
 /// Where the pool of this name stands.
-pub fn find_pool(document: &Table, name: &str) -> Option<PoolPlace> {
+pub fn find_pool(document: &Table, name: &str) -> Option<PoolPosition> {
     let mut pools = pools(document);
     Some(pools.find(|(known, _)| known == name)?.1)
 }
@@ -119,13 +119,13 @@ pub fn route_name(route: &Value) -> Option<String> {
 }
 
 /// The pool at a place of a checked document.
-pub fn read_pool(document: &Table, place: PoolPlace) -> WrittenPool {
+pub fn read_pool(document: &Table, place: PoolPosition) -> WrittenPool {
     let Some(table) = table_at(document, place) else {
         return WrittenPool::default();
     };
     let belongs = |key: &str| match place {
-        PoolPlace::Named(_) => key != "name" && key != "backends",
-        PoolPlace::Own(_) => is_work_key(key),
+        PoolPosition::Named(_) => key != "name" && key != "backends",
+        PoolPosition::Own(_) => is_work_key(key),
     };
     let settings = table.iter().filter(|(key, _)| belongs(key));
     let backends = table
@@ -147,7 +147,7 @@ pub fn read_pool(document: &Table, place: PoolPlace) -> WrittenPool {
 }
 
 /// Puts the pool where one stands already.
-pub fn write_pool(document: &mut Table, place: PoolPlace, pool: WrittenPool) {
+pub fn write_pool(document: &mut Table, place: PoolPosition, pool: WrittenPool) {
     let before = read_pool(document, place);
     let Some(table) = table_at_mut(document, place) else {
         return;
@@ -164,7 +164,7 @@ pub fn write_pool(document: &mut Table, place: PoolPlace, pool: WrittenPool) {
 }
 
 /// Adds a pool to `[[pools]]`; its place.
-pub fn add_pool(document: &mut Table, name: &str, pool: WrittenPool) -> PoolPlace {
+pub fn add_pool(document: &mut Table, name: &str, pool: WrittenPool) -> PoolPosition {
     let pools = document
         .entry("pools")
         .or_insert_with(|| Value::Array(Vec::new()));
@@ -174,14 +174,15 @@ pub fn add_pool(document: &mut Table, name: &str, pool: WrittenPool) -> PoolPlac
         let name = ("name".to_owned(), Value::String(name.to_owned()));
         pools.push(Value::Table(Table::from_iter([name])));
     }
-    let place = PoolPlace::Named(index);
+    let place = PoolPosition::Named(index);
     write_pool(document, place, pool);
     place
 }
 
 /// Takes one of `[[pools]]` out; a route's own pool stays with its route.
-pub fn remove_pool(document: &mut Table, place: PoolPlace) {
-    if let (PoolPlace::Named(index), Some(Value::Array(pools))) = (place, document.get_mut("pools"))
+pub fn remove_pool(document: &mut Table, place: PoolPosition) {
+    if let (PoolPosition::Named(index), Some(Value::Array(pools))) =
+        (place, document.get_mut("pools"))
     {
         pools.remove(index);
         if pools.is_empty() {
@@ -190,27 +191,27 @@ pub fn remove_pool(document: &mut Table, place: PoolPlace) {
     }
 }
 
-impl PoolPlace {
+impl PoolPosition {
     /// The way to it, as a checked file's mistakes name it.
     pub fn key(self) -> String {
         match self {
-            PoolPlace::Named(index) => format!("pools[{index}]"),
-            PoolPlace::Own(index) => format!("routes[{index}]"),
+            PoolPosition::Named(index) => format!("pools[{index}]"),
+            PoolPosition::Own(index) => format!("routes[{index}]"),
         }
     }
 
     /// The key of the list of backends there.
     pub fn backends_key(self) -> &'static str {
         match self {
-            PoolPlace::Named(_) => "backends",
-            PoolPlace::Own(_) => "backend_addrs",
+            PoolPosition::Named(_) => "backends",
+            PoolPosition::Own(_) => "backend_addrs",
         }
     }
 
     fn list_and_index(self) -> (&'static str, usize) {
         match self {
-            PoolPlace::Named(index) => ("pools", index),
-            PoolPlace::Own(index) => ("routes", index),
+            PoolPosition::Named(index) => ("pools", index),
+            PoolPosition::Own(index) => ("routes", index),
         }
     }
 }
@@ -220,12 +221,12 @@ fn entries<'d>(document: &'d Table, key: &str) -> &'d [Value] {
     list.map_or(&[], Vec::as_slice)
 }
 
-fn table_at(document: &Table, place: PoolPlace) -> Option<&Table> {
+fn table_at(document: &Table, place: PoolPosition) -> Option<&Table> {
     let (list, index) = place.list_and_index();
     entries(document, list).get(index)?.as_table()
 }
 
-fn table_at_mut(document: &mut Table, place: PoolPlace) -> Option<&mut Table> {
+fn table_at_mut(document: &mut Table, place: PoolPosition) -> Option<&mut Table> {
     let (list, index) = place.list_and_index();
     document
         .get_mut(list)?

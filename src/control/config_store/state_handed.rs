@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::state_file::State;
+use super::state_file::SavedState;
 use crate::net::{Blob, BlobKind};
 
 /// The bytes are a JSON object: the path of the state file, if there is one, and the content of the file.
@@ -20,7 +20,7 @@ pub struct HandedState {
     /// The path of the old process's state file; `None`: the old process has none.
     pub path: Option<PathBuf>,
     /// The content of the state file.
-    pub state: State,
+    pub state: SavedState,
 }
 
 impl HandedState {
@@ -31,7 +31,7 @@ impl HandedState {
 }
 
 /// The message to the new process. Errors: the state cannot be encoded, for example because a path is not UTF-8.
-pub fn to_blob(path: Option<&Path>, state: &State) -> Result<Blob, String> {
+pub fn to_blob(path: Option<&Path>, state: &SavedState) -> Result<Blob, String> {
     let handed = HandedState {
         path: path.map(Path::to_owned),
         state: state.clone(),
@@ -58,9 +58,9 @@ mod tests {
 
     #[test]
     fn what_is_told_is_understood_and_a_place_is_the_same_or_not() {
-        let state = State {
+        let state = SavedState {
             taken_back: Some("digest".to_owned()),
-            ..State::default()
+            ..SavedState::default()
         };
         let (a, b) = (Path::new("/a"), Path::new("/b"));
         let rows = [
