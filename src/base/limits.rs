@@ -503,7 +503,7 @@ pub const POST_AGAIN_MILLIS: u64 = 50;
 /// Seconds after which the control thread looks around although nothing woke it.
 pub const CONTROL_PAUSE_SECS: u64 = 1;
 /// Changes of configuration that may wait to be decided, and as many that wait for the workers to follow.
-pub const ASKS: usize = 64;
+pub const CHANGE_REQUESTS: usize = 64;
 /// Seconds for which a piece of work on files may stand still; then the control thread gives it up and refuses the
 /// change.
 pub const FILE_SECS: u64 = 5;

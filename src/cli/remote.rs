@@ -57,12 +57,12 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// Asks the palantir that the configuration names, and prints what it says. Ends with 0 if it was done, 1 if it was
 /// refused (every reason on stderr), 3 if palantir cannot be reached.
-pub fn remote(config: &Path, wish: &Remote) -> ExitCode {
+pub fn remote(config: &Path, command: &Remote) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(carry_out(config, wish)),
+        Ok(runtime) => runtime.block_on(carry_out(config, command)),
         Err(error) => Err(Trouble::Unreachable(format!("no runtime: {error}"))),
     };
     match outcome {
@@ -77,9 +77,9 @@ pub fn remote(config: &Path, wish: &Remote) -> ExitCode {
 }
 
 /// What is to be printed when it is done.
-async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
+async fn carry_out(config: &Path, command: &Remote) -> Result<String, Trouble> {
     let client = Client::find(config)?;
-    match wish {
+    match command {
         Remote::Top => top::watch(client).await.map(|()| String::new()),
         Remote::Reload {
             confirm,

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use crate::control::ask::{Accepted, InForce, Standing};
 use crate::control::change::Saved;
+use crate::control::change_request::{CompletedOperation, InForce, Standing};
 use crate::control::config_store::{ConfigStore, Diff, Problem, ProblemKind, Proposal};
 use crate::snapshot::Snapshot;
 
@@ -65,8 +65,8 @@ impl Configuration {
     }
 
     /// The answer to a request that changes nothing.
-    pub fn unchanged(&self) -> Accepted {
-        Accepted {
+    pub fn unchanged(&self) -> CompletedOperation {
+        CompletedOperation {
             revision: self.config_store.revision(),
             changed: false,
             notes: Vec::new(),
@@ -76,9 +76,9 @@ impl Configuration {
     }
 
     /// Makes the proposal the configuration, and returns its revision.
-    pub fn accept(&mut self, proposal: Proposal, origin: &str) -> u64 {
+    pub fn accept(&mut self, proposal: Proposal, requested_by: &str) -> u64 {
         let config_store = Arc::make_mut(&mut self.config_store);
-        let revision = config_store.accept(proposal, origin, SystemTime::now());
+        let revision = config_store.accept(proposal, requested_by, SystemTime::now());
         config_store.note_departures(self.saved.state.departures.clone());
         revision
     }

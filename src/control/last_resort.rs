@@ -8,7 +8,7 @@ use tracing::error;
 
 use crate::base::limits;
 use crate::control::Control;
-use crate::control::ask::Standing;
+use crate::control::change_request::Standing;
 use crate::messages::ToWorker;
 use crate::shared::gauges::{self, AllGauges};
 use crate::shared::mailbox::Mailbox;

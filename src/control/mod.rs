@@ -9,11 +9,10 @@
 pub mod access_log;
 pub mod acme;
 pub mod api;
-pub mod ask;
-mod asked_file;
 pub mod bad_requests;
 mod certificates;
 mod change;
+pub mod change_request;
 pub mod compiler;
 pub mod config_store;
 mod configuration;
@@ -28,6 +27,7 @@ mod monitoring;
 pub mod page;
 pub mod pending;
 mod prepared;
+mod requested_file;
 pub mod resolve;
 mod shutdown;
 mod signals;
@@ -54,9 +54,9 @@ pub use start_signals::StartSignals;
 use crate::base::time::Micros;
 use crate::control::access_log::AccessLog;
 use crate::control::acme::order_forever;
-use crate::control::ask::Ask;
 use crate::control::certificates::Certificates;
 use crate::control::change::{Changes, Finished, Saved, state_path};
+use crate::control::change_request::ChangeRequest;
 use crate::control::config_store::ConfigStore;
 use crate::control::configuration::Configuration;
 use crate::control::departures::Departures;
@@ -134,7 +134,7 @@ struct Inlets {
     wake: UnixStream,
     finished: mpsc::Receiver<Finished>,
     found: mpsc::Receiver<Found>,
-    asks: mpsc::Receiver<Ask>,
+    change_requests: mpsc::Receiver<ChangeRequest>,
     broken: mpsc::Receiver<&'static str>,
 }
 
@@ -147,7 +147,7 @@ enum Event {
     /// A piece of work on files has ended.
     Finished(Finished),
     /// The management API asks for an operation.
-    Asked(Ask),
+    Asked(ChangeRequest),
     /// A new process has taken a step.
     Upgrade(Progress),
     /// A task whose panic ends the process has panicked.
@@ -237,7 +237,7 @@ impl Control {
     /// Turns until the process is to end; the exit code.
     async fn run(mut self, mut inlets: Inlets, mut next_signal: impl AsyncFnMut() -> Signal) -> u8 {
         loop {
-            let pause = self.turn(!inlets.asks.is_empty(), Micros::now());
+            let pause = self.turn(!inlets.change_requests.is_empty(), Micros::now());
             if self.may_end(Micros::now()) {
                 self.tell_last().await;
                 let code = self.shutdown.exit_code(&self.monitoring.gauges);
@@ -254,7 +254,7 @@ impl Control {
                 Some(task) = inlets.broken.recv() => Event::Broken(task),
                 Some(found) = inlets.found.recv() => Event::Found(found),
                 Some(finished) = inlets.finished.recv() => Event::Finished(finished),
-                Some(ask) = inlets.asks.recv(), if self.may_decide() => Event::Asked(ask),
+                Some(request) = inlets.change_requests.recv(), if self.may_decide() => Event::Asked(request),
                 () = woken(&inlets.wake) => Event::Turn,
                 () = sleep(pause) => Event::Turn,
             };
@@ -264,7 +264,7 @@ impl Control {
                 Event::Found(Found::New(answers)) => self.take_new_names(answers, now),
                 Event::Found(Found::Again(answers)) => self.names.known.take_in(answers),
                 Event::Finished(finished) => self.take_finished(finished, now),
-                Event::Asked(ask) => self.take_ask(ask, now),
+                Event::Asked(request) => self.take_request(request, now),
                 Event::Upgrade(progress) => self.take_progress(progress, now),
                 Event::Broken(task) => self.take_broken(task, now),
                 Event::Turn => {}

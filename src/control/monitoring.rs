@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use crate::base::time::Micros;
 use crate::control::api::ApiState;
-use crate::control::ask::Asks;
 use crate::control::bad_requests::BadRequests;
+use crate::control::change_request::ChangeRequests;
 use crate::control::metrics::{Boards, Sources};
 use crate::messages::RefusedHead;
 use crate::shared::SharedTables;
@@ -53,9 +53,9 @@ impl Monitoring {
     }
 
     /// Everything that the management API speaks of.
-    pub fn api_state(&self, asks: Asks) -> ApiState {
+    pub fn api_state(&self, change_requests: ChangeRequests) -> ApiState {
         let (sources, board) = (self.boards.sources().clone(), self.boards.watch());
-        ApiState::new(asks, sources, board, self.bad_requests.clone())
+        ApiState::new(change_requests, sources, board, self.bad_requests.clone())
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
     use crate::base::ids::{RequestId, WorkerId};
     use crate::config;
     use crate::control::access_log::Progress;
-    use crate::control::ask::InForce;
+    use crate::control::change_request::InForce;
     use crate::control::config_store::{ConfigStore, Overrides};
     use crate::http::refusal::Refusal;
     use crate::shared::backend_table::BackendTables;

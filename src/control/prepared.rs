@@ -18,7 +18,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::Machine;
 use crate::control::access_log::AccessLog;
-use crate::control::ask::Asks;
+use crate::control::change_request::ChangeRequests;
 use crate::control::compiler::Compiler;
 use crate::control::config_store::ConfigStore;
 use crate::control::last_resort::LastResort;
@@ -86,7 +86,7 @@ pub struct Prepared {
     /// The socket of the management API, and the checks for its requests.
     admin: Option<(api::ApiListener, api::Gate)>,
     /// The channel by which the management API asks.
-    asks: Asks,
+    change_requests: ChangeRequests,
     signals: Signals,
 }
 
@@ -99,7 +99,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         .build()?;
     let entered = runtime.enter();
     let (found, answers) = mpsc::channel(1);
-    let (asks, asked) = mpsc::channel(limits::ASKS);
+    let (change_requests, asked) = mpsc::channel(limits::CHANGE_REQUESTS);
     let (finished, ended) = mpsc::channel(1);
     let (questions, questioned) = mpsc::channel(1);
     let (broken, breaks) = mpsc::channel(1);
@@ -107,7 +107,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         wake: UnixStream::from_std(started.letters.wake_stream()?)?,
         finished: ended,
         found: answers,
-        asks: asked,
+        change_requests: asked,
         broken: breaks,
     };
     let admin = started.admin.take();
@@ -132,7 +132,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         inlets,
         look_ups,
         admin,
-        asks,
+        change_requests,
         signals,
     })
 }
@@ -225,7 +225,7 @@ impl Prepared {
             inlets,
             look_ups: (look_ups, questions),
             admin,
-            asks,
+            change_requests,
             mut signals,
         } = self;
         let last = LastResort::of(&control);
@@ -233,7 +233,7 @@ impl Prepared {
             signals.let_in();
             control.order_certificates();
             if let Some((listener, gate)) = admin {
-                let router = api::router(control.monitoring.api_state(asks), gate);
+                let router = api::router(control.monitoring.api_state(change_requests), gate);
                 let standing = control.config.standing();
                 let mut accepting = control.succession.upgrades.accepting();
                 control.spawn_vital("the management API", async move {

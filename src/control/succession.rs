@@ -9,9 +9,9 @@ use tracing::{error, info};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
-use crate::control::change::{Asker, stopping};
+use crate::control::change::{Requester, stopping};
 use crate::control::config_store::{Problem, ProblemKind, state_handed};
-use crate::control::pending::Operation;
+use crate::control::pending::PendingOperation;
 use crate::control::resolve::to_blob;
 use crate::control::systemd::{Notifier, Watchdog};
 use crate::control::upgrade::{self, Progress, Successor, Upgrades};
@@ -25,7 +25,7 @@ pub(super) struct Succession {
     /// The means of an upgrade.
     pub upgrades: Upgrades,
     /// The origin and the recipient of the upgrade that is under way.
-    asker: Option<Asker>,
+    requester: Option<Requester>,
     /// Whether a signal has asked to reopen the log files since the last upgrade began.
     reopen: bool,
     /// Whether this process alone is the service: the process before it is over, if there was one.
@@ -46,7 +46,7 @@ impl Succession {
     pub fn new(upgrades: Upgrades, is_alone: bool, now: Micros) -> Succession {
         Succession {
             upgrades,
-            asker: None,
+            requester: None,
             reopen: false,
             is_alone,
             notifier: Notifier::from_environment(),
@@ -104,18 +104,18 @@ impl Succession {
 
 impl Control {
     /// Starts the next process, or says why not.
-    pub(super) fn begin_upgrade(&mut self, asker: Asker, allow_empty: bool, now: Micros) {
+    pub(super) fn begin_upgrade(&mut self, requester: Requester, allow_empty: bool, now: Micros) {
         info!(
             audit = "upgrade",
-            origin = asker.origin,
+            requested_by = requester.requested_by,
             "an upgrade begins"
         );
         self.succession.reopen = false;
         let handed = self.handed(allow_empty);
         let begun = handed.and_then(|handed| self.succession.upgrades.begin(handed));
         match begun {
-            Ok(()) => self.succession.asker = Some(asker),
-            Err(reason) => self.refuse(asker, failed(&reason), now),
+            Ok(()) => self.succession.requester = Some(requester),
+            Err(reason) => self.refuse(requester, failed(&reason), now),
         }
     }
 
@@ -166,13 +166,13 @@ impl Control {
         } else {
             error!(reason, "the upgrade failed; this process goes on")
         }
-        if let Some(asker) = self.succession.asker.take() {
+        if let Some(requester) = self.succession.requester.take() {
             let problem = if is_stopping {
                 stopping()
             } else {
                 failed(reason)
             };
-            self.refuse(asker, problem, now);
+            self.refuse(requester, problem, now);
         }
     }
 
@@ -196,8 +196,8 @@ impl Control {
         self.retire(now);
         let mut accepted = self.config.unchanged();
         accepted.notes.push(format!("process {pid} has taken over"));
-        if let Some(asker) = self.succession.asker.take() {
-            self.changes.accept(asker.recipient, accepted);
+        if let Some(requester) = self.succession.requester.take() {
+            self.changes.accept(requester.recipient, accepted);
         }
     }
 
@@ -212,9 +212,16 @@ impl Control {
             notifier.main_pid(successor.pid);
         }
         let left = LeftToDo {
-            reload: self.changes.pending.wanted().is_wanted(Operation::Reload),
+            reload: self
+                .changes
+                .pending
+                .wanted()
+                .is_wanted(PendingOperation::Reload),
             reopen: self.succession.reopen,
-            upgrade: self.changes.pending.is_asked_again(Operation::Upgrade),
+            upgrade: self
+                .changes
+                .pending
+                .is_asked_again(PendingOperation::Upgrade),
         };
         let said = successor.over(left);
         if said.is_err() && is_there {
@@ -231,10 +238,10 @@ impl Control {
             self.access_log.reopen("a signal to the old process");
         }
         if left.reload {
-            self.changes.pending.ask(Operation::Reload);
+            self.changes.pending.request(PendingOperation::Reload);
         }
         if left.upgrade {
-            self.changes.pending.ask(Operation::Upgrade);
+            self.changes.pending.request(PendingOperation::Upgrade);
         }
     }
 
@@ -260,7 +267,11 @@ impl Control {
     /// process stops by itself when the new one accepts.
     pub(super) fn stop_accepting(&mut self, now: Micros) {
         let upgrades = &mut self.succession.upgrades;
-        let is_wanted = self.changes.pending.wanted().is_wanted(Operation::Upgrade);
+        let is_wanted = self
+            .changes
+            .pending
+            .wanted()
+            .is_wanted(PendingOperation::Upgrade);
         if is_wanted || upgrades.is_under_way() {
             return info!("SIGWINCH: accepting ends when the new process accepts");
         }

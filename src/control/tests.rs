@@ -17,7 +17,7 @@ use crate::base::limits;
 use crate::config::Resolved;
 use crate::config::{self, CannotCompile, TooManyBackends};
 use crate::control::access_log::{LogFile, open_in_time};
-use crate::control::ask::{Accepted, Asks, Standing, Wish};
+use crate::control::change_request::{ChangeRequests, CompletedOperation, Operation, Standing};
 use crate::control::compiler::Compiler;
 use crate::control::config_store::{Overrides, Problem, ProblemKind};
 use crate::control::resolve::{Known, LookUps, Names, Question};
@@ -43,7 +43,7 @@ struct Outside {
     health_life: Option<std::sync::mpsc::Sender<()>>,
     signals: mpsc::Sender<Signal>,
     answers: mpsc::Sender<Found>,
-    asks: Asks,
+    change_requests: ChangeRequests,
     standing: Standing,
 }
 
@@ -71,30 +71,38 @@ impl Outside {
     }
 
     /// Puts a question; what receives the answer.
-    async fn ask(&self, wish: Wish) -> oneshot::Receiver<Result<Accepted, Problem>> {
-        self.ask_if(wish, None).await
+    async fn send_request(
+        &self,
+        operation: Operation,
+    ) -> oneshot::Receiver<Result<CompletedOperation, Problem>> {
+        self.send_request_if(operation, None).await
     }
 
     /// Asks under the condition that this revision is in force.
-    async fn ask_if(
+    async fn send_request_if(
         &self,
-        wish: Wish,
+        operation: Operation,
         if_match: Option<u64>,
-    ) -> oneshot::Receiver<Result<Accepted, Problem>> {
+    ) -> oneshot::Receiver<Result<CompletedOperation, Problem>> {
         let (answer, answered) = oneshot::channel();
-        let origin = "a test".to_owned();
-        let ask = Ask {
-            wish,
+        let requested_by = "a test".to_owned();
+        let request = ChangeRequest {
+            operation,
             if_match,
-            origin,
+            requested_by,
             answer,
         };
-        self.asks.send(ask).await.unwrap();
+        self.change_requests.send(request).await.unwrap();
         answered
     }
 
-    async fn refusal(&self, wish: Wish) -> ProblemKind {
-        self.ask(wish).await.await.unwrap().unwrap_err().kind
+    async fn refusal(&self, operation: Operation) -> ProblemKind {
+        self.send_request(operation)
+            .await
+            .await
+            .unwrap()
+            .unwrap_err()
+            .kind
     }
 
     async fn stop(&self) {
@@ -134,7 +142,7 @@ fn outside_of(
     let gauges = gauges::gauges(WORKERS);
     let (signals, signals_taken) = mpsc::channel(4);
     let (answers, answers_taken) = mpsc::channel(4);
-    let (asks, asked) = mpsc::channel(4);
+    let (change_requests, asked) = mpsc::channel(4);
     let (finished, ended) = mpsc::channel(1);
     let (broken, breaks) = mpsc::channel(1);
     let health_report = HealthReport::of(health.clone());
@@ -182,14 +190,14 @@ fn outside_of(
         health_life: Some(health_life),
         signals,
         answers,
-        asks,
+        change_requests,
         standing: control.config.standing(),
     };
     let inputs = Inputs {
         signals: signals_taken,
         answers: answers_taken,
         finished: ended,
-        asks: asked,
+        change_requests: asked,
         questions: questioned,
         broken: breaks,
     };
@@ -207,7 +215,7 @@ struct Inputs {
     signals: mpsc::Receiver<Signal>,
     answers: mpsc::Receiver<Found>,
     finished: mpsc::Receiver<Finished>,
-    asks: mpsc::Receiver<Ask>,
+    change_requests: mpsc::Receiver<ChangeRequest>,
     questions: mpsc::Receiver<Question>,
     broken: mpsc::Receiver<&'static str>,
 }
@@ -254,7 +262,7 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
             wake: UnixStream::from_std(control.letters.wake_stream().unwrap()).unwrap(),
             found: inputs.answers,
             finished: inputs.finished,
-            asks: inputs.asks,
+            change_requests: inputs.change_requests,
         };
         let next_signal = async || match inputs.signals.recv().await {
             Some(signal) => signal,

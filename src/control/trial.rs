@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::control::ask::Trial;
+use crate::control::change_request::Trial;
 use crate::shared::gauges::Outcomes;
 
 /// A reload on trial. Time and counts are arguments.

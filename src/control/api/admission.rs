@@ -6,7 +6,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::ApiProblem;
-use crate::control::ask::{InForce, Standing};
+use crate::control::change_request::{InForce, Standing};
 use crate::snapshot::ServerTls;
 
 /// A connection's.

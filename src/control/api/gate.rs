@@ -13,8 +13,8 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::asking::Peer;
 use super::problem::ApiProblem;
+use super::send_request::Peer;
 use super::tokens::{Right, Tokens};
 use crate::base::addresses::ListenAddr;
 use crate::http::host;

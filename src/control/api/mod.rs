@@ -6,7 +6,6 @@
 
 mod accept;
 mod admission;
-mod asking;
 mod body;
 mod bounded_write;
 mod document;
@@ -15,6 +14,7 @@ mod gate;
 mod problem;
 mod resources;
 mod schemas;
+mod send_request;
 mod serve;
 mod settings;
 mod shown;
@@ -36,14 +36,14 @@ pub use serve::{ApiListener, serve};
 pub use tokens::Tokens;
 
 use crate::base::limits;
-use crate::control::ask::{Asks, InForce};
 use crate::control::bad_requests::BadRequests;
+use crate::control::change_request::{ChangeRequests, InForce};
 use crate::control::metrics::{Board, Sources};
 use problem::ApiProblem;
 
 /// The state that the resources of the API show and change.
 pub struct ApiState {
-    asks: Asks,
+    change_requests: ChangeRequests,
     sources: Sources,
     boards: watch::Receiver<Arc<Board>>,
     bad_requests: BadRequests,
@@ -56,13 +56,13 @@ pub struct ApiState {
 impl ApiState {
     /// `asks`: of the control thread's loop. `boards`: the latest figures of the live page.
     pub fn new(
-        asks: Asks,
+        change_requests: ChangeRequests,
         sources: Sources,
         boards: watch::Receiver<Arc<Board>>,
         bad_requests: BadRequests,
     ) -> ApiState {
         ApiState {
-            asks,
+            change_requests,
             sources,
             boards,
             bad_requests,

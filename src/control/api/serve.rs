@@ -20,12 +20,12 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::admission::{self, Admission};
-use super::asking::Peer;
 use super::bounded_write::BoundedWrite;
+use super::send_request::Peer;
 use crate::base::addresses::{ListenAddr, Purpose};
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
-use crate::control::ask::Standing;
+use crate::control::change_request::Standing;
 use crate::net::BoundListener;
 use crate::tls;
 use crate::worker::turn_away::GONE;

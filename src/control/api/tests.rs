@@ -18,7 +18,7 @@ use crate::base::addresses::ListenAddr;
 use crate::base::time::Micros;
 use crate::config::{self, Machine, Resolved};
 use crate::control::access_log::Progress;
-use crate::control::ask::{Accepted, Ask, Wish};
+use crate::control::change_request::{ChangeRequest, CompletedOperation, Operation};
 use crate::control::config_store::{ConfigStore, Diff, Overrides, Problem, ProblemKind, Proposal};
 use crate::control::metrics::Boards;
 use crate::shared::backend_table::BackendTables;
@@ -58,7 +58,7 @@ impl Api {
 
     fn with(tokens: Tokens) -> Api {
         let mut store_loop = Loop::new();
-        let (asks, mut taken) = mpsc::channel::<Ask>(4);
+        let (change_requests, mut taken) = mpsc::channel::<ChangeRequest>(4);
         let sources = Sources {
             standing: store_loop.standing.subscribe(),
             tables: store_loop.tables.clone(),
@@ -80,9 +80,11 @@ impl Api {
         let boards = Boards::new(sources.clone(), Micros::now());
         let (note, asked) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            while let Some(ask) = taken.recv().await {
-                let _ = note.send(format!("{}: {:?}", ask.origin, ask.wish));
-                let _ = ask.answer.send(store_loop.decide(ask.wish, ask.if_match));
+            while let Some(request) = taken.recv().await {
+                let _ = note.send(format!("{}: {:?}", request.requested_by, request.operation));
+                let _ = request
+                    .answer
+                    .send(store_loop.decide(request.operation, request.if_match));
             }
         });
         let gate = Gate {
@@ -93,7 +95,12 @@ impl Api {
         };
         Api {
             router: router(
-                ApiState::new(asks, sources, boards.watch(), BadRequests::default()),
+                ApiState::new(
+                    change_requests,
+                    sources,
+                    boards.watch(),
+                    BadRequests::default(),
+                ),
                 gate,
             ),
             asked,
@@ -102,7 +109,7 @@ impl Api {
     }
 
     /// Sends a request as `METHOD /path`, with JSON where a method takes it.
-    async fn ask(&self, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+    async fn send_request(&self, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
         let (method, path) = line.split_once(' ').unwrap();
         let method: Method = method.parse().unwrap();
         let mut request = Request::builder().uri(path).header("host", "localhost");
@@ -118,7 +125,7 @@ impl Api {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        self.ask(&format!("GET {path}"), &[], "").await
+        self.send_request(&format!("GET {path}"), &[], "").await
     }
 }
 
@@ -187,40 +194,46 @@ impl Loop {
         }
     }
 
-    fn decide(&mut self, wish: Wish, if_match: Option<u64>) -> Result<Accepted, Problem> {
+    fn decide(
+        &mut self,
+        operation: Operation,
+        if_match: Option<u64>,
+    ) -> Result<CompletedOperation, Problem> {
         if if_match.is_some_and(|revision| revision != self.config_store.revision()) {
             return Err(Problem::new(ProblemKind::Changed, "it is another one"));
         }
-        match wish {
-            Wish::Edit(edit) => {
+        match operation {
+            Operation::Edit(edit) => {
                 let proposal = self.config_store.propose(&edit)?;
                 Ok(self.accept(proposal))
             }
-            Wish::Rollback { revision } => {
+            Operation::Rollback { revision } => {
                 let proposal = self.config_store.propose_revision(revision)?;
                 Ok(self.accept(proposal))
             }
-            Wish::Reload { .. } | Wish::Compare | Wish::DrainServer { .. } => Ok(Accepted {
-                revision: self.config_store.revision(),
-                changed: false,
-                notes: vec!["as it was".to_owned()],
-                diff: Diff::default(),
-                in_force: self.standing.borrow().clone(),
-            }),
-            Wish::Confirm | Wish::Upgrade { .. } => {
+            Operation::Reload { .. } | Operation::Compare | Operation::DrainServer { .. } => {
+                Ok(CompletedOperation {
+                    revision: self.config_store.revision(),
+                    changed: false,
+                    notes: vec!["as it was".to_owned()],
+                    diff: Diff::default(),
+                    in_force: self.standing.borrow().clone(),
+                })
+            }
+            Operation::Confirm | Operation::Upgrade { .. } => {
                 Err(Problem::new(ProblemKind::Conflict, "not now"))
             }
         }
     }
 
-    fn accept(&mut self, proposal: Proposal) -> Accepted {
+    fn accept(&mut self, proposal: Proposal) -> CompletedOperation {
         let (changed, diff) = (proposal.changed, proposal.diff.clone());
         let revision = self
             .config_store
             .accept(proposal, "test", SystemTime::now());
         self.standing
             .send_replace(in_force(&self.config_store, &mut self.slots));
-        Accepted {
+        CompletedOperation {
             revision,
             changed,
             notes: Vec::new(),
@@ -248,7 +261,7 @@ fn in_force(config_store: &ConfigStore, slots: &mut Slots) -> Arc<InForce> {
 async fn the_short_form_adds_shows_and_takes_out() {
     let mut api = Api::new();
     let body = r#"{"url":"http://127.0.0.1:9003","weight":3,"health_check":{"path":"/h"}}"#;
-    let added = api.ask("POST /servers", &[], body).await;
+    let added = api.send_request("POST /servers", &[], body).await;
     assert_eq!((added.status, added.field("etag")), (201, "\"2\""));
     assert_eq!(added.field("location"), "/pools/api/servers/127.0.0.1:9003");
     let server = added.json();
@@ -260,21 +273,25 @@ async fn the_short_form_adds_shows_and_takes_out() {
     assert_eq!(server["health_check"]["path"], "/h");
     assert_eq!(server["health_check"]["expect"], "2xx");
     let again = api
-        .ask("POST /servers", &[], r#"{"url":"127.0.0.1:9003"}"#)
+        .send_request("POST /servers", &[], r#"{"url":"127.0.0.1:9003"}"#)
         .await;
     assert_eq!((again.status, again.field("etag")), (200, "\"2\""));
     assert_eq!(again.json()["weight"], 3, "what is there stays as it is");
     let servers = api.get("/servers").await.json();
     assert_eq!(servers["servers"].as_array().unwrap().len(), 3);
-    let gone = api.ask("DELETE /servers/127.0.0.1/9003", &[], "").await;
+    let gone = api
+        .send_request("DELETE /servers/127.0.0.1/9003", &[], "")
+        .await;
     assert_eq!((gone.status, gone.field("etag")), (200, "\"3\""));
-    let gone = api.ask("DELETE /servers/127.0.0.1/9003", &[], "").await;
+    let gone = api
+        .send_request("DELETE /servers/127.0.0.1/9003", &[], "")
+        .await;
     gone.is_problem(404, "");
     let drained = "DELETE /servers/127.0.0.1/9002?drain=10s";
-    assert_eq!(api.ask(drained, &[], "").await.status, 202);
+    assert_eq!(api.send_request(drained, &[], "").await.status, 202);
     let mut last = String::new();
-    while let Ok(ask) = api.asked.try_recv() {
-        last = ask;
+    while let Ok(request) = api.asked.try_recv() {
+        last = request;
     }
     assert!(last.starts_with("api unknown: DrainServer"), "{last}");
     assert!(last.contains("patience: 10s"), "{last}");
@@ -300,7 +317,7 @@ async fn addresses_of_every_kind_are_named_in_a_path() {
         "PUT /pools/other/servers/[::1]:9004",
         "DELETE /servers/::1/9004?pool=other",
     ] {
-        let answer = api.ask(line, &[], "{}").await;
+        let answer = api.send_request(line, &[], "{}").await;
         assert!([200, 201].contains(&answer.status), "{line}: {answer:?}");
     }
     api.get("/pools/other/servers/nonsense")
@@ -315,7 +332,7 @@ async fn servers_and_pools_are_changed_in_full() {
     let api = Api::new();
     let server = "/pools/api/servers/127.0.0.1:9001";
     let patched = api
-        .ask(
+        .send_request(
             &format!("PATCH {server}"),
             &[],
             r#"{"weight":7,"drain":true}"#,
@@ -323,12 +340,12 @@ async fn servers_and_pools_are_changed_in_full() {
         .await;
     assert_eq!(patched.json()["state"], "draining");
     let patched = api
-        .ask(&format!("PATCH {server}"), &[], r#"{"weight":null}"#)
+        .send_request(&format!("PATCH {server}"), &[], r#"{"weight":null}"#)
         .await;
     let json = patched.json();
     assert_eq!((&json["weight"], &json["drain"]), (&json!(1), &json!(true)));
     let put = api
-        .ask(&format!("PUT {server}"), &[], r#"{"max_connections":5}"#)
+        .send_request(&format!("PUT {server}"), &[], r#"{"max_connections":5}"#)
         .await;
     let json = put.json();
     assert_eq!(
@@ -337,7 +354,7 @@ async fn servers_and_pools_are_changed_in_full() {
     );
     let pool = r#"{"backends":[{"addr":"127.0.0.1:9005","weight":2}],"balancing_algorithm":"peak_ewma",
         "outlier":{"consecutive_failures":3},"protocol":"h2"}"#;
-    let put = api.ask("PUT /pools/new", &[], pool).await;
+    let put = api.send_request("PUT /pools/new", &[], pool).await;
     assert_eq!((put.status, put.field("location")), (201, "/pools/new"));
     let json = put.json();
     assert_eq!(json["balancing_algorithm"], "peak_ewma");
@@ -348,7 +365,10 @@ async fn servers_and_pools_are_changed_in_full() {
     );
     assert_eq!(json["backends"][0]["weight"], 2);
     let patch = r#"{"proxy_protocol":"v2","protocol":null,"outlier":null,"balancing_algorithm":"consistent_hash","hash_on":"path"}"#;
-    let json = api.ask("PATCH /pools/new", &[], patch).await.json();
+    let json = api
+        .send_request("PATCH /pools/new", &[], patch)
+        .await
+        .json();
     assert_eq!(
         (&json["outlier"], &json["hash_on"]),
         (&Value::Null, &json!("path"))
@@ -357,8 +377,11 @@ async fn servers_and_pools_are_changed_in_full() {
         (&json["protocol"], &json["proxy_protocol"]),
         (&json!("h1"), &json!("v2"))
     );
-    assert_eq!(api.ask("DELETE /pools/new", &[], "").await.status, 200);
-    api.ask("DELETE /pools/api", &[], "")
+    assert_eq!(
+        api.send_request("DELETE /pools/new", &[], "").await.status,
+        200
+    );
+    api.send_request("DELETE /pools/api", &[], "")
         .await
         .is_problem(409, "");
     let pools = api.get("/pools").await.json();

@@ -10,7 +10,7 @@ use super::shown;
 use crate::base::addresses::BackendAddr;
 use crate::base::ids::{PoolId, WorkerId};
 use crate::config::{BackendAddress, BackendPlace, BackendSettings, PoolSettings};
-use crate::control::ask::InForce;
+use crate::control::change_request::InForce;
 use crate::control::metrics::pool_panics;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::snapshot::{Backend, Pool as RunningPool};

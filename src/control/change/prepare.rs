@@ -11,13 +11,13 @@ use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::limits;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes, Resolved};
 use crate::control::access_log::{LogFile, open_in_time};
-use crate::control::asked_file::AskedFile;
 use crate::control::compiler::Compiler;
 use crate::control::config_store::state_file::{self, SavedState};
 use crate::control::config_store::state_lock::StateLock;
 use crate::control::config_store::{ConfigStore, Edit, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::Job;
 use crate::control::listeners::Listeners;
+use crate::control::requested_file::RequestedFile;
 use crate::net::{self, BoundListener};
 use crate::snapshot::{AccessLog, Snapshot};
 use crate::tls::{FilesRead, TicketKeys};
@@ -31,7 +31,7 @@ pub enum Source {
     File {
         allow_empty: bool,
         /// The content that a signal asked for; `None`: any content.
-        asked: Option<AskedFile>,
+        asked: Option<RequestedFile>,
     },
     /// The earlier revision of this number.
     Revision(u64),

@@ -40,8 +40,8 @@ pub struct Revision {
     pub number: u64,
     /// The time at which the revision came into force.
     pub time: SystemTime,
-    /// As in [`crate::control::ask::Ask::origin`].
-    pub origin: String,
+    /// As in [`crate::control::change_request::ChangeRequest::requested_by`].
+    pub requested_by: String,
     /// The change, in words.
     pub summary: String,
 }
@@ -106,7 +106,7 @@ impl ConfigStore {
             revision: Revision {
                 number: 1,
                 time: now,
-                origin: "start".to_owned(),
+                requested_by: "start".to_owned(),
                 summary: "as the file says".to_owned(),
             },
             file: file_text.text.clone(),
@@ -273,14 +273,14 @@ impl ConfigStore {
     }
 
     /// Takes over what is in force now, as a new revision if anything changed; the number in force.
-    pub fn accept(&mut self, proposal: Proposal, origin: &str, now: SystemTime) -> u64 {
+    pub fn accept(&mut self, proposal: Proposal, requested_by: &str, now: SystemTime) -> u64 {
         let file = proposal.file.text.clone();
         let overrides = proposal.overrides;
         if proposal.changed {
             let revision = Revision {
                 number: self.revision() + 1,
                 time: now,
-                origin: origin.to_owned(),
+                requested_by: requested_by.to_owned(),
                 summary: proposal.summary,
             };
             self.history.truncate(limits::REVISIONS - 1);

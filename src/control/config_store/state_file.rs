@@ -43,7 +43,8 @@ pub struct Departure {
     /// How long the drain may take, in seconds.
     pub patience: u64,
     /// The caller that asked for the drain.
-    pub origin: String,
+    #[serde(rename = "origin")]
+    pub requested_by: String,
 }
 
 /// The JSON form of the file.
@@ -177,7 +178,7 @@ mod tests {
             addr: "127.0.0.1:1".to_owned(),
             since: 1_000,
             patience: 60,
-            origin: "api 127.0.0.1:5".to_owned(),
+            requested_by: "api 127.0.0.1:5".to_owned(),
         };
         let rows = [(1_000, 60), (1_010, 50), (1_060, 0), (900_000, 0), (3, 60)];
         for (now, left) in rows {

@@ -40,14 +40,19 @@ impl Named {
 
 impl Named {
     /// The departure of this backend, which begins now.
-    pub fn departure(&self, patience: Duration, origin: String, now: SystemTime) -> Departure {
+    pub fn departure(
+        &self,
+        patience: Duration,
+        requested_by: String,
+        now: SystemTime,
+    ) -> Departure {
         Departure {
             pool: self.pool.clone(),
             addr: self.addr.clone(),
             since: unix_secs(now).unsigned_abs(),
             // Rounded up: a drain may be repeated after a restart, but is never cut short.
             patience: patience.as_secs() + u64::from(patience.subsec_nanos() > 0),
-            origin,
+            requested_by,
         }
     }
 
@@ -81,7 +86,7 @@ pub struct Leaving {
     /// The backend.
     pub backend: Named,
     /// The caller, or the rule, that asked for the removal.
-    pub origin: String,
+    pub requested_by: String,
 }
 
 impl Departures {
@@ -182,7 +187,7 @@ impl Departures {
         let drained = self.drained.remove(at);
         let leaving = Leaving {
             backend: drained.backend.clone(),
-            origin: drained.departure.origin.clone(),
+            requested_by: drained.departure.requested_by.clone(),
         };
         self.drained.push(drained);
         Some(leaving)

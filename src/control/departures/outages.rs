@@ -188,7 +188,7 @@ impl Outage {
                     pool: pool.to_owned(),
                     addr: addr.clone(),
                 },
-                origin: format!("down for {most:?} (remove_after_secs)"),
+                requested_by: format!("down for {most:?} (remove_after_secs)"),
             });
         }
         for (addr, most) in over {

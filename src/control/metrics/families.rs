@@ -24,8 +24,8 @@ use self::process::{encode_logs, encode_memory, encode_process};
 use self::routes::{encode_pools, encode_routes};
 use self::workers::encode_workers;
 use super::Sources;
-use crate::control::ask::InForce;
-use crate::control::pending::OPERATIONS;
+use crate::control::change_request::InForce;
+use crate::control::pending::PENDING_OPERATIONS;
 use crate::shared::connection_failure::{CONNECTION_FAILURES, CONNECTION_REASONS};
 use crate::shared::counts::PerGroup;
 use crate::shared::failure::{FAILURES, REASONS, group_label};
@@ -120,7 +120,7 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
 
 /// The operations that palantir itself wants and could not do yet.
 fn encode_pending(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
-    let rows = OPERATIONS.map(|(operation, name)| {
+    let rows = PENDING_OPERATIONS.map(|(operation, name)| {
         let is_wanted = u64::from(sources.wanted.is_wanted(operation));
         ([("operation", name)], is_wanted)
     });

@@ -23,9 +23,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::base::time::Micros;
 use crate::control::access_log::Progress;
 use crate::control::acme::OrderCounts;
-use crate::control::ask::Standing;
+use crate::control::change_request::Standing;
 use crate::control::file_thread::FileProgress;
-use crate::control::pending::Wanted;
+use crate::control::pending::PendingOperations;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::count::Count;
@@ -45,7 +45,7 @@ pub struct Sources {
     /// The results of orders of certificates.
     pub orders: Arc<OrderCounts>,
     /// The operations that palantir itself wants and could not do yet.
-    pub wanted: Arc<Wanted>,
+    pub wanted: Arc<PendingOperations>,
     /// The progress of the access log's thread.
     pub access_log: Arc<Progress>,
     /// The signs of life of the health thread.

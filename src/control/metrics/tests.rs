@@ -13,7 +13,7 @@ use crate::base::ids::WorkerId;
 use crate::base::limits;
 use crate::config::{self, Machine};
 use crate::control::access_log::Progress;
-use crate::control::ask::InForce;
+use crate::control::change_request::InForce;
 use crate::messages::StateChange;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::shared::failure::{Failure, STATUS_5XX};

@@ -36,15 +36,15 @@ pub fn over(left: LeftToDo) -> String {
         reopen,
         upgrade,
     } = left;
-    let wishes = [(reload, RELOAD), (reopen, REOPEN), (upgrade, UPGRADE)];
-    let wishes = wishes.into_iter().filter(|(is_left, _)| *is_left);
-    let words = [OVER].into_iter().chain(wishes.map(|(_, word)| word));
+    let options = [(reload, RELOAD), (reopen, REOPEN), (upgrade, UPGRADE)];
+    let options = options.into_iter().filter(|(is_left, _)| *is_left);
+    let words = [OVER].into_iter().chain(options.map(|(_, word)| word));
     words.collect::<Vec<_>>().join(" ")
 }
 
 /// The things that are left to do by such a message; unknown words are ignored.
 pub fn left(message: &str) -> LeftToDo {
-    let has = |wish: &str| message.split(' ').any(|word| word == wish);
+    let has = |operation: &str| message.split(' ').any(|word| word == operation);
     LeftToDo {
         reload: has(RELOAD),
         reopen: has(REOPEN),

@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::control::api::asking::Caller;
 use crate::control::api::problem::ApiProblem;
+use crate::control::api::send_request::Caller;
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::Wish;
+use crate::control::change_request::Operation;
 use crate::control::config_store::{Difference, What};
 
 /// The resource `/config/diff`.
@@ -84,7 +84,7 @@ impl From<Difference> for FileDifference {
             body = ApiProblem, content_type = "application/problem+json"),
     ))]
 async fn show(State(api): Api, caller: Caller) -> Result<axum::Json<FileDiff>, ApiProblem> {
-    let accepted = api.ask(Wish::Compare, caller).await?;
+    let accepted = api.send_request(Operation::Compare, caller).await?;
     let diff = accepted.diff;
     Ok(axum::Json(FileDiff {
         revision: accepted.revision,

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::Standing;
+use crate::control::change_request::Standing;
 use crate::control::metrics::Board;
 
 /// The resource `/events`.

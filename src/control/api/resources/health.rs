@@ -98,7 +98,7 @@ impl ApiState {
     fn health(&self) -> Health {
         panic_on_demand("api");
         let mut reasons = Vec::new();
-        if self.asks.is_closed() {
+        if self.change_requests.is_closed() {
             reasons.push("the control loop has ended".to_owned());
         }
         let now = Micros::now();

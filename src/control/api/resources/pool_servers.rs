@@ -14,15 +14,15 @@ use utoipa_axum::routes;
 
 use crate::base::{limits, quantity};
 use crate::config::BACKEND;
-use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names, Query};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::schemas::ServerSettings;
+use crate::control::api::send_request::{Caller, Outcome};
 use crate::control::api::settings;
 use crate::control::api::view::{Server, View};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::{InForce, Wish};
+use crate::control::change_request::{InForce, Operation};
 use crate::control::config_store::Edit;
 
 /// The resources below `/pools/{name}/servers`.
@@ -100,7 +100,7 @@ async fn put(
         addr: addr.clone(),
         server: settings::table(&BACKEND, settings)?,
     };
-    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     let server = api.server_in(&accepted.in_force, &pool, &addr)?;
     let tag = etag(accepted.revision);
     if !accepted.diff.has_added() {
@@ -129,7 +129,7 @@ async fn patch(
         addr: addr.clone(),
         settings: settings::changes(&BACKEND, settings)?,
     };
-    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     let server = api.server_in(&accepted.in_force, &pool, &addr)?;
     Ok((etag(accepted.revision), axum::Json(server)).into_response())
 }
@@ -163,21 +163,21 @@ pub async fn remove(
     addr: String,
     drain: Drain,
 ) -> Result<Response, ApiProblem> {
-    let (status, wish) = match drain.0 {
+    let (status, operation) = match drain.0 {
         Some(patience) => {
-            let wish = Wish::DrainServer {
+            let operation = Operation::DrainServer {
                 pool,
                 addr,
                 patience,
             };
-            (StatusCode::ACCEPTED, wish)
+            (StatusCode::ACCEPTED, operation)
         }
         None => {
             let edit = Edit::RemoveServer { pool, addr };
-            (StatusCode::OK, Wish::Edit(edit))
+            (StatusCode::OK, Operation::Edit(edit))
         }
     };
-    let outcome = Outcome::from(api.ask(wish, caller).await?);
+    let outcome = Outcome::from(api.send_request(operation, caller).await?);
     Ok((status, outcome).into_response())
 }
 

@@ -12,15 +12,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::POOL;
-use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::schemas::PoolSettings;
+use crate::control::api::send_request::{Caller, Outcome};
 use crate::control::api::settings;
 use crate::control::api::view::{Pool, View, default_pool};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::{InForce, Wish};
+use crate::control::change_request::{InForce, Operation};
 use crate::control::config_store::Edit;
 
 /// The resources `/pools` and `/pools/{name}`.
@@ -82,7 +82,7 @@ async fn put(
         name: name.clone(),
         pool: settings::table(&POOL, settings)?,
     };
-    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     let pool = api.pool_in(&accepted.in_force, &name)?;
     let tag = etag(accepted.revision);
     if !accepted.diff.has_added_pool() {
@@ -109,7 +109,7 @@ async fn patch(
         name: name.clone(),
         settings: settings::changes(&POOL, settings)?,
     };
-    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     let pool = api.pool_in(&accepted.in_force, &name)?;
     Ok((etag(accepted.revision), axum::Json(pool)).into_response())
 }
@@ -124,7 +124,7 @@ async fn take_out(
     Names(name): Names<String>,
 ) -> Result<Outcome, ApiProblem> {
     let edit = Edit::RemovePool { name };
-    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     Ok(accepted.into())
 }
 

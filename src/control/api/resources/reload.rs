@@ -12,11 +12,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::{limits, quantity};
-use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Query};
 use crate::control::api::problem::ApiProblem;
+use crate::control::api::send_request::{Caller, Outcome};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::{Trial, Wish};
+use crate::control::change_request::{Operation, Trial};
 
 /// The resource `/reload`, and the confirmation of a trial.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -131,12 +131,12 @@ async fn reload(
     let terms = terms.map(|Json(terms)| terms).unwrap_or_default();
     let trial = terms.trial()?;
     let allow_empty = allow_empty.unwrap_or(false);
-    let wish = Wish::Reload {
+    let operation = Operation::Reload {
         trial,
         allow_empty,
         asked: None,
     };
-    let accepted = api.ask(wish, caller).await?;
+    let accepted = api.send_request(operation, caller).await?;
     Ok(accepted.into())
 }
 
@@ -148,7 +148,7 @@ async fn confirm(
     caller: Caller,
     _nothing: Option<Json<Nothing>>,
 ) -> Result<Outcome, ApiProblem> {
-    let accepted = api.ask(Wish::Confirm, caller).await?;
+    let accepted = api.send_request(Operation::Confirm, caller).await?;
     Ok(accepted.into())
 }
 

@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::Json;
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
+use crate::control::api::send_request::{Caller, Outcome};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::Wish;
+use crate::control::change_request::Operation;
 use crate::control::config_store;
 
 /// The resources below `/config/revisions`.
@@ -57,7 +57,7 @@ impl From<&config_store::Revision> for Revision {
         Revision {
             number: revision.number,
             time: time.map_or(0.0, |since| since.as_secs_f64()),
-            origin: revision.origin.clone(),
+            origin: revision.requested_by.clone(),
             summary: revision.summary.clone(),
         }
     }
@@ -84,6 +84,8 @@ async fn roll_back(
     caller: Caller,
     Json(Target { revision }): Json<Target>,
 ) -> Result<Outcome, ApiProblem> {
-    let accepted = api.ask(Wish::Rollback { revision }, caller).await?;
+    let accepted = api
+        .send_request(Operation::Rollback { revision }, caller)
+        .await?;
     Ok(accepted.into())
 }

@@ -13,15 +13,15 @@ use utoipa_axum::routes;
 
 use super::pool_servers::{Drain, remove};
 use crate::config::BACKEND;
-use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names, Query};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::schemas::NewServer;
+use crate::control::api::send_request::{Caller, Outcome};
 use crate::control::api::settings;
 use crate::control::api::view::{Server, View, default_pool};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::{InForce, Wish};
+use crate::control::change_request::{InForce, Operation};
 use crate::control::config_store::Edit;
 
 /// The resources `/servers`: the short form of servers.
@@ -120,7 +120,7 @@ async fn add(
         server,
     };
     let accepted = api
-        .ask(Wish::Edit(edit), caller)
+        .send_request(Operation::Edit(edit), caller)
         .await
         .map_err(|problem| problem.rename_field("addr", "url"))?;
     let server = api.server_in(&accepted.in_force, &pool, &url)?;

@@ -8,11 +8,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Query};
 use crate::control::api::problem::ApiProblem;
+use crate::control::api::send_request::{Caller, Outcome};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::Wish;
+use crate::control::change_request::Operation;
 
 /// The resource `/upgrade`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -50,10 +50,10 @@ async fn upgrade(
     Query(terms): Query<Terms>,
     _nothing: Option<Json<Nothing>>,
 ) -> Result<Outcome, ApiProblem> {
-    let wish = Wish::Upgrade {
+    let operation = Operation::Upgrade {
         force: terms.force.unwrap_or(false),
         allow_empty: terms.allow_empty.unwrap_or(false),
     };
-    let accepted = api.ask(wish, caller).await?;
+    let accepted = api.send_request(operation, caller).await?;
     Ok(accepted.into())
 }

@@ -256,7 +256,7 @@ fn revisions_are_numbered_and_bounded() {
         )
     );
     assert_eq!(
-        (revisions[0].origin.as_str(), revisions[0].time),
+        (revisions[0].requested_by.as_str(), revisions[0].time),
         ("test", at(1))
     );
     assert_eq!(

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::page::{Labels, Page};
-use crate::control::ask::InForce;
+use crate::control::change_request::InForce;
 use crate::control::metrics::Sources;
 use crate::snapshot::Snapshot;
 use crate::tls::unix_secs;

@@ -5,7 +5,7 @@ use crate::control::config_store::{Problem, ProblemKind};
 
 /// The file that the last signal asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct AskedFile {
+pub struct RequestedFile {
     /// The number of the signal, which tells it from earlier ones.
     number: u64,
     /// The digest of the file at that time. `None`: nobody has read the file since.
@@ -14,12 +14,12 @@ pub struct AskedFile {
     not: Option<String>,
 }
 
-impl AskedFile {
+impl RequestedFile {
     /// Notes that a signal asks for the file as it is now.
-    pub fn ask(&mut self) {
-        *self = AskedFile {
+    pub fn request(&mut self) {
+        *self = RequestedFile {
             number: self.number + 1,
-            ..AskedFile::default()
+            ..RequestedFile::default()
         };
     }
 
@@ -29,14 +29,14 @@ impl AskedFile {
     }
 
     /// Whether no signal has asked since `earlier` was what the last one asked for.
-    pub fn is_same_ask(&self, earlier: &AskedFile) -> bool {
+    pub fn is_same_request(&self, earlier: &RequestedFile) -> bool {
         self.number == earlier.number
     }
 
     /// This digest was found for what `asked` has asked for. It counts if it is the first one, and nothing else was
     /// asked for meanwhile.
-    pub fn note(&mut self, asked: &AskedFile, digest: String) {
-        if self.is_same_ask(asked) {
+    pub fn note(&mut self, asked: &RequestedFile, digest: String) {
+        if self.is_same_request(asked) {
             self.only.get_or_insert(digest);
         }
     }
@@ -67,12 +67,12 @@ mod tests {
 
     #[test]
     fn only_what_was_there_is_loaded() {
-        let mut asked = AskedFile::default();
-        asked.ask();
+        let mut asked = RequestedFile::default();
+        asked.request();
         assert!(asked.is_unseen());
         assert_eq!(asked.check("a"), Ok(()), "nobody has looked");
         let earlier = asked.clone();
-        asked.ask();
+        asked.request();
         asked.note(&earlier, "a".to_owned());
         assert!(asked.is_unseen(), "the look was for an earlier signal");
         let now = asked.clone();
@@ -87,7 +87,7 @@ mod tests {
             assert_eq!(taken.check(digest).is_ok(), after, "{digest}");
         }
         asked.take_back("b".to_owned());
-        asked.ask();
+        asked.request();
         assert_eq!(asked.check("b"), Ok(()), "it is asked for anew");
     }
 }

@@ -16,7 +16,7 @@ use super::ApiState;
 use super::etag::{self, etag};
 use super::problem::ApiProblem;
 use crate::base::limits;
-use crate::control::ask::{Accepted, Ask, Wish};
+use crate::control::change_request::{ChangeRequest, CompletedOperation, Operation};
 
 /// The client at the other end of the connection, as the audit log names it. The server adds this value to every
 /// request.
@@ -59,8 +59,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
 }
 
-impl From<Accepted> for Outcome {
-    fn from(accepted: Accepted) -> Outcome {
+impl From<CompletedOperation> for Outcome {
+    fn from(accepted: CompletedOperation) -> Outcome {
         Outcome {
             revision: accepted.revision,
             changed: accepted.changed,
@@ -78,17 +78,21 @@ impl IntoResponse for Outcome {
 impl ApiState {
     /// Asks the control thread's loop; the answer comes when the outcome is in force on every core. A caller who goes
     /// away meanwhile does not stop it.
-    pub async fn ask(&self, wish: Wish, caller: Caller) -> Result<Accepted, ApiProblem> {
+    pub async fn send_request(
+        &self,
+        operation: Operation,
+        caller: Caller,
+    ) -> Result<CompletedOperation, ApiProblem> {
         let (answer, answered) = oneshot::channel();
-        let ask = Ask {
-            wish,
+        let request = ChangeRequest {
+            operation,
             if_match: caller.if_match,
-            origin: format!("api {}", caller.name),
+            requested_by: format!("api {}", caller.name),
             answer,
         };
         let patience = Duration::from_secs(limits::ADMIN_CHANGE_SECS);
         let outcome = timeout(patience, async {
-            self.asks.send(ask).await.ok()?;
+            self.change_requests.send(request).await.ok()?;
             answered.await.ok()
         });
         match outcome.await {

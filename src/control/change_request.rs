@@ -7,33 +7,33 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
-use crate::control::asked_file::AskedFile;
 use crate::control::config_store::{ConfigStore, Diff, Edit, Problem, Revision};
+use crate::control::requested_file::RequestedFile;
 use crate::snapshot::Snapshot;
 
 /// Where questions go. Bounded; a full queue makes the caller wait.
-pub type Asks = mpsc::Sender<Ask>;
+pub type ChangeRequests = mpsc::Sender<ChangeRequest>;
 /// The configuration in force, for everybody who only reads it.
 pub type Standing = watch::Receiver<Arc<InForce>>;
 /// The loop answers when the outcome is in force on every core, or refused.
-pub type Answer = oneshot::Sender<Result<Accepted, Problem>>;
+pub type ReplySender = oneshot::Sender<Result<CompletedOperation, Problem>>;
 
 /// A question, who asks it, and where the answer goes.
 #[derive(Debug)]
-pub struct Ask {
+pub struct ChangeRequest {
     /// The operation that is asked for.
-    pub wish: Wish,
+    pub operation: Operation,
     /// If set, the change is refused unless this revision is in force.
     pub if_match: Option<u64>,
     /// The caller, for the audit log and the revision: `api 127.0.0.1:50312`, `SIGHUP`.
-    pub origin: String,
+    pub requested_by: String,
     /// Receives the result.
-    pub answer: Answer,
+    pub answer: ReplySender,
 }
 
 /// The operation that is asked for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Wish {
+pub enum Operation {
     /// A change of one pool or backend.
     Edit(Edit),
     /// Let a backend take no new requests, and remove it when its running requests have ended or `patience` is over.
@@ -43,13 +43,13 @@ pub enum Wish {
         addr: String,
         patience: Duration,
     },
-    /// Read the file again. With `trial`, the change is taken back unless [`Wish::Confirm`] comes in time. A file
+    /// Read the file again. With `trial`, the change is taken back unless [`Operation::Confirm`] comes in time. A file
     /// without any route or listener is refused unless `allow_empty` is set; with `asked`, so is a file that is not the
     /// one asked for.
     Reload {
         trial: Option<Trial>,
         allow_empty: bool,
-        asked: Option<AskedFile>,
+        asked: Option<RequestedFile>,
     },
     /// Compare the file with the configuration in force. Changes nothing.
     Compare,
@@ -71,9 +71,9 @@ pub struct Trial {
     pub most_failed_percent: f64,
 }
 
-/// A wish came true.
+/// The report on an operation that was carried out.
 #[derive(Clone, Debug)]
-pub struct Accepted {
+pub struct CompletedOperation {
     /// The revision in force now.
     pub revision: u64,
     /// Whether anything changed by it.
@@ -81,7 +81,7 @@ pub struct Accepted {
     /// Further remarks for the caller, such as the changes of the API that a reload has ended, and the backends that
     /// are drained.
     pub notes: Vec<String>,
-    /// The differences that the change has made; for [`Wish::Compare`], those that a reload would make.
+    /// The differences that the change has made; for [`Operation::Compare`], those that a reload would make.
     pub diff: Diff,
     /// The configuration that this change put in force, even if a later change replaced it.
     pub in_force: Arc<InForce>,
