@@ -79,7 +79,7 @@ impl Configuration {
     pub fn accept(&mut self, proposal: Proposal, requested_by: &str) -> u64 {
         let config_store = Arc::make_mut(&mut self.config_store);
         let revision = config_store.accept(proposal, requested_by, SystemTime::now());
-        config_store.note_departures(self.saved.state.departures.clone());
+        config_store.note_removals(self.saved.state.removals.clone());
         revision
     }
 

@@ -16,7 +16,6 @@ pub mod change_request;
 pub mod compiler;
 pub mod config_store;
 mod configuration;
-mod departures;
 mod ending;
 mod file_thread;
 mod file_watch;
@@ -27,6 +26,7 @@ mod monitoring;
 pub mod page;
 pub mod pending;
 mod prepared;
+mod removals;
 mod requested_file;
 pub mod resolve;
 mod shutdown;
@@ -59,11 +59,11 @@ use crate::control::change::{Changes, Finished, Saved, state_path};
 use crate::control::change_request::ChangeRequest;
 use crate::control::config_store::ConfigStore;
 use crate::control::configuration::Configuration;
-use crate::control::departures::Departures;
 use crate::control::file_thread::FileThread;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::Sources;
 use crate::control::monitoring::Monitoring;
+use crate::control::removals::Removals;
 use crate::control::resolve::{FollowedNames, Found, NameChannels};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::Signal;
@@ -86,7 +86,7 @@ struct Control {
     /// Certificates and keys that are renewed.
     certificates: Certificates,
     /// The backends that are drained until they are removed.
-    departures: Departures,
+    removals: Removals,
     /// The listening sockets of the workers.
     listeners: Listeners,
     /// The workers and the health thread.
@@ -112,13 +112,13 @@ fn resume(
     config_store: &mut ConfigStore,
     left: StartState,
     snapshot: &Snapshot,
-) -> (Departures, Saved) {
+) -> (Removals, Saved) {
     let StartState { state, lock, .. } = left;
-    config_store.note_departures(state.departures.clone());
-    let mut departures = Departures::default();
-    departures.resume(&state, snapshot.generation, Micros::now());
+    config_store.note_removals(state.removals.clone());
+    let mut removals = Removals::default();
+    removals.resume(&state, snapshot.generation, Micros::now());
     let path = state_path(config_store.config());
-    (departures, Saved { path, state, lock })
+    (removals, Saved { path, state, lock })
 }
 
 /// The channels by which tasks deliver results to the control thread's loop.
@@ -161,7 +161,7 @@ impl Control {
     fn new(mut started: Started, names: NameChannels, outlets: Outlets) -> io::Result<Control> {
         let now = Micros::now();
         let left = std::mem::take(&mut started.left);
-        let (departures, saved) = resume(&mut started.config_store, left, &started.snapshot);
+        let (removals, saved) = resume(&mut started.config_store, left, &started.snapshot);
         let config = Configuration::new(started.config_store, saved, started.snapshot.clone());
         let settings = config.config_store.config();
         let files = FileThread::start(started.compiler)?;
@@ -197,7 +197,7 @@ impl Control {
             config,
             changes,
             certificates,
-            departures,
+            removals,
             listeners: started.listeners,
             threads,
             letters: started.letters,

@@ -11,8 +11,8 @@ use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::change_request::Operation;
 use crate::control::config_store::Edit;
-use crate::control::departures::Leaving;
 use crate::control::pending::PendingOperation;
+use crate::control::removals::DueRemoval;
 use crate::control::signals::Signal;
 use crate::messages::ToControl;
 
@@ -96,7 +96,7 @@ impl Control {
     }
 
     fn has_conditions(&self) -> bool {
-        self.changes.trial.is_some() || self.departures.any_drained()
+        self.changes.trial.is_some() || self.removals.any_drained()
     }
 
     /// Does what a message of another thread says.
@@ -253,8 +253,8 @@ impl Control {
                 now,
             );
         } else if self.changes.pending.may_try(PendingOperation::Removal, now) {
-            match self.next_leaving(now) {
-                Some(Leaving {
+            match self.next_removal(now) {
+                Some(DueRemoval {
                     backend,
                     requested_by,
                 }) => {
@@ -299,9 +299,9 @@ impl Control {
         }
     }
 
-    fn next_leaving(&mut self, now: Micros) -> Option<Leaving> {
+    fn next_removal(&mut self, now: Micros) -> Option<DueRemoval> {
         let adopted = self.threads.adopted_by_all();
-        let drained = self.departures.next_drained(
+        let drained = self.removals.next_drained(
             &self.config.snapshot,
             &self.monitoring.tables,
             adopted,
@@ -310,7 +310,7 @@ impl Control {
         drained.or_else(|| {
             let config = self.config.config_store.config();
             let in_file = |pool: &str| self.config.config_store.backends_in_file(pool);
-            self.departures.next_down(
+            self.removals.next_down(
                 config,
                 &self.config.snapshot,
                 &self.monitoring.tables,

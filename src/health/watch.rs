@@ -2,7 +2,7 @@
 //! tells it what happened and when, and takes the news away.
 
 mod ejections;
-mod leaving;
+mod removed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -29,7 +29,7 @@ pub struct Watch {
     backends: BTreeMap<BackendId, Watched>,
     /// Backends that the snapshot no longer has while requests are under way there. They are probed on, so that these
     /// requests learn when their backend is down.
-    leaving: BTreeSet<BackendId>,
+    removed: BTreeSet<BackendId>,
     /// Every [`NextProbe::At`], and the number of [`NextProbe::AfterThis`].
     schedule: Schedule,
     /// Whether backends are probed at all.
@@ -97,7 +97,7 @@ impl Watch {
     pub fn new() -> Watch {
         Watch {
             backends: BTreeMap::new(),
-            leaving: BTreeSet::new(),
+            removed: BTreeSet::new(),
             schedule: Schedule::default(),
             is_probing: true,
             ejection_ends: BTreeSet::new(),
@@ -132,7 +132,7 @@ impl Watch {
     /// The record of every configured backend, for another process.
     pub fn records(&self, clock: MachineClock) -> Vec<HealthRecord> {
         let configured = self.backends.iter();
-        let configured = configured.filter(|(id, _)| !self.leaving.contains(id));
+        let configured = configured.filter(|(id, _)| !self.removed.contains(id));
         configured
             .map(|(_, watched)| record_of(&watched.place, &watched.judge, clock))
             .collect()
@@ -145,7 +145,7 @@ impl Watch {
         let mut before = mem::take(&mut self.backends);
         self.schedule = Schedule::of_pools(snapshot.pools.len() + 1);
         self.ejection_ends.clear();
-        self.leaving.clear();
+        self.removed.clear();
         for place in Place::all(snapshot) {
             let id = place.id();
             // An address that a pool names twice is one backend.
@@ -154,7 +154,7 @@ impl Watch {
             }
         }
         for (id, watched) in before {
-            self.keep_leaving(id, watched, snapshot.pools.len());
+            self.keep_removed(id, watched, snapshot.pools.len());
         }
         self.schedule.share_out(snapshot.descriptors.probes);
         for pool in &snapshot.pools {
@@ -308,7 +308,7 @@ impl Watch {
         self.schedule.insert(*lane, at, id);
         if let Some((count, outcome)) = turned {
             let (to, reason) = (judge.state(), probes_in_words(count, outcome));
-            if to == BackendState::Draining || self.leaving.contains(&id) {
+            if to == BackendState::Draining || self.removed.contains(&id) {
                 let change = StateChange::new(place, Some(to), to, reason);
                 self.news
                     .push(News::DownChanged(change.with_down(judge.is_down())));

@@ -19,8 +19,8 @@ use crate::control::change_request::{
     ChangeRequest, CompletedOperation, Operation, ReplySender, Trial,
 };
 use crate::control::config_store::{Difference, Edit, Problem, ProblemKind, Proposal};
-use crate::control::departures::Named;
 use crate::control::pending::PendingOperation;
+use crate::control::removals::Named;
 use crate::control::requested_file::RequestedFile;
 use prepare::Source;
 
@@ -238,7 +238,7 @@ impl Control {
             Edit::PutServer { pool, addr, .. } => Named::new(pool, addr),
             _ => return Decision::Change(Source::Edit(edit), Then::Nothing),
         };
-        if !self.departures.is_leaving(&backend) {
+        if !self.removals.is_being_removed(&backend) {
             return Decision::Change(Source::Edit(edit), Then::Nothing);
         }
         let edit = match edit {

@@ -274,7 +274,7 @@ impl Control {
 
     /// The state that is to outlive the process once this change is in force.
     fn state_with(&self, proposal: &Proposal, then: &Then) -> SavedState {
-        let mut departures = self.departures.saved(&proposal.config);
+        let mut removals = self.removals.saved(&proposal.config);
         match then {
             Then::TakeOut(backend, patience) => {
                 let requested_by = self
@@ -283,16 +283,16 @@ impl Control {
                     .as_ref()
                     .map(|requester| requester.requested_by.as_str());
                 let requested_by = removal_requester(requested_by.unwrap_or_default());
-                departures.retain(|departure| !backend.is(departure));
-                departures.push(backend.departure(*patience, requested_by, SystemTime::now()));
+                removals.retain(|removal| !backend.is(removal));
+                removals.push(backend.removal(*patience, requested_by, SystemTime::now()));
             }
-            Then::Keep(backend) => departures.retain(|departure| !backend.is(departure)),
+            Then::Keep(backend) => removals.retain(|removal| !backend.is(removal)),
             Then::Nothing | Then::GoBackUnlessConfirmed(_) | Then::ForgetReload(_) => {}
         }
         SavedState {
             overrides: proposal.overrides.clone(),
-            departures,
-            lost: self.departures.lost(&proposal.config),
+            removals,
+            lost: self.removals.lost(&proposal.config),
             taken_back: match begins_trial(proposal, then) {
                 // Until somebody confirms it: the process may end before.
                 true => Some(proposal.file_digest()),
@@ -391,11 +391,11 @@ impl Control {
             Then::TakeOut(backend, patience) => {
                 let requested_by = removal_requester(requested_by);
                 let generation = self.config.snapshot.generation;
-                let departure = backend.departure(patience, requested_by, SystemTime::now());
+                let removal = backend.removal(patience, requested_by, SystemTime::now());
                 let until = now.after(patience);
-                self.departures.drain(departure, generation, until);
+                self.removals.drain(removal, generation, until);
             }
-            Then::Keep(backend) => self.departures.keep(&backend),
+            Then::Keep(backend) => self.removals.keep(&backend),
             Then::ForgetReload(asked) if self.changes.requested_file.is_same_request(&asked) => {
                 if self.changes.pending.forget(PendingOperation::Reload) {
                     info!("SIGHUP came before the rollback: nothing is loaded for it");

@@ -31,7 +31,7 @@ pub use overrides::Overrides;
 
 use crate::base::limits;
 use crate::config::{self, Config, Mistakes, RouteTarget};
-use state_file::Departure;
+use state_file::Removal;
 
 /// One accepted configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ struct Kept {
     file: Arc<str>,
     overrides: Overrides,
     /// Backends that were being drained for removal.
-    departures: Vec<Departure>,
+    removals: Vec<Removal>,
 }
 
 /// A checked change that is not in force yet.
@@ -111,7 +111,7 @@ impl ConfigStore {
             },
             file: file_text.text.clone(),
             overrides: Overrides::between(&file_text.table, &merged.document),
-            departures: Vec::new(),
+            removals: Vec::new(),
         };
         let store = ConfigStore {
             config: merged.config,
@@ -208,8 +208,8 @@ impl ConfigStore {
     }
 
     /// Notes the backends that are being drained for removal under the configuration in force.
-    pub fn note_departures(&mut self, departures: Vec<Departure>) {
-        self.history[0].departures = departures;
+    pub fn note_removals(&mut self, removals: Vec<Removal>) {
+        self.history[0].removals = removals;
     }
 
     /// Proposes to go back to an earlier revision. A backend that was being drained for removal then, and was removed
@@ -233,7 +233,7 @@ impl ConfigStore {
         let file_text = FileText::of(&file);
         let is_newer = file_text.text != self.file.text;
         let mut merged = merge(file, &file_text.table, &kept.overrides);
-        let mut notes = self.bring_back(&kept.departures, &mut merged.document);
+        let mut notes = self.bring_back(&kept.removals, &mut merged.document);
         if !notes.is_empty() {
             merged.config = check(&self.config.path, &merged.document)
                 .map_err(|mistakes| Problem::new(ProblemKind::Failed, mistakes.to_string()))?;
@@ -250,14 +250,14 @@ impl ConfigStore {
 
     /// Ends the drain of these backends in the document, except of those that are still being drained for removal.
     /// Returns the backends whose drain ends.
-    fn bring_back(&self, departures: &[Departure], document: &mut toml::Table) -> Vec<String> {
-        let now = &self.history[0].departures;
-        let is_over = |one: &&Departure| {
+    fn bring_back(&self, removals: &[Removal], document: &mut toml::Table) -> Vec<String> {
+        let now = &self.history[0].removals;
+        let is_over = |one: &&Removal| {
             let mut now = now.iter();
             !now.any(|other| (&other.pool, &other.addr) == (&one.pool, &one.addr))
         };
         let mut notes = Vec::new();
-        for Departure { pool, addr, .. } in departures.iter().filter(is_over) {
+        for Removal { pool, addr, .. } in removals.iter().filter(is_over) {
             let undrained = Edit::PatchServer {
                 pool: pool.clone(),
                 addr: addr.clone(),
@@ -288,7 +288,7 @@ impl ConfigStore {
                 revision,
                 file,
                 overrides,
-                departures: Vec::new(),
+                removals: Vec::new(),
             });
         } else {
             let newest = &mut self.history[0];

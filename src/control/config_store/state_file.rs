@@ -22,7 +22,7 @@ pub struct SavedState {
     /// The changes that the API has made.
     pub overrides: Overrides,
     /// Backends that are drained for removal.
-    pub departures: Vec<Departure>,
+    pub removals: Vec<Removal>,
     /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back, or if
     /// it is on trial.
     pub taken_back: Option<String>,
@@ -33,7 +33,7 @@ pub struct SavedState {
 /// A backend that is drained for removal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Departure {
+pub struct Removal {
     /// The name of the pool.
     pub pool: String,
     /// The address of the backend, as the configuration writes it.
@@ -53,7 +53,8 @@ pub struct Departure {
 struct Form {
     pools: Vec<PoolOverrides>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    departures: Vec<Departure>,
+    #[serde(rename = "departures")]
+    removals: Vec<Removal>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     taken_back: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -64,7 +65,7 @@ impl From<Form> for SavedState {
     fn from(form: Form) -> SavedState {
         SavedState {
             overrides: Overrides { pools: form.pools },
-            departures: form.departures,
+            removals: form.removals,
             taken_back: form.taken_back,
             lost: form.lost,
         }
@@ -75,14 +76,14 @@ impl From<SavedState> for Form {
     fn from(state: SavedState) -> Form {
         Form {
             pools: state.overrides.pools,
-            departures: state.departures,
+            removals: state.removals,
             taken_back: state.taken_back,
             lost: state.lost,
         }
     }
 }
 
-impl Departure {
+impl Removal {
     /// The seconds that are left of the drain. If the clock was set back to before the drain began, that is the whole
     /// time and no more.
     pub fn left(&self, now: u64) -> u64 {
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_still_to_be_done_is_kept_and_its_time_follows_the_clock() {
-        let departure = Departure {
+        let removal = Removal {
             pool: "api".to_owned(),
             addr: "127.0.0.1:1".to_owned(),
             since: 1_000,
@@ -182,17 +183,17 @@ mod tests {
         };
         let rows = [(1_000, 60), (1_010, 50), (1_060, 0), (900_000, 0), (3, 60)];
         for (now, left) in rows {
-            assert_eq!(departure.left(now), left, "{now}");
+            assert_eq!(removal.left(now), left, "{now}");
         }
         let state = SavedState {
-            departures: vec![departure],
+            removals: vec![removal],
             taken_back: Some(digest("a")),
             lost: BTreeMap::from([("api".to_owned(), 2)]),
             ..overrides(1)
         };
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<SavedState>(&text).unwrap(), state);
-        // Without departures and a digest, the file has the form of earlier versions.
+        // Without removals and a digest, the file has the form of earlier versions.
         let text = serde_json::to_string(&overrides(1)).unwrap();
         assert_eq!(
             text,

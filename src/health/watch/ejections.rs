@@ -17,7 +17,7 @@ impl Watch {
         let Some(place) = self.backends.get(&id).map(|watched| watched.place.clone()) else {
             return;
         };
-        if self.leaving.contains(&id) {
+        if self.removed.contains(&id) {
             return; // It is in no pool any more.
         }
         let Some(outlier) = &place.pool().outlier else {

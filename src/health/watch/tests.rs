@@ -431,7 +431,7 @@ fn a_backend_that_is_gone_is_probed_while_requests_are_under_way_there() {
     );
     // The backend is known again if it comes back, and is forgotten when nothing is under way there.
     watch.adopt(&first, at(100));
-    assert!(watch.leaving.is_empty());
+    assert!(watch.removed.is_empty());
     assert!(watch.backends[&id].judge.is_down());
     watch.adopt(&second, at(101));
     watch.let_go(|_| 0);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::rows::Rows;
-use super::{Leaving, Named};
+use super::{DueRemoval, Named};
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -84,7 +84,7 @@ impl Outages {
         tables: &BackendTables,
         in_file: &dyn Fn(&str) -> usize,
         now: Micros,
-    ) -> Option<Leaving> {
+    ) -> Option<DueRemoval> {
         if now < self.due {
             return None;
         }
@@ -96,20 +96,20 @@ impl Outages {
         let pools: Vec<_> = config.settings.all_pools().filter(may_lose).collect();
         let names: HashSet<&str> = pools.iter().map(|pool| pool.name.value.as_str()).collect();
         let rows = Rows::of(snapshot, |pool| names.contains(pool));
-        let mut leaving = None;
+        let mut due_removal = None;
         for pool in pools {
             let name = &pool.name.value;
             let mut outage = before.remove(name).unwrap_or_default();
             let (down, up) = outage.look(pool, &rows, tables, now);
-            if leaving.is_none() {
-                leaving = outage.choose(name, (&down, &up), &rows, in_file, now);
+            if due_removal.is_none() {
+                due_removal = outage.choose(name, (&down, &up), &rows, in_file, now);
             }
             self.pools.insert(name.clone(), outage);
         }
-        if leaving.is_none() {
+        if due_removal.is_none() {
             self.due = now.after(Duration::from_secs(limits::OUTAGE_LOOK_SECS));
         }
-        leaving
+        due_removal
     }
 }
 
@@ -164,7 +164,7 @@ impl Outage {
         rows: &Rows<'_>,
         in_file: &dyn Fn(&str) -> usize,
         now: Micros,
-    ) -> Option<Leaving> {
+    ) -> Option<DueRemoval> {
         let is_over = |known: &Down, most: Duration| known.since.after(most) <= now;
         let over = down.iter().filter_map(|(addr, most)| {
             let (most, known) = ((*most)?, self.down.get(addr)?);
@@ -183,7 +183,7 @@ impl Outage {
             if let Some(known) = self.down.get_mut(addr) {
                 known.is_asked = true;
             }
-            return Some(Leaving {
+            return Some(DueRemoval {
                 backend: Named {
                     pool: pool.to_owned(),
                     addr: addr.clone(),

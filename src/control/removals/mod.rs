@@ -13,7 +13,7 @@ use self::outages::Outages;
 use self::rows::Rows;
 use crate::base::time::Micros;
 use crate::config::{BackendAddress, Config};
-use crate::control::config_store::state_file::{Departure, SavedState};
+use crate::control::config_store::state_file::{Removal, SavedState};
 use crate::shared::backend_table::BackendTables;
 use crate::snapshot::Snapshot;
 use crate::tls::unix_secs;
@@ -39,14 +39,9 @@ impl Named {
 }
 
 impl Named {
-    /// The departure of this backend, which begins now.
-    pub fn departure(
-        &self,
-        patience: Duration,
-        requested_by: String,
-        now: SystemTime,
-    ) -> Departure {
-        Departure {
+    /// The removal of this backend, which begins now.
+    pub fn removal(&self, patience: Duration, requested_by: String, now: SystemTime) -> Removal {
+        Removal {
             pool: self.pool.clone(),
             addr: self.addr.clone(),
             since: unix_secs(now).unsigned_abs(),
@@ -56,9 +51,9 @@ impl Named {
         }
     }
 
-    /// Whether the departure is of this backend.
-    pub fn is(&self, departure: &Departure) -> bool {
-        departure.pool == self.pool && departure.addr == self.addr
+    /// Whether the removal is of this backend.
+    pub fn is(&self, removal: &Removal) -> bool {
+        removal.pool == self.pool && removal.addr == self.addr
     }
 }
 
@@ -66,8 +61,8 @@ impl Named {
 #[derive(Debug)]
 struct Drained {
     backend: Named,
-    /// The departure in the form of the state file.
-    departure: Departure,
+    /// The removal in the form of the state file.
+    removal: Removal,
     /// The generation of the first snapshot that sends the backend no requests.
     generation: u64,
     until: Micros,
@@ -75,29 +70,29 @@ struct Drained {
 
 /// All backends that are being removed.
 #[derive(Debug, Default)]
-pub struct Departures {
+pub struct Removals {
     drained: Vec<Drained>,
     down: Outages,
 }
 
 /// A backend that is to be removed now.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Leaving {
+pub struct DueRemoval {
     /// The backend.
     pub backend: Named,
     /// The caller, or the rule, that asked for the removal.
     pub requested_by: String,
 }
 
-impl Departures {
+impl Removals {
     /// Has a backend removed when its requests have ended, or at `until`. `generation` is the first snapshot that sends
     /// the backend no requests.
-    pub fn drain(&mut self, departure: Departure, generation: u64, until: Micros) {
-        let backend = Named::new(&departure.pool, &departure.addr);
+    pub fn drain(&mut self, removal: Removal, generation: u64, until: Micros) {
+        let backend = Named::new(&removal.pool, &removal.addr);
         self.keep(&backend);
         self.drained.push(Drained {
             backend,
-            departure,
+            removal,
             generation,
             until,
         });
@@ -106,21 +101,21 @@ impl Departures {
     /// Goes on with what another process began, with the snapshot that this one begins with.
     pub fn resume(&mut self, state: &SavedState, generation: u64, now: Micros) {
         self.down.resume(&state.lost, now);
-        for departure in &state.departures {
+        for removal in &state.removals {
             let left =
-                Duration::from_secs(departure.left(unix_secs(SystemTime::now()).unsigned_abs()));
+                Duration::from_secs(removal.left(unix_secs(SystemTime::now()).unsigned_abs()));
             info!(
-                pool = departure.pool,
-                backend = departure.addr,
+                pool = removal.pool,
+                backend = removal.addr,
                 ?left,
                 "the drain of this backend goes on"
             );
-            self.drain(departure.clone(), generation, now.after(left));
+            self.drain(removal.clone(), generation, now.after(left));
         }
     }
 
-    /// The departures to save for the time when `config` is in force.
-    pub fn saved(&self, config: &Config) -> Vec<Departure> {
+    /// The removals to save for the time when `config` is in force.
+    pub fn saved(&self, config: &Config) -> Vec<Removal> {
         if self.drained.is_empty() {
             return Vec::new();
         }
@@ -134,7 +129,7 @@ impl Departures {
         let draining: HashSet<Named> = backends.collect();
         let drained = self.drained.iter();
         let drained = drained.filter(|drained| draining.contains(&drained.backend));
-        drained.map(|drained| drained.departure.clone()).collect()
+        drained.map(|drained| drained.removal.clone()).collect()
     }
 
     /// Calls off the removal of a backend.
@@ -143,7 +138,7 @@ impl Departures {
     }
 
     /// Whether the backend is drained for removal.
-    pub fn is_leaving(&self, backend: &Named) -> bool {
+    pub fn is_being_removed(&self, backend: &Named) -> bool {
         self.drained
             .iter()
             .any(|drained| drained.backend == *backend)
@@ -163,7 +158,7 @@ impl Departures {
         tables: &BackendTables,
         adopted: u64,
         now: Micros,
-    ) -> Option<Leaving> {
+    ) -> Option<DueRemoval> {
         if self.drained.is_empty() {
             return None;
         }
@@ -185,12 +180,12 @@ impl Departures {
             drained.until <= now || (drained.generation <= adopted && is_empty(&drained.backend))
         })?;
         let drained = self.drained.remove(at);
-        let leaving = Leaving {
+        let due_removal = DueRemoval {
             backend: drained.backend.clone(),
-            requested_by: drained.departure.requested_by.clone(),
+            requested_by: drained.removal.requested_by.clone(),
         };
         self.drained.push(drained);
-        Some(leaving)
+        Some(due_removal)
     }
 
     /// [`Outages::lost`]
@@ -206,7 +201,7 @@ impl Departures {
         tables: &BackendTables,
         in_file: &dyn Fn(&str) -> usize,
         now: Micros,
-    ) -> Option<Leaving> {
+    ) -> Option<DueRemoval> {
         self.down.next(config, snapshot, tables, in_file, now)
     }
 }

@@ -6,19 +6,19 @@ use crate::base::ids::BackendId;
 
 impl Watch {
     /// Probes a backend on that the snapshot in force no longer has. `lane`: behind all pools of the schedule.
-    pub(super) fn keep_leaving(&mut self, id: BackendId, watched: Watched, lane: usize) {
+    pub(super) fn keep_removed(&mut self, id: BackendId, watched: Watched, lane: usize) {
         match watched.next_probe {
             NextProbe::Never => return,
             NextProbe::At(at) => self.schedule.insert(lane, at, id),
             NextProbe::AfterThis => self.schedule.note_started(lane),
         }
-        self.leaving.insert(id);
+        self.removed.insert(id);
         self.backends.insert(id, Watched { lane, ..watched });
     }
 
     /// Forgets those that leave and at which nothing is under way any more.
     pub fn let_go(&mut self, in_flight: impl Fn(BackendId) -> u32) {
-        for id in self.leaving.extract_if(.., |id| in_flight(*id) == 0) {
+        for id in self.removed.extract_if(.., |id| in_flight(*id) == 0) {
             let Some(watched) = self.backends.remove(&id) else {
                 continue;
             };
