@@ -100,7 +100,7 @@
 //! one is in force), `control/change` (the changes under way), `control/resolve` (names), `control/certificates` (keys
 //! and certificates that are renewed), `control/removals` (backends that are drained), `control/listeners`,
 //! `control/threads`, `control/file_thread`, `control/access_log`, `control/monitoring` (what is counted and shown),
-//! `control/shutdown` and `control/succession` (upgrades and the service manager). `control/turn` is one turn of its
+//! `control/shutdown` and `control/upgrade_run` (upgrades and the service manager). `control/turn` is one turn of its
 //! loop, and `control/compiler` compiles its configurations on the thread that works with files.
 //!
 //! ## The layers

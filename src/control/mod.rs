@@ -34,12 +34,12 @@ mod signals;
 pub mod start_files;
 mod start_signals;
 pub mod start_state;
-mod succession;
 pub mod systemd;
 mod threads;
 mod trial;
 mod turn;
 pub mod upgrade;
+mod upgrade_run;
 
 use std::io;
 
@@ -68,9 +68,9 @@ use crate::control::resolve::{FollowedNames, Found, NameChannels};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::Signal;
 use crate::control::start_state::StartState;
-use crate::control::succession::Succession;
 use crate::control::threads::Threads;
-use crate::control::upgrade::Progress;
+use crate::control::upgrade::UpgradeStep;
+use crate::control::upgrade_run::UpgradeRun;
 use crate::messages::ToControl;
 use crate::shared::mailbox::Letters;
 use crate::snapshot::Snapshot;
@@ -102,7 +102,7 @@ struct Control {
     /// The end of the process.
     shutdown: Shutdown,
     /// Upgrades, and the service manager.
-    succession: Succession,
+    upgrade_run: UpgradeRun,
     /// The channels that bring results back to the loop.
     outlets: Outlets,
 }
@@ -149,7 +149,7 @@ enum Event {
     /// The management API asks for an operation.
     Asked(ChangeRequest),
     /// A new process has taken a step.
-    Upgrade(Progress),
+    Upgrade(UpgradeStep),
     /// A task whose panic ends the process has panicked.
     Broken(&'static str),
     /// Letters, or time has passed.
@@ -193,7 +193,7 @@ impl Control {
             ),
             monitoring: Monitoring::new(sources, now),
             shutdown: Shutdown::new(started.tables.workers()),
-            succession: Succession::new(started.upgrades, started.is_alone, now),
+            upgrade_run: UpgradeRun::new(started.upgrades, started.is_alone, now),
             config,
             changes,
             certificates,
@@ -215,7 +215,7 @@ impl Control {
             challenges,
             self.certificates.orders.clone(),
         );
-        let mut accepting = self.succession.upgrades.accepting();
+        let mut accepting = self.upgrade_run.upgrades.accepting();
         self.spawn_vital("the order of certificates", async move {
             tokio::select! {
                 () = orders => {}
@@ -250,7 +250,7 @@ impl Control {
                 // A signal that came before an upgrade's last step is followed before that step.
                 biased;
                 signal = next_signal() => Event::Signal(signal),
-                progress = self.succession.upgrades.progress() => Event::Upgrade(progress),
+                progress = self.upgrade_run.upgrades.progress() => Event::Upgrade(progress),
                 Some(task) = inlets.broken.recv() => Event::Broken(task),
                 Some(found) = inlets.found.recv() => Event::Found(found),
                 Some(finished) = inlets.finished.recv() => Event::Finished(finished),

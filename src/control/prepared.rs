@@ -198,14 +198,14 @@ pub fn wait_for_workers(
 impl Prepared {
     /// Whether this process stops: see [`Upgrades::stopping`].
     pub fn stopping(&self) -> Arc<AtomicBool> {
-        self.control.succession.upgrades.stopping()
+        self.control.upgrade_run.upgrades.stopping()
     }
 
     /// Lets the servers on the sockets that are not the workers' accept, and waits until all workers have done what
     /// they were told. Errors: a worker has ended, or takes too long.
     pub fn accept(&mut self) -> Result<(), String> {
         let control = &mut self.control;
-        control.succession.upgrades.accept();
+        control.upgrade_run.upgrades.accept();
         let mut others = Vec::new();
         let workers = control.monitoring.tables.workers();
         wait_for_workers(&control.letters, workers, |letter| others.push(letter))?;
@@ -235,7 +235,7 @@ impl Prepared {
             if let Some((listener, gate)) = admin {
                 let router = api::router(control.monitoring.api_state(change_requests), gate);
                 let standing = control.config.standing();
-                let mut accepting = control.succession.upgrades.accepting();
+                let mut accepting = control.upgrade_run.upgrades.accepting();
                 control.spawn_vital("the management API", async move {
                     tokio::select! {
                         () = api::serve(listener, router, standing) => {}

@@ -82,7 +82,7 @@ impl Control {
         if let Some(trial) = &self.changes.trial {
             pause = pause.min(trial.left(now));
         }
-        if let Some(next) = self.succession.next() {
+        if let Some(next) = self.upgrade_run.next() {
             pause = pause.min(Duration::from_micros(next.since(now)));
         }
         let mut at_most = |holds: bool, millis| {
@@ -138,7 +138,7 @@ impl Control {
         match signal {
             Signal::Stop(name) => {
                 // Before anybody hears of the stop from the log.
-                self.succession.upgrades.note_stop();
+                self.upgrade_run.upgrades.note_stop();
                 let patience = self.config.snapshot.shutdown_timeout;
                 if self.shutdown.signal(name, patience, now) {
                     self.drain(now);
@@ -171,7 +171,7 @@ impl Control {
     }
 
     fn stop_failed(&mut self, now: Micros) {
-        self.succession.upgrades.note_stop();
+        self.upgrade_run.upgrades.note_stop();
         self.shutdown
             .fail(self.config.snapshot.shutdown_timeout, now);
         self.drain(now);
@@ -180,7 +180,7 @@ impl Control {
     fn drain(&mut self, now: Micros) {
         self.forsake_changes(now);
         self.end_watching();
-        self.succession.stop();
+        self.upgrade_run.stop();
         self.certificates.stop_orders();
         self.threads.drain();
         // A socket that is kept here would go on taking connections that nobody accepts.

@@ -143,9 +143,9 @@ impl Control {
     fn follow(&mut self, operation: Operation, requester: Requester, now: Micros) {
         // Systemd hears of reloads only from the process that is the service, and not after that process has told of
         // its stop.
-        let may_tell = self.succession.is_alone && !self.shutdown.has_begun();
+        let may_tell = self.upgrade_run.is_alone && !self.shutdown.has_begun();
         if may_tell && matches!(operation, Operation::Reload { .. }) {
-            self.succession.begin_reload();
+            self.upgrade_run.begin_reload();
         }
         let decision = self.decide(operation, &requester, now);
         match decision {
@@ -224,7 +224,7 @@ impl Control {
 
     /// Whether a new process is starting, or has just become the service.
     pub(super) fn is_upgrading(&self) -> bool {
-        self.succession.upgrades.is_under_way() || !self.succession.is_alone
+        self.upgrade_run.upgrades.is_under_way() || !self.upgrade_run.is_alone
     }
 
     /// Adding or putting a backend that is being drained for removal calls the removal off and applies the given
@@ -333,7 +333,7 @@ fn audit(requested_by: &str, accepted: &CompletedOperation, summary: &str) {
 impl Control {
     /// Tells the recipient why the change was not made, and the service manager if it waits for a reload.
     pub(super) fn refuse(&mut self, requester: Requester, problem: Problem, now: Micros) {
-        self.succession.note_refusal(&problem);
+        self.upgrade_run.note_refusal(&problem);
         self.changes.refuse(requester, problem, now);
     }
 }

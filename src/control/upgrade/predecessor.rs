@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use tracing::warn;
 
 use super::blobs;
-use super::socket_files;
-use super::words::{
+use super::messages::{
     self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE, STOPPING,
 };
+use super::socket_files;
 use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS, TOLD_VARIABLE};
 use crate::messages::LeftToDo;
 use crate::net::{Handed, Line};
@@ -127,7 +127,7 @@ impl Predecessor {
                     }
                     // The end of the line says whether it has heard this.
                     Ok(Some(word)) if word == STILL_THERE => drop(line.say(HERE)),
-                    Ok(Some(word)) => return over(words::left(&word)),
+                    Ok(Some(word)) => return over(messages::left(&word)),
                     Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                         if !std::mem::replace(&mut is_over, true) {
                             warn!("the old process is silent; this one goes on as the service");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use super::words::GIVEN_UP;
+use super::messages::GIVEN_UP;
 use crate::base::limits;
 use crate::net::Line;
 

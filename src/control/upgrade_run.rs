@@ -14,14 +14,14 @@ use crate::control::config_store::{Problem, ProblemKind, state_handed};
 use crate::control::pending::PendingOperation;
 use crate::control::resolve::to_blob;
 use crate::control::systemd::{Notifier, Watchdog};
-use crate::control::upgrade::{self, Progress, Successor, Upgrades};
+use crate::control::upgrade::{self, Successor, UpgradeStep, Upgrades};
 use crate::messages::LeftToDo;
 use crate::net::{BoundListener, Handed, Passed};
 use crate::shared::socket_files;
 use crate::snapshot::Listener;
 
 /// The state of upgrades, and of the messages to the service manager.
-pub(super) struct Succession {
+pub(super) struct UpgradeRun {
     /// The means of an upgrade.
     pub upgrades: Upgrades,
     /// The origin and the recipient of the upgrade that is under way.
@@ -41,10 +41,10 @@ pub(super) struct Succession {
     ready: bool,
 }
 
-impl Succession {
+impl UpgradeRun {
     /// At the start.
-    pub fn new(upgrades: Upgrades, is_alone: bool, now: Micros) -> Succession {
-        Succession {
+    pub fn new(upgrades: Upgrades, is_alone: bool, now: Micros) -> UpgradeRun {
+        UpgradeRun {
             upgrades,
             requester: None,
             reopen: false,
@@ -110,11 +110,11 @@ impl Control {
             requested_by = requester.requested_by,
             "an upgrade begins"
         );
-        self.succession.reopen = false;
+        self.upgrade_run.reopen = false;
         let handed = self.handed(allow_empty);
-        let begun = handed.and_then(|handed| self.succession.upgrades.begin(handed));
+        let begun = handed.and_then(|handed| self.upgrade_run.upgrades.begin(handed));
         match begun {
-            Ok(()) => self.succession.requester = Some(requester),
+            Ok(()) => self.upgrade_run.requester = Some(requester),
             Err(reason) => self.refuse(requester, failed(&reason), now),
         }
     }
@@ -147,15 +147,15 @@ impl Control {
     }
 
     /// Takes the next step of the upgrade that is under way. If the upgrade has failed, everything stays as it was.
-    pub(super) fn take_progress(&mut self, progress: Progress, now: Micros) {
+    pub(super) fn take_progress(&mut self, progress: UpgradeStep, now: Micros) {
         match progress {
-            Progress::Ready(successor) => {
-                if let Err(reason) = self.succession.upgrades.let_go(successor) {
+            UpgradeStep::Ready(successor) => {
+                if let Err(reason) = self.upgrade_run.upgrades.let_go(successor) {
                     self.upgrade_failed(&reason, now);
                 }
             }
-            Progress::Accepting(successor) => self.hand_over(successor, now),
-            Progress::Failed(reason) => self.upgrade_failed(&reason, now),
+            UpgradeStep::Accepting(successor) => self.hand_over(successor, now),
+            UpgradeStep::Failed(reason) => self.upgrade_failed(&reason, now),
         }
     }
 
@@ -166,7 +166,7 @@ impl Control {
         } else {
             error!(reason, "the upgrade failed; this process goes on")
         }
-        if let Some(requester) = self.succession.requester.take() {
+        if let Some(requester) = self.upgrade_run.requester.take() {
             let problem = if is_stopping {
                 stopping()
             } else {
@@ -187,16 +187,16 @@ impl Control {
             return self.upgrade_failed(&reason, now);
         }
         socket_files::forget_all();
-        self.succession.upgrades.stop_accepting();
+        self.upgrade_run.upgrades.stop_accepting();
         info!(
             pid,
             "another process has taken over; running requests may finish here"
         );
-        self.succession.fall_silent();
+        self.upgrade_run.fall_silent();
         self.retire(now);
         let mut accepted = self.config.unchanged();
         accepted.notes.push(format!("process {pid} has taken over"));
-        if let Some(requester) = self.succession.requester.take() {
+        if let Some(requester) = self.upgrade_run.requester.take() {
             self.changes.accept(requester.recipient, accepted);
         }
     }
@@ -204,7 +204,7 @@ impl Control {
     /// Tells the new process and the service manager that the new process is the service. Errors: how the new process
     /// has ended; this process goes on.
     fn say_over(&mut self, successor: Successor) -> Result<(), String> {
-        let notifier = &self.succession.notifier;
+        let notifier = &self.upgrade_run.notifier;
         let is_there = successor.is_there();
         if is_there {
             // The service manager listens to the main process only, so this message comes before the first one of the
@@ -217,7 +217,7 @@ impl Control {
                 .pending
                 .wanted()
                 .is_wanted(PendingOperation::Reload),
-            reopen: self.succession.reopen,
+            reopen: self.upgrade_run.reopen,
             upgrade: self
                 .changes
                 .pending
@@ -233,7 +233,7 @@ impl Control {
     /// Notes that this process alone is the service from now on. It does what signals asked the old process for
     /// meanwhile, because it may have read its files before those signals came.
     pub(super) fn be_alone(&mut self, left: LeftToDo) {
-        self.succession.is_alone = true;
+        self.upgrade_run.is_alone = true;
         if left.reopen {
             self.access_log.reopen("a signal to the old process");
         }
@@ -248,7 +248,7 @@ impl Control {
     /// Reopens the log files, as this signal asks. A process that is just taking over reopens them, too.
     pub(super) fn reopen_logs(&mut self, signal: &'static str) {
         self.access_log.reopen(signal);
-        self.succession.reopen = true;
+        self.upgrade_run.reopen = true;
     }
 
     /// Stops accepting. The sockets kept here are closed too: as long as any process has one, the kernel lets clients
@@ -266,7 +266,7 @@ impl Control {
     /// Stops accepting on a signal. Users of nginx send the signal to the old process of an upgrade; here the old
     /// process stops by itself when the new one accepts.
     pub(super) fn stop_accepting(&mut self, now: Micros) {
-        let upgrades = &mut self.succession.upgrades;
+        let upgrades = &mut self.upgrade_run.upgrades;
         let is_wanted = self
             .changes
             .pending
@@ -284,23 +284,23 @@ impl Control {
         self.certificates.stop_orders();
         self.retire(now);
         let status = "no longer accepting: running requests may finish";
-        self.succession
+        self.upgrade_run
             .end_reload(self.config.config_store.revision());
-        self.succession.notifier.status(status);
+        self.upgrade_run.notifier.status(status);
     }
 
     /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.
     pub(super) fn tell_systemd(&mut self, now: Micros) {
         let settled = self.threads.adopted_by_all() >= self.config.snapshot.generation
             && !self.changes.has_recipient()
-            && self.succession.is_alone
+            && self.upgrade_run.is_alone
             && !self.shutdown.has_begun();
-        let succession = &mut self.succession;
-        if settled && (succession.reloading || !succession.ready) {
-            succession.reloading = false;
-            succession.ready = true;
-            let refused = succession.refused.as_deref();
-            succession
+        let upgrade_run = &mut self.upgrade_run;
+        if settled && (upgrade_run.reloading || !upgrade_run.ready) {
+            upgrade_run.reloading = false;
+            upgrade_run.ready = true;
+            let refused = upgrade_run.refused.as_deref();
+            upgrade_run
                 .notifier
                 .ready(self.config.config_store.revision(), refused);
         }
@@ -311,12 +311,12 @@ impl Control {
             .gauges
             .iter()
             .map(|worker| worker.loop_lag().count());
-        if succession.is_alone
-            && let Some(watchdog) = &mut succession.watchdog
+        if upgrade_run.is_alone
+            && let Some(watchdog) = &mut upgrade_run.watchdog
             && watchdog.is_due(moved, now)
             && is_health_alive
         {
-            succession.notifier.alive();
+            upgrade_run.notifier.alive();
         }
     }
 }
