@@ -15,7 +15,7 @@ use crate::route::Outcome;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{Route, Snapshot};
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 /// Prints the route, pool and limits that the request would meet, and why. No name is looked up and nothing is sent.
 /// `listener` is the address of the listener that the request reaches. Fails if the configuration has mistakes, if the
@@ -39,7 +39,7 @@ fn compile(path: &Path) -> Result<Snapshot, String> {
         &machine,
         &Resolved::new(),
         &mut slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         1,
     )
     .map_err(|error| error.to_string())
@@ -211,7 +211,7 @@ mod tests {
             &machine,
             &Resolved::new(),
             &mut slots,
-            &mut Vault::default(),
+            &mut TlsStore::default(),
             1,
         )
         .unwrap()

@@ -12,7 +12,7 @@ use super::document::{Item, Table};
 use super::notes::{Notes, Place};
 use crate::base::file;
 use crate::base::limits::{self, default};
-use crate::tls::{PairFiles, TlsFault, Vault};
+use crate::tls::{PairFiles, TlsFault, TlsStore};
 
 /// `[acme]` as written.
 #[derive(Clone, Debug)]
@@ -176,12 +176,12 @@ fn contact(text: &str) -> Result<String, String> {
 }
 
 /// Notes which of its files cannot be used.
-pub(super) fn check_files(acme: &Acme, vault: &mut Vault, notes: &Notes<'_>) {
+pub(super) fn check_files(acme: &Acme, tls_store: &mut TlsStore, notes: &Notes<'_>) {
     let Acme {
         settings, places, ..
     } = acme;
     if let Some(ca) = &settings.ca
-        && let Err(why) = vault.roots(ca)
+        && let Err(why) = tls_store.roots(ca)
     {
         notes.add_fault(&places.ca, why);
     }

@@ -8,7 +8,7 @@ use super::notes::{Notes, Place};
 use super::pool::PoolSettings;
 use super::settings::Settings;
 use super::tls::{ClientTlsSettings, PairPlaces, ServerTlsSettings};
-use crate::tls::{ClientSettings, PairFault, PairFiles, Part, TlsFault, Vault, unix_secs};
+use crate::tls::{ClientSettings, PairFault, PairFiles, Part, TlsFault, TlsStore, unix_secs};
 
 /// The files of certificates, keys and authorities, each with the place in the configuration that names the file.
 /// Certificates that are ordered are named by their folder.
@@ -44,29 +44,29 @@ fn of_pair<'p>(
 
 /// Loads all of them and notes what cannot be used.
 pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
-    let mut vault = Vault::default();
+    let mut tls_store = TlsStore::default();
     if let Some(acme) = &settings.acme {
-        acme::check_files(acme, &mut vault, notes);
+        acme::check_files(acme, &mut tls_store, notes);
     }
     for tls in servers(settings) {
-        check_server(tls, &mut vault, notes);
+        check_server(tls, &mut tls_store, notes);
     }
     for client in clients(settings) {
-        check_client(&client, &mut vault, notes);
+        check_client(&client, &mut tls_store, notes);
     }
 }
 
 /// Notes what may make trouble. What cannot be used at all is a mistake and no warning.
 pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
-    let mut vault = Vault::default();
+    let mut tls_store = TlsStore::default();
     for tls in servers(settings) {
         for (files, places) in tls.settings.pairs.iter().zip(&tls.pair_places) {
-            warn_of_pair(files, places, &mut vault, notes);
+            warn_of_pair(files, places, &mut tls_store, notes);
         }
     }
     for Client { tls, .. } in clients(settings) {
         if let Some(files) = &tls.pair {
-            warn_of_pair(files, &tls.pair_places, &mut vault, notes);
+            warn_of_pair(files, &tls.pair_places, &mut tls_store, notes);
         }
         if !tls.verify {
             let what = "backends are not verified: whoever is on the way to them can read and change everything";
@@ -105,11 +105,11 @@ fn clients(settings: &Settings) -> impl Iterator<Item = Client<'_>> {
     })
 }
 
-fn check_server(tls: &ServerTlsSettings, vault: &mut Vault, notes: &Notes<'_>) {
+fn check_server(tls: &ServerTlsSettings, tls_store: &mut TlsStore, notes: &Notes<'_>) {
     let mut can_be_used = true;
     let pairs = tls.settings.pairs.iter().zip(&tls.pair_places);
     for (index, (files, places)) in pairs.enumerate() {
-        match vault.pair(files) {
+        match tls_store.pair(files) {
             Ok(pair) if pair.names.is_empty() && index > 0 => {
                 let what =
                     "names no host and so is never chosen; say what it is for with names = [\"…\"]";
@@ -123,12 +123,12 @@ fn check_server(tls: &ServerTlsSettings, vault: &mut Vault, notes: &Notes<'_>) {
         }
     }
     if let (Some(ca), Some(place)) = (&tls.settings.client_ca, &tls.ca_place)
-        && let Err(why) = vault.roots(&ca.file)
+        && let Err(why) = tls_store.roots(&ca.file)
     {
         can_be_used = false;
         notes.add_fault(place, why);
     }
-    if can_be_used && let Err(why) = vault.server(&tls.settings) {
+    if can_be_used && let Err(why) = tls_store.server(&tls.settings) {
         notes.add_fault(&tls.place, why);
     }
 }
@@ -139,7 +139,7 @@ fn note_of_pair(notes: &Notes<'_>, places: &PairPlaces, fault: PairFault) {
     notes.add_fault(places.of(fault.part), TlsFault { text, may_pass });
 }
 
-fn check_client(client: &Client<'_>, vault: &mut Vault, notes: &Notes<'_>) {
+fn check_client(client: &Client<'_>, tls_store: &mut TlsStore, notes: &Notes<'_>) {
     let Client {
         pool,
         tls,
@@ -147,24 +147,29 @@ fn check_client(client: &Client<'_>, vault: &mut Vault, notes: &Notes<'_>) {
     } = client;
     let mut can_be_used = true;
     if let Some(files) = &tls.pair
-        && let Err(fault) = vault.pair(files)
+        && let Err(fault) = tls_store.pair(files)
     {
         can_be_used = false;
         note_of_pair(notes, &tls.pair_places, fault);
     }
     if let (Some(ca), Some(place)) = (&tls.ca, &tls.ca_place)
-        && let Err(why) = vault.roots(ca)
+        && let Err(why) = tls_store.roots(ca)
     {
         can_be_used = false;
         notes.add_fault(place, why);
     }
-    if can_be_used && let Err(why) = vault.client(&pool.name, settings) {
+    if can_be_used && let Err(why) = tls_store.client(&pool.name, settings) {
         notes.add_fault(&tls.place, why);
     }
 }
 
-fn warn_of_pair(files: &PairFiles, places: &PairPlaces, vault: &mut Vault, notes: &Notes<'_>) {
-    let Ok(pair) = vault.pair(files) else {
+fn warn_of_pair(
+    files: &PairFiles,
+    places: &PairPlaces,
+    tls_store: &mut TlsStore,
+    notes: &Notes<'_>,
+) {
+    let Ok(pair) = tls_store.pair(files) else {
         return;
     };
     for (part, what) in pair.warnings(unix_secs(SystemTime::now())) {

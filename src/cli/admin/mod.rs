@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use self::place::Place;
 use self::reach::Reach;
 use crate::base::limits;
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 /// Why a running palantir did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Client {
             return self.exchange(stream, request).await;
         };
         // A connection per request, so there is nothing to resume.
-        let config = Vault::default().client("admin", &tls.settings);
+        let config = TlsStore::default().client("admin", &tls.settings);
         let config = config.map_err(|fault| Trouble::Unreachable(fault.text))?;
         let connector = TlsConnector::from(config);
         let handshake = connector.connect(tls.name.clone(), stream);

@@ -19,7 +19,7 @@ use crate::shared::SharedTables;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
-use crate::tls::{TicketKeys, Vault};
+use crate::tls::{TicketKeys, TlsStore};
 
 /// Reads the configuration file. A process that takes over reads it as a reload does, by what the old process has
 /// `told`. Errors: all mistakes of the file, or the files and sockets that it names and that cannot be used.
@@ -78,9 +78,9 @@ impl FirstSnapshot {
         let (look_ups, known) = begun.map_err(cannot_start)?;
         let tables = BackendTables::new(config::workers(&config.settings, &machine));
         let tickets = TicketKeys::open(config.settings.ticket_key_file.clone(), SystemTime::now())?;
-        let (slots, vault) = (Slots::new(tables.clone()), Vault::new(tickets.clone()));
+        let (slots, tls_store) = (Slots::new(tables.clone()), TlsStore::new(tickets.clone()));
         let admin_tls = config.settings.admin_tls.clone();
-        let mut compiler = Compiler::new(machine, admin_tls, slots, vault);
+        let mut compiler = Compiler::new(machine, admin_tls, slots, tls_store);
         let snapshot = compiler.compile(config, known.resolved(), 1);
         let snapshot = snapshot.map_err(|error| error.to_string())?;
         Ok(FirstSnapshot {

@@ -12,7 +12,7 @@ use super::disk::Disk;
 use super::outcome::{Failure, Outcome};
 use super::store::Store;
 use crate::config::AcmeSettings;
-use crate::tls::{Alpn, Challenges, ClientSettings, Vault};
+use crate::tls::{Alpn, Challenges, ClientSettings, TlsStore};
 
 /// Everything that an order needs.
 pub struct Authority {
@@ -174,7 +174,7 @@ impl Authority {
             verify: true,
             alpn: Alpn::Http1,
         };
-        let load = move || Vault::default().client("acme", &settings);
+        let load = move || TlsStore::default().client("acme", &settings);
         let config = self.disk.run(load).await?;
         let client = config.map(Client);
         client.map_err(|why| Failure::new(Outcome::Unreachable, why.text))

@@ -24,7 +24,7 @@ use crate::control::metrics::Boards;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
 use crate::shared::slots::Slots;
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 const FILE: &str = r#"
 [[routes]]
@@ -251,7 +251,7 @@ fn in_force(config_store: &ConfigStore, slots: &mut Slots) -> Arc<InForce> {
         &machine,
         &Resolved::new(),
         slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         generation,
     );
     Arc::new(InForce::new(config_store, &Arc::new(snapshot.unwrap())))

@@ -19,7 +19,7 @@ use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::shared::failure::{Failure, STATUS_5XX};
 use crate::shared::gauges;
 use crate::shared::slots::Slots;
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 const CONFIG: &str = r#"
 workers = 2
@@ -51,7 +51,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         &machine,
         &Default::default(),
         &mut slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         1,
     )
     .unwrap();

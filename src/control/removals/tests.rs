@@ -9,7 +9,7 @@ use crate::base::limits;
 use crate::config::{self, Machine, Resolved};
 use crate::shared::backend_table::BackendState;
 use crate::shared::slots::Slots;
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 struct World {
     tables: Arc<BackendTables>,
@@ -71,7 +71,7 @@ fn compiled(slots: &mut Slots, backends: &str) -> (Config, Snapshot) {
         &MACHINE,
         &resolved,
         slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         1,
     )
     .unwrap();

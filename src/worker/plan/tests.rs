@@ -13,7 +13,7 @@ use crate::shared::backend_table::BackendState;
 use crate::shared::slots::Slots;
 use crate::snapshot::sample;
 use crate::snapshot::{ClientTls, Protocol, ProxyProtocol};
-use crate::tls::{Alpn, ClientSettings, Vault};
+use crate::tls::{Alpn, ClientSettings, TlsStore};
 
 const WORKER: WorkerId = WorkerId(0);
 
@@ -255,15 +255,15 @@ fn a_key_lasts_as_long_as_what_it_stands_for() {
 #[test]
 fn a_key_stands_for_the_settings_of_tls_and_the_name_asked_for() {
     let mut core = Core::new();
-    let mut vault = Vault::default();
+    let mut tls_store = TlsStore::default();
     let settings = ClientSettings {
         ca: None,
         pair: None,
         verify: false,
         alpn: Alpn::Http1,
     };
-    let one = vault.client("api", &settings).unwrap();
-    let other = vault.client("another", &settings).unwrap();
+    let one = tls_store.client("api", &settings).unwrap();
+    let other = tls_store.client("another", &settings).unwrap();
     let mut with = |config: &Arc<ClientConfig>, name: &'static str| {
         let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(1));
         let config = config.clone();

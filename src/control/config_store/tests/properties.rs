@@ -9,7 +9,7 @@ use super::*;
 use crate::config::{Machine, Resolved};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 /// Files that take turns.
 const FILES: [&str; 5] = [
@@ -155,7 +155,7 @@ fn compiled(config: &Config) -> String {
         &machine,
         &Resolved::new(),
         &mut slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         1,
     );
     format!("{:?}", snapshot.unwrap())

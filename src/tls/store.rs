@@ -19,9 +19,9 @@ use super::{
 /// down. A file that cannot be read is read again at every need; a file with wrong content is not read again before it
 /// has changed.
 ///
-/// By default the vault is empty, and no tickets are made.
+/// By default the TLS store is empty, and no tickets are made.
 #[derive(Debug, Default)]
-pub struct Vault {
+pub struct TlsStore {
     tickets: Arc<TicketKeys>,
     challenges: Arc<Challenges>,
     pairs: HashMap<PairFiles, Loaded<Pair>>,
@@ -30,7 +30,7 @@ pub struct Vault {
     servers: HashMap<ServerSettings, Built<Server>>,
     /// By pool as well: what one resumes is no other's.
     clients: HashMap<(String, ClientSettings), Built<ClientConfig>>,
-    /// All files that were needed since the last [`Vault::forget_unused`].
+    /// All files that were needed since the last [`TlsStore::forget_unused`].
     read: FilesRead,
 }
 
@@ -61,12 +61,12 @@ pub struct ServerSide {
     pub pairs: Vec<Arc<Pair>>,
 }
 
-impl Vault {
+impl TlsStore {
     /// Nothing loaded yet. Tickets are made with these keys.
-    pub fn new(tickets: Arc<TicketKeys>) -> Vault {
-        Vault {
+    pub fn new(tickets: Arc<TicketKeys>) -> TlsStore {
+        TlsStore {
             tickets,
-            ..Vault::default()
+            ..TlsStore::default()
         }
     }
 
