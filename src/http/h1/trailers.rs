@@ -2,8 +2,8 @@
 
 use httparse::{EMPTY_HEADER, Status};
 
+use super::head_facts::Sender;
 use super::repair::repair_trailers;
-use super::survey::Sender;
 use crate::base::limits;
 use crate::http::fields::{Known, recognise};
 use crate::http::names;

@@ -62,7 +62,7 @@ pub(super) fn check_request(
     end: bool,
     rules: RequestRules,
 ) -> Result<(), Refusal> {
-    let found = survey(head, Role::Server, rules.control_bytes)?;
+    let found = read_fields(head, Role::Server, rules.control_bytes)?;
     if end && head.facts.content_length.is_some_and(|length| length > 0) {
         return Err(Refusal::LengthMismatch);
     }
@@ -154,7 +154,7 @@ pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
 }
 
 fn check_written_response(head: &mut Head) -> Result<(), Refusal> {
-    let found = survey(head, Role::Client, false)?;
+    let found = read_fields(head, Role::Client, false)?;
     head.fields.refusal().map_or(Ok(()), Err)?;
     let others = [
         found.method,
@@ -219,7 +219,7 @@ pub(super) fn check_trailers(list: &mut FieldList, repairs: bool) -> Result<(), 
 /// The one walk over the fields of a request, as a server, or of a response, as a client: backends are ours, so that
 /// what has one reading is taken from them.
 #[inline]
-fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Refusal> {
+fn read_fields(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Refusal> {
     let mut found = Found::default();
     let (list, facts) = (&head.fields, &mut head.facts);
     let mut fields_begun = false;

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use crate::base::time::Micros;
-use crate::http::h2::{ConnectionError, is_foreign, is_part_of_preface};
+use crate::http::h2::{ConnectionError, is_of_another_protocol, is_part_of_preface};
 use crate::net::Timer;
 use crate::snapshot::Protocol;
 use crate::worker::connection::failure::{ConnectionFailure, report};
@@ -92,7 +92,8 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
         }
     };
     // A client whose preface breaks off understands no answer of HTTP/1 either.
-    let is_neither = |bytes: &[u8]| is_foreign(bytes) || (!is_secured && is_part_of_preface(bytes));
+    let is_neither =
+        |bytes: &[u8]| is_of_another_protocol(bytes) || (!is_secured && is_part_of_preface(bytes));
     if listener.http2 && !is_http2 && client.wire.with(|block| is_neither(block.filled())) {
         let failure = ConnectionFailure::Http2(ConnectionError::BadPreface);
         report(shard, client.arrival.peer, &failure);

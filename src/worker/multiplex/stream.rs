@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::state::{Gone, Message, Reading, State};
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
-use crate::http::h2::{ErrorCode, Head, Role, StreamId, raise};
+use crate::http::h2::{ErrorCode, Head, Role, StreamId, to_h2};
 use crate::http::refusal::Refusal;
 use crate::net::{Block, Expired, Timer};
 use crate::worker::stream::Piece;
@@ -208,8 +208,8 @@ impl Stream {
     /// Sends a response's head, written as HTTP/1 would have it, and takes it out of `answer`; what stands behind it
     /// stays. `is_last`: nothing follows the head. Errors: the client has given the stream up.
     pub fn answer(&self, answer: &mut Block, is_last: bool) -> io::Result<()> {
-        let length = raise::head_bytes(answer.filled());
-        let (status, fields) = raise::response(&answer.filled()[..length]);
+        let length = to_h2::head_bytes(answer.filled());
+        let (status, fields) = to_h2::response(&answer.filled()[..length]);
         // What HTTP/1 switches to, HTTP/2 takes for the body of a tunnel (RFC 8441 section 5).
         let status = if status == 101 { 200 } else { status };
         // Who joins two answers into one, or takes the second for the answer to something else, is misled.
@@ -237,9 +237,9 @@ impl Stream {
         is_last: bool,
         is_websocket: bool,
     ) -> io::Result<()> {
-        let length = raise::head_bytes(request.filled());
+        let length = to_h2::head_bytes(request.filled());
         let head = &request.filled()[..length];
-        let (asked, fields) = raise::request(head, scheme, is_websocket);
+        let (asked, fields) = to_h2::request(head, scheme, is_websocket);
         let id = self.connection.open(&asked, fields, is_last, &self.state);
         request.advance(length);
         self.id.set(id.unwrap_or_default());
@@ -258,7 +258,7 @@ impl Stream {
     /// Sends trailers, each `name: value CRLF`: the end of our message. Errors: the peer has given the stream up.
     pub fn send_trailers(&self, lines: &[u8]) -> io::Result<()> {
         let mut protocol = self.connection.protocol();
-        let sent = protocol.send_trailers(self.id.get(), raise::trailers(lines));
+        let sent = protocol.send_trailers(self.id.get(), to_h2::trailers(lines));
         drop(protocol);
         self.note_sent(sent.is_ok(), true)
     }

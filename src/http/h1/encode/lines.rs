@@ -5,7 +5,7 @@ use httparse::Header;
 use super::pen::Pen;
 use crate::http::fields::{Known, list, recognise};
 use crate::http::h1::field_set::FieldSet;
-use crate::http::h1::survey::{Survey, line_start};
+use crate::http::h1::head_facts::{HeadFacts, line_start};
 use crate::http::h1::trailers::may_be_trailer;
 use crate::http::names::{self, FieldEdits, Identity};
 
@@ -149,15 +149,15 @@ impl<'b, 's> Lines<'b, 's> {
         head: &'b [u8],
         start: usize,
         fields: &'s [Header<'b>],
-        survey: &'s Survey<'b>,
+        facts: &'s HeadFacts<'b>,
         edits: Edits<'_>,
     ) -> Self {
         Lines {
             head,
             start,
             fields,
-            left_out: edits.taken_out(fields).union(&survey.dropped),
-            special: &survey.special,
+            left_out: edits.taken_out(fields).union(&facts.dropped),
+            special: &facts.special,
         }
     }
 

@@ -40,7 +40,7 @@ pub fn encode_request(
         ],
         computed: &[],
     };
-    let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
+    let lines = Lines::new(head.head, head.fields_start, head.fields, head.facts, all);
     let expected = lines.most_bytes()
         + head.target.len()
         + head.protocol.len()
@@ -92,7 +92,7 @@ fn write_fields(
 ) -> Range<usize> {
     let host = edits.host.unwrap_or(head.host);
     let mut host_value = 0..0;
-    if head.survey.host.is_none() {
+    if head.facts.host.is_none() {
         host_value = write_host(pen, "Host", host);
     }
     let mut has_proto = all.name("x-forwarded-proto");
@@ -100,7 +100,7 @@ fn write_fields(
     let mut has_host = all.name("x-forwarded-host") || head.host.is_empty();
     lines.copy(pen, |pen, field, known| match known {
         Known::Host => host_value = write_host(pen, field.name, host),
-        Known::ContentLength if head.survey.rewrites_length || !has_true_length(head) => {}
+        Known::ContentLength if head.facts.rewrites_length || !has_true_length(head) => {}
         Known::Expect if has_expect => {}
         Known::Expect => {
             has_expect = true;
@@ -164,7 +164,7 @@ fn write_forwarded_for(
     let start = pen.written();
     pen.text(b"X-Forwarded-For: ");
     let values_start = pen.written();
-    if head.survey.forwarded_for && (edits.client.is_some() || edits.client_trusted) {
+    if head.facts.forwarded_for && (edits.client.is_some() || edits.client_trusted) {
         write_received_forwarded_for(pen, lines);
     }
     match edits.client {
@@ -188,8 +188,8 @@ fn write_received_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>) {
 #[inline(always)]
 fn has_true_length(head: &RequestHead<'_, '_>) -> bool {
     match head.body {
-        RequestBody::None => head.survey.content_length == Some(0),
-        RequestBody::Length(length) => head.survey.content_length == Some(length),
+        RequestBody::None => head.facts.content_length == Some(0),
+        RequestBody::Length(length) => head.facts.content_length == Some(length),
         RequestBody::Chunked => false,
     }
 }
@@ -200,8 +200,8 @@ fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
     if head.body == RequestBody::Chunked {
         pen.text(b"Transfer-Encoding: chunked\r\n");
     }
-    if let Some(length) = head.survey.content_length
-        && head.survey.rewrites_length
+    if let Some(length) = head.facts.content_length
+        && head.facts.rewrites_length
         && has_true_length(head)
     {
         pen.number("Content-Length", length);
@@ -209,7 +209,7 @@ fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
     // HTTP/2 ends a request without a word; here some servers insist on one (RFC 9110 section 8.6).
     if head.version == Version::Http2
         && head.body == RequestBody::None
-        && head.survey.content_length.is_none()
+        && head.facts.content_length.is_none()
         && matches!(head.method.as_bytes(), b"POST" | b"PUT" | b"PATCH")
     {
         pen.text(b"Content-Length: 0\r\n");

@@ -5,7 +5,7 @@ use super::pen::Pen;
 use super::request::write_upgrade;
 use super::rewriting::Rewriting;
 use crate::http::fields::Known;
-use crate::http::h1::survey::upgrades;
+use crate::http::h1::head_facts::upgrades;
 use crate::http::h1::{ResponseBody, ResponseHead, Version};
 use crate::http::names::{FieldEdits, Identity};
 
@@ -47,7 +47,7 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         },
         computed: edits.computed,
     };
-    let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
+    let lines = Lines::new(head.head, head.fields_start, head.fields, head.facts, all);
     let expected = lines.most_bytes() + all.set_bytes() + ADDED_BYTES;
     Pen::append(out, expected, |pen| {
         match edits.accept {
@@ -59,7 +59,7 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         }
         let keeps_length = matches!(edits.body, ResponseBody::None | ResponseBody::Length(_));
         lines.copy(pen, |pen, field, known| match known {
-            Known::ContentLength if !keeps_length || head.survey.rewrites_length => {}
+            Known::ContentLength if !keeps_length || head.facts.rewrites_length => {}
             Known::Trailer => all.write_announced(pen, field),
             Known::Location | Known::Refresh | Known::SetCookie => {
                 edits.rewriting.write(pen, field, known);
@@ -80,10 +80,10 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
 /// Writes the field that tells where the body ends, if no copied line tells it.
 #[inline(always)]
 fn write_framing(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
-    match (edits.body, head.survey.content_length) {
+    match (edits.body, head.facts.content_length) {
         (ResponseBody::Chunked, _) => pen.text(b"Transfer-Encoding: chunked\r\n"),
         (ResponseBody::UntilClose, _) => {}
-        (_, Some(length)) if head.survey.rewrites_length => pen.number("Content-Length", length),
+        (_, Some(length)) if head.facts.rewrites_length => pen.number("Content-Length", length),
         // Without the field a client would wait for the end of the connection (RFC 9110 section 15.3.6).
         (ResponseBody::None, None) if head.status == 205 => pen.number("Content-Length", 0),
         // A response of HTTP/2 that ended with its head needs the field for the same reason.

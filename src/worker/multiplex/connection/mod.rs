@@ -19,7 +19,7 @@ use crate::base::limits;
 use crate::base::memory::{self, Level};
 use crate::base::time::Micros;
 use crate::http::h2::{
-    self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Request, Role, StreamId, raise,
+    self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Request, Role, StreamId, to_h2,
 };
 use crate::net::{Blocks, Timer, Timers};
 use crate::worker::memory::Memory;
@@ -246,7 +246,7 @@ impl Connection {
     pub(super) fn open(
         &self,
         request: &Request<'_>,
-        fields: raise::Fields<'_>,
+        fields: to_h2::Fields<'_>,
         is_last: bool,
         state: &Rc<State>,
     ) -> Option<StreamId> {

@@ -1,5 +1,5 @@
-//! A head that one of HTTP/1's encoders wrote, in the parts that HTTP/2 sends: the other way round of `lower`. The text
-//! is ours and so is well-formed; what concerns an HTTP/1 connection alone is left out.
+//! A head that one of HTTP/1's encoders wrote, in the parts that HTTP/2 sends: the opposite of `to_h1`. The text is
+//! ours and so is well-formed; what concerns an HTTP/1 connection alone is left out.
 
 use memchr::{memchr, memmem};
 

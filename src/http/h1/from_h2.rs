@@ -4,7 +4,7 @@ use httparse::Header;
 
 use super::field_set::FieldSet;
 use super::framing::has_no_body;
-use super::survey::{Sender, Survey};
+use super::head_facts::{HeadFacts, Sender};
 use super::{
     Asked, FieldSlots, Method, RequestBody, RequestHead, ResponseBody, ResponseHead, Version,
 };
@@ -13,7 +13,7 @@ use crate::http::status::reason_phrase;
 
 /// A request that was checked as strictly as [`super::parse_request`] checks one.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct ForeignRequest<'b> {
+pub(in crate::http) struct H2Request<'b> {
     pub(in crate::http) method: &'b [u8],
     pub(in crate::http) path: &'b [u8],
     pub(in crate::http) query: Option<&'b [u8]>,
@@ -27,7 +27,7 @@ pub(in crate::http) struct ForeignRequest<'b> {
     pub(in crate::http) lines: &'b [u8],
 }
 
-impl<'b> ForeignRequest<'b> {
+impl<'b> H2Request<'b> {
     /// The head that HTTP/1 would have had. `fields` are those of the lines, in order, at most
     /// `limits::HEAD_FIELDS`. Errors: those of a head with such fields.
     pub(in crate::http) fn head<'s>(
@@ -35,11 +35,11 @@ impl<'b> ForeignRequest<'b> {
         fields: impl Iterator<Item = Header<'b>>,
         slots: &'s mut FieldSlots<'b>,
     ) -> Result<RequestHead<'b, 's>, Refusal> {
-        let (fields, survey) = slots.fill(self.lines, fields, Sender::Stranger)?;
+        let (fields, facts) = slots.fill(self.lines, fields, Sender::Stranger)?;
         if self.upgrade.is_some() {
-            drop_websocket_key(fields, &mut survey.dropped);
+            drop_websocket_key(fields, &mut facts.dropped);
             // A CONNECT has no content, even if it names a length (RFC 9110 section 9.3.6).
-            survey.drop_length(fields);
+            facts.drop_length(fields);
         }
         Ok(RequestHead {
             method: Method(self.method),
@@ -53,19 +53,19 @@ impl<'b> ForeignRequest<'b> {
             keep_alive: true,
             expect_continue: self.expect_continue,
             upgrade: self.upgrade.is_some(),
-            te_trailers: survey.te_trailers,
+            te_trailers: facts.te_trailers,
             head_bytes: self.lines.len(),
             protocol: self.upgrade.unwrap_or_default(),
             head: self.lines,
             fields_start: 0,
-            survey,
+            facts,
         })
     }
 }
 
 /// A response that was checked as strictly as [`super::parse_response`] checks one.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::http) struct ForeignResponse<'b> {
+pub(in crate::http) struct H2Response<'b> {
     pub(in crate::http) status: u16,
     /// Whether the head ends the response.
     pub(in crate::http) end: bool,
@@ -80,7 +80,7 @@ pub(in crate::http) struct ForeignResponse<'b> {
     pub(in crate::http) fields_start: usize,
 }
 
-impl<'b> ForeignResponse<'b> {
+impl<'b> H2Response<'b> {
     /// The head that HTTP/1 would have had; a body without a length is taken for chunked. `fields` are those of the
     /// lines, in order, at most `limits::HEAD_FIELDS`. Errors: those of a head with such fields.
     pub(in crate::http) fn head<'s>(
@@ -92,19 +92,19 @@ impl<'b> ForeignResponse<'b> {
         if !asked.takes_status(self.status) {
             return Err(Refusal::BadStatusLine);
         }
-        let (fields, survey) = slots.fill(self.head, fields, asked.sender())?;
+        let (fields, facts) = slots.fill(self.head, fields, asked.sender())?;
         if has_no_body(self.status) {
-            if asked.strict && survey.content_length.is_some_and(|length| length > 0) {
+            if asked.strict && facts.content_length.is_some_and(|length| length > 0) {
                 return Err(Refusal::LengthMismatch);
             }
-            survey.drop_length(fields);
+            facts.drop_length(fields);
         }
         let has_no_body = asked.head || self.status == 304 || has_no_body(self.status);
         if let Some(fault) = self.length_fault {
             if asked.strict || !has_no_body {
                 return Err(fault);
             }
-            survey.drop_length(fields);
+            facts.drop_length(fields);
         }
         if self.has_coding && !has_no_body && !self.end {
             return Err(Refusal::ConnectionField);
@@ -130,7 +130,7 @@ impl<'b> ForeignResponse<'b> {
             upgrade_value: &[],
             head: self.head,
             fields_start: self.fields_start,
-            survey,
+            facts,
         })
     }
 }
@@ -153,7 +153,7 @@ impl<'b> FieldSlots<'b> {
         head: &'b [u8],
         fields: impl Iterator<Item = Header<'b>>,
         sender: Sender,
-    ) -> Result<(&'s [Header<'b>], &'s mut Survey<'b>), Refusal> {
+    ) -> Result<(&'s [Header<'b>], &'s mut HeadFacts<'b>), Refusal> {
         let mut count = 0;
         for field in fields {
             let slot = self.slots.get_mut(count).ok_or(Refusal::TooManyFields)?;
@@ -162,7 +162,7 @@ impl<'b> FieldSlots<'b> {
         }
         // SAFETY: the first `count` slots were written just now.
         let fields = unsafe { self.slots[..count].assume_init_ref() };
-        let survey = Survey::of(head, fields, &mut self.survey, sender)?;
-        Ok((fields, survey))
+        let facts = HeadFacts::of(head, fields, &mut self.facts, sender)?;
+        Ok((fields, facts))
     }
 }

@@ -4,7 +4,7 @@ use httparse::Header;
 
 use super::head::Head;
 use crate::http::h1::{
-    Asked, FieldSlots, ForeignRequest, ForeignResponse, RequestBody, RequestHead, ResponseHead,
+    Asked, FieldSlots, H2Request, H2Response, RequestBody, RequestHead, ResponseHead,
 };
 use crate::http::refusal::Refusal;
 
@@ -17,7 +17,7 @@ impl Head {
         end: bool,
         slots: &'s mut FieldSlots<'b>,
     ) -> Result<RequestHead<'b, 's>, Refusal> {
-        let request = ForeignRequest {
+        let request = H2Request {
             method: match self.protocol() {
                 Some(_) => b"GET",
                 None => self.method(),
@@ -53,7 +53,7 @@ impl Head {
             return Err(refusal);
         }
         let head = &self.fields.text[..];
-        let response = ForeignResponse {
+        let response = H2Response {
             status: self.status(),
             end,
             content_length: self.content_length(),

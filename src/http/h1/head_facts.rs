@@ -14,7 +14,7 @@ use crate::http::refusal::Refusal;
 
 /// What is known of a head's fields.
 #[derive(Debug, Default)]
-pub(super) struct Survey<'b> {
+pub(super) struct HeadFacts<'b> {
     pub(super) host: Option<&'b [u8]>,
     pub(super) host_repeated: bool,
     pub(super) content_length: Option<u64>,
@@ -54,7 +54,7 @@ pub(super) struct Survey<'b> {
     pub(super) special: FieldSet,
 }
 
-/// The sender of the head that is surveyed.
+/// The sender of the head whose facts are noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sender {
     /// A client, or a backend whose responses must follow the RFCs to the letter.
@@ -69,17 +69,17 @@ pub(super) fn line_start(head: &[u8], field: &Header<'_>) -> usize {
     field.name.as_ptr().addr() - head.as_ptr().addr()
 }
 
-impl<'b> Survey<'b> {
+impl<'b> HeadFacts<'b> {
     /// Walks over `fields`, parsed from `head`: the whole message head to its empty line. The result stays in `place`,
     /// because moving it would cost as much as making it.
     #[inline(always)]
     pub(super) fn of<'s>(
         head: &'b [u8],
         fields: &[Header<'b>],
-        place: &'s mut MaybeUninit<Survey<'b>>,
+        place: &'s mut MaybeUninit<HeadFacts<'b>>,
         sender: Sender,
-    ) -> Result<&'s mut Survey<'b>, Refusal> {
-        let survey = place.write(Survey::default());
+    ) -> Result<&'s mut HeadFacts<'b>, Refusal> {
+        let facts = place.write(HeadFacts::default());
         // Backwards, so that every line's end is known when it is looked at: the next one's start.
         let mut end = head.len() - b"\r\n".len();
         let mut proper_ends = head[end] == b'\r';
@@ -89,21 +89,21 @@ impl<'b> Survey<'b> {
             proper_ends &= head[end - 2] == b'\r';
             let value_start = start + field.name.len() + b": ".len();
             if value_start + field.value.len() + 2 != end || head[value_start - 1] != b' ' {
-                survey.special.insert(index);
+                facts.special.insert(index);
             }
             match recognise(field.name.as_bytes()) {
                 Known::Other => {}
-                known => survey.note(index, known, field, sender)?,
+                known => facts.note(index, known, field, sender)?,
             }
             end = start;
         }
         if !proper_ends {
             return Err(Refusal::BadLineEnd);
         }
-        if survey.names_fields {
-            survey.drop_named(fields);
+        if facts.names_fields {
+            facts.drop_named(fields);
         }
-        Ok(survey)
+        Ok(facts)
     }
 
     fn note(
