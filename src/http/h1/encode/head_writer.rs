@@ -11,7 +11,7 @@ const IPV6_BYTES: usize = 39;
 
 /// Writes into a buffer's spare room. Unlike with a `Vec`, the length stays in a register from part to part: it is this
 /// that makes it worth while.
-pub(super) struct Pen<'o> {
+pub(super) struct HeadWriter<'o> {
     room: &'o mut [MaybeUninit<u8>],
     /// Where the next part goes: beyond the room when the room was too small.
     written: usize,
@@ -19,7 +19,7 @@ pub(super) struct Pen<'o> {
     lacked: usize,
 }
 
-impl Pen<'_> {
+impl HeadWriter<'_> {
     /// Appends what `write` writes to `out`. `expected` bytes of room are made for it; should it be more, all of it is
     /// written again into the room that it was found to need, so that a wrong expectation costs time and nothing else.
     #[inline(always)]
@@ -30,19 +30,19 @@ impl Pen<'_> {
     pub(super) fn append<R>(
         out: &mut Vec<u8>,
         expected: usize,
-        write: impl Fn(&mut Pen<'_>) -> R,
+        write: impl Fn(&mut HeadWriter<'_>) -> R,
     ) -> R {
         out.reserve(expected);
         loop {
-            let mut pen = Pen {
+            let mut writer = HeadWriter {
                 room: out.spare_capacity_mut(),
                 written: 0,
                 lacked: 0,
             };
-            let result = write(&mut pen);
-            let Pen {
+            let result = write(&mut writer);
+            let HeadWriter {
                 written, lacked, ..
-            } = pen;
+            } = writer;
             if lacked == 0 {
                 // SAFETY: no part was left out, and `written` grows only by the parts that `text` initialised.
                 unsafe { out.set_len(out.len() + written) };
@@ -165,12 +165,12 @@ mod tests {
         for expected in 0..40 {
             let mut out = Vec::with_capacity(8);
             out.extend_from_slice(b"before ");
-            let result = Pen::append(&mut out, expected, |pen| {
-                pen.field("name", b"a value");
-                let here = pen.written();
-                pen.texts([b"a list, ", b"its end, "]);
-                pen.take_back(pen.written() - b", ".len());
-                pen.text(b".");
+            let result = HeadWriter::append(&mut out, expected, |writer| {
+                writer.field("name", b"a value");
+                let here = writer.written();
+                writer.texts([b"a list, ", b"its end, "]);
+                writer.take_back(writer.written() - b", ".len());
+                writer.text(b".");
                 here
             });
             assert_eq!(result, b"name: a value\r\n".len(), "{expected}");
