@@ -72,7 +72,7 @@ use crate::control::threads::Threads;
 use crate::control::upgrade::UpgradeStep;
 use crate::control::upgrade_run::UpgradeRun;
 use crate::messages::ToControl;
-use crate::shared::mailbox::Letters;
+use crate::shared::mailbox::Inbox;
 use crate::snapshot::Snapshot;
 
 /// The state of the control thread: the owners of everything that it changes.
@@ -92,7 +92,7 @@ struct Control {
     /// The workers and the health thread.
     threads: Threads,
     /// The messages of the other threads.
-    letters: Letters<ToControl>,
+    inbox: Inbox<ToControl>,
     /// The thread that works with files.
     files: FileThread,
     /// The access log and its thread.
@@ -152,7 +152,7 @@ enum Event {
     Upgrade(UpgradeStep),
     /// A task whose panic ends the process has panicked.
     Broken(&'static str),
-    /// Letters, or time has passed.
+    /// Messages have come, or time has passed.
     Turn,
 }
 
@@ -200,7 +200,7 @@ impl Control {
             removals,
             listeners: started.listeners,
             threads,
-            letters: started.letters,
+            inbox: started.inbox,
             files,
             access_log: started.access_log,
             outlets,
@@ -273,10 +273,10 @@ impl Control {
     }
 }
 
-/// Waits until letters have come. May be dropped while it waits.
+/// Waits until messages have come. May be dropped while it waits.
 async fn woken(wake: &UnixStream) {
     let mut bytes = [0; 256];
-    // An error is as good as a letter: the next turn looks for itself.
+    // An error is as good as a message: the next turn looks for itself.
     if wake.readable().await.is_ok() {
         while wake.try_read(&mut bytes).is_ok_and(|read| read > 0) {}
     }

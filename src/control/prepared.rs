@@ -31,7 +31,7 @@ use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
 use crate::shared::gauges::AllGauges;
-use crate::shared::mailbox::{Letters, Mailbox};
+use crate::shared::mailbox::{Inbox, Mailbox};
 use crate::shared::pulse::Watched;
 use crate::snapshot::Snapshot;
 use crate::tls::TicketKeys;
@@ -67,7 +67,7 @@ pub struct Started {
     /// The health thread, and its signs of life.
     pub health_thread: Watched,
     /// The messages to the control thread.
-    pub letters: Letters<ToControl>,
+    pub inbox: Inbox<ToControl>,
     /// The means of an upgrade.
     pub upgrades: Upgrades,
     /// Whether no other process is the service, or was until just now.
@@ -104,7 +104,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     let (questions, questioned) = mpsc::channel(1);
     let (broken, breaks) = mpsc::channel(1);
     let inlets = Inlets {
-        wake: UnixStream::from_std(started.letters.wake_stream()?)?,
+        wake: UnixStream::from_std(started.inbox.wake_stream()?)?,
         finished: ended,
         found: answers,
         change_requests: asked,
@@ -173,7 +173,7 @@ fn has_memory() -> io::Result<()> {
 /// Waits until every worker has reported that it has adopted its snapshot, and therefore done everything that it was
 /// told before. `read` gets every other message. Errors: a worker has ended, or takes too long.
 pub fn wait_for_workers(
-    letters: &Letters<ToControl>,
+    inbox: &Inbox<ToControl>,
     workers: usize,
     mut read: impl FnMut(ToControl),
 ) -> Result<(), String> {
@@ -181,14 +181,14 @@ pub fn wait_for_workers(
     let mut adopted = BTreeSet::new();
     while adopted.len() < workers {
         let left = deadline.saturating_duration_since(Instant::now());
-        match letters.take_within(left) {
+        match inbox.take_within(left) {
             Some(ToControl::Adopted(worker, _)) => drop(adopted.insert(worker)),
             Some(
                 ToControl::WorkerEnded(worker, reason) | ToControl::NotListening(worker, reason),
             ) => {
                 return Err(format!("cannot start: worker {}: {reason}", worker.0));
             }
-            Some(letter) => read(letter),
+            Some(message) => read(message),
             None => return Err("cannot start: a worker does not answer".to_owned()),
         }
     }
@@ -208,9 +208,9 @@ impl Prepared {
         control.upgrade_run.upgrades.accept();
         let mut others = Vec::new();
         let workers = control.monitoring.tables.workers();
-        wait_for_workers(&control.letters, workers, |letter| others.push(letter))?;
-        for letter in others {
-            control.read(letter, Micros::now());
+        wait_for_workers(&control.inbox, workers, |message| others.push(message))?;
+        for message in others {
+            control.read(message, Micros::now());
         }
         Ok(())
     }

@@ -34,8 +34,8 @@ const WORKERS: usize = 2;
 
 /// The other side of everything that the thread was given.
 struct Outside {
-    workers: Vec<Letters<ToWorker>>,
-    health: Letters<ToHealth>,
+    workers: Vec<Inbox<ToWorker>>,
+    health: Inbox<ToHealth>,
     to_control: Mailbox<ToControl>,
     gauges: AllGauges,
     rings: Vec<crossbeam_channel::Sender<AccessLine>>,
@@ -54,11 +54,11 @@ impl Outside {
             .unwrap();
     }
 
-    /// Takes the letters of every worker up to the snapshot of this generation, and says that it is adopted.
+    /// Takes the messages of every worker up to the snapshot of this generation, and says that it is adopted.
     async fn adopt(&self, generation: u64) -> Arc<Snapshot> {
         let mut adopted = None;
-        for (letters, worker) in self.workers.iter().zip(0..) {
-            adopted = Some(expect(letters, |letter| of_generation(letter, generation)).await);
+        for (inbox, worker) in self.workers.iter().zip(0..) {
+            adopted = Some(expect(inbox, |message| of_generation(message, generation)).await);
             let adopted = ToControl::Adopted(WorkerId(worker), generation);
             self.to_control.post(adopted).unwrap();
         }
@@ -67,7 +67,10 @@ impl Outside {
 
     /// Waits until the first worker is told of this generation.
     async fn snapshot(&self, generation: u64) -> Arc<Snapshot> {
-        expect(&self.workers[0], |letter| of_generation(letter, generation)).await
+        expect(&self.workers[0], |message| {
+            of_generation(message, generation)
+        })
+        .await
     }
 
     /// Puts a question; what receives the answer.
@@ -111,8 +114,8 @@ impl Outside {
     }
 }
 
-fn of_generation(letter: ToWorker, generation: u64) -> Option<Arc<Snapshot>> {
-    match letter {
+fn of_generation(message: ToWorker, generation: u64) -> Option<Arc<Snapshot>> {
+    match message {
         ToWorker::Snapshot(snapshot) if snapshot.generation == generation => Some(snapshot),
         _ => None,
     }
@@ -133,10 +136,10 @@ fn outside_of(
     let mut compiler = compiler(shutdown_timeout);
     let config = config::parse(path, FILE.to_owned()).unwrap();
     let tables = BackendTables::new(WORKERS);
-    let (workers, worker_letters): (Vec<_>, Vec<_>) =
+    let (workers, worker_inboxes): (Vec<_>, Vec<_>) =
         (0..WORKERS).map(|_| mailbox(10).unwrap()).unzip();
-    let (health, health_letters) = mailbox(10).unwrap();
-    let (to_control, letters) = mailbox(10).unwrap();
+    let (health, health_inbox) = mailbox(10).unwrap();
+    let (to_control, inbox) = mailbox(10).unwrap();
     let (rings, access_lines) = (0..WORKERS).map(|_| crossbeam_channel::bounded(10)).unzip();
     let (health_life, lives) = std::sync::mpsc::channel::<()>();
     let gauges = gauges::gauges(WORKERS);
@@ -168,7 +171,7 @@ fn outside_of(
             }),
             pulse: Default::default(),
         },
-        letters,
+        inbox,
         tickets: Default::default(),
         upgrades: Upgrades::new(Program::of_this_process(), health_report, Vec::new()),
         is_alone: true,
@@ -182,8 +185,8 @@ fn outside_of(
     };
     let control = Control::new(started, names, Outlets { finished, broken }).unwrap();
     let outside = Outside {
-        workers: worker_letters,
-        health: health_letters,
+        workers: worker_inboxes,
+        health: health_inbox,
         to_control,
         gauges,
         rings,
@@ -259,7 +262,7 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         tokio::spawn(LookUps::default().run(names, inputs.questions, found));
         let inlets = Inlets {
             broken: inputs.broken,
-            wake: UnixStream::from_std(control.letters.wake_stream().unwrap()).unwrap(),
+            wake: UnixStream::from_std(control.inbox.wake_stream().unwrap()).unwrap(),
             found: inputs.answers,
             finished: inputs.finished,
             change_requests: inputs.change_requests,
@@ -272,24 +275,24 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
     })
 }
 
-/// Waits for a letter that fits.
-async fn expect<T, R>(letters: &Letters<T>, fits: impl Fn(T) -> Option<R>) -> R {
+/// Waits for a message that fits.
+async fn expect<T, R>(inbox: &Inbox<T>, fits: impl Fn(T) -> Option<R>) -> R {
     let patience = Instant::now() + Duration::from_secs(30);
     loop {
-        match letters.take() {
-            Some(letter) => {
-                if let Some(found) = fits(letter) {
+        match inbox.take() {
+            Some(message) => {
+                if let Some(found) = fits(message) {
                     return found;
                 }
             }
             None => sleep(Duration::from_millis(1)).await,
         }
-        assert!(Instant::now() < patience, "no such letter came");
+        assert!(Instant::now() < patience, "no such message came");
     }
 }
 
-fn is_drain(letter: ToWorker) -> Option<()> {
-    matches!(letter, ToWorker::Drain).then_some(())
+fn is_drain(message: ToWorker) -> Option<()> {
+    matches!(message, ToWorker::Drain).then_some(())
 }
 
 const LONG: Duration = Duration::from_secs(600);
@@ -301,8 +304,8 @@ fn a_signal_drains_the_workers_and_ends_when_all_are_done() {
     let (outside, control, inputs) = outside(LONG, None);
     let code = run_beside(control, inputs, async || {
         outside.signals.send(STOP).await.unwrap();
-        for (letters, worker) in outside.workers.iter().zip(0..) {
-            expect(letters, is_drain).await;
+        for (inbox, worker) in outside.workers.iter().zip(0..) {
+            expect(inbox, is_drain).await;
             outside.say_drained(worker);
         }
     });
@@ -352,8 +355,8 @@ fn a_health_thread_that_ends_stops_the_process_too() {
     let (mut outside, control, inputs) = outside(LONG, None);
     let code = run_beside(control, inputs, async || {
         outside.health_life.take();
-        for (letters, worker) in outside.workers.iter().zip(0..) {
-            expect(letters, is_drain).await;
+        for (inbox, worker) in outside.workers.iter().zip(0..) {
+            expect(inbox, is_drain).await;
             outside.say_drained(worker);
         }
     });
@@ -370,7 +373,7 @@ fn new_addresses_become_a_new_snapshot_for_everybody() {
         )]
     };
     run_beside(control, inputs, async || {
-        let generation_of = |letter| match letter {
+        let generation_of = |message| match message {
             ToHealth::Snapshot(snapshot) => Some(snapshot.generation),
             _ => None,
         };

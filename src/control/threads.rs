@@ -217,16 +217,16 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_dropped_here_once_nobody_else_has_it() {
-        let (worker, letters) = mailbox(4).unwrap();
-        let (health, health_letters) = mailbox(4).unwrap();
+        let (worker, inbox) = mailbox(4).unwrap();
+        let (health, health_inbox) = mailbox(4).unwrap();
         let [first, second] = [1, 2].map(|generation| sample::snapshot(generation, Vec::new()));
         let mut threads = Threads::new(vec![worker], (health, ended()), &first);
         assert!(threads.send());
         let used_by_a_request = first.clone();
         threads.put_in_force(first, &second, vec![Vec::new()]);
         assert!(threads.send());
-        while health_letters.take().is_some() {}
-        assert!(matches!(letters.take(), Some(ToWorker::Snapshot(_))));
+        while health_inbox.take().is_some() {}
+        assert!(matches!(inbox.take(), Some(ToWorker::Snapshot(_))));
         assert_eq!(threads.take_unused().len(), 0);
         drop(used_by_a_request);
         assert_eq!(threads.take_unused().len(), 1);
@@ -234,8 +234,8 @@ mod tests {
 
     #[test]
     fn what_began_under_the_oldest_of_too_many_snapshots_is_to_end() {
-        let (worker, letters) = mailbox(1000).unwrap();
-        let (health, _health_letters) = mailbox(1000).unwrap();
+        let (worker, inbox) = mailbox(1000).unwrap();
+        let (health, _health_inbox) = mailbox(1000).unwrap();
         let first = sample::snapshot(1, Vec::new());
         let mut threads = Threads::new(vec![worker], (health, ended()), &first);
         let mut used = vec![first];
@@ -252,8 +252,8 @@ mod tests {
             assert_eq!(threads.generations().get(), generation);
         }
         threads.send();
-        let told = std::iter::from_fn(|| letters.take());
-        let ends = told.filter(|letter| matches!(letter, ToWorker::EndGenerations(_)));
+        let told = std::iter::from_fn(|| inbox.take());
+        let ends = told.filter(|message| matches!(message, ToWorker::EndGenerations(_)));
         assert_eq!(ends.count(), 2);
     }
 }

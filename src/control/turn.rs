@@ -20,8 +20,8 @@ impl Control {
     /// Does all work that is due, and returns the time until the next turn, at the latest. `somebody_waits`: the API
     /// has asked for something that was not begun.
     pub(super) fn turn(&mut self, somebody_waits: bool, now: Micros) -> Duration {
-        while let Some(letter) = self.letters.take() {
-            self.read(letter, now);
+        while let Some(message) = self.inbox.take() {
+            self.read(message, now);
         }
         panic_on_demand("control");
         self.look_at_threads(now);
@@ -100,8 +100,8 @@ impl Control {
     }
 
     /// Does what a message of another thread says.
-    pub(super) fn read(&mut self, letter: ToControl, now: Micros) {
-        match letter {
+    pub(super) fn read(&mut self, message: ToControl, now: Micros) {
+        match message {
             ToControl::Adopted(worker, generation) => self.threads.note_adopted(worker, generation),
             ToControl::Refused(refused) => {
                 self.monitoring

@@ -235,14 +235,14 @@ mod tests {
                     let turned = judge.probed(probe == '+', &check);
                     assert_eq!(turned.is_some(), judge.state() != before, "{probes}");
                     before = judge.state();
-                    let letter = if before == BackendState::Healthy {
+                    let message = if before == BackendState::Healthy {
                         'h'
                     } else {
                         'u'
                     };
                     match judge.against {
-                        0 => letter.to_ascii_uppercase(),
-                        _ => letter,
+                        0 => message.to_ascii_uppercase(),
+                        _ => message,
                     }
                 })
                 .collect();

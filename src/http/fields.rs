@@ -3,7 +3,7 @@
 use httparse::Header;
 
 use super::names;
-use super::proxy_fields::{self, Letters, bit, may_end_so, place};
+use super::proxy_fields::{self, Initials, bit, may_end_so, place};
 pub use super::proxy_fields::{is_from_proxies, is_of_websphere};
 
 /// The names on which framing, routing, trust or the connection depend. Every other field is passed on unread.
@@ -58,15 +58,15 @@ pub enum Known {
 }
 
 /// By length: which first letters known names have.
-const FIRST_LETTERS: Letters = {
-    let mut letters = proxy_fields::LETTERS;
+const FIRST_INITIALS: Initials = {
+    let mut initials = proxy_fields::INITIALS;
     let mut at = 0;
     while at < KNOWN_STARTS.len() {
         let (len, first) = KNOWN_STARTS[at];
-        letters[place(len)] |= bit(first);
+        initials[place(len)] |= bit(first);
         at += 1;
     }
-    letters
+    initials
 };
 
 const KNOWN_STARTS: [(usize, u8); 17] = [
@@ -93,9 +93,9 @@ const KNOWN_STARTS: [(usize, u8); 17] = [
 #[inline]
 pub fn recognise(name: &[u8]) -> Known {
     // Nearly all other names end here: few have length and first letter of a known one.
-    let letters = FIRST_LETTERS[place(name.len())];
+    let initials = FIRST_INITIALS[place(name.len())];
     match name {
-        [first, ..] if letters & bit(*first) != 0 => look_up(name),
+        [first, ..] if initials & bit(*first) != 0 => look_up(name),
         [.., a, b] if may_end_so([*a, *b]) && is_from_proxies(name) => Known::FromProxies,
         _ => Known::Other,
     }

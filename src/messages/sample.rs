@@ -6,10 +6,10 @@ use crate::messages::links::Links;
 use crate::messages::{ToControl, ToHealth};
 use crate::shared::access::AccessLine;
 use crate::shared::gauges::gauges;
-use crate::shared::mailbox::{Letters, mailbox};
+use crate::shared::mailbox::{Inbox, mailbox};
 
 /// The other ends of a worker's links.
-pub type LinkEnds = (Letters<ToHealth>, Letters<ToControl>, Receiver<AccessLine>);
+pub type LinkEnds = (Inbox<ToHealth>, Inbox<ToControl>, Receiver<AccessLine>);
 
 /// The links of the only worker, and their other ends.
 pub fn links() -> (Links, LinkEnds) {

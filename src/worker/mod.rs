@@ -56,7 +56,7 @@ use crate::messages::ToWorker;
 use crate::messages::links::Links;
 use crate::net::{Engine, Ticker, Turn, pin, run, spawn};
 use crate::shared::SharedTables;
-use crate::shared::mailbox::{Letters, Mailbox};
+use crate::shared::mailbox::{Inbox, Mailbox};
 use crate::snapshot::SharedSnapshot;
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
@@ -70,7 +70,7 @@ pub struct Start {
     pub cpu: Option<usize>,
     pub snapshot: SharedSnapshot,
     pub tables: SharedTables,
-    pub letters: Letters<ToWorker>,
+    pub inbox: Inbox<ToWorker>,
     pub links: Links,
     /// The mailboxes of all workers, in their order.
     pub mailboxes: Vec<Mailbox<ToWorker>>,
@@ -125,5 +125,5 @@ async fn work_here(start: Start) -> io::Result<()> {
     });
     let paced = Vital(shard.clone(), "sharing out time");
     spawn(async move { paced.0.pace.run(&paced.0.turn).await });
-    mailbox::run(shard, start.letters, start.engine).await
+    mailbox::run(shard, start.inbox, start.engine).await
 }

@@ -74,15 +74,15 @@ fn start_threads(
         snapshot, tables, ..
     } = &first;
     let snapshot = snapshot.clone();
-    let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
+    let (health, health_inbox) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
     let workers =
         Workers::start(&snapshot, tables, beginning.engine, &health).map_err(cannot_start)?;
     let access_log = start_access_log(&snapshot, workers.access_lines, workers.gauges.clone())?;
     let (to_workers, to_control) = (workers.mailboxes.clone(), workers.control.clone());
-    let started = health::start(health_letters, to_workers, to_control, tables);
+    let started = health::start(health_inbox, to_workers, to_control, tables);
     let health_thread = started.map_err(cannot_start)?;
     repeat(&workers.mailboxes, &snapshot)?;
-    control::wait_for_workers(&workers.letters, snapshot.workers, drop)?;
+    control::wait_for_workers(&workers.inbox, snapshot.workers, drop)?;
     let report = HealthReport::of(health.clone());
     let upgrades = Upgrades::new(beginning.program, report, sockets.others);
     sockets::start_test_servers(sockets.test_servers, &upgrades, &snapshot)
@@ -106,7 +106,7 @@ fn start_threads(
         access_log,
         health: health.clone(),
         health_thread,
-        letters: workers.letters,
+        inbox: workers.inbox,
         admin: sockets.admin,
     })
     .map_err(cannot_start)?;

@@ -22,7 +22,7 @@ use crate::net::Engine;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::shared::gauges::{AllGauges, gauges};
-use crate::shared::mailbox::{Letters, Mailbox, mailbox};
+use crate::shared::mailbox::{Inbox, Mailbox, mailbox};
 use crate::shared::slots::Slots;
 use crate::simulated::{ConnId, Happening, Kernel, Manner, Simulating};
 use crate::snapshot::Snapshot;
@@ -58,8 +58,8 @@ pub struct Run {
     backends: BTreeMap<ConnId, Backend>,
     listeners: Vec<RawFd>,
     workers: Vec<Mailbox<ToWorker>>,
-    control: Letters<ToControl>,
-    health: Letters<ToHealth>,
+    control: Inbox<ToControl>,
+    health: Inbox<ToHealth>,
     slots: Slots,
     generation: u64,
     /// When the last client was gone.
@@ -94,7 +94,7 @@ impl Run {
         let (to_health, health) = mailbox(MAILBOX).unwrap();
         let (to_control, control) = mailbox(MAILBOX).unwrap();
         let boxes = (0..scenario.workers).map(|_| mailbox(MAILBOX).unwrap());
-        let (workers, letters): (Vec<_>, Vec<_>) = boxes.unzip();
+        let (workers, inbox): (Vec<_>, Vec<_>) = boxes.unzip();
         let mut run = Run {
             stage: Stage::new(kernel.clone(), scenario.clone()),
             tables: tables.clone(),
@@ -112,14 +112,14 @@ impl Run {
             is_over: false,
             _snapshot: snapshot.clone(),
         };
-        for (letters, number) in letters.into_iter().zip(0..) {
+        for (inbox, number) in inbox.into_iter().zip(0..) {
             let start = worker::Start {
                 worker: WorkerId(number),
                 engine: Engine::Epoll,
                 cpu: None,
                 snapshot: snapshot.clone(),
                 tables: tables.clone(),
-                letters,
+                inbox,
                 links: Links {
                     gauges: all_gauges.clone(),
                     health: to_health.clone(),

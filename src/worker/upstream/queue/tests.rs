@@ -8,7 +8,7 @@ use super::*;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::shared::count::PerWorker;
-use crate::shared::mailbox::{Letters, mailbox};
+use crate::shared::mailbox::{Inbox, mailbox};
 
 const OWN: WorkerId = WorkerId(0);
 const OTHER: WorkerId = WorkerId(1);
@@ -44,13 +44,13 @@ struct Core {
     counts: SharedPoolCounts,
     tables: SharedTables,
     /// What the other worker is told.
-    letters: Letters<ToWorker>,
+    inbox: Inbox<ToWorker>,
 }
 
 impl Core {
     fn new() -> Core {
         let (own, _) = mailbox(1).unwrap();
-        let (other, letters) = mailbox(2).unwrap();
+        let (other, inbox) = mailbox(2).unwrap();
         let neighbours = Rc::new(Neighbours {
             worker: OWN,
             mailboxes: vec![own, other],
@@ -60,7 +60,7 @@ impl Core {
             queue: Queue::new(counts.clone(), &neighbours),
             counts,
             tables: BackendTables::new(2),
-            letters,
+            inbox,
         }
     }
 
@@ -153,7 +153,7 @@ fn who_has_waited_much_longer_elsewhere_goes_first() {
         let (place, _) = core.wait(1, 1_000_000);
         core.counts.set_waiting(OTHER, 1, Some(Micros(since)));
         core.queue.release(core.permit());
-        let told = core.letters.take();
+        let told = core.inbox.take();
         assert_eq!(told.is_some(), goes_first, "{since}");
         assert_eq!(core.open(), 1, "it is not free on its way");
         let expected = if goes_first { "nothing" } else { "permit" };
@@ -162,7 +162,7 @@ fn who_has_waited_much_longer_elsewhere_goes_first() {
     let core = Core::new();
     core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
     core.queue.release(core.permit());
-    assert!(matches!(core.letters.take(), Some(ToWorker::Permit(_))));
+    assert!(matches!(core.inbox.take(), Some(ToWorker::Permit(_))));
 }
 
 /// Requests that began with an earlier configuration may wait longest everywhere, and none of them knows a new backend.
@@ -171,11 +171,11 @@ fn a_permit_that_was_sent_here_goes_no_further() {
     let core = Core::new();
     core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
     core.queue.take_over(core.permit());
-    assert!(matches!(core.letters.take(), Some(ToWorker::Look(ID))));
+    assert!(matches!(core.inbox.take(), Some(ToWorker::Look(ID))));
     assert_eq!(core.open(), 0, "nobody here has use for it");
     let (place, _) = core.wait(1, 1_000_000);
     core.queue.take_over(core.permit());
-    assert!(core.letters.take().is_none());
+    assert!(core.inbox.take().is_none());
     assert_eq!(offered(&place), "permit", "whose turn it is was decided");
 }
 
