@@ -7,7 +7,7 @@ use crate::base::time::Micros;
 use crate::control::api::ApiState;
 use crate::control::bad_requests::BadRequests;
 use crate::control::change_request::ChangeRequests;
-use crate::control::metrics::{Boards, Sources};
+use crate::control::metrics::{LiveStatsMaker, Sources};
 use crate::messages::RefusedHead;
 use crate::shared::SharedTables;
 use crate::shared::gauges::{self, AllGauges, Outcomes};
@@ -20,7 +20,7 @@ pub(super) struct Monitoring {
     /// The counters of the workers.
     pub gauges: AllGauges,
     /// The numbers of the last seconds.
-    pub boards: Boards,
+    pub live_stats: LiveStatsMaker,
     /// The beginnings of the last requests that were refused.
     pub bad_requests: BadRequests,
 }
@@ -31,7 +31,7 @@ impl Monitoring {
         Monitoring {
             tables: sources.tables.clone(),
             gauges: sources.gauges.clone(),
-            boards: Boards::new(sources, now),
+            live_stats: LiveStatsMaker::new(sources, now),
             bad_requests: BadRequests::default(),
         }
     }
@@ -54,8 +54,8 @@ impl Monitoring {
 
     /// Everything that the management API speaks of.
     pub fn api_state(&self, change_requests: ChangeRequests) -> ApiState {
-        let (sources, board) = (self.boards.sources().clone(), self.boards.watch());
-        ApiState::new(change_requests, sources, board, self.bad_requests.clone())
+        let (sources, stats) = (self.live_stats.sources().clone(), self.live_stats.watch());
+        ApiState::new(change_requests, sources, stats, self.bad_requests.clone())
     }
 }
 

@@ -31,7 +31,7 @@ impl Control {
         self.keep_up(now);
         self.tell_systemd(now);
         self.access_log.watch(now);
-        self.monitoring.boards.turn(now);
+        self.monitoring.live_stats.turn(now);
         for unused in self.threads.take_unused() {
             self.access_log.forget(&unused);
             self.files.discard(unused);
@@ -64,8 +64,8 @@ impl Control {
 
     fn pause(&self, all_sent: bool, now: Micros) -> Duration {
         let pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
-        let until_board = Duration::from_micros(self.monitoring.boards.due().since(now));
-        let mut pause = pause.min(until_board);
+        let until_stats = Duration::from_micros(self.monitoring.live_stats.due().since(now));
+        let mut pause = pause.min(until_stats);
         let deadlines = [
             self.shutdown.deadline(),
             self.files.deadline(),
@@ -107,7 +107,7 @@ impl Control {
                 self.monitoring
                     .note_refused(*refused, &self.config.snapshot);
             }
-            ToControl::BackendChanged(change) => self.monitoring.boards.note(change, now),
+            ToControl::BackendChanged(change) => self.monitoring.live_stats.note(change, now),
             ToControl::PredecessorOver(left) => self.be_alone(left),
             ToControl::Drained(worker) => self.shutdown.worker_done(worker),
             ToControl::NotListening(worker, reason) => {

@@ -304,7 +304,7 @@ impl Control {
                 .notifier
                 .ready(self.config.config_store.revision(), refused);
         }
-        let silence = self.monitoring.boards.sources().health.silence(now);
+        let silence = self.monitoring.live_stats.sources().health.silence(now);
         let is_health_alive = silence < Duration::from_millis(limits::UNFIT_MILLIS);
         let moved = self
             .monitoring

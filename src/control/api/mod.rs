@@ -38,14 +38,14 @@ pub use tokens::Tokens;
 use crate::base::limits;
 use crate::control::bad_requests::BadRequests;
 use crate::control::change_request::{ChangeRequests, InForce};
-use crate::control::metrics::{Board, Sources};
+use crate::control::metrics::{LiveStats, Sources};
 use problem::ApiProblem;
 
 /// The state that the resources of the API show and change.
 pub struct ApiState {
     change_requests: ChangeRequests,
     sources: Sources,
-    boards: watch::Receiver<Arc<Board>>,
+    live_stats: watch::Receiver<Arc<LiveStats>>,
     bad_requests: BadRequests,
     /// Permits to follow events.
     streams: Arc<Semaphore>,
@@ -58,13 +58,13 @@ impl ApiState {
     pub fn new(
         change_requests: ChangeRequests,
         sources: Sources,
-        boards: watch::Receiver<Arc<Board>>,
+        live_stats: watch::Receiver<Arc<LiveStats>>,
         bad_requests: BadRequests,
     ) -> ApiState {
         ApiState {
             change_requests,
             sources,
-            boards,
+            live_stats,
             bad_requests,
             streams: Arc::new(Semaphore::new(limits::ADMIN_STREAMS)),
             checks: Arc::new(Semaphore::new(1)),
@@ -98,7 +98,7 @@ fn resources() -> OpenApiRouter<Arc<ApiState>> {
         .merge(resources::health::routes())
         .merge(resources::stats::routes())
         .merge(resources::metrics::routes())
-        .merge(resources::board::routes())
+        .merge(resources::live_stats::routes())
         .merge(resources::events::routes())
         .merge(resources::bad_requests::routes())
 }

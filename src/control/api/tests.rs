@@ -20,7 +20,7 @@ use crate::config::{self, Machine, Resolved};
 use crate::control::access_log::Progress;
 use crate::control::change_request::{ChangeRequest, CompletedOperation, Operation};
 use crate::control::config_store::{ConfigStore, Diff, Overrides, Problem, ProblemKind, Proposal};
-use crate::control::metrics::Boards;
+use crate::control::metrics::LiveStatsMaker;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
 use crate::shared::slots::Slots;
@@ -47,8 +47,8 @@ struct Api {
     router: Router,
     /// The request, as text.
     asked: mpsc::UnboundedReceiver<String>,
-    /// Makes the boards; without it there is none.
-    _boards: Boards,
+    /// Makes the live statistics; without a maker there are none.
+    _live_stats: LiveStatsMaker,
 }
 
 impl Api {
@@ -77,7 +77,7 @@ impl Api {
         workers
             .chain([&*sources.health])
             .for_each(|pulse| pulse.beat(Micros(u64::MAX)));
-        let boards = Boards::new(sources.clone(), Micros::now());
+        let live_stats = LiveStatsMaker::new(sources.clone(), Micros::now());
         let (note, asked) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(request) = taken.recv().await {
@@ -98,13 +98,13 @@ impl Api {
                 ApiState::new(
                     change_requests,
                     sources,
-                    boards.watch(),
+                    live_stats.watch(),
                     BadRequests::default(),
                 ),
                 gate,
             ),
             asked,
-            _boards: boards,
+            _live_stats: live_stats,
         }
     }
 

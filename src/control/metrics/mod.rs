@@ -1,18 +1,18 @@
-//! The numbers that palantir shows of itself: `/metrics` for Prometheus ([`render`]), the live page's [`Board`], and
-//! the counts of `/stats`. Everything is read from what the workers write anyway; nobody is asked and nobody waits.
+//! The numbers that palantir shows of itself: `/metrics` for Prometheus ([`render`]), the live page's [`LiveStats`],
+//! and the counts of `/stats`. Everything is read from what the workers write anyway; nobody is asked and nobody waits.
 
-mod board;
-mod boards;
 mod exposition;
 mod families;
+mod live_stats;
+mod live_stats_maker;
 mod process;
 mod stats;
 mod texts;
 mod transitions;
 
-pub use board::{BackendRow, Board, LastFailure, Point, PoolRow, Totals, WorkerRow};
-pub use boards::Boards;
 pub use exposition::{content_type, render};
+pub use live_stats::{BackendRow, LastFailureView, LiveStats, Point, PoolRow, Totals, WorkerRow};
+pub use live_stats_maker::LiveStatsMaker;
 pub use stats::{ServerStats, SideStats, Stats, server_stats, stats};
 pub use texts::{SharedText, Texts};
 pub use transitions::Transition;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::board::{BackendRow, Board, LastFailure};
+use super::live_stats::{BackendRow, LastFailureView, LiveStats};
 use super::{Sources, unix_secs};
 use crate::base::addresses::BackendAddr;
 use crate::base::time::Micros;
@@ -75,14 +75,14 @@ pub struct ServerStats {
     pub p90_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     /// The latest failure; absent if no attempt has failed.
-    pub last_failure: Option<LastFailure>,
+    pub last_failure: Option<LastFailureView>,
 }
 
-/// Every server of every pool, in the order of the configuration. Latencies are those of `board`.
-pub fn server_stats(sources: &Sources, board: &Board) -> Vec<ServerStats> {
+/// Every server of every pool, in the order of the configuration. Latencies are those of `stats`.
+pub fn server_stats(sources: &Sources, stats: &LiveStats) -> Vec<ServerStats> {
     let snapshot = sources.standing.borrow().snapshot.clone();
     let now = (Micros::now(), SystemTime::now());
-    let rows: HashMap<_, _> = board
+    let rows: HashMap<_, _> = stats
         .backends()
         .map(|(pool, row)| ((pool, row.label.as_str()), row))
         .collect();
@@ -122,6 +122,6 @@ fn server(
         p50_ms: time(|row| row.p50_ms),
         p90_ms: time(|row| row.p90_ms),
         p99_ms: time(|row| row.p99_ms),
-        last_failure: LastFailure::of(&totals, now, wall),
+        last_failure: LastFailureView::of(&totals, now, wall),
     }
 }

@@ -33,8 +33,8 @@ async fn totals(State(api): Api) -> axum::Json<Stats> {
 /// The counts of attempts that succeeded and failed, by server
 #[utoipa::path(get, path = "/stats/detail", tag = "figures", responses((status = 200, body = Detail)))]
 async fn detail(State(api): Api) -> axum::Json<Detail> {
-    let board = api.boards.borrow().clone();
+    let stats = api.live_stats.borrow().clone();
     axum::Json(Detail {
-        servers: server_stats(&api.sources, &board),
+        servers: server_stats(&api.sources, &stats),
     })
 }

@@ -4,20 +4,20 @@ use serde::Deserialize;
 
 /// Everything there is to see. Times are in seconds since 1970.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Board {
+pub(super) struct TopStats {
     pub time: f64,
     pub version: String,
     pub revision: u64,
     pub phase: String,
-    pub totals: Totals,
+    pub totals: TopTotals,
     pub workers: Vec<Worker>,
-    pub pools: Vec<Pool>,
+    pub pools: Vec<TopPool>,
     /// Newest first.
-    pub transitions: Vec<Transition>,
+    pub transitions: Vec<TopTransition>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Totals {
+pub(super) struct TopTotals {
     pub requests_per_sec: f64,
     pub failures_per_sec: f64,
     pub in_flight: u64,
@@ -35,13 +35,13 @@ pub(super) struct Worker {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Pool {
+pub(super) struct TopPool {
     pub name: String,
-    pub backends: Vec<Backend>,
+    pub backends: Vec<TopBackend>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Backend {
+pub(super) struct TopBackend {
     pub label: String,
     pub state: String,
     pub since: Option<f64>,
@@ -54,7 +54,7 @@ pub(super) struct Backend {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Transition {
+pub(super) struct TopTransition {
     pub time: f64,
     pub pool: String,
     pub backend: String,
@@ -65,7 +65,7 @@ pub(super) struct Transition {
 
 /// One second of the charts.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub(super) struct Point {
+pub(super) struct TopPoint {
     pub time: f64,
     pub requests_per_sec: f64,
     pub failures_per_sec: f64,
@@ -73,10 +73,10 @@ pub(super) struct Point {
     pub p99_ms: Option<f64>,
 }
 
-impl Board {
+impl TopStats {
     /// What the charts keep of it.
-    pub fn point(&self) -> Point {
-        Point {
+    pub fn point(&self) -> TopPoint {
+        TopPoint {
             time: self.time,
             requests_per_sec: self.totals.requests_per_sec,
             failures_per_sec: self.totals.failures_per_sec,

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::control::api::{Api, ApiState};
-use crate::control::metrics::{Board, Point};
+use crate::control::metrics::{LiveStats, Point};
 
 /// The resources `/board` and `/board/history`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -18,13 +18,13 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 }
 
 /// The figures of the last second
-#[utoipa::path(get, path = "/board", tag = "figures", responses((status = 200, body = Board)))]
+#[utoipa::path(get, path = "/board", tag = "figures", responses((status = 200, body = LiveStats)))]
 async fn show(State(api): Api) -> Response {
-    axum::Json(&**api.boards.borrow()).into_response()
+    axum::Json(&**api.live_stats.borrow()).into_response()
 }
 
 /// The figures of the seconds before, oldest first
 #[utoipa::path(get, path = "/board/history", tag = "figures", responses((status = 200, body = Vec<Point>)))]
 async fn history(State(api): Api) -> Response {
-    axum::Json(&*api.boards.borrow().history).into_response()
+    axum::Json(&*api.live_stats.borrow().history).into_response()
 }

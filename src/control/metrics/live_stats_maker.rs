@@ -1,4 +1,4 @@
-//! Makes a [`Board`] every second, out of how far the counters have come since the last one.
+//! Makes [`LiveStats`] every second from how far the counters have come since the last ones.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use super::board::{BackendRow, Board, LastFailure, Point, PoolRow, Totals, WorkerRow};
+use super::live_stats::{
+    BackendRow, LastFailureView, LiveStats, Point, PoolRow, Totals, WorkerRow,
+};
 use super::process::thread_cpu_seconds;
 use super::transitions::Transitions;
 use super::{Sources, unix_secs, wall_secs};
@@ -23,27 +25,27 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The part of the weight of a backend's requests that is left after a second; after ten seconds a tenth is left.
 const KEPT: f64 = 0.8;
 
-/// The maker of boards. It belongs to the control thread's loop.
+/// The maker of the live statistics. The maker belongs to the control thread's loop.
 #[derive(Debug)]
-pub struct Boards {
+pub struct LiveStatsMaker {
     sources: Sources,
-    /// When the last board was made.
+    /// When the last live statistics were made.
     made: Micros,
     outcomes: Outcomes,
     workers: Vec<SeenWorker>,
     backends: HashMap<BackendId, SeenBackend>,
     transitions: Transitions,
-    sender: watch::Sender<Arc<Board>>,
+    sender: watch::Sender<Arc<LiveStats>>,
 }
 
-/// The counts of a worker when the last board was made.
+/// The counts of a worker when the last live statistics were made.
 #[derive(Clone, Copy, Debug, Default)]
 struct SeenWorker {
     requests: u64,
     cpu_seconds: Option<f64>,
 }
 
-/// The counts of a backend when the last board was made, and the fading counts of the seconds before.
+/// The counts of a backend when the last live statistics were made, and the fading counts of the seconds before.
 #[derive(Debug, Default)]
 struct SeenBackend {
     success: u64,
@@ -54,19 +56,19 @@ struct SeenBackend {
     fading_failed: f64,
 }
 
-/// The moment at which a board is made.
+/// The moment at which live statistics are made.
 #[derive(Clone, Copy)]
 struct Moment {
     now: Micros,
     wall: SystemTime,
-    /// Since the last board; above 0.
+    /// Since the last live statistics; above 0.
     secs: f64,
 }
 
-impl Boards {
-    /// Begins with a board of zeros.
-    pub fn new(sources: Sources, now: Micros) -> Boards {
-        let empty = Board {
+impl LiveStatsMaker {
+    /// Begins with live statistics of zeros.
+    pub fn new(sources: Sources, now: Micros) -> LiveStatsMaker {
+        let empty = LiveStats {
             time: wall_secs(SystemTime::now()),
             version: env!("CARGO_PKG_VERSION"),
             revision: sources.standing.borrow().revision,
@@ -77,7 +79,7 @@ impl Boards {
             transitions: Vec::new(),
             history: Arc::default(),
         };
-        Boards {
+        LiveStatsMaker {
             outcomes: gauges::outcomes(&sources.gauges),
             workers: vec![SeenWorker::default(); sources.gauges.len()],
             sources,
@@ -93,17 +95,17 @@ impl Boards {
         &self.sources
     }
 
-    /// Where the latest board is to be had, and where to wait for the next.
-    pub fn watch(&self) -> watch::Receiver<Arc<Board>> {
+    /// Where the latest live statistics are to be had, and where to wait for the next.
+    pub fn watch(&self) -> watch::Receiver<Arc<LiveStats>> {
         self.sender.subscribe()
     }
 
-    /// When the next board is due.
+    /// When the next live statistics are due.
     pub fn due(&self) -> Micros {
         self.made.after(EVERY)
     }
 
-    /// Takes in that a backend's state changed. It is shown by the next board.
+    /// Takes in that a backend's state changed. The next live statistics show the change.
     pub fn note(&mut self, change: StateChange, now: Micros) {
         if change.from.is_some() {
             let snapshot = self.sources.standing.borrow().snapshot.clone();
@@ -115,7 +117,7 @@ impl Boards {
         self.transitions.note(change, wall_secs(SystemTime::now()));
     }
 
-    /// Makes a board if one is due.
+    /// Makes live statistics if they are due.
     pub fn turn(&mut self, now: Micros) {
         if now < self.due() {
             return;
@@ -127,11 +129,11 @@ impl Boards {
         };
         self.made = now;
         self.sources.texts.forget_old(now);
-        let board = self.make(moment);
-        self.sender.send_replace(Arc::new(board));
+        let stats = self.make(moment);
+        self.sender.send_replace(Arc::new(stats));
     }
 
-    fn make(&mut self, moment: Moment) -> Board {
+    fn make(&mut self, moment: Moment) -> LiveStats {
         let in_force = self.sources.standing.borrow().clone();
         let mut times = Times::default();
         let mut seen = HashMap::new();
@@ -149,7 +151,7 @@ impl Boards {
             p50_ms: totals.p50_ms,
             p99_ms: totals.p99_ms,
         });
-        Board {
+        LiveStats {
             time,
             version: env!("CARGO_PKG_VERSION"),
             revision: in_force.revision,
@@ -282,7 +284,7 @@ impl SeenBackend {
             error_percent: self.error_percent(),
             success,
             failed,
-            last_failure: LastFailure::of(&totals, moment.now, moment.wall),
+            last_failure: LastFailureView::of(&totals, moment.now, moment.wall),
         }
     }
 

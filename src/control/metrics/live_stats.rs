@@ -14,7 +14,8 @@ use crate::shared::failure::group_label;
 
 /// One second of palantir. Times of day are in seconds since 1970; rates are those of the last second.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Board {
+#[schema(as = Board)]
+pub struct LiveStats {
     /// Unix time at which the board was made, in seconds.
     pub time: f64,
     /// The version of the program.
@@ -132,29 +133,34 @@ pub struct BackendRow {
     /// Requests that failed since the backend was added.
     pub failed: u64,
     /// The latest failure; absent if no request has failed.
-    pub last_failure: Option<LastFailure>,
+    pub last_failure: Option<LastFailureView>,
 }
 
 /// A backend's latest failure.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct LastFailure {
+#[schema(as = LastFailure)]
+pub struct LastFailureView {
     /// The word of logs and metrics.
     pub reason: &'static str,
     /// Unix time of the failure, in seconds.
     pub time: f64,
 }
 
-impl LastFailure {
+impl LastFailureView {
     /// The latest failure in `totals`, if there was one.
-    pub(super) fn of(totals: &BackendTotals, now: Micros, wall: SystemTime) -> Option<LastFailure> {
-        totals.last_failure.map(|last| LastFailure {
+    pub(super) fn of(
+        totals: &BackendTotals,
+        now: Micros,
+        wall: SystemTime,
+    ) -> Option<LastFailureView> {
+        totals.last_failure.map(|last| LastFailureView {
             reason: group_label(last.group),
             time: unix_secs(last.at.0 as i64, now, wall),
         })
     }
 }
 
-impl Board {
+impl LiveStats {
     /// All backends' rows, each with the name of its pool.
     pub fn backends(&self) -> impl Iterator<Item = (&str, &BackendRow)> {
         let pools = self.pools.iter();
