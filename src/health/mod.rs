@@ -1,13 +1,13 @@
 //! The health thread: probes every backend, listens to what the workers saw, and tells all workers when a backend's
 //! state changes.
 //!
-//! [`watch`] knows all backends and when to do what; [`judge`] decides about one; [`probe`] asks one. This file moves
-//! what they say between the runtime and the other threads.
+//! [`watch`] knows all backends and when to do what; [`backend_health`] decides about one; [`probe`] asks one. This
+//! file moves what they say between the runtime and the other threads.
 
+mod backend_health;
+mod backend_ref;
+mod health_event;
 mod jitter;
-mod judge;
-mod news;
-mod place;
 mod probe;
 mod resume;
 mod schedule;
@@ -27,7 +27,7 @@ use crate::base::limits;
 use crate::base::machine_clock::MachineClock;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
-use crate::health::news::News;
+use crate::health::health_event::HealthEvent;
 use crate::health::probe::ProbeOutcome;
 use crate::health::resume::Records;
 use crate::health::watch::{Assignment, Watch};
@@ -132,7 +132,7 @@ impl Health {
             for assignment in self.watch.due_probes(self.room(), now) {
                 self.start_probe(assignment);
             }
-            let all_sent = self.tell_news();
+            let all_sent = self.send_events();
             if all_sent && let Some(told) = self.told.take() {
                 let _ = told.try_send(()); // The receiver may have lost its patience.
             }
@@ -196,10 +196,10 @@ impl Health {
     }
 
     /// Logs what happened and tells the workers and the control thread; whether all of them know.
-    fn tell_news(&mut self) -> bool {
-        for news in self.watch.take_news() {
-            news.log();
-            if let News::Changed(change) | News::DownChanged(change) = news {
+    fn send_events(&mut self) -> bool {
+        for events in self.watch.take_events() {
+            events.log();
+            if let HealthEvent::Changed(change) | HealthEvent::DownChanged(change) = events {
                 let (id, state, is_down) = (change.id, change.to, change.is_down);
                 for worker in &mut self.workers {
                     worker.put(id, ToWorker::BackendState { id, state, is_down });

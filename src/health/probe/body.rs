@@ -45,7 +45,7 @@ impl Search {
     }
 
     /// The outcome of a probe that was otherwise `answered` as it should be.
-    pub fn judge(&self, answered: String) -> ProbeOutcome {
+    pub fn outcome_of(&self, answered: String) -> ProbeOutcome {
         let text = String::from_utf8_lossy(&self.text);
         match (self.is_found, self.left) {
             (true, _) => Ok(answered),
@@ -170,7 +170,10 @@ mod tests {
             let mut search = Search::new(b"ok");
             search.feed(&vec![b'.'; before]);
             search.feed(b"ok");
-            assert_eq!(search.judge("answered 200".to_owned()).is_ok(), expected);
+            assert_eq!(
+                search.outcome_of("answered 200".to_owned()).is_ok(),
+                expected
+            );
             assert!(search.is_over());
         }
     }

@@ -24,7 +24,7 @@ pub struct GrpcProbe<'c> {
 impl Question for GrpcProbe<'_> {
     async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<ProbeOutcome> {
         let answer = self.asking().run(stream).await?;
-        Ok(answer.and_then(|answer| judge(&answer)))
+        Ok(answer.and_then(|answer| outcome_of(&answer)))
     }
 }
 
@@ -57,7 +57,7 @@ fn question(service: &str) -> Vec<u8> {
     [&prefix[..], &message].concat()
 }
 
-fn judge(answer: &ProbeAnswer) -> ProbeOutcome {
+fn outcome_of(answer: &ProbeAnswer) -> ProbeOutcome {
     let serving = match (answer.status, answer.call) {
         (200, Some(0)) => state(&answer.body),
         (200, Some(5)) => Some(Err("unknown service")),
@@ -116,7 +116,7 @@ mod tests {
         for piece in output.chunks(3) {
             asking.take(piece)?;
         }
-        judge(asking.answer().expect("a complete answer"))
+        outcome_of(asking.answer().expect("a complete answer"))
     }
 
     impl Server {

@@ -67,8 +67,8 @@ impl HttpProbe<'_> {
         };
         let answer = h2::ProbeExchange::new(question).run(stream).await?;
         Ok(answer.and_then(|answer| match &answer.wants {
-            h2::Wants::Text(search) => self.judge(answer.status, Some(search)),
-            _ => self.judge(answer.status, None),
+            h2::Wants::Text(search) => self.outcome_of(answer.status, Some(search)),
+            _ => self.outcome_of(answer.status, None),
         }))
     }
 
@@ -92,7 +92,7 @@ impl HttpProbe<'_> {
             }
         };
         let Some(mut search) = self.search().filter(|_| self.is_expected(status)) else {
-            return Ok(self.judge(status, None));
+            return Ok(self.outcome_of(status, None));
         };
         let mut body = ProbeBody::of(body, self.strict);
         loop {
@@ -100,12 +100,12 @@ impl HttpProbe<'_> {
             received.clear();
             match is_over {
                 Ok(false) if !search.is_over() => {}
-                Ok(_) => return Ok(self.judge(status, Some(&search))),
+                Ok(_) => return Ok(self.outcome_of(status, Some(&search))),
                 Err(_) => return Ok(Err("malformed body".to_owned())),
             }
             if !receive(stream, &mut received).await? {
                 return Ok(match body.ends_by_close() {
-                    true => self.judge(status, Some(&search)),
+                    true => self.outcome_of(status, Some(&search)),
                     false => Err("closed before the end of the body".to_owned()),
                 });
             }
@@ -184,13 +184,13 @@ impl HttpProbe<'_> {
         ranges.any(|&(low, high)| (low..=high).contains(&status))
     }
 
-    fn judge(&self, status: u16, search: Option<&Search>) -> ProbeOutcome {
+    fn outcome_of(&self, status: u16, search: Option<&Search>) -> ProbeOutcome {
         let answered = format!("answered {status}");
         if !self.is_expected(status) {
             return Err(answered);
         }
         match search {
-            Some(search) => search.judge(answered),
+            Some(search) => search.outcome_of(answered),
             None => Ok(answered),
         }
     }

@@ -12,7 +12,7 @@ use crate::snapshot::{Backend, HealthCheck, Outlier, Pool};
 
 /// What is known of one backend. A new one is healthy until something speaks against it.
 #[derive(Debug, Default)]
-pub struct Judge {
+pub struct BackendHealth {
     /// What the probes say, once enough of them said the same.
     down: bool,
     /// The configuration says that it takes no new requests.
@@ -32,9 +32,9 @@ struct Ejection {
     number: u32,
 }
 
-impl Judge {
+impl BackendHealth {
     /// What the workers should go by. Failed probes outweigh an ejection, and draining outweighs both: whatever else is
-    /// found out meanwhile is no news before it is over.
+    /// found out meanwhile makes no event before it is over.
     pub fn state(&self) -> BackendState {
         if self.draining {
             BackendState::Draining
@@ -91,8 +91,8 @@ impl Judge {
 
     /// The judgement of a backend that another check probes from now on: the state stays, until the new check has
     /// failed or passed often enough.
-    pub fn asked_anew(self) -> Judge {
-        Judge { against: 0, ..self }
+    pub fn asked_anew(self) -> BackendHealth {
+        BackendHealth { against: 0, ..self }
     }
 
     /// Takes over the settings: what can no longer be found out again is forgotten.
@@ -141,7 +141,7 @@ impl Judge {
 }
 
 /// The state of a backend, as one process hands it to the next.
-impl Judge {
+impl BackendHealth {
     /// Writes what is known to the record.
     pub fn write_to(&self, record: &mut HealthRecord, clock: MachineClock) {
         record.is_down = self.down;
@@ -227,20 +227,20 @@ mod tests {
         ];
         for (unhealthy_after, healthy_after, probes, expected) in rows {
             let check = check(unhealthy_after, healthy_after);
-            let mut judge = Judge::default();
-            let mut before = judge.state();
+            let mut health = BackendHealth::default();
+            let mut before = health.state();
             let seen: String = probes
                 .chars()
                 .map(|probe| {
-                    let turned = judge.probed(probe == '+', &check);
-                    assert_eq!(turned.is_some(), judge.state() != before, "{probes}");
-                    before = judge.state();
+                    let turned = health.probed(probe == '+', &check);
+                    assert_eq!(turned.is_some(), health.state() != before, "{probes}");
+                    before = health.state();
                     let message = if before == BackendState::Healthy {
                         'h'
                     } else {
                         'u'
                     };
-                    match judge.against {
+                    match health.against {
                         0 => message.to_ascii_uppercase(),
                         _ => message,
                     }
@@ -268,41 +268,41 @@ mod tests {
                 interval,
                 ..check(3, 2)
             };
-            let mut judge = Judge::default();
+            let mut health = BackendHealth::default();
             for probe in probes.chars() {
-                judge.probed(probe == '+', &check);
+                health.probed(probe == '+', &check);
             }
-            assert_eq!(judge.pause(&check), expected, "{interval:?} {probes}");
+            assert_eq!(health.pause(&check), expected, "{interval:?} {probes}");
         }
     }
 
     #[test]
     fn an_ejection_ends_by_time() {
         let outlier = outlier(2);
-        let mut judge = Judge::default();
-        assert_eq!(judge.eject(Micros(0), &outlier), Micros(30 * SECOND));
-        assert_eq!(judge.state(), BackendState::Ejected);
-        judge.end_ejection(Micros(30 * SECOND - 1));
-        assert_eq!(judge.state(), BackendState::Ejected);
-        judge.end_ejection(Micros(30 * SECOND));
-        assert_eq!(judge.state(), BackendState::Healthy);
+        let mut health = BackendHealth::default();
+        assert_eq!(health.eject(Micros(0), &outlier), Micros(30 * SECOND));
+        assert_eq!(health.state(), BackendState::Ejected);
+        health.end_ejection(Micros(30 * SECOND - 1));
+        assert_eq!(health.state(), BackendState::Ejected);
+        health.end_ejection(Micros(30 * SECOND));
+        assert_eq!(health.state(), BackendState::Healthy);
     }
 
     #[test]
     fn repeated_ejections_last_longer_up_to_a_bound_until_forgotten() {
         let outlier = outlier(5);
-        let mut judge = Judge::default();
+        let mut health = BackendHealth::default();
         let mut now = Micros(0);
         for number in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10] {
-            let until = judge.eject(now, &outlier);
+            let until = health.eject(now, &outlier);
             assert_eq!(until.since(now), number * 30 * SECOND);
-            judge.end_ejection(until);
-            assert_eq!(judge.ejected_until(), None);
+            health.end_ejection(until);
+            assert_eq!(health.ejected_until(), None);
             now = until.after(Duration::from_secs(1));
         }
         let memory = outlier.eject * limits::EJECT_MULTIPLE;
         now = now.after(memory);
-        let until = judge.eject(now, &outlier);
+        let until = health.eject(now, &outlier);
         assert_eq!(until.since(now), 30 * SECOND);
     }
 
@@ -313,14 +313,14 @@ mod tests {
             MachineClock::began_at(20 * SECOND as i64),
         );
         let outlier = outlier(5);
-        let mut judge = Judge::default();
-        let first = judge.eject(Micros(0), &outlier);
-        judge.end_ejection(first);
-        judge.eject(first, &outlier);
-        judge.probed(false, &check(3, 2));
+        let mut health = BackendHealth::default();
+        let first = health.eject(Micros(0), &outlier);
+        health.end_ejection(first);
+        health.eject(first, &outlier);
+        health.probed(false, &check(3, 2));
         let mut record = HealthRecord::default();
-        judge.write_to(&mut record, old);
-        let mut next = Judge::default();
+        health.write_to(&mut record, old);
+        let mut next = BackendHealth::default();
         next.resume_probes(&record);
         next.resume_ejections(&record, &outlier, new, Micros(10 * SECOND));
         assert_eq!(next.state(), BackendState::Ejected);
@@ -354,21 +354,21 @@ mod tests {
                 last_ejection: ejection,
                 ..HealthRecord::default()
             };
-            let mut judge = Judge::default();
-            judge.resume_ejections(&record, &outlier, clock, Micros(SECOND));
-            assert_eq!(judge.ejected_until(), Some(Micros(expected)), "{until}");
-            assert_eq!(judge.last.unwrap().number, limits::EJECT_MULTIPLE);
+            let mut health = BackendHealth::default();
+            health.resume_ejections(&record, &outlier, clock, Micros(SECOND));
+            assert_eq!(health.ejected_until(), Some(Micros(expected)), "{until}");
+            assert_eq!(health.last.unwrap().number, limits::EJECT_MULTIPLE);
         }
     }
 
     #[test]
     fn failed_probes_outweigh_an_ejection() {
-        let mut judge = Judge::default();
-        judge.eject(Micros(0), &outlier(5));
-        judge.probed(false, &check(1, 1));
-        assert_eq!(judge.state(), BackendState::Unhealthy);
-        judge.probed(true, &check(1, 1));
-        assert_eq!(judge.state(), BackendState::Ejected);
+        let mut health = BackendHealth::default();
+        health.eject(Micros(0), &outlier(5));
+        health.probed(false, &check(1, 1));
+        assert_eq!(health.state(), BackendState::Unhealthy);
+        health.probed(true, &check(1, 1));
+        assert_eq!(health.state(), BackendState::Ejected);
     }
 
     #[test]

@@ -7,21 +7,21 @@ use crate::snapshot::{Backend, Pool, Snapshot};
 
 /// A backend in its pool. Holds the snapshot, so that the backend's row is not given to another one meanwhile.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct BackendRef {
     snapshot: Arc<Snapshot>,
     pool: usize,
     backend: usize,
 }
 
-impl Place {
+impl BackendRef {
     /// Every backend of a snapshot.
-    pub fn all(snapshot: &Arc<Snapshot>) -> impl Iterator<Item = Place> {
+    pub fn all(snapshot: &Arc<Snapshot>) -> impl Iterator<Item = BackendRef> {
         snapshot
             .pools
             .iter()
             .enumerate()
             .flat_map(move |(pool, settings)| {
-                (0..settings.backends.len()).map(move |backend| Place {
+                (0..settings.backends.len()).map(move |backend| BackendRef {
                     snapshot: snapshot.clone(),
                     pool,
                     backend,

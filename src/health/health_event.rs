@@ -2,14 +2,14 @@
 
 use tracing::{info, warn};
 
-use crate::health::place::Place;
+use crate::health::backend_ref::BackendRef;
 use crate::health::probe::ProbeOutcome;
 use crate::messages::StateChange;
 use crate::shared::backend_table::BackendState;
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum HealthEvent {
     Changed(StateChange),
     /// A backend that is drained, or that the configuration no longer has, fails its probes, or passes them again. That
     /// concerns only the requests that are under way there.
@@ -32,15 +32,15 @@ pub enum News {
 impl StateChange {
     /// A change of the backend at `place`.
     pub fn new(
-        place: &Place,
+        backend_ref: &BackendRef,
         from: Option<BackendState>,
         to: BackendState,
         reason: String,
     ) -> StateChange {
         StateChange {
-            id: place.id(),
-            pool: place.pool().name.clone(),
-            backend: place.backend().label.clone(),
+            id: backend_ref.id(),
+            pool: backend_ref.pool().name.clone(),
+            backend: backend_ref.backend().label.clone(),
             from,
             to,
             is_down: false,
@@ -54,12 +54,12 @@ impl StateChange {
     }
 }
 
-impl News {
-    /// Writes its one line to the log. A backend that is new and healthy is no news to anybody but the workers.
+impl HealthEvent {
+    /// Writes its one line to the log. A backend that is new and healthy concerns nobody but the workers.
     pub fn log(&self) {
         match self {
-            News::Changed(change) => change.log(),
-            News::DownChanged(change) => {
+            HealthEvent::Changed(change) => change.log(),
+            HealthEvent::DownChanged(change) => {
                 let StateChange {
                     pool,
                     backend,
@@ -76,9 +76,9 @@ impl News {
                     info!(pool, backend, reason, "{what} is up again")
                 }
             }
-            News::PoolDown(pool) => warn!(pool, "no backend of the pool is healthy"),
-            News::PoolUp(pool) => info!(pool, "the pool has a healthy backend again"),
-            News::PanicBegan {
+            HealthEvent::PoolDown(pool) => warn!(pool, "no backend of the pool is healthy"),
+            HealthEvent::PoolUp(pool) => info!(pool, "the pool has a healthy backend again"),
+            HealthEvent::PanicBegan {
                 pool,
                 healthy,
                 of,
@@ -88,7 +88,7 @@ impl News {
                 "the pool panics: {healthy} of {of} backends are healthy, which is less than {threshold} % \
                  (panic_threshold), so all of them take requests"
             ),
-            News::PanicEnded(pool) => warn!(
+            HealthEvent::PanicEnded(pool) => warn!(
                 pool,
                 "the pool panics no longer: only healthy backends take requests"
             ),
