@@ -83,7 +83,7 @@ fn main() {
 }
 
 /// A section as it is when all of its fields were sent before.
-fn learnt(fields: &[(&str, &str)], decoder: &mut Decoder) -> Vec<u8> {
+fn indexed(fields: &[(&str, &str)], decoder: &mut Decoder) -> Vec<u8> {
     let mut encoder = Encoder::new();
     let mut section = Vec::new();
     for _ in 0..3 {
@@ -97,9 +97,9 @@ fn learnt(fields: &[(&str, &str)], decoder: &mut Decoder) -> Vec<u8> {
 }
 
 #[divan::bench(args = [("browser", BROWSER), ("small", SMALL)].iter().map(Named))]
-fn decode_learnt_fields(bencher: Bencher, request: Named) {
+fn decode_indexed_fields(bencher: Bencher, request: Named) {
     let mut decoder = Decoder::new(LIMITS);
-    let section = learnt(request.0.1, &mut decoder);
+    let section = indexed(request.0.1, &mut decoder);
     let mut list = FieldList::default();
     bencher.bench_local(|| {
         list.clear();

@@ -330,11 +330,11 @@ fn rest_of(document: &Table) -> Leaves {
 
 fn leaves(table: &Table) -> Leaves {
     let mut leaves = Vec::new();
-    gather_leaves("", table, &mut leaves);
+    collect_leaves("", table, &mut leaves);
     leaves
 }
 
-fn gather_leaves(way: &str, table: &Table, leaves: &mut Leaves) {
+fn collect_leaves(way: &str, table: &Table, leaves: &mut Leaves) {
     for (key, value) in table {
         let way = if way.is_empty() {
             key.clone()
@@ -342,7 +342,7 @@ fn gather_leaves(way: &str, table: &Table, leaves: &mut Leaves) {
             format!("{way}.{key}")
         };
         match value {
-            Value::Table(table) if !table.is_empty() => gather_leaves(&way, table, leaves),
+            Value::Table(table) if !table.is_empty() => collect_leaves(&way, table, leaves),
             _ => leaves.push((way, value.to_string())),
         }
     }

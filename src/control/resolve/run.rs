@@ -103,7 +103,7 @@ impl Untold {
                 }
                 None => {
                     if self.again.is_empty() {
-                        self.due = now.after(limits::LOOKUP_GATHER);
+                        self.due = now.after(limits::LOOKUP_ANSWERS_TOGETHER);
                     }
                     self.again.push((host, answer));
                 }

@@ -164,7 +164,7 @@ impl Connection {
         };
         let header = FrameHeader::parse(first);
         self.admit(&header)?;
-        let needed = HEADER_BYTES + gathered(&header);
+        let needed = HEADER_BYTES + assembled(&header);
         let Some(payload) = bytes.get(HEADER_BYTES..needed) else {
             self.partial.extend_from_slice(bytes);
             return Ok((bytes.len(), None));
@@ -178,7 +178,7 @@ impl Connection {
             .partial
             .first_chunk::<HEADER_BYTES>()
             .map(FrameHeader::parse);
-        let needed = HEADER_BYTES + header.as_ref().map_or(0, gathered);
+        let needed = HEADER_BYTES + header.as_ref().map_or(0, assembled);
         let used = bytes.len().min(needed - self.partial.len());
         self.partial.extend_from_slice(&bytes[..used]);
         let Some(first) = self.partial.first_chunk::<HEADER_BYTES>() else {
@@ -186,7 +186,7 @@ impl Connection {
         };
         let header = FrameHeader::parse(first);
         self.admit(&header)?;
-        if self.partial.len() < HEADER_BYTES + gathered(&header) {
+        if self.partial.len() < HEADER_BYTES + assembled(&header) {
             return Ok((used, None));
         }
         let mut partial = std::mem::take(&mut self.partial);
@@ -280,7 +280,7 @@ impl Connection {
 
 /// How many bytes of a frame's payload are needed in one piece.
 #[inline]
-fn gathered(header: &FrameHeader) -> usize {
+fn assembled(header: &FrameHeader) -> usize {
     match header.kind {
         // The pad length; what follows is passed on as it comes.
         kind::DATA => usize::from(header.has(flag::PADDED)).min(header.len),

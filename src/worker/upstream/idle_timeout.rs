@@ -5,24 +5,24 @@ use crate::base::limits;
 
 /// What is known of one backend's idle time-out. Times are milliseconds on the core's coarse clock.
 #[derive(Debug, Default)]
-pub struct Learnt {
+pub struct IdleTimeoutEstimate {
     /// The time-out that the backend has announced, or has shown by two closes some time apart.
-    sure: Option<Lesson>,
+    sure: Option<Observation>,
     /// The age of the connection at a close that was seen once: the backend may only have been restarted.
-    once: Option<Lesson>,
+    once: Option<Observation>,
 }
 
 /// The age at which an idle connection was closed, and when.
 #[derive(Clone, Copy, Debug)]
-struct Lesson {
+struct Observation {
     age: u64,
     at: u64,
 }
 
-impl Learnt {
+impl IdleTimeoutEstimate {
     /// Notes that the backend says after which age it closes idle connections.
     pub fn note_announced(&mut self, age: u64, now: u64) {
-        if age >= limits::LEARNT_IDLE_MILLIS {
+        if age >= limits::IDLE_ESTIMATE_MIN_MILLIS {
             self.know(age, now);
         }
     }
@@ -31,7 +31,7 @@ impl Learnt {
     /// backend was restarted, or has a bound on something else. Restarted, it closes older ones as well, of any age
     /// and all at once; so an age counts for long only when it is seen again some time later.
     pub fn note_closed(&mut self, age: u64, now: u64) {
-        if age < limits::LEARNT_IDLE_MILLIS {
+        if age < limits::IDLE_ESTIMATE_MIN_MILLIS {
             return;
         }
         let again = self.once.filter(|once| once.is_seen_again(age, now));
@@ -44,14 +44,14 @@ impl Learnt {
             .once
             .is_none_or(|once| age <= once.age || !once.is_trusted(now))
         {
-            self.once = Some(Lesson { age, at: now });
+            self.once = Some(Observation { age, at: now });
         }
     }
 
     fn know(&mut self, age: u64, now: u64) {
         let known = self.sure.filter(|sure| sure.is_fresh(now));
         let age = known.map_or(age, |known| known.age.min(age));
-        self.sure = Some(Lesson { age, at: now });
+        self.sure = Some(Observation { age, at: now });
     }
 
     /// The age at which to retire an idle connection that may be kept for `keepalive`. Below what was learnt by a
@@ -68,14 +68,14 @@ impl Learnt {
     }
 }
 
-impl Lesson {
+impl Observation {
     fn is_fresh(&self, now: u64) -> bool {
-        now.saturating_sub(self.at) <= limits::LEARNT_FOR_MILLIS
+        now.saturating_sub(self.at) <= limits::IDLE_ESTIMATE_KEPT_MILLIS
     }
 
     /// Whether it counts although it was seen once.
     fn is_trusted(&self, now: u64) -> bool {
-        now.saturating_sub(self.at) <= limits::LEARNT_ONCE_MILLIS.max(2 * self.age)
+        now.saturating_sub(self.at) <= limits::IDLE_ESTIMATE_ONCE_MILLIS.max(2 * self.age)
     }
 
     fn is_like(&self, age: u64) -> bool {
@@ -83,7 +83,7 @@ impl Lesson {
     }
 
     fn is_seen_again(&self, age: u64, now: u64) -> bool {
-        let is_later = now.saturating_sub(self.at) >= limits::LEARNT_APART_MILLIS;
+        let is_later = now.saturating_sub(self.at) >= limits::IDLE_ESTIMATE_APART_MILLIS;
         is_later && self.is_fresh(now) && self.is_like(age)
     }
 }
@@ -94,48 +94,48 @@ mod tests {
 
     #[test]
     fn retires_before_the_smallest_age_seen() {
-        let mut learnt = Learnt::default();
-        assert_eq!(learnt.retire_after(60_000, 0), 60_000);
-        learnt.note_closed(5_000, 10);
-        learnt.note_closed(7_000, 20);
-        assert_eq!(learnt.retire_after(60_000, 30), 4_200);
-        assert_eq!(learnt.retire_after(1_000, 30), 1_000);
-        learnt.note_closed(1_000, 40);
-        assert_eq!(learnt.retire_after(60_000, 40), 600);
+        let mut estimate = IdleTimeoutEstimate::default();
+        assert_eq!(estimate.retire_after(60_000, 0), 60_000);
+        estimate.note_closed(5_000, 10);
+        estimate.note_closed(7_000, 20);
+        assert_eq!(estimate.retire_after(60_000, 30), 4_200);
+        assert_eq!(estimate.retire_after(1_000, 30), 1_000);
+        estimate.note_closed(1_000, 40);
+        assert_eq!(estimate.retire_after(60_000, 40), 600);
     }
 
     #[test]
     fn young_closes_teach_nothing_and_old_lessons_are_forgotten() {
-        let mut learnt = Learnt::default();
-        learnt.note_closed(limits::LEARNT_IDLE_MILLIS - 1, 0);
-        assert_eq!(learnt.retire_after(60_000, 0), 60_000);
-        learnt.note_announced(5_000, 0);
-        let forgotten = limits::LEARNT_FOR_MILLIS + 1;
-        assert_eq!(learnt.retire_after(60_000, forgotten - 1), 4_200);
-        assert_eq!(learnt.retire_after(60_000, forgotten), 60_000);
+        let mut estimate = IdleTimeoutEstimate::default();
+        estimate.note_closed(limits::IDLE_ESTIMATE_MIN_MILLIS - 1, 0);
+        assert_eq!(estimate.retire_after(60_000, 0), 60_000);
+        estimate.note_announced(5_000, 0);
+        let forgotten = limits::IDLE_ESTIMATE_KEPT_MILLIS + 1;
+        assert_eq!(estimate.retire_after(60_000, forgotten - 1), 4_200);
+        assert_eq!(estimate.retire_after(60_000, forgotten), 60_000);
     }
 
     /// It closes all that is idle, whatever its age.
     #[test]
     fn a_restart_is_soon_forgotten() {
-        let mut learnt = Learnt::default();
-        learnt.note_announced(30_000, 0);
+        let mut estimate = IdleTimeoutEstimate::default();
+        estimate.note_announced(30_000, 0);
         let restart = 50_000;
         for age in [1_000, 4_000, 1_100, 20_000, 1_000] {
-            learnt.note_closed(age, restart);
+            estimate.note_closed(age, restart);
         }
-        assert_eq!(learnt.retire_after(60_000, restart), 600);
-        let later = restart + limits::LEARNT_ONCE_MILLIS + 1;
-        assert_eq!(learnt.retire_after(60_000, later), 26_700);
+        assert_eq!(estimate.retire_after(60_000, restart), 600);
+        let later = restart + limits::IDLE_ESTIMATE_ONCE_MILLIS + 1;
+        assert_eq!(estimate.retire_after(60_000, later), 26_700);
     }
 
     #[test]
     fn what_is_seen_again_is_believed() {
-        let mut learnt = Learnt::default();
-        learnt.note_closed(5_000, 10_000);
-        let later = 10_000 + limits::LEARNT_ONCE_MILLIS + 1;
-        assert_eq!(learnt.retire_after(60_000, later), 60_000);
-        learnt.note_closed(5_200, later);
-        assert_eq!(learnt.retire_after(60_000, later + 300_000), 4_200);
+        let mut estimate = IdleTimeoutEstimate::default();
+        estimate.note_closed(5_000, 10_000);
+        let later = 10_000 + limits::IDLE_ESTIMATE_ONCE_MILLIS + 1;
+        assert_eq!(estimate.retire_after(60_000, later), 60_000);
+        estimate.note_closed(5_200, later);
+        assert_eq!(estimate.retire_after(60_000, later + 300_000), 4_200);
     }
 }
