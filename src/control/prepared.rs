@@ -73,7 +73,7 @@ pub struct Started {
     /// Whether no other process is the service, or was until just now.
     pub is_alone: bool,
     /// The socket of the management API and the checks for its requests, if there is one.
-    pub admin: Option<(BoundListener, api::Gate)>,
+    pub admin: Option<(BoundListener, api::AccessPolicy)>,
 }
 
 /// The control thread before it serves, with everything that the system might refuse later.
@@ -84,7 +84,7 @@ pub struct Prepared {
     /// The look-ups of names, and the receiver of new names to look up.
     look_ups: (LookUps, mpsc::Receiver<Question>),
     /// The socket of the management API, and the checks for its requests.
-    admin: Option<(api::ApiListener, api::Gate)>,
+    admin: Option<(api::ApiListener, api::AccessPolicy)>,
     /// The channel by which the management API asks.
     change_requests: ChangeRequests,
     signals: Signals,
@@ -112,7 +112,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     };
     let admin = started.admin.take();
     let admin = match admin {
-        Some((listener, gate)) => Some((api::ApiListener::open(listener)?, gate)),
+        Some((listener, access_policy)) => Some((api::ApiListener::open(listener)?, access_policy)),
         None => None,
     };
     let look_ups = (std::mem::take(&mut started.look_ups), questioned);
@@ -232,8 +232,9 @@ impl Prepared {
         let turning = async {
             signals.let_in();
             control.order_certificates();
-            if let Some((listener, gate)) = admin {
-                let router = api::router(control.monitoring.api_state(change_requests), gate);
+            if let Some((listener, access_policy)) = admin {
+                let router =
+                    api::router(control.monitoring.api_state(change_requests), access_policy);
                 let standing = control.config.standing();
                 let mut accepting = control.upgrade_run.upgrades.accepting();
                 control.spawn_vital("the management API", async move {

@@ -152,25 +152,25 @@ enum Socketed {
 }
 
 /// Ends pending accepts without losing a connection, and lets no further one begin.
-pub struct Gate {
+pub struct AcceptSwitch {
     canceller: RefCell<Option<Canceller>>,
 }
 
-impl Default for Gate {
+impl Default for AcceptSwitch {
     fn default() -> Self {
-        Gate {
+        AcceptSwitch {
             canceller: RefCell::new(Some(Canceller::new())),
         }
     }
 }
 
-impl Gate {
+impl AcceptSwitch {
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
         self.canceller.borrow().is_none()
     }
 
-    /// Closes the gate for good.
+    /// Turns the switch off for good.
     pub fn close(&self) {
         if let Some(canceller) = self.canceller.borrow_mut().take() {
             drop(canceller.cancel());
@@ -199,12 +199,12 @@ impl Listener {
         Ok(Listener { socket })
     }
 
-    /// The next connection; `None` when the gate is closed. Errors: as the system gives them.
-    pub async fn accept(&self, gate: &Gate) -> Option<io::Result<(Socket, Peer)>> {
+    /// The next connection; `None` when the switch is off. Errors: as the system gives them.
+    pub async fn accept(&self, accept_switch: &AcceptSwitch) -> Option<io::Result<(Socket, Peer)>> {
         #[cfg(test)]
         if let Some(kernel) = crate::simulated::kernel() {
             let fd = self.fd();
-            return poll_fn(|cx| match gate.is_closed() {
+            return poll_fn(|cx| match accept_switch.is_closed() {
                 true => Poll::Ready(None),
                 false => kernel
                     .poll_accept(fd, cx)
@@ -212,9 +212,9 @@ impl Listener {
             })
             .await;
         }
-        let stop = gate.handle()?;
+        let stop = accept_switch.handle()?;
         let accepted = self.accept_until(stop).await;
-        if accepted.is_err() && gate.handle().is_none() {
+        if accepted.is_err() && accept_switch.handle().is_none() {
             return None;
         }
         Some(accepted)

@@ -29,7 +29,7 @@ pub use connect::{connect_tcp, connect_unix};
 pub use event::{Event, Ticker, Turn};
 pub use handover::{Handed, Line};
 pub use inherited::{Inherited, Passed, share_out};
-pub use listen::{Gate, Listener, Peer, bind_for_all, check_address, is_exhausted};
+pub use listen::{AcceptSwitch, Listener, Peer, bind_for_all, check_address, is_exhausted};
 pub use operations::operations;
 #[cfg(not(test))]
 use plain_socket::PlainSocket;

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crate::base::addresses::{ListenAddr, Purpose};
 use crate::base::limits;
-use crate::net::{Block, BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, spawn};
+use crate::net::{
+    AcceptSwitch, Block, BoundListener, Engine, Listener, Peer, Socket, Timer, spawn,
+};
 use crate::worker::accept_pause::pause_after;
 use crate::worker::client_room;
 use crate::worker::connection;
@@ -22,7 +24,7 @@ use crate::worker::turn_away;
 struct WorkerListener {
     listener: Listener,
     addr: ListenAddr,
-    gate: Rc<Gate>,
+    accept_switch: Rc<AcceptSwitch>,
     /// How its clients were spoken to last: a removed listener may still have some in its queue.
     last: RefCell<Rc<LiveListener>>,
 }
@@ -37,7 +39,7 @@ impl WorkerListener {
     }
 
     fn poll_closed(&self) -> Poll<()> {
-        match self.gate.is_closed() {
+        match self.accept_switch.is_closed() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
@@ -53,7 +55,7 @@ pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Res
         (Some(settings), _) => {
             let worker_listener = WorkerListener {
                 listener,
-                gate: shard.open_gate(addr.clone()),
+                accept_switch: shard.open_accept_switch(addr.clone()),
                 addr,
                 last: RefCell::new(settings.clone()),
             };
@@ -143,12 +145,16 @@ async fn serve_unnoticed(shard: &Rc<Shard>, worker_listener: &WorkerListener) {
     }
 }
 
-/// Accepts until the gate is closed. When descriptors or memory run out, or there are as many connections as may be,
-/// one client waits here and the others in the listening socket's queue. Returns whether it was waiting for a client
-/// when the gate was closed.
+/// Accepts until the switch is off. When descriptors or memory run out, or there are as many connections as may be, one
+/// client waits here and the others in the listening socket's queue. Returns whether it was waiting for a client when
+/// the switch was turned off.
 async fn accept_all(shard: &Rc<Shard>, worker_listener: &WorkerListener) -> bool {
-    while !worker_listener.gate.is_closed() {
-        match worker_listener.listener.accept(&worker_listener.gate).await {
+    while !worker_listener.accept_switch.is_closed() {
+        match worker_listener
+            .listener
+            .accept(&worker_listener.accept_switch)
+            .await
+        {
             Some(Ok(accepted)) => {
                 serve(shard, accepted, worker_listener, |_| {
                     worker_listener.poll_closed()

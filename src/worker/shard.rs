@@ -15,7 +15,7 @@ use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
 use crate::messages::ToHealth;
 use crate::messages::links::Links;
-use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
+use crate::net::{AcceptSwitch, Blocks, Timers, Turn, operations, thread_number};
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, Permit};
 use crate::shared::client_count::SharedClientCount;
@@ -75,7 +75,7 @@ pub struct Shard {
     /// The generation of the plan, if the control thread could not be told of it yet.
     untold: Cell<Option<u64>>,
     /// One for each address that is listened on.
-    gates: RefCell<Vec<(ListenAddr, Rc<Gate>)>>,
+    accept_switches: RefCell<Vec<(ListenAddr, Rc<AcceptSwitch>)>>,
     next_request: Cell<u64>,
     connections: Cell<usize>,
     listeners: Cell<usize>,
@@ -121,7 +121,7 @@ impl Shard {
             plan: RefCell::new(Rc::new(plan)),
             earlier_plans: RefCell::default(),
             untold: Cell::default(),
-            gates: RefCell::default(),
+            accept_switches: RefCell::default(),
             next_request: Cell::new(0),
             connections: Cell::default(),
             listeners: Cell::default(),
@@ -158,7 +158,7 @@ impl Shard {
         for id in forgotten {
             self.set_share(id, limits::WHOLE_SHARE);
         }
-        self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
+        self.close_accept_switches(|addr| plan.snapshot().listener(addr).is_none());
         if plan.end_changed_listeners(&before) {
             self.timers.wake_all();
         }
@@ -240,21 +240,23 @@ impl Shard {
         self.timers.wake_all();
     }
 
-    /// Opens a gate for an address that is listened on from now on.
-    pub fn open_gate(&self, addr: ListenAddr) -> Rc<Gate> {
-        let gate = Rc::new(Gate::default());
+    /// Makes a switch for an address that is listened on from now on.
+    pub fn open_accept_switch(&self, addr: ListenAddr) -> Rc<AcceptSwitch> {
+        let accept_switch = Rc::new(AcceptSwitch::default());
         if self.is_ending() {
-            gate.close();
+            accept_switch.close();
         }
-        self.gates.borrow_mut().push((addr, gate.clone()));
-        gate
+        self.accept_switches
+            .borrow_mut()
+            .push((addr, accept_switch.clone()));
+        accept_switch
     }
 
-    /// Closes these gates: accepting ends there.
-    fn close_gates(&self, closes: impl Fn(&ListenAddr) -> bool) {
-        let mut gates = self.gates.borrow_mut();
-        for (_, gate) in gates.extract_if(.., |(addr, _)| closes(addr)) {
-            gate.close();
+    /// Turns these switches off: accepting ends there.
+    fn close_accept_switches(&self, closes: impl Fn(&ListenAddr) -> bool) {
+        let mut accept_switches = self.accept_switches.borrow_mut();
+        for (_, accept_switch) in accept_switches.extract_if(.., |(addr, _)| closes(addr)) {
+            accept_switch.close();
         }
     }
 
@@ -327,7 +329,7 @@ impl Shard {
     /// Begins to drain: accepting stops, and every waiting task is woken to look around.
     pub fn drain(&self) {
         self.ending.set(Ending::Draining);
-        self.close_gates(|_| true);
+        self.close_accept_switches(|_| true);
         self.look_for_places();
         self.timers.wake_all();
         self.upstreams.close_idle(self.tables.of(self.worker));
@@ -340,7 +342,7 @@ impl Shard {
         if self.ending.get() == Ending::Serving {
             self.ending.set(Ending::Retiring);
         }
-        self.close_gates(|_| true);
+        self.close_accept_switches(|_| true);
         self.look_for_places();
         self.timers.wake_all();
         self.report_drained();

@@ -2,15 +2,16 @@
 //! change is an `Ask` to the control thread's loop, and what is shown is `Standing` and the counters of
 //! [`crate::shared`].
 //!
-//! A resource is one file in `resources/` and one line in [`resources()`]. Before any of them comes the [`gate`].
+//! A resource is one file in `resources/` and one line in [`resources()`]. Before any of them comes the
+//! [`access_policy`].
 
 mod accept;
+mod access_policy;
 mod admission;
 mod body;
 mod bounded_write;
 mod document;
 mod etag;
-mod gate;
 mod problem;
 mod resources;
 mod schemas;
@@ -31,7 +32,7 @@ use axum::response::Response;
 use tokio::sync::{Semaphore, watch};
 use utoipa_axum::router::OpenApiRouter;
 
-pub use gate::Gate;
+pub use access_policy::AccessPolicy;
 pub use serve::{ApiListener, serve};
 pub use tokens::Tokens;
 
@@ -104,14 +105,14 @@ fn resources() -> OpenApiRouter<Arc<ApiState>> {
 }
 
 /// The API, with everything in front of it that keeps strangers out.
-pub fn router(state: ApiState, gate: Gate) -> Router {
+pub fn router(state: ApiState, access_policy: AccessPolicy) -> Router {
     let (router, mut document) = resources().split_for_parts();
-    document::complete(&mut document, gate.tokens.are_needed());
+    document::complete(&mut document, access_policy.tokens.are_needed());
     router
         .merge(resources::docs::routes(&document))
         .merge(resources::page::routes())
         // Before the fallbacks, so that it is asked only of what there is.
-        .layer(middleware::from_fn(gate::pass_content))
+        .layer(middleware::from_fn(access_policy::pass_content))
         .fallback(async || ApiProblem::absent("there is nothing of this path"))
         .method_not_allowed_fallback(async || {
             ApiProblem::new(
@@ -120,7 +121,10 @@ pub fn router(state: ApiState, gate: Gate) -> Router {
             )
         })
         .with_state(Arc::new(state))
-        .layer(middleware::from_fn_with_state(Arc::new(gate), gate::pass))
+        .layer(middleware::from_fn_with_state(
+            Arc::new(access_policy),
+            access_policy::pass,
+        ))
         .layer(middleware::from_fn(guard_answer))
 }
 

@@ -87,7 +87,7 @@ impl Api {
                     .send(store_loop.decide(request.operation, request.if_match));
             }
         });
-        let gate = Gate {
+        let access_policy = AccessPolicy {
             listen_addr: ListenAddr::Tcp(([127, 0, 0, 1], 8687).into()),
             tokens,
             is_tls: false,
@@ -101,7 +101,7 @@ impl Api {
                     live_stats.watch(),
                     BadRequests::default(),
                 ),
-                gate,
+                access_policy,
             ),
             asked,
             _live_stats: live_stats,

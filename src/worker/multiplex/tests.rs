@@ -11,7 +11,9 @@ use super::*;
 use crate::base::addresses::ListenAddr;
 use crate::base::ids::BackendId;
 use crate::http::h2::{LocalSettings, Role};
-use crate::net::{Block, BoundListener, Engine, Gate, Listener, Socket, Timer, connect_tcp, spawn};
+use crate::net::{
+    AcceptSwitch, Block, BoundListener, Engine, Listener, Socket, Timer, connect_tcp, spawn,
+};
 use crate::worker::min_rate::MinRate;
 use crate::worker::sample::{refusing, run_worker, until};
 use crate::worker::shard::Shard;
@@ -38,7 +40,11 @@ async fn sockets() -> (Socket, Socket) {
     let (bound, addr) = bound();
     let listener = Listener::new(bound, Engine::Epoll).unwrap();
     let client = connect_tcp(addr).await.unwrap();
-    let (server, _) = listener.accept(&Gate::default()).await.unwrap().unwrap();
+    let (server, _) = listener
+        .accept(&AcceptSwitch::default())
+        .await
+        .unwrap()
+        .unwrap();
     (client, server)
 }
 

@@ -11,7 +11,7 @@ use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::time::Micros;
 use crate::http::cookies::NO_COOKIE_EDITS;
 use crate::http::names::NO_EDITS;
-use crate::net::{Block, BoundListener, Engine, Gate, Listener, Peer, Socket};
+use crate::net::{AcceptSwitch, Block, BoundListener, Engine, Listener, Peer, Socket};
 use crate::route::RouteTable;
 use crate::shared::client_count::ClientCount;
 use crate::shared::count::PerWorker;
@@ -142,7 +142,11 @@ async fn accept(listening: TcpListener) -> (Socket, Peer) {
         file: None,
     };
     let listener = Listener::new(bound, Engine::Epoll).unwrap();
-    listener.accept(&Gate::default()).await.unwrap().unwrap()
+    listener
+        .accept(&AcceptSwitch::default())
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 /// Serves one request on a connection of its own.

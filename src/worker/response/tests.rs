@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use crate::base::addresses::{BackendAddr, ListenAddr};
 use crate::http::h1::{Asked, FieldSlots, parse_response};
 use crate::http::h2::{LocalSettings, Role};
-use crate::net::{BoundListener, Engine, Gate, Listener, connect_tcp, spawn};
+use crate::net::{AcceptSwitch, BoundListener, Engine, Listener, connect_tcp, spawn};
 use crate::snapshot::{Snapshot, sample};
 use crate::worker::accept;
 use crate::worker::multiplex::tests::{block, bound, carry, receive, send};
@@ -168,8 +168,8 @@ fn responses_of_http1_go_through_their_filter_in_every_framing() {
 
 /// A backend of HTTP/2 on the worker's own thread.
 async fn serve_http2(shard: Rc<Shard>, listener: Listener, head: &'static str) {
-    let gate = Gate::default();
-    while let Some(Ok((socket, _))) = listener.accept(&gate).await {
+    let accept_switch = AcceptSwitch::default();
+    while let Some(Ok((socket, _))) = listener.accept(&accept_switch).await {
         let connection = Connection::new(Role::Server, LocalSettings::default(), &shard.timers);
         let answering = shard.clone();
         carry(&shard, &connection, socket, move |stream| {

@@ -35,7 +35,7 @@ pub fn is_open(path: &str) -> bool {
 
 /// The checks that every request to the management API must pass.
 #[derive(Debug)]
-pub struct Gate {
+pub struct AccessPolicy {
     /// The address that the API listens on.
     pub listen_addr: ListenAddr,
     /// The tokens in force.
@@ -47,10 +47,14 @@ pub struct Gate {
 }
 
 /// Lets a request pass, or answers it.
-pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    match gate.judge(request.method(), request.uri(), request.headers()) {
+pub async fn pass(
+    State(access_policy): State<Arc<AccessPolicy>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match access_policy.check(request.method(), request.uri(), request.headers()) {
         Ok(()) => {
-            request.extensions_mut().insert(gate.identified());
+            request.extensions_mut().insert(access_policy.identified());
             next.run(request).await
         }
         Err(problem) => problem.into_response(),
@@ -78,12 +82,12 @@ pub async fn pass_content(request: Request, next: Next) -> Response {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identified(pub bool);
 
-impl Gate {
+impl AccessPolicy {
     fn identified(&self) -> Identified {
         Identified(self.tokens.are_needed() || self.wants_certificate)
     }
 
-    fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiProblem> {
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiProblem> {
         let asked_host = self.check_host(uri, headers)?;
         let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         if changes {
@@ -226,12 +230,12 @@ mod tests {
 
     use super::*;
 
-    fn judge(listen: &str, tokens: Tokens, line: &str, fields: &[(&'static str, &str)]) -> u16 {
+    fn check(listen: &str, tokens: Tokens, line: &str, fields: &[(&'static str, &str)]) -> u16 {
         let listen_addr = match listen.strip_prefix("unix:") {
             Some(path) => ListenAddr::Unix(path.into()),
             None => ListenAddr::Tcp(listen.parse().unwrap()),
         };
-        let gate = Gate {
+        let access_policy = AccessPolicy {
             listen_addr,
             tokens,
             is_tls: false,
@@ -242,7 +246,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        let outcome = gate.judge(&method.parse().unwrap(), &path.parse().unwrap(), &headers);
+        let outcome =
+            access_policy.check(&method.parse().unwrap(), &path.parse().unwrap(), &headers);
         outcome.map_or_else(|problem| problem.status().as_u16(), |()| 200)
     }
 
@@ -266,18 +271,18 @@ mod tests {
         for (listen, host, status) in rows {
             let fields = [("host", host)];
             assert_eq!(
-                judge(listen, Tokens::default(), "GET /pools", &fields),
+                check(listen, Tokens::default(), "GET /pools", &fields),
                 status,
                 "{host} at {listen}"
             );
         }
         let twice = [("host", "localhost"), ("host", "localhost")];
         assert_eq!(
-            judge("127.0.0.1:8687", Tokens::default(), "GET /pools", &twice),
+            check("127.0.0.1:8687", Tokens::default(), "GET /pools", &twice),
             421
         );
         assert_eq!(
-            judge("127.0.0.1:8687", Tokens::default(), "GET /pools", &[]),
+            check("127.0.0.1:8687", Tokens::default(), "GET /pools", &[]),
             421
         );
     }
@@ -301,7 +306,7 @@ mod tests {
         for (line, fields, status) in rows {
             let fields = [&[("host", "localhost:8687")], fields].concat();
             assert_eq!(
-                judge("127.0.0.1:8687", Tokens::default(), line, &fields),
+                check("127.0.0.1:8687", Tokens::default(), line, &fields),
                 status,
                 "{line} {fields:?}"
             );
@@ -310,7 +315,7 @@ mod tests {
 
     #[test]
     fn tls_proves_the_name_and_changes_the_origin() {
-        let gate = Gate {
+        let access_policy = AccessPolicy {
             listen_addr: ListenAddr::Tcp(([127, 0, 0, 1], 8687).into()),
             tokens: Tokens::default(),
             is_tls: true,
@@ -325,7 +330,8 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_static("admin.example"));
             headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
-            let outcome = gate.judge(&Method::POST, &Uri::from_static("/reload"), &headers);
+            let outcome =
+                access_policy.check(&Method::POST, &Uri::from_static("/reload"), &headers);
             assert_eq!(outcome.is_ok(), passes, "{origin}");
         }
     }
@@ -424,7 +430,7 @@ mod tests {
         for (line, authorization, status) in rows {
             let tokens = Tokens::of(Some("changes-changes"), Some("reads-reads"));
             let fields = [("host", "localhost"), ("authorization", authorization)];
-            let got = judge("127.0.0.1:8687", tokens, line, &fields);
+            let got = check("127.0.0.1:8687", tokens, line, &fields);
             assert_eq!(got, status, "{line} {authorization}");
         }
     }
