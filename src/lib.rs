@@ -18,7 +18,7 @@
 //!                         client_room.rs while there is no place for another client
 //! worker/connection/      a client's connection from accept to close: opening.rs (PROXY header, TLS), h1.rs, h2.rs,
 //!                         tasks.rs (streams), failure.rs
-//! worker/multiplex/       HTTP/2 connections on either side: connection/ (connection/carry.rs, connection/events.rs,
+//! worker/multiplex/       HTTP/2 connections on either side: connection/ (connection/drive.rs, connection/events.rs,
 //!                         connection/watch.rs), stream.rs, state.rs
 //! worker/downstream/      the client's side: arrival.rs, head.rs, persistence.rs (may the connection go on), linger.rs
 //! worker/proxy.rs         the way of one request through all that follows; exchange.rs is the request and its response

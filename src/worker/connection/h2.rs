@@ -72,7 +72,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         stall: shard.plan().snapshot().client.socket_stall(),
         rate: &rate,
     };
-    let end = connection.carry(&socket, accepted.received, &terms).await;
+    let end = connection.drive(&socket, accepted.received, &terms).await;
     tasks.end();
     if let End::Broken(error) = end {
         report(shard, arrival.peer, &ConnectionFailure::Http2(error));

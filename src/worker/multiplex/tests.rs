@@ -49,7 +49,7 @@ async fn sockets() -> (Socket, Socket) {
 }
 
 /// Moves the bytes of one side until it ends. `begin` takes the streams that the peer opens.
-pub fn carry(
+pub fn drive(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     socket: Socket,
@@ -71,7 +71,7 @@ pub fn carry(
             stall: PATIENCE,
             rate: &MinRate::none(),
         };
-        connection.carry(&socket, Block::default(), &terms).await;
+        connection.drive(&socket, Block::default(), &terms).await;
         socket.end();
     });
 }
@@ -81,8 +81,8 @@ async fn connected(shard: &Rc<Shard>, begin: impl Fn(Stream) + 'static) -> Rc<Co
     let (client, server) = sockets().await;
     let [asking, serving] = [Role::Client, Role::Server]
         .map(|role| Connection::new(role, LocalSettings::default(), &shard.timers));
-    carry(shard, &serving, server, begin);
-    carry(shard, &asking, client, |_| {
+    drive(shard, &serving, server, begin);
+    drive(shard, &asking, client, |_| {
         panic!("servers open no streams")
     });
     asking

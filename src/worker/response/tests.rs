@@ -12,7 +12,7 @@ use crate::http::h2::{LocalSettings, Role};
 use crate::net::{AcceptSwitch, BoundListener, Engine, Listener, connect_tcp, spawn};
 use crate::snapshot::{Snapshot, sample};
 use crate::worker::accept;
-use crate::worker::multiplex::tests::{block, bound, carry, receive, send};
+use crate::worker::multiplex::tests::{block, bound, drive, receive, send};
 use crate::worker::multiplex::{Connection, Stream};
 use crate::worker::relay::filter::tests::IS_LOUDER;
 use crate::worker::relay::tests::{louder, unframed};
@@ -89,7 +89,7 @@ fn ask_as_http1(addr: SocketAddr, version: &'static str) -> (bool, Vec<u8>) {
 async fn ask_as_http2(shard: &Rc<Shard>, addr: SocketAddr) -> (bool, Vec<u8>) {
     let connection = Connection::new(Role::Client, LocalSettings::default(), &shard.timers);
     let socket = connect_tcp(addr).await.unwrap();
-    carry(shard, &connection, socket, |_| {
+    drive(shard, &connection, socket, |_| {
         panic!("servers open no streams")
     });
     let stream = connection.stream();
@@ -172,7 +172,7 @@ async fn serve_http2(shard: Rc<Shard>, listener: Listener, head: &'static str) {
     while let Some(Ok((socket, _))) = listener.accept(&accept_switch).await {
         let connection = Connection::new(Role::Server, LocalSettings::default(), &shard.timers);
         let answering = shard.clone();
-        carry(&shard, &connection, socket, move |stream| {
+        drive(&shard, &connection, socket, move |stream| {
             spawn(answer(answering.clone(), stream, head));
         });
     }

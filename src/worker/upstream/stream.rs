@@ -217,7 +217,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
         stall: limits::LONGEST_TIMEOUT,
         rate: &MinRate::none(),
     };
-    connection.carry(&socket, Block::default(), &terms).await;
+    connection.drive(&socket, Block::default(), &terms).await;
     note_refusal(shard, (won.id, won.key), &socket);
     socket.end_sending();
     socket.end();

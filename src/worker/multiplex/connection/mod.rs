@@ -2,7 +2,7 @@
 //! one send for all of them. Read on in `carry.rs` (bytes both ways), `events.rs` (what they say) and `watch.rs`
 //! (what is due).
 
-mod carry;
+mod drive;
 mod events;
 mod watch;
 

@@ -21,7 +21,7 @@ impl Connection {
     ///
     /// When nothing more comes, nothing more is sent either: a send that waits for a peer who is gone is given up. Only
     /// whoever broke a rule is told so.
-    pub async fn carry(
+    pub async fn drive(
         self: &Rc<Self>,
         socket: &Socket,
         received: Block,
