@@ -73,9 +73,9 @@
 //!
 //! Where several want the same and there is not enough of it, one place decides: `worker/upstream/queue.rs` for
 //! connections to a bounded backend, `worker/upstream/rest.rs` for backends that cannot be connected to,
-//! `worker/upstream/descriptors.rs` for descriptors, `worker/client_room.rs` for places of clients, `worker/pace.rs`
-//! for the time of a core, `worker/memory/` for memory, and `http/h2/connection/send.rs` for the bytes of a connection.
-//! `docs/architecture.md` says how ("Fair shares").
+//! `worker/upstream/descriptors.rs` for descriptors, `worker/client_room.rs` for places of clients,
+//! `worker/bulk_turns.rs` for the time of a core, `worker/memory/` for memory, and `http/h2/connection/send.rs` for the
+//! bytes of a connection. `docs/architecture.md` says how ("Fair shares").
 //!
 //! ## The way of a change
 //!

@@ -7,6 +7,7 @@ mod accept_pause;
 mod attempt;
 mod body;
 mod buffer_body;
+mod bulk_turns;
 mod client_room;
 mod connection;
 mod decide;
@@ -25,7 +26,6 @@ mod mailbox;
 mod memory;
 mod min_rate;
 mod multiplex;
-mod pace;
 mod plan;
 mod proxy;
 mod record;
@@ -123,7 +123,7 @@ async fn work_here(start: Start) -> io::Result<()> {
             ticked.0.tick(lag);
         }
     });
-    let paced = Vital(shard.clone(), "sharing out time");
-    spawn(async move { paced.0.pace.run(&paced.0.turn).await });
+    let bulk_counter = Vital(shard.clone(), "sharing out time");
+    spawn(async move { bulk_counter.0.bulk_turns.run(&bulk_counter.0.turn).await });
     mailbox::run(shard, start.inbox, start.engine).await
 }

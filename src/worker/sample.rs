@@ -65,8 +65,8 @@ pub fn run_worker_with<T>(
                 ticked.tick(lag);
             }
         });
-        let paced = shard.clone();
-        spawn(async move { paced.pace.run(&paced.turn).await });
+        let bulk_counter = shard.clone();
+        spawn(async move { bulk_counter.bulk_turns.run(&bulk_counter.turn).await });
         test(shard).await
     });
     worked.unwrap()

@@ -22,12 +22,12 @@ use crate::shared::client_count::SharedClientCount;
 use crate::shared::gauges::WorkerGauges;
 use crate::snapshot::SharedSnapshot;
 use crate::snapshot::{Pool, Protocol};
+use crate::worker::bulk_turns::BulkTurns;
 use crate::worker::client_room;
 use crate::worker::exchange::Exchange;
 use crate::worker::idle_clients::IdleClients;
 use crate::worker::log_ration::LogRation;
 use crate::worker::memory::{Memory, relief};
-use crate::worker::pace::Pace;
 use crate::worker::plan::Plan;
 use crate::worker::reply::RenderedReplies;
 use crate::worker::stream::Stream;
@@ -52,7 +52,7 @@ pub struct Shard {
     pub worker: WorkerId,
     pub tables: SharedTables,
     pub blocks: Blocks,
-    pub pace: Pace,
+    pub bulk_turns: BulkTurns,
     pub memory: Memory,
     pub timers: Rc<Timers>,
     pub idle_clients: Rc<IdleClients>,
@@ -105,7 +105,7 @@ impl Shard {
             neighbours,
             tables,
             blocks: Blocks::default(),
-            pace: Pace::default(),
+            bulk_turns: BulkTurns::default(),
             memory: Memory::default(),
             timers: Rc::default(),
             idle_clients: Rc::default(),

@@ -60,7 +60,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     let rate = MinRate::of(&arrival.listener);
     let terms = Terms {
         blocks: &shard.blocks,
-        pace: &shard.pace,
+        bulk_turns: &shard.bulk_turns,
         memory: &shard.memory,
         begin: &begin,
         refused: &refused,

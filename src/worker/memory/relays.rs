@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use crate::base::limits;
 use crate::net::{Timer, Timers};
-use crate::worker::pace::Waiter;
+use crate::worker::bulk_turns::Waiter;
 use crate::worker::wire::Interrupted;
 
 /// All relays of a core that wait, and those that were let go on.

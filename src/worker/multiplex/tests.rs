@@ -59,7 +59,7 @@ pub fn drive(
     spawn(async move {
         let terms = Terms {
             blocks: &shard.blocks,
-            pace: &shard.pace,
+            bulk_turns: &shard.bulk_turns,
             memory: &shard.memory,
             begin: &begin,
             refused: &|_| (),

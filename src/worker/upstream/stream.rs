@@ -205,7 +205,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
     let is_current = || shard.plan().is_current(won.id, won.key);
     let terms = Terms {
         blocks: &shard.blocks,
-        pace: &shard.pace,
+        bulk_turns: &shard.bulk_turns,
         memory: &shard.memory,
         begin: &|_| (),
         refused: &|_| (),

@@ -139,7 +139,7 @@ impl Connection {
             *block.vec() = self.protocol().take_output(spare);
             if block.len() > limits::BLOCK_BYTES {
                 let bytes = block.len().min(limits::BULK_BYTES_PER_TURN);
-                terms.pace.admit(bytes).await;
+                terms.bulk_turns.admit(bytes).await;
             }
             match self.send_block(socket, &mut block, &timer, terms).await {
                 Ok(Ok(Ok(()))) => block.clear(),

@@ -22,9 +22,9 @@ use crate::http::h2::{
     self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Request, Role, StreamId, to_h2,
 };
 use crate::net::{Blocks, Timer, Timers};
+use crate::worker::bulk_turns::BulkTurns;
 use crate::worker::memory::Memory;
 use crate::worker::min_rate::MinRate;
-use crate::worker::pace::Pace;
 
 /// A connection that streams share.
 pub struct Connection {
@@ -68,7 +68,7 @@ pub struct Connection {
 /// What a connection is told by its owner.
 pub struct Terms<'a> {
     pub blocks: &'a Blocks,
-    pub pace: &'a Pace,
+    pub bulk_turns: &'a BulkTurns,
     pub memory: &'a Memory,
     /// Takes a stream that the peer opened.
     pub begin: &'a dyn Fn(Stream),

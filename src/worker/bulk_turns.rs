@@ -14,7 +14,7 @@ use crate::base::limits;
 use crate::net::Turn;
 
 /// Whose turn it is on this core.
-pub struct Pace {
+pub struct BulkTurns {
     /// Bytes that may still be moved in this turn.
     room: Cell<usize>,
     waiting: RefCell<VecDeque<Bulk>>,
@@ -35,9 +35,9 @@ pub struct Waiter {
     waker: RefCell<Option<Waker>>,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace {
+impl Default for BulkTurns {
+    fn default() -> BulkTurns {
+        BulkTurns {
             room: Cell::new(limits::BULK_BYTES_PER_TURN),
             waiting: RefCell::default(),
             counter: RefCell::default(),
@@ -45,7 +45,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl BulkTurns {
     /// Waits until as many bytes may be moved; they must be no more than a turn has room for.
     pub async fn admit(&self, bytes: usize) {
         if self.waiting.borrow().is_empty() && self.take(bytes) {
@@ -157,66 +157,72 @@ mod tests {
 
     #[test]
     fn so_many_go_in_a_turn_and_the_others_in_the_next_ones() {
-        let pace = Pace::default();
+        let bulk_turns = BulkTurns::default();
         let count = 2 * PER_TURN + 1;
-        let mut relays: Vec<_> = (0..count).map(|_| Box::pin(pace.admit(BLOCK))).collect();
+        let mut relays: Vec<_> = (0..count)
+            .map(|_| Box::pin(bulk_turns.admit(BLOCK)))
+            .collect();
         for turn in 0..3 {
             let before = relays.len();
             relays.retain_mut(|relay| !poll(relay.as_mut()));
             let went = before - relays.len();
             assert_eq!(went, before.min(PER_TURN), "turn {turn}");
-            pace.begin_turn();
+            bulk_turns.begin_turn();
         }
         assert!(relays.is_empty());
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(pace.poll_used(&mut cx).is_pending(), "nobody waits");
+        assert!(bulk_turns.poll_used(&mut cx).is_pending(), "nobody waits");
     }
 
     #[test]
     fn who_comes_later_does_not_overtake() {
-        let pace = Pace::default();
+        let bulk_turns = BulkTurns::default();
         for _ in 1..PER_TURN {
-            assert!(poll(pin!(pace.admit(BLOCK))));
+            assert!(poll(pin!(bulk_turns.admit(BLOCK))));
         }
-        assert!(poll(pin!(pace.admit(1))));
-        let mut first = Box::pin(pace.admit(BLOCK));
+        assert!(poll(pin!(bulk_turns.admit(1))));
+        let mut first = Box::pin(bulk_turns.admit(BLOCK));
         assert!(!poll(first.as_mut()), "it needs more than is left");
-        assert!(!poll(pin!(pace.admit(1))), "somebody waits");
-        pace.begin_turn();
+        assert!(!poll(pin!(bulk_turns.admit(1))), "somebody waits");
+        bulk_turns.begin_turn();
         assert!(poll(first.as_mut()));
     }
 
     #[test]
     fn room_that_was_not_needed_is_somebody_elses_in_the_same_turn() {
-        let pace = Pace::default();
+        let bulk_turns = BulkTurns::default();
         for _ in 0..PER_TURN {
-            assert!(poll(pin!(pace.admit(BLOCK))));
+            assert!(poll(pin!(bulk_turns.admit(BLOCK))));
         }
-        let mut waiting = Box::pin(pace.admit(BLOCK));
+        let mut waiting = Box::pin(bulk_turns.admit(BLOCK));
         assert!(!poll(waiting.as_mut()));
-        pace.give_back(BLOCK - 1);
+        bulk_turns.give_back(BLOCK - 1);
         assert!(!poll(waiting.as_mut()));
-        pace.give_back(1);
+        bulk_turns.give_back(1);
         assert!(poll(waiting.as_mut()));
-        pace.begin_turn();
-        pace.give_back(BLOCK);
+        bulk_turns.begin_turn();
+        bulk_turns.give_back(BLOCK);
         let room = limits::BULK_BYTES_PER_TURN;
-        assert_eq!(pace.room.get(), room, "what is late counts for nothing");
+        assert_eq!(
+            bulk_turns.room.get(),
+            room,
+            "what is late counts for nothing"
+        );
     }
 
     #[test]
     fn who_has_left_takes_no_room() {
-        let pace = Pace::default();
+        let bulk_turns = BulkTurns::default();
         for _ in 0..PER_TURN {
-            assert!(poll(pin!(pace.admit(BLOCK))));
+            assert!(poll(pin!(bulk_turns.admit(BLOCK))));
         }
         for _ in 0..PER_TURN {
-            let mut leaves = Box::pin(pace.admit(BLOCK));
+            let mut leaves = Box::pin(bulk_turns.admit(BLOCK));
             assert!(!poll(leaves.as_mut()));
         }
-        let mut stays = Box::pin(pace.admit(BLOCK));
+        let mut stays = Box::pin(bulk_turns.admit(BLOCK));
         assert!(!poll(stays.as_mut()));
-        pace.begin_turn();
+        bulk_turns.begin_turn();
         assert!(poll(stays.as_mut()));
     }
 }
