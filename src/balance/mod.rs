@@ -77,17 +77,17 @@ impl Table {
 
 /// A pool's algorithm as configured.
 #[derive(Clone, Debug)]
-pub struct AlgorithmPlan {
+pub struct AlgorithmSettings {
     entry: &'static AlgorithmEntry,
-    /// Where [`View::key`] comes from; without meaning if [`AlgorithmPlan::uses_key`] is false.
+    /// Where [`View::key`] comes from; without meaning if [`AlgorithmSettings::uses_key`] is false.
     pub key: HashKey,
 }
 
-impl AlgorithmPlan {
+impl AlgorithmSettings {
     /// The algorithm called `name`; `None` if [`ALGORITHMS`] has none of that name.
-    pub fn new(name: &str, key: HashKey) -> Option<AlgorithmPlan> {
+    pub fn new(name: &str, key: HashKey) -> Option<AlgorithmSettings> {
         let entry = ALGORITHMS.iter().find(|entry| entry.name == name)?;
-        Some(AlgorithmPlan { entry, key })
+        Some(AlgorithmSettings { entry, key })
     }
 
     /// The algorithm's name.
@@ -146,7 +146,7 @@ pub struct View<'a> {
     pub in_flight: &'a dyn InFlight,
     /// The time of the pick.
     pub now: Micros,
-    /// [`hash_key`] of what the request has for [`AlgorithmPlan::key`]; 0 if the algorithm uses none.
+    /// [`hash_key`] of what the request has for [`AlgorithmSettings::key`]; 0 if the algorithm uses none.
     pub key: u64,
     /// Whether this request may not use the candidate of this index: tried already, or at its `max_connections`.
     /// Asked only for candidates that would be picked.

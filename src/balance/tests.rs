@@ -32,7 +32,7 @@ impl Pool {
     }
 
     fn balancer(&self, name: &str, worker: u32) -> Box<dyn Balancer> {
-        let plan = AlgorithmPlan::new(name, HashKey::ClientAddress).unwrap();
+        let plan = AlgorithmSettings::new(name, HashKey::ClientAddress).unwrap();
         let mut balancer = plan.build(WorkerId(worker));
         if let Some(table) = plan.table(self.usable.iter().map(member)) {
             balancer.take_table(&table);
@@ -110,17 +110,17 @@ fn names() -> impl Iterator<Item = &'static str> {
 fn names_are_unique_and_found() {
     for (index, name) in names().enumerate() {
         assert_eq!(names().position(|other| other == name), Some(index));
-        let plan = AlgorithmPlan::new(name, HashKey::Path).unwrap();
+        let plan = AlgorithmSettings::new(name, HashKey::Path).unwrap();
         assert_eq!((plan.name(), plan.key), (name, HashKey::Path));
     }
-    assert!(AlgorithmPlan::new("fastest", HashKey::Path).is_none());
+    assert!(AlgorithmSettings::new("fastest", HashKey::Path).is_none());
 }
 
 #[test]
 fn without_backends_there_is_no_pick() {
     let pool = Pool::new(&[]);
     for name in names() {
-        let fresh = AlgorithmPlan::new(name, HashKey::Path)
+        let fresh = AlgorithmSettings::new(name, HashKey::Path)
             .unwrap()
             .build(WorkerId(0));
         for mut balancer in [fresh, pool.balancer(name, 0)] {
@@ -167,8 +167,11 @@ fn every_algorithm_follows_the_weights() {
 #[test]
 fn cores_do_not_begin_alike() {
     let pool = Pool::new(&[1; 100]);
-    for name in names().filter(|&name| !AlgorithmPlan::new(name, HashKey::Path).unwrap().uses_key())
-    {
+    for name in names().filter(|&name| {
+        !AlgorithmSettings::new(name, HashKey::Path)
+            .unwrap()
+            .uses_key()
+    }) {
         let mut first: Vec<_> = (0..4)
             .map(|worker| pool.pick(&mut pool.balancer(name, worker), 0))
             .collect();

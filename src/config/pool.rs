@@ -8,7 +8,7 @@ use super::document::{Item, Table};
 use super::health_check::{self, HealthCheckSettings};
 use super::notes::Placed;
 use super::tls::{self, ClientTlsSettings};
-use crate::balance::AlgorithmPlan;
+use crate::balance::AlgorithmSettings;
 use crate::base::limits;
 use crate::snapshot::{Outlier, PoolOptions, Protocol};
 
@@ -18,7 +18,7 @@ pub struct PoolSettings {
     /// The name of the pool; of a pool that is a route's own, the name of the route.
     pub name: Placed<String>,
     /// The algorithm that picks the backend of a request.
-    pub algorithm: AlgorithmPlan,
+    pub algorithm: AlgorithmSettings,
     /// The backends, in the order of the file.
     pub backends: Vec<Placed<BackendSettings>>,
     /// How those backends are probed that have no check of their own; `None`: not at all.

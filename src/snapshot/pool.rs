@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 use super::pool_options::{Outlier, PoolOptions};
-use crate::balance::{AlgorithmPlan, SharedHashTable};
+use crate::balance::{AlgorithmSettings, SharedHashTable};
 use crate::base::addresses::BackendAddr;
 use crate::base::ids::BackendId;
 use crate::shared::backend_table::BackendState;
@@ -21,7 +21,7 @@ pub struct Pool {
     /// The name that the configuration gives the pool.
     pub name: String,
     /// The algorithm that picks the backend of a request.
-    pub algorithm: AlgorithmPlan,
+    pub algorithm: AlgorithmSettings,
     /// Of these backends, if the algorithm uses keys.
     pub table: Option<SharedHashTable>,
     /// The backends, in the order of the configuration.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
-use crate::balance::{AlgorithmPlan, HashKey};
+use crate::balance::{AlgorithmSettings, HashKey};
 use crate::base::addresses::{BackendAddr, ListenAddr, SocketAccess};
 use crate::base::ids::PoolId;
 use crate::base::limits;
@@ -137,7 +137,7 @@ pub fn with_route(snapshot: &mut Snapshot) {
 pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
     Pool {
         name: name.to_owned(),
-        algorithm: AlgorithmPlan::new("round_robin", HashKey::ClientAddress).unwrap(),
+        algorithm: AlgorithmSettings::new("round_robin", HashKey::ClientAddress).unwrap(),
         table: None,
         backends: addrs
             .iter()

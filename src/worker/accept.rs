@@ -32,7 +32,7 @@ struct WorkerListener {
 impl WorkerListener {
     /// How clients that come now are spoken to.
     fn settings(&self, shard: &Shard) -> Rc<LiveListener> {
-        if let Some(settings) = shard.plan().listener(&self.addr) {
+        if let Some(settings) = shard.config().listener(&self.addr) {
             self.last.replace(settings.clone());
         }
         self.last.borrow().clone()
@@ -51,7 +51,7 @@ impl WorkerListener {
 pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Result<()> {
     let (addr, came_for) = (bound.addr.clone(), bound.came_for);
     let listener = Listener::new(bound, engine)?;
-    match (shard.plan().listener(&addr), came_for) {
+    match (shard.config().listener(&addr), came_for) {
         (Some(settings), _) => {
             let worker_listener = WorkerListener {
                 listener,

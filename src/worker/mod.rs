@@ -20,13 +20,13 @@ mod framing;
 mod idle_clients;
 mod interim;
 mod leave;
+mod live_config;
 mod live_listener;
 mod log_ration;
 mod mailbox;
 mod memory;
 mod min_rate;
 mod multiplex;
-mod plan;
 mod proxy;
 mod record;
 mod references;
@@ -58,7 +58,7 @@ use crate::net::{Engine, Ticker, Turn, pin, run, spawn};
 use crate::shared::SharedTables;
 use crate::shared::mailbox::{Inbox, Mailbox};
 use crate::snapshot::SharedSnapshot;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Neighbours;
 
@@ -107,13 +107,13 @@ async fn work_here(start: Start) -> io::Result<()> {
         worker: start.worker,
         mailboxes: start.mailboxes,
     });
-    let plan = Plan::new(start.snapshot, &neighbours);
+    let config = LiveConfig::new(start.snapshot, &neighbours);
     let turn = Turn::new()?;
     let shard = Rc::new(Shard::new(
         neighbours,
         start.tables,
         start.links,
-        plan,
+        config,
         turn,
     ));
     let ticker = Ticker::new()?;

@@ -24,13 +24,13 @@ pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
         tally.status = row.status;
     }
     count(shard, exchange, tally.status);
-    if exchange.plan.snapshot().access_log.is_none() {
+    if exchange.config.snapshot().access_log.is_none() {
         return;
     }
     let line = AccessLine {
         began: exchange.began,
         request_id: exchange.id,
-        generation: exchange.plan.snapshot().generation,
+        generation: exchange.config.snapshot().generation,
         facts: RequestFacts {
             client: exchange.facts.client.or(client.arrival.peer.ip()),
             ..exchange.facts
@@ -127,7 +127,7 @@ fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, row: &Failur
     let client = client.map_or("-".to_owned(), |ip| ip.to_string());
     let route = exchange.facts.route.map_or("-", |_| &exchange.route().name);
     let backend = match (exchange.facts.pool, exchange.tally().backend) {
-        (Some(pool), Some(index)) => &exchange.plan.backend(pool, index).label,
+        (Some(pool), Some(index)) => &exchange.config.backend(pool, index).label,
         _ => "-",
     };
     let FailureRow { status, label, .. } = row;

@@ -164,8 +164,8 @@ fn answers(run: &mut Run, scenario: &Scenario) {
 
 /// Whether nothing that could make a request fail happens to it.
 fn is_calm(scenario: &Scenario, id: Id) -> bool {
-    let plan = &scenario.requests[id];
-    let pool = scenario.pool(plan.pool);
+    let config = &scenario.requests[id];
+    let pool = scenario.pool(config.pool);
     let is_changed = scenario
         .changes
         .iter()
@@ -174,7 +174,7 @@ fn is_calm(scenario: &Scenario, id: Id) -> bool {
     let is_any_faulty = scenario
         .requests
         .iter()
-        .any(|other| other.pool == plan.pool && other.fault.is_some());
+        .any(|other| other.pool == config.pool && other.fault.is_some());
     !is_any_faulty
         && !is_changed
         && pool

@@ -110,7 +110,7 @@ fn add_client(dice: &mut Dice, made: &mut Scenario, rough: bool, rough_backends:
         made.requests.push(request);
     }
     let is_odd = rough && dice.percent(60);
-    let plan = ClientPlan {
+    let config = ClientPlan {
         at: dice.below(200 * MILLIS),
         worker: dice.below(made.workers as u64) as usize,
         http2,
@@ -130,7 +130,7 @@ fn add_client(dice: &mut Dice, made: &mut Scenario, rough: bool, rough_backends:
         half_closes: made.serves_half_closed && dice.percent(20),
         sends_ahead: is_odd && dice.percent(30),
     };
-    made.clients.push(plan);
+    made.clients.push(config);
 }
 
 fn request(dice: &mut Dice, rough: bool, rough_backends: bool) -> RequestPlan {

@@ -133,7 +133,7 @@ impl Run {
                 .spawn_on(number as usize, worker::simulate(start));
             run.listen(number as usize);
         }
-        run.plan();
+        run.config();
         run
     }
 
@@ -151,7 +151,7 @@ impl Run {
     }
 
     /// Has the scenario's events come to pass.
-    fn plan(&mut self) {
+    fn config(&mut self) {
         let scenario = self.stage.scenario.clone();
         for (at, client) in scenario.clients.iter().enumerate() {
             self.stage.remind(client.at, Reminder::Begin(at));
@@ -232,10 +232,10 @@ impl Run {
         let scenario = self.stage.scenario.clone();
         let mut all = 0..scenario.backends.len();
         let backend = all.find(|one| scenario.addr(*one) == addr).unwrap();
-        let plan = &scenario.backends[backend];
-        let made = match plan.pool {
+        let config = &scenario.backends[backend];
+        let made = match config.pool {
             PoolKind::One => Backend::One(BackendOne::new(conn, backend)),
-            PoolKind::Two => Backend::Two(BackendTwo::new(conn, backend, plan.streams)),
+            PoolKind::Two => Backend::Two(BackendTwo::new(conn, backend, config.streams)),
         };
         self.backends.insert(conn, made);
         self.changed(conn);
@@ -301,10 +301,10 @@ impl Run {
 
     fn begin(&mut self, at: usize) {
         let stage = &mut self.stage;
-        let plan = &stage.scenario.clone().clients[at];
+        let config = &stage.scenario.clone().clients[at];
         let from = ([10, 2, 0, at as u8 + 1], 5_000).into();
-        let conn = stage.kernel.knock(self.listeners[plan.worker], from);
-        self.clients[at] = Some(match plan.http2 {
+        let conn = stage.kernel.knock(self.listeners[config.worker], from);
+        self.clients[at] = Some(match config.http2 {
             true => Client::Two(ClientTwo::new(stage, at, conn)),
             false => Client::One(ClientOne::new(stage, at, conn)),
         });

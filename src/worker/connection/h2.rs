@@ -54,7 +54,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         relief::relieve(shard);
     };
     let is_unwanted = || {
-        let most = shard.plan().snapshot().client.requests_per_connection;
+        let most = shard.config().snapshot().client.requests_per_connection;
         shard.is_ending() || arrival.listener.is_over() || begun.get() >= most
     };
     let rate = MinRate::of(&arrival.listener);
@@ -67,9 +67,9 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         rest: &rest,
         is_unwanted: &is_unwanted,
         serves_half_closed: arrival.listener.half_close == HalfClose::Serve,
-        idle: shard.plan().snapshot().client.idle_timeout,
-        head: shard.plan().snapshot().client.header_timeout,
-        stall: shard.plan().snapshot().client.socket_stall(),
+        idle: shard.config().snapshot().client.idle_timeout,
+        head: shard.config().snapshot().client.header_timeout,
+        stall: shard.config().snapshot().client.socket_stall(),
         rate: &rate,
     };
     let end = connection.drive(&socket, accepted.received, &terms).await;
@@ -85,7 +85,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
 fn lingering(shard: &Shard, end: End) -> Lingering {
     match end {
         End::Orderly => {
-            let stall = shard.plan().snapshot().client.idle_timeout;
+            let stall = shard.config().snapshot().client.idle_timeout;
             Lingering::behind_answer(false, stall)
         }
         End::Stuck | End::Broken(_) => Lingering::behind_word(),
@@ -93,8 +93,8 @@ fn lingering(shard: &Shard, end: End) -> Lingering {
 }
 
 fn settings(shard: &Shard, listener: &Listener) -> LocalSettings {
-    let plan = shard.plan();
-    let head = &plan.snapshot().client.head;
+    let config = shard.config();
+    let head = &config.snapshot().client.head;
     LocalSettings {
         head: ListLimits {
             bytes: head.head_bytes,

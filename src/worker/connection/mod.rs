@@ -57,7 +57,7 @@ async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
 async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client, Protocol)> {
     let listener = accepted.arrival.listener.clone();
     // One deadline for all of it: whoever needs long for one step has the less for the next.
-    let due = Micros::now().after(shard.plan().snapshot().client.header_timeout);
+    let due = Micros::now().after(shard.config().snapshot().client.header_timeout);
     let timer = Timer::new(&shard.timers);
     timer.set_until(due);
     let queue = accepted.socket.receive_queue();

@@ -25,7 +25,7 @@ pub fn note(incoming: &Incoming<'_>, exchange: &mut Exchange) {
         wants_json: head.field("accept").is_some_and(prefers_json),
         ..RequestFacts::default()
     };
-    if incoming.plan.snapshot().access_log.is_some() {
+    if incoming.config.snapshot().access_log.is_some() {
         exchange.texts = texts_of(incoming);
     }
 }

@@ -26,7 +26,7 @@ use crate::worker::downstream::Client;
 use crate::worker::encode::{PreparedRequest, encode};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::reply::Reply;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -73,7 +73,7 @@ pub struct Incoming<'a> {
     pub shard: &'a Shard,
     pub client: &'a Client,
     /// The configuration with which the exchange began.
-    pub plan: &'a Rc<Plan>,
+    pub config: &'a Rc<LiveConfig>,
     pub head: &'a RequestHead<'a, 'a>,
     pub target: Target<'a>,
     pub trace: Trace,
@@ -102,14 +102,14 @@ fn decide_on(
     head: &RequestHead<'_, '_>,
 ) -> Result<Decision, Early> {
     let mut scratch = Default::default();
-    let plan = exchange.plan.clone();
+    let config = exchange.config.clone();
     let incoming = &Incoming {
         shard,
         client,
-        plan: &plan,
+        config: &config,
         head,
         target: Target::of(shard, client, head, &mut scratch),
-        trace: Trace::of(shard, &plan, head),
+        trace: Trace::of(shard, &config, head),
         forwards: Forwards::of(head.method.as_bytes(), head.fields),
     };
     facts::note(incoming, exchange);

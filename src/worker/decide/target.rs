@@ -62,8 +62,8 @@ fn merge_slashes(shard: &Shard, client: &Client) -> MergeSlashes {
     if !listener.is_over() {
         return listener.merge_slashes;
     }
-    let plan = shard.plan();
-    let now = plan.listener(&listener.addr);
+    let config = shard.config();
+    let now = config.listener(&listener.addr);
     now.map_or(listener.merge_slashes, |now| now.merge_slashes)
 }
 

@@ -120,7 +120,7 @@ impl Client {
     /// Whether the connection may go on after this answer.
     pub fn may_go_on(&self, shard: &Shard, exchange: &Exchange) -> bool {
         self.persistence().may_go_on(Surroundings {
-            requests: exchange.plan.snapshot().client.requests_per_connection,
+            requests: exchange.config.snapshot().client.requests_per_connection,
             is_ending: shard.is_ending() || self.arrival.listener.is_over(),
             is_drained: self.wire.is_empty(),
         })
@@ -171,7 +171,7 @@ impl Client {
             && (is_sending || !socket.is_quiet())
         {
             shard.blocks.give(self.wire.take());
-            let stall = shard.plan().snapshot().client.idle_timeout;
+            let stall = shard.config().snapshot().client.idle_timeout;
             let lingering = match self.since_answer(shard) {
                 _ if persistence.is_slow() => Lingering::behind_word(),
                 Some(passed) => {
@@ -325,7 +325,7 @@ impl Client {
 
     /// How long the client may take none of the bytes that are sent to it.
     pub fn stall(&self, exchange: &Exchange) -> Duration {
-        let client = &exchange.plan.snapshot().client;
+        let client = &exchange.config.snapshot().client;
         match self.wire.stream {
             Stream::Socket(_) => client.idle_timeout,
             Stream::Multiplexed(_) => client.stream_stall,

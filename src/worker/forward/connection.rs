@@ -55,7 +55,7 @@ fn caller<'a>(
 ) -> Caller<'a> {
     let connect = exchange.route().timeouts.connect;
     Caller {
-        plan: &exchange.plan,
+        config: &exchange.config,
         timer: &client.timer,
         connect,
         queue: exchange.wait_for_connection(connect),

@@ -157,7 +157,7 @@ async fn serve_once(shard: &Rc<Shard>, listening: TcpListener) -> (Next, &'stati
         peer,
         connection_peer: peer,
         reached: None,
-        listener: shard.plan().listener(&addr).unwrap().clone(),
+        listener: shard.config().listener(&addr).unwrap().clone(),
         secured: None,
         upstreams: Rc::default(),
     };

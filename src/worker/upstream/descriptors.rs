@@ -151,8 +151,8 @@ fn free(shard: &Shard) -> usize {
 
 fn free_sockets(shard: &Shard) -> usize {
     let counts = socket_counts();
-    let plan = shard.plan();
-    let most = plan.snapshot().descriptors;
+    let config = shard.config();
+    let most = config.snapshot().descriptors;
     let in_all = most.sockets.saturating_sub(counts.all());
     in_all.min(most.backends.saturating_sub(counts.connected))
 }
@@ -214,7 +214,7 @@ pub fn may_keep(shard: &Shard, id: BackendId) -> bool {
 /// Gives the descriptors of idle connections back when few are left, because somebody may need them on another core,
 /// and lets those go on that wait here: once a tick.
 pub fn spare(shard: &Shard) {
-    let few = shard.plan().snapshot().descriptors.backends / limits::FEW_LEFT;
+    let few = shard.config().snapshot().descriptors.backends / limits::FEW_LEFT;
     if free(shard) <= few || !shard.descriptor_waiters.is_empty() {
         shard.upstreams.close_idle(shard.tables.of(shard.worker));
     }

@@ -326,8 +326,8 @@ mod tests {
             let (_listener, addr) = listener();
             run_worker(&[addr], |_| (), async |shard| {
                 let own = Own::of(&shard);
-                let id = own.plan.backend(POOL, 0).id();
-                let key = own.plan.reuse_key(id).unwrap();
+                let id = own.config.backend(POOL, 0).id();
+                let key = own.config.reuse_key(id).unwrap();
                 let (idle, table) = (Upstreams::default(), shard.tables.of(shard.worker));
                 let keep = Keep { most, keepalive: 60_000 };
                 let mut model = Vec::new();

@@ -26,7 +26,7 @@ pub struct Neighbours {
 pub trait Backends {
     /// Tells configurations apart.
     fn generation(&self) -> u64;
-    /// As [`crate::worker::plan::Plan::reuse_key`].
+    /// As [`crate::worker::live_config::LiveConfig::reuse_key`].
     fn reuse_key(&self, id: BackendId) -> Option<ReuseKey>;
     /// How many connections the backend may have; `None`: it takes no requests.
     fn most_connections(&self, id: BackendId) -> Option<u32>;
@@ -43,7 +43,7 @@ pub struct Queue {
 }
 
 struct Waiter {
-    plan: Rc<dyn Backends>,
+    config: Rc<dyn Backends>,
     carrier: Carrier,
     since: Micros,
     waker: RefCell<Option<Waker>>,
@@ -107,13 +107,13 @@ impl Queue {
         }
         let requests = self.requests.borrow();
         let last = requests.iter().rfind(|waiter| waiter.carrier == carrier);
-        last.is_some_and(|last| last.plan.generation() == generation)
+        last.is_some_and(|last| last.config.generation() == generation)
     }
 
     /// Queues a request; `None` if there are as many as may be.
     pub fn join(
         self: &Rc<Self>,
-        plan: Rc<dyn Backends>,
+        config: Rc<dyn Backends>,
         carrier: Carrier,
         now: Micros,
     ) -> Option<Place> {
@@ -121,7 +121,7 @@ impl Queue {
             return None;
         }
         let waiter = Rc::new(Waiter {
-            plan,
+            config,
             carrier,
             since: now,
             waker: RefCell::default(),
@@ -200,7 +200,7 @@ impl Queue {
     /// offer is told.
     pub fn tell_room(&self, id: BackendId) {
         for carrier in Carrier::ALL {
-            let knows = |waiter: &Waiter| waiter.plan.reuse_key(id).is_some();
+            let knows = |waiter: &Waiter| waiter.config.reuse_key(id).is_some();
             let is_next = |waiter: &Waiter| knows(waiter) && waiter.offer.borrow().is_none();
             if let Some(waiter) = self.first(carrier, is_next) {
                 waiter.wake(Offer::Room(id));
@@ -275,7 +275,7 @@ impl Queue {
     /// The place in the queue of the first request that may go to this backend.
     fn first_that_knows(&self, id: BackendId) -> Option<usize> {
         let requests = self.requests.borrow();
-        let knows = |waiter: &Rc<Waiter>| waiter.plan.reuse_key(id).is_some();
+        let knows = |waiter: &Rc<Waiter>| waiter.config.reuse_key(id).is_some();
         requests.iter().position(knows)
     }
 
@@ -283,7 +283,7 @@ impl Queue {
     /// configuration.
     fn permit(&self, at: usize, permit: Permit) {
         let most = self.requests.borrow()[at]
-            .plan
+            .config
             .most_connections(permit.backend());
         if !permit.is_beyond(most.unwrap_or(u32::MAX)) {
             self.serve(at, Offer::Permit(permit));
@@ -371,9 +371,9 @@ impl Place {
         let mut behind = requests
             .iter()
             .skip_while(|one| !Rc::ptr_eq(one, &self.waiter));
-        let generation = self.waiter.plan.generation();
+        let generation = self.waiter.config.generation();
         let may_find = |one: &&Rc<Waiter>| {
-            one.carrier == self.waiter.carrier && one.plan.generation() != generation
+            one.carrier == self.waiter.carrier && one.config.generation() != generation
         };
         if let Some(other) = behind.find(may_find) {
             other.wake(Offer::Look);

@@ -45,7 +45,7 @@ impl Connecting<'_> {
         let is_enough = || !caller.is_overdue();
         let (won, socket) = race(shard, entrants, caller.timer, is_enough).await?;
         self.reached.set(won.id);
-        let backend = caller.plan.backend_of(won.id);
+        let backend = caller.config.backend_of(won.id);
         let security = backend.and_then(|backend| Security::of(pool, backend, Protocol::Http1));
         let greeted = greet(shard, socket, introduction, security.as_ref(), caller.timer).await;
         match &greeted {

@@ -7,7 +7,7 @@ use crate::base::time::Micros;
 use crate::messages::ToWorker;
 use crate::snapshot::Protocol;
 use crate::worker::failure::Failure;
-use crate::worker::plan::Pick;
+use crate::worker::live_config::Pick;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::pick::{Picking, Selection};
 use crate::worker::upstream::queue::{Offer, Place};
@@ -22,7 +22,7 @@ pub async fn choose(
 ) -> Result<Target, Failure> {
     let picking = Picking {
         shard,
-        plan: caller.plan,
+        config: caller.config,
         tried: caller.tried,
         selection,
     };
@@ -32,8 +32,8 @@ pub async fn choose(
         Pick::None => return Err(Failure::NoBackend),
         Pick::Saturated => {}
     }
-    let queue = caller.plan.live(pool).queue();
-    let Some(place) = queue.join(caller.plan.clone(), carrier, Micros::now()) else {
+    let queue = caller.config.live(pool).queue();
+    let Some(place) = queue.join(caller.config.clone(), carrier, Micros::now()) else {
         return Err(Failure::Saturated);
     };
     if place.is_alone() {
@@ -57,7 +57,7 @@ impl Picking<'_> {
     /// idle, a worker does not tell.)
     fn ask_for_idle(&self) {
         let shard = self.shard;
-        let pool = self.plan.pool(self.selection.pool);
+        let pool = self.config.pool(self.selection.pool);
         for worker in shard.other_workers() {
             let table = shard.tables.of(worker);
             let may_have = |&id: &BackendId| pool.protocol == Protocol::Http2 || table.idle(id) > 0;
@@ -71,18 +71,18 @@ impl Picking<'_> {
 
     /// What an offer comes to; `None`: to nothing.
     fn consider(&self, offer: Offer, place: &Place) -> Option<Result<Target, Failure>> {
-        let (plan, pool) = (self.plan, self.selection.pool);
+        let (config, pool) = (self.config, self.selection.pool);
         match offer {
             Offer::Connection(upstream) => {
                 Some(self.take(upstream.backend, Granted::Connection(upstream)))
             }
             Offer::Permit(permit) => {
-                let hold = Hold::permit(plan.live(pool).queue(), permit);
+                let hold = Hold::permit(config.live(pool).queue(), permit);
                 Some(self.take(hold.backend(), Granted::Hold(hold)))
             }
             Offer::Room(id) => {
-                let index = plan.index_of(id)?;
-                if self.is_full(id, plan.backend(pool, index).max_connections) {
+                let index = config.index_of(id)?;
+                if self.is_full(id, config.backend(pool, index).max_connections) {
                     self.make_room(id);
                     return None;
                 }
@@ -95,7 +95,7 @@ impl Picking<'_> {
     fn take(&self, id: BackendId, granted: Granted) -> Result<Target, Failure> {
         Ok(Target {
             pool: self.selection.pool,
-            index: self.plan.index_of(id).ok_or(Failure::NoBackend)?,
+            index: self.config.index_of(id).ok_or(Failure::NoBackend)?,
             granted: Some(Box::new(granted)),
         })
     }
@@ -106,7 +106,7 @@ impl Picking<'_> {
             Pick::Backend(index) => Ok(Target::at(pool, index)),
             Pick::None => Err(Failure::NoBackend),
             Pick::Saturated => {
-                let backends = self.plan.pool(pool).backends.iter();
+                let backends = self.config.pool(pool).backends.iter();
                 backends.for_each(|backend| self.make_room(backend.id()));
                 place.found_nothing();
                 return None;

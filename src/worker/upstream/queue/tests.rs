@@ -74,8 +74,11 @@ impl Core {
     }
 
     fn wait_as(&self, carrier: Carrier, generation: u64, since: u64) -> (Place, Arc<Woken>) {
-        let plan = Rc::new(Generation(generation));
-        let place = self.queue.join(plan, carrier, Micros(since)).expect("room");
+        let config = Rc::new(Generation(generation));
+        let place = self
+            .queue
+            .join(config, carrier, Micros(since))
+            .expect("room");
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         assert!(place.offer(&Context::from_waker(&waker)).is_none());
@@ -287,8 +290,8 @@ fn requests_of_one_carrier_do_not_wait_for_those_of_another() {
 #[test]
 fn requests_are_bounded_however_often_they_are_woken() {
     let core = Core::new();
-    let plan = || Rc::new(Generation(1));
-    let join = |since| core.queue.join(plan(), Carrier::Pools, Micros(since));
+    let config = || Rc::new(Generation(1));
+    let join = |since| core.queue.join(config(), Carrier::Pools, Micros(since));
     let mut places: Vec<_> = (0..limits::WAITING_REQUESTS as u64).map(join).collect();
     assert!(places.iter().all(Option::is_some));
     for place in places.iter().flatten() {

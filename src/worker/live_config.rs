@@ -1,9 +1,9 @@
 //! The snapshot made live on one core: its balancers, retry budgets and queues.
 //!
-//! A change of configuration must cost a worker next to nothing. So a new plan takes over from the one before what it
-//! can: a pool that did not change is the same live pool in both, one that did keeps its balancer, its budget and its
-//! queue. And nothing is computed when a plan is made or a backend's state changes: the pool is marked, and its
-//! balancer rebuilt when the next request asks for it.
+//! A change of configuration must cost a worker next to nothing. So a new live configuration takes over from the one
+//! before what it can: a pool that did not change is the same live pool in both, one that did keeps its balancer, its
+//! budget and its queue. And nothing is computed when a live configuration is made or a backend's state changes: the
+//! pool is marked, and its balancer rebuilt when the next request asks for it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -22,24 +22,25 @@ use crate::worker::live_listener::{LiveListener, end_changed, listeners_after};
 use crate::worker::resort::Resort;
 use crate::worker::upstream::{Backends, Neighbours, Queue, ReuseKey};
 
-/// A snapshot and what one core keeps beside it. An exchange holds on to the plan it began with.
-pub struct Plan {
+/// A snapshot and what one core keeps beside it. An exchange holds on to the live configuration it began with.
+pub struct LiveConfig {
     snapshot: SharedSnapshot,
     neighbours: Rc<Neighbours>,
     pools: Vec<Rc<LivePool>>,
     /// As in the snapshot; a connection holds on to the one that it came by.
     listeners: Vec<Rc<LiveListener>>,
     /// Where each backend that takes requests stands, by its row in the tables.
-    places: Vec<Option<Place>>,
+    positions: Vec<Option<BackendPosition>>,
     /// The latest key that was given out on this core.
     last_key: ReuseKey,
-    /// The instant by which exchanges that began with this plan must end, if too many snapshots are in use.
+    /// The instant by which exchanges that began with this live configuration must end, if too many snapshots are in
+    /// use.
     due: Cell<Option<Micros>>,
 }
 
 /// Where a backend stands in a snapshot, and which connections to it may be used.
 #[derive(Clone, Copy)]
-struct Place {
+struct BackendPosition {
     pool: PoolId,
     /// Index in the pool's backends.
     index: u32,
@@ -54,12 +55,13 @@ pub struct LivePool {
     is_stale: Cell<bool>,
     /// Whether all backends take requests because too few are healthy.
     panics: Cell<bool>,
-    /// Whether a later plan has the pool with other settings, so that this one no longer says who takes requests.
+    /// Whether a later live configuration has the pool with other settings, so that this one no longer says who takes
+    /// requests.
     is_succeeded: Cell<bool>,
     carried: Rc<Carried>,
 }
 
-/// What a pool keeps from plan to plan, whatever of it changes.
+/// What a pool keeps from one live configuration to the next, whatever of it changes.
 struct Carried {
     retry_budget: RefCell<RetryBudget>,
     queue: Rc<Queue>,
@@ -96,24 +98,24 @@ pub struct Choice<'a> {
     pub is_full: &'a dyn Fn(BackendId, u32) -> bool,
 }
 
-impl Plan {
+impl LiveConfig {
     /// Makes a worker's first snapshot live.
-    pub fn new(snapshot: SharedSnapshot, neighbours: &Rc<Neighbours>) -> Plan {
-        Plan::with(snapshot, neighbours, None, |pool, snapshot| {
+    pub fn new(snapshot: SharedSnapshot, neighbours: &Rc<Neighbours>) -> LiveConfig {
+        LiveConfig::with(snapshot, neighbours, None, |pool, snapshot| {
             let carried = Carried::new(pool, snapshot, neighbours);
             LivePool::new(pool, neighbours.worker, carried)
         })
     }
 
     /// Makes the snapshot live that comes after `before`.
-    pub fn after(before: &Plan, snapshot: SharedSnapshot) -> Plan {
+    pub fn after(before: &LiveConfig, snapshot: SharedSnapshot) -> LiveConfig {
         let neighbours = &before.neighbours;
         let worker = neighbours.worker;
         let pools = before.snapshot.pools.iter().zip(&before.pools);
         let known: HashMap<&str, _> = pools
             .map(|(pool, live)| (pool.name.as_str(), (pool, live)))
             .collect();
-        Plan::with(
+        LiveConfig::with(
             snapshot,
             neighbours,
             Some(before),
@@ -128,15 +130,15 @@ impl Plan {
     fn with(
         snapshot: SharedSnapshot,
         neighbours: &Rc<Neighbours>,
-        before: Option<&Plan>,
+        before: Option<&LiveConfig>,
         mut live: impl FnMut(&Pool, &Snapshot) -> Rc<LivePool>,
-    ) -> Plan {
-        let (places, last_key) = places(&snapshot, before);
+    ) -> LiveConfig {
+        let (positions, last_key) = positions(&snapshot, before);
         let pools = snapshot.pools.iter().map(|pool| live(pool, &snapshot));
-        Plan {
+        LiveConfig {
             pools: pools.collect(),
             listeners: listeners_after(before.map_or(&[], |before| &before.listeners), &snapshot),
-            places,
+            positions,
             last_key,
             due: Cell::default(),
             snapshot,
@@ -149,13 +151,13 @@ impl Plan {
         &self.snapshot
     }
 
-    /// Lets exchanges that began with this plan end by `due`, if not earlier.
+    /// Lets exchanges that began with this live configuration end by `due`, if not earlier.
     pub fn end_by(&self, due: Micros) {
         let earlier = self.due.get().unwrap_or(due);
         self.due.set(Some(due.min(earlier)));
     }
 
-    /// The instant by which exchanges that began with this plan must end; `None`: there is no limit.
+    /// The instant by which exchanges that began with this live configuration must end; `None`: there is no limit.
     pub fn due(&self) -> Option<Micros> {
         self.due.get()
     }
@@ -167,8 +169,9 @@ impl Plan {
             .find(|listener| listener.addr == *addr)
     }
 
-    /// Ends the listeners of the plan before that are gone, or demand something else of clients. Whether there are any.
-    pub fn end_changed_listeners(&self, before: &Plan) -> bool {
+    /// Ends the listeners of the live configuration before that are gone, or demand something else of clients. Whether
+    /// there are any.
+    pub fn end_changed_listeners(&self, before: &LiveConfig) -> bool {
         end_changed(&before.listeners, &self.listeners)
     }
 
@@ -189,28 +192,28 @@ impl Plan {
 
     /// Whether requests may go to this backend: a pool of the snapshot has it, and it is not to be drained.
     pub fn takes(&self, id: BackendId) -> bool {
-        self.place(id).is_some()
+        self.position(id).is_some()
     }
 
     /// What a connection to a backend must carry to be used; `None`: the backend takes no requests.
     pub fn reuse_key(&self, id: BackendId) -> Option<ReuseKey> {
-        Some(self.place(id)?.key)
+        Some(self.position(id)?.key)
     }
 
     /// Index in its pool's backends of a backend that takes requests.
     pub fn index_of(&self, id: BackendId) -> Option<u32> {
-        Some(self.place(id)?.index)
+        Some(self.position(id)?.index)
     }
 
     /// How many connections a backend may have; `None`: it takes no requests.
     pub fn most_connections(&self, id: BackendId) -> Option<u32> {
-        let place = self.place(id)?;
-        Some(self.backend(place.pool, place.index).max_connections)
+        let position = self.position(id)?;
+        Some(self.backend(position.pool, position.index).max_connections)
     }
 
     /// The requests that wait for a connection to the pool of a backend.
     pub fn queue_for(&self, id: BackendId) -> Option<&Rc<Queue>> {
-        Some(self.live(self.place(id)?.pool).queue())
+        Some(self.live(self.position(id)?.pool).queue())
     }
 
     /// Whether a connection to a backend that carries this key may be used.
@@ -220,31 +223,34 @@ impl Plan {
 
     /// A backend that takes requests, as configured.
     pub fn backend_of(&self, id: BackendId) -> Option<&Backend> {
-        let place = self.place(id)?;
-        Some(self.backend(place.pool, place.index))
+        let position = self.position(id)?;
+        Some(self.backend(position.pool, position.index))
     }
 
     /// The pool of a backend that takes requests.
     pub fn pool_with(&self, id: BackendId) -> Option<&Pool> {
-        Some(self.pool(self.place(id)?.pool))
+        Some(self.pool(self.position(id)?.pool))
     }
 
-    fn place(&self, id: BackendId) -> Option<Place> {
-        *self.places.get(id.index())?
+    fn position(&self, id: BackendId) -> Option<BackendPosition> {
+        *self.positions.get(id.index())?
     }
 
-    /// The key of a backend that is connected to as this plan does it.
+    /// The key of a backend that is connected to as this live configuration does it.
     fn kept_key(&self, pool: &Pool, backend: &Backend) -> Option<ReuseKey> {
-        let place = self.place(backend.id())?;
-        let known = (self.pool(place.pool), self.backend(place.pool, place.index));
-        connects_alike(known, (pool, backend)).then_some(place.key)
+        let position = self.position(backend.id())?;
+        let known = (
+            self.pool(position.pool),
+            self.backend(position.pool, position.index),
+        );
+        connects_alike(known, (pool, backend)).then_some(position.key)
     }
 
     /// Takes a changed state of a backend into account.
     pub fn state_changed(&self, id: BackendId) {
-        if let Some(place) = self.place(id) {
-            self.live(place.pool).is_stale.set(true);
-            self.live(place.pool).queue().look();
+        if let Some(position) = self.position(id) {
+            self.live(position.pool).is_stale.set(true);
+            self.live(position.pool).queue().look();
         }
     }
 
@@ -301,8 +307,11 @@ fn balances_alike(old: &Pool, new: &Pool) -> bool {
 
 /// Where the backends of a snapshot stand. One that is connected to as `before` does it keeps its key there, and with
 /// it its connections.
-fn places(snapshot: &Snapshot, before: Option<&Plan>) -> (Vec<Option<Place>>, ReuseKey) {
-    let mut places = Vec::new();
+fn positions(
+    snapshot: &Snapshot,
+    before: Option<&LiveConfig>,
+) -> (Vec<Option<BackendPosition>>, ReuseKey) {
+    let mut positions = Vec::new();
     let mut last_key = before.map_or_else(ReuseKey::default, |before| before.last_key);
     for (pool, number) in snapshot.pools.iter().zip(0..) {
         for (backend, index) in pool.backends.iter().zip(0..) {
@@ -310,17 +319,17 @@ fn places(snapshot: &Snapshot, before: Option<&Plan>) -> (Vec<Option<Place>>, Re
                 continue;
             }
             let kept = before.and_then(|before| before.kept_key(pool, backend));
-            let place = Place {
+            let position = BackendPosition {
                 pool: PoolId(number),
                 index,
                 key: kept.unwrap_or_else(|| last_key.advance()),
             };
             let row = backend.id().index();
-            places.resize(places.len().max(row + 1), None);
-            places[row] = Some(place);
+            positions.resize(positions.len().max(row + 1), None);
+            positions[row] = Some(position);
         }
     }
-    (places, last_key)
+    (positions, last_key)
 }
 
 /// Whether a connection made by the old configuration is all that one made by the new would be. Both are alive, so that
@@ -481,17 +490,17 @@ impl LivePool {
     }
 }
 
-impl Backends for Plan {
+impl Backends for LiveConfig {
     fn generation(&self) -> u64 {
         self.snapshot.generation
     }
 
     fn reuse_key(&self, id: BackendId) -> Option<ReuseKey> {
-        Plan::reuse_key(self, id)
+        LiveConfig::reuse_key(self, id)
     }
 
     fn most_connections(&self, id: BackendId) -> Option<u32> {
-        Plan::most_connections(self, id)
+        LiveConfig::most_connections(self, id)
     }
 }
 

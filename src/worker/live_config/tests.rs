@@ -1,4 +1,4 @@
-//! What goes from plan to plan.
+//! What goes from one live configuration to the next.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::*;
-use crate::balance::{AlgorithmPlan, HashKey};
+use crate::balance::{AlgorithmSettings, HashKey};
 use crate::base::limits;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::BackendState;
@@ -46,12 +46,12 @@ impl Core {
         sample::snapshot(1, pools.collect())
     }
 
-    fn plan(&mut self, pools: &[(&str, u16)]) -> Plan {
-        Plan::new(self.snapshot(pools), &neighbours())
+    fn config(&mut self, pools: &[(&str, u16)]) -> LiveConfig {
+        LiveConfig::new(self.snapshot(pools), &neighbours())
     }
 
-    fn pick(&self, plan: &Plan, pool: u32) -> Pick {
-        plan.pick(
+    fn pick(&self, config: &LiveConfig, pool: u32) -> Pick {
+        config.pick(
             PoolId(pool),
             &Choice {
                 tables: &self.tables,
@@ -63,18 +63,18 @@ impl Core {
         )
     }
 
-    fn set_state(&self, plan: &Plan, pool: u32, index: u32, state: BackendState) {
-        let id = plan.backend(PoolId(pool), index).id();
+    fn set_state(&self, config: &LiveConfig, pool: u32, index: u32, state: BackendState) {
+        let id = config.backend(PoolId(pool), index).id();
         self.tables.of(WORKER).set_state(id, state);
-        plan.state_changed(id);
+        config.state_changed(id);
     }
 }
 
 /// How often each of `count` backends is picked in `picks` picks.
-fn spread(core: &Core, plan: &Plan, pool: u32, picks: usize, count: usize) -> Vec<usize> {
+fn spread(core: &Core, config: &LiveConfig, pool: u32, picks: usize, count: usize) -> Vec<usize> {
     let mut picked = vec![0; count];
     for _ in 0..picks {
-        match core.pick(plan, pool) {
+        match core.pick(config, pool) {
             Pick::Backend(index) => picked[index as usize] += 1,
             other => panic!("{other:?}"),
         }
@@ -85,11 +85,11 @@ fn spread(core: &Core, plan: &Plan, pool: u32, picks: usize, count: usize) -> Ve
 #[test]
 fn backends_get_requests_by_their_shares() {
     let mut core = Core::new();
-    let plan = core.plan(&[("api", 3)]);
+    let config = core.config(&[("api", 3)]);
     let set_share = |index, share| {
-        let id = plan.backend(PoolId(0), index).id();
+        let id = config.backend(PoolId(0), index).id();
         core.tables.of(WORKER).set_share(id, share);
-        plan.state_changed(id);
+        config.state_changed(id);
     };
     let whole = limits::WHOLE_SHARE;
     // The shares, and what 96 requests come to.
@@ -105,19 +105,19 @@ fn backends_get_requests_by_their_shares() {
         (0..)
             .zip(shares)
             .for_each(|(index, share)| set_share(index, share));
-        assert_eq!(spread(&core, &plan, 0, 96, 3), expected, "{shares:?}");
+        assert_eq!(spread(&core, &config, 0, 96, 3), expected, "{shares:?}");
     }
 }
 
 #[test]
 fn a_pool_that_did_not_change_goes_on_where_it_was() {
     let mut core = Core::new();
-    let before = Plan::new(
+    let before = LiveConfig::new(
         core.snapshot(&[("gone", 1), ("api", 3), ("web", 2)]),
         &neighbours(),
     );
     let first = core.pick(&before, 1);
-    let after = Plan::after(
+    let after = LiveConfig::after(
         &before,
         core.snapshot(&[("new", 2), ("api", 3), ("web", 3)]),
     );
@@ -135,16 +135,16 @@ fn what_a_balancer_has_learnt_goes_with_it() {
     let mut core = Core::new();
     let learning = |core: &mut Core, count| {
         let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(count));
-        pool.algorithm = AlgorithmPlan::new("peak_ewma", HashKey::ClientAddress).unwrap();
+        pool.algorithm = AlgorithmSettings::new("peak_ewma", HashKey::ClientAddress).unwrap();
         sample::snapshot(1, vec![pool])
     };
-    let before = Plan::new(learning(&mut core, 2), &neighbours());
+    let before = LiveConfig::new(learning(&mut core, 2), &neighbours());
     core.pick(&before, 0);
     let slow = before.backend(PoolId(0), 0).id();
     let quick = before.backend(PoolId(0), 1).id();
     before.live(PoolId(0)).observe(slow, 500_000, Micros(0));
     before.live(PoolId(0)).observe(quick, 1_000, Micros(0));
-    let after = Plan::after(&before, learning(&mut core, 3));
+    let after = LiveConfig::after(&before, learning(&mut core, 3));
     core.set_state(&after, 0, 2, BackendState::Unhealthy);
     for id in [slow, quick] {
         core.tables.of(WORKER).begin(id);
@@ -159,13 +159,13 @@ fn what_a_balancer_has_learnt_goes_with_it() {
 }
 
 #[test]
-fn states_count_from_the_next_pick_on_in_every_plan() {
+fn states_count_from_the_next_pick_on_in_every_config() {
     let mut core = Core::new();
-    let before = Plan::new(core.snapshot(&[("api", 2)]), &neighbours());
-    let after = Plan::after(&before, core.snapshot(&[("api", 3)]));
+    let before = LiveConfig::new(core.snapshot(&[("api", 2)]), &neighbours());
+    let after = LiveConfig::after(&before, core.snapshot(&[("api", 3)]));
     assert_eq!(spread(&core, &after, 0, 3, 3), [1, 1, 1]);
-    for plan in [&before, &after] {
-        core.set_state(plan, 0, 0, BackendState::Unhealthy);
+    for config in [&before, &after] {
+        core.set_state(config, 0, 0, BackendState::Unhealthy);
     }
     assert_eq!(spread(&core, &after, 0, 4, 3), [0, 2, 2]);
     assert_eq!(spread(&core, &before, 0, 4, 2), [0, 4]);
@@ -183,22 +183,22 @@ fn states_count_from_the_next_pick_on_in_every_plan() {
 #[test]
 fn only_the_backends_of_the_snapshot_take_requests() {
     let mut core = Core::new();
-    let before = Plan::new(core.snapshot(&[("api", 1), ("web", 2)]), &neighbours());
+    let before = LiveConfig::new(core.snapshot(&[("api", 1), ("web", 2)]), &neighbours());
     let ids = [(0, 0), (1, 0), (1, 1)].map(|(pool, at)| before.backend(PoolId(pool), at).id());
-    let after = Plan::after(&before, core.snapshot(&[("web", 1)]));
+    let after = LiveConfig::after(&before, core.snapshot(&[("web", 1)]));
     assert_eq!(ids.map(|id| before.takes(id)), [true; 3]);
     assert_eq!(ids.map(|id| after.takes(id)), [false, true, false]);
     assert!(!after.takes(BackendId(limits::BACKENDS as u32 - 1)));
 }
 
 #[test]
-fn the_budget_and_the_queue_of_a_changed_pool_are_the_same_in_both_plans() {
+fn the_budget_and_the_queue_of_a_changed_pool_are_the_same_in_both_configs() {
     let mut core = Core::new();
-    let before = core.plan(&[("api", 1)]);
-    let after = Plan::after(&before, core.snapshot(&[("api", 2)]));
-    let live = |plan: &Plan| plan.pools[0].clone();
+    let before = core.config(&[("api", 1)]);
+    let after = LiveConfig::after(&before, core.snapshot(&[("api", 2)]));
+    let live = |config: &LiveConfig| config.pools[0].clone();
     let now = Micros::now();
-    let take = |plan: &Plan| live(plan).retry_budget().borrow_mut().try_take(now);
+    let take = |config: &LiveConfig| live(config).retry_budget().borrow_mut().try_take(now);
     let granted = (0..100).filter(|_| take(&before)).count();
     assert!(granted >= limits::RETRY_FLOOR_PER_SECOND as usize && granted < 100);
     assert!(!take(&after), "what was spent is spent");
@@ -216,7 +216,7 @@ fn a_key_lasts_as_long_as_what_it_stands_for() {
     let header: Change = |pool| pool.options.proxy_protocol = Some(ProxyProtocol::V1);
     let other_header: Change = |pool| pool.options.proxy_protocol = Some(ProxyProtocol::V2);
     let draining: Change = |pool| pool.backends[0].draining = true;
-    // What one plan has and the next one has; whether connections go on.
+    // What one live configuration has and the next one has; whether connections go on.
     let rows: [(&str, Change, Change, bool); 8] = [
         ("something else", same, same, true),
         ("the weight", same, weight, true),
@@ -238,10 +238,10 @@ fn a_key_lasts_as_long_as_what_it_stands_for() {
         let id = snapshots[0].pools[0].backends[0].id();
         let other = snapshots[0].pools[0].backends[1].id();
         let [before, after, again] = snapshots;
-        let before = Plan::new(before, &neighbours());
-        let after = Plan::after(&before, after);
-        let again = Plan::after(&after, again);
-        let keys = [&before, &after, &again].map(|plan| plan.reuse_key(id));
+        let before = LiveConfig::new(before, &neighbours());
+        let after = LiveConfig::after(&before, after);
+        let again = LiveConfig::after(&after, again);
+        let keys = [&before, &after, &again].map(|config| config.reuse_key(id));
         assert_eq!(keys[0] == keys[1], goes_on, "{name}");
         let is_back = keys[0].is_some() && keys[0] == keys[2];
         assert_eq!(is_back, goes_on, "{name}: back again");
@@ -272,7 +272,7 @@ fn a_key_stands_for_the_settings_of_tls_and_the_name_asked_for() {
         pool.backends[0].server_name = ServerName::try_from(name).unwrap();
         sample::snapshot(1, vec![pool])
     };
-    let mut last = Plan::new(with(&one, "a.example"), &neighbours());
+    let mut last = LiveConfig::new(with(&one, "a.example"), &neighbours());
     let id = last.backend(PoolId(0), 0).id();
     let rows = [
         (&one, "a.example", true),
@@ -282,7 +282,7 @@ fn a_key_stands_for_the_settings_of_tls_and_the_name_asked_for() {
         (&one, "b.example", false),
     ];
     for (config, name, goes_on) in rows {
-        let next = Plan::after(&last, with(config, name));
+        let next = LiveConfig::after(&last, with(config, name));
         assert_eq!(next.reuse_key(id) == last.reuse_key(id), goes_on, "{name}");
         last = next;
     }
@@ -294,31 +294,31 @@ fn a_pool_that_panics_uses_all_backends_but_those_that_are_drained() {
     let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(4));
     pool.options.panic_threshold = 50;
     pool.backends[3].draining = true;
-    let plan = Plan::new(sample::snapshot(1, vec![pool]), &neighbours());
+    let config = LiveConfig::new(sample::snapshot(1, vec![pool]), &neighbours());
     let picked = |core: &Core| {
-        let picks = (0..100).map(|_| core.pick(&plan, 0));
+        let picks = (0..100).map(|_| core.pick(&config, 0));
         let backends = picks.filter_map(|pick| match pick {
             Pick::Backend(index) => Some(index),
             _ => None,
         });
         backends.collect::<std::collections::BTreeSet<u32>>()
     };
-    core.set_state(&plan, 0, 0, BackendState::Unhealthy);
+    core.set_state(&config, 0, 0, BackendState::Unhealthy);
     assert_eq!(Vec::from_iter(picked(&core)), [1, 2], "two of three");
-    core.set_state(&plan, 0, 1, BackendState::Ejected);
+    core.set_state(&config, 0, 1, BackendState::Ejected);
     assert_eq!(Vec::from_iter(picked(&core)), [0, 1, 2], "one of three");
-    let id = plan.backend(PoolId(0), 0).id();
+    let id = config.backend(PoolId(0), 0).id();
     assert!(core.tables.of(WORKER).takes_requests(id));
-    core.set_state(&plan, 0, 2, BackendState::Unhealthy);
+    core.set_state(&config, 0, 2, BackendState::Unhealthy);
     assert_eq!(Vec::from_iter(picked(&core)), [0, 1, 2], "none");
-    core.set_state(&plan, 0, 1, BackendState::Healthy);
-    core.set_state(&plan, 0, 2, BackendState::Healthy);
+    core.set_state(&config, 0, 1, BackendState::Healthy);
+    core.set_state(&config, 0, 2, BackendState::Healthy);
     assert_eq!(Vec::from_iter(picked(&core)), [1, 2]);
     assert!(!core.tables.of(WORKER).takes_requests(id));
 }
 
 #[test]
-fn only_the_plan_in_force_says_who_takes_requests_whatever_its_state() {
+fn only_the_config_in_force_says_who_takes_requests_whatever_its_state() {
     let mut core = Core::new();
     let panicking = |core: &mut Core, draining: bool| {
         let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(2));
@@ -327,20 +327,20 @@ fn only_the_plan_in_force_says_who_takes_requests_whatever_its_state() {
         pool
     };
     let first = panicking(&mut core, false);
-    let plan = Plan::new(sample::snapshot(1, vec![first]), &neighbours());
-    let id = plan.backend(PoolId(0), 0).id();
-    core.set_state(&plan, 0, 1, BackendState::Unhealthy);
-    core.pick(&plan, 0);
+    let config = LiveConfig::new(sample::snapshot(1, vec![first]), &neighbours());
+    let id = config.backend(PoolId(0), 0).id();
+    core.set_state(&config, 0, 1, BackendState::Unhealthy);
+    core.pick(&config, 0);
     assert!(core.tables.of(WORKER).takes_requests(id));
     let second = panicking(&mut core, true);
-    let next = Plan::after(&plan, sample::snapshot(2, vec![second]));
+    let next = LiveConfig::after(&config, sample::snapshot(2, vec![second]));
     core.tables.of(WORKER).set_state(id, BackendState::Draining);
     core.pick(&next, 0);
     assert!(!core.tables.of(WORKER).takes_requests(id), "it is drained");
-    plan.state_changed(id);
-    core.pick(&plan, 0);
+    config.state_changed(id);
+    core.pick(&config, 0);
     assert!(
         !core.tables.of(WORKER).takes_requests(id),
-        "also for requests of the plan before"
+        "also for requests of the configuration before"
     );
 }
