@@ -315,7 +315,7 @@ fn compile_route(
         .unwrap_or(settings.limits.request_body_bytes);
     Route {
         pool,
-        counts: slots.route_counts(&name),
+        counters: slots.route_counters(&name),
         name,
         prefix: route.prefix.trim_end_matches('/').to_owned(),
         strip_prefix: route.strip_prefix,
@@ -389,7 +389,7 @@ fn compile_pool(
         options: pool.options.clone(),
         tls,
         keepalive: settings.timeouts.upstream_keepalive,
-        counts: slots.pool_counts(name),
+        counters: slots.pool_counters(name),
     })
 }
 

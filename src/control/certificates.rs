@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::control::acme::{OrderCounts, Wanted};
+use crate::control::acme::{OrderCounters, Wanted};
 use crate::control::file_watch::FileWatch;
 use crate::tls::{FilesRead, TicketKeys};
 
@@ -19,7 +19,7 @@ pub(super) struct Certificates {
     /// The certificates that are ordered and renewed.
     pub wanted: watch::Sender<Wanted>,
     /// The results of the orders so far.
-    pub orders: Arc<OrderCounts>,
+    pub orders: Arc<OrderCounters>,
 }
 
 impl Certificates {

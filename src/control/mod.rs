@@ -173,7 +173,7 @@ impl Control {
         let sources = Sources {
             standing: config.standing(),
             tables: started.tables.clone(),
-            gauges: started.gauges,
+            counters: started.counters,
             orders: certificates.orders.clone(),
             wanted: changes.pending.wanted(),
             access_log: started.access_log.progress(),
@@ -240,7 +240,7 @@ impl Control {
             let pause = self.turn(!inlets.change_requests.is_empty(), Micros::now());
             if self.may_end(Micros::now()) {
                 self.tell_last().await;
-                let code = self.shutdown.exit_code(&self.monitoring.gauges);
+                let code = self.shutdown.exit_code(&self.monitoring.counters);
                 self.record_cut().await;
                 self.access_log.finish();
                 shutdown::remove_socket_files();

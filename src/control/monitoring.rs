@@ -10,7 +10,7 @@ use crate::control::change_request::ChangeRequests;
 use crate::control::metrics::{LiveStatsMaker, Sources};
 use crate::messages::RefusedHead;
 use crate::shared::SharedTables;
-use crate::shared::gauges::{self, AllGauges, Outcomes};
+use crate::shared::worker_counters::{self, AllWorkerCounters, Outcomes};
 use crate::snapshot::Snapshot;
 
 /// The sources of all numbers that palantir shows of itself.
@@ -18,7 +18,7 @@ pub(super) struct Monitoring {
     /// The workers' tables of the backends' states.
     pub tables: SharedTables,
     /// The counters of the workers.
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// The numbers of the last seconds.
     pub live_stats: LiveStatsMaker,
     /// The beginnings of the last requests that were refused.
@@ -30,7 +30,7 @@ impl Monitoring {
     pub fn new(sources: Sources, now: Micros) -> Monitoring {
         Monitoring {
             tables: sources.tables.clone(),
-            gauges: sources.gauges.clone(),
+            counters: sources.counters.clone(),
             live_stats: LiveStatsMaker::new(sources, now),
             bad_requests: BadRequests::default(),
         }
@@ -38,12 +38,12 @@ impl Monitoring {
 
     /// How the requests of all workers have come out so far.
     pub fn outcomes(&self) -> Outcomes {
-        gauges::outcomes(&self.gauges)
+        worker_counters::outcomes(&self.counters)
     }
 
     /// Whether every request has ended.
     pub fn is_idle(&self) -> bool {
-        gauges::exchanges(&self.gauges) == 0
+        worker_counters::exchanges(&self.counters) == 0
     }
 
     /// Keeps the beginning of a refused request.
@@ -84,7 +84,7 @@ mod tests {
         let sources = Sources {
             standing: watch::Sender::new(in_force).subscribe(),
             tables: BackendTables::new(2),
-            gauges: gauges::gauges(2),
+            counters: worker_counters::counters(2),
             orders: Default::default(),
             wanted: Default::default(),
             access_log: Arc::new(Progress::new(Micros(0))),
@@ -101,10 +101,10 @@ mod tests {
     fn requests_of_every_worker_count() {
         let (monitoring, _) = monitoring();
         assert!(monitoring.is_idle());
-        monitoring.gauges[1].begin_exchange();
+        monitoring.counters[1].begin_exchange();
         assert!(!monitoring.is_idle());
-        monitoring.gauges[1].fail();
-        monitoring.gauges[1].end_exchange();
+        monitoring.counters[1].fail();
+        monitoring.counters[1].end_exchange();
         assert!(monitoring.is_idle());
         assert_eq!(monitoring.outcomes().failed, 1);
     }

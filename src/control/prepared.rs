@@ -30,9 +30,9 @@ use crate::control::upgrade::Upgrades;
 use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
-use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::{Inbox, Mailbox};
 use crate::shared::pulse::Watched;
+use crate::shared::worker_counters::AllWorkerCounters;
 use crate::snapshot::Snapshot;
 use crate::tls::TicketKeys;
 
@@ -59,7 +59,7 @@ pub struct Started {
     /// The workers' tables of the backends' states.
     pub tables: SharedTables,
     /// The counters of the workers.
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// The access log, with an open file if the snapshot has an access log.
     pub access_log: AccessLog,
     /// The mailbox of the health thread.

@@ -25,9 +25,9 @@ use crate::control::upgrade::{HealthReport, Program, Upgrades};
 use crate::messages::{ToHealth, ToWorker};
 use crate::shared::access::{AccessLine, RequestFacts, Tally, Texts};
 use crate::shared::backend_table::BackendTables;
-use crate::shared::gauges::{self, AllGauges};
 use crate::shared::mailbox::{Mailbox, mailbox};
 use crate::shared::pulse::Watched;
+use crate::shared::worker_counters::{self, AllWorkerCounters};
 use crate::snapshot::AccessLogFormat;
 
 const WORKERS: usize = 2;
@@ -37,7 +37,7 @@ struct Outside {
     workers: Vec<Inbox<ToWorker>>,
     health: Inbox<ToHealth>,
     to_control: Mailbox<ToControl>,
-    gauges: AllGauges,
+    counters: AllWorkerCounters,
     rings: Vec<crossbeam_channel::Sender<AccessLine>>,
     /// Ends the health thread when dropped.
     health_life: Option<std::sync::mpsc::Sender<()>>,
@@ -142,7 +142,7 @@ fn outside_of(
     let (to_control, inbox) = mailbox(10).unwrap();
     let (rings, access_lines) = (0..WORKERS).map(|_| crossbeam_channel::bounded(10)).unzip();
     let (health_life, lives) = std::sync::mpsc::channel::<()>();
-    let gauges = gauges::gauges(WORKERS);
+    let counters = worker_counters::counters(WORKERS);
     let (signals, signals_taken) = mpsc::channel(4);
     let (answers, answers_taken) = mpsc::channel(4);
     let (change_requests, asked) = mpsc::channel(4);
@@ -162,8 +162,8 @@ fn outside_of(
         listeners: Listeners::new(WORKERS),
         workers,
         tables,
-        gauges: gauges.clone(),
-        access_log: AccessLog::start(log, access_lines, gauges.clone()).unwrap(),
+        counters: counters.clone(),
+        access_log: AccessLog::start(log, access_lines, counters.clone()).unwrap(),
         health,
         health_thread: Watched {
             thread: std::thread::spawn(move || {
@@ -188,7 +188,7 @@ fn outside_of(
         workers: worker_inboxes,
         health: health_inbox,
         to_control,
-        gauges,
+        counters,
         rings,
         health_life: Some(health_life),
         signals,
@@ -315,7 +315,7 @@ fn a_signal_drains_the_workers_and_ends_when_all_are_done() {
 #[test]
 fn what_still_runs_after_the_timeout_is_cut() {
     let (outside, control, inputs) = outside(SHORT, None);
-    outside.gauges[1].begin_exchange();
+    outside.counters[1].begin_exchange();
     let code = run_beside(control, inputs, async || {
         outside.signals.send(STOP).await.unwrap();
         expect(&outside.workers[0], is_drain).await;
@@ -327,7 +327,7 @@ fn what_still_runs_after_the_timeout_is_cut() {
 #[test]
 fn a_second_signal_does_not_wait_for_anybody() {
     let (outside, control, inputs) = outside(LONG, None);
-    outside.gauges[0].begin_exchange();
+    outside.counters[0].begin_exchange();
     let code = run_beside(control, inputs, async || {
         outside.signals.send(STOP).await.unwrap();
         expect(&outside.workers[1], is_drain).await;

@@ -9,7 +9,7 @@ use crate::base::ids::WorkerId;
 use crate::base::limits;
 use crate::messages::{ToHealth, ToWorker};
 use crate::net::BoundListener;
-use crate::shared::count::Count;
+use crate::shared::counter::Counter;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::outbox::Outbox;
 use crate::snapshot::Snapshot;
@@ -41,7 +41,7 @@ pub struct Threads {
     /// reference is always here.
     retired: Vec<Arc<Snapshot>>,
     /// The number of snapshots in use, including the one in force.
-    in_use: Arc<Count>,
+    in_use: Arc<Counter>,
     /// Requests that began under this generation or an earlier one are told to end.
     ended: u64,
 }
@@ -171,7 +171,7 @@ impl Threads {
     }
 
     /// The number of snapshots in use.
-    pub fn generations(&self) -> Arc<Count> {
+    pub fn generations(&self) -> Arc<Counter> {
         self.in_use.clone()
     }
 

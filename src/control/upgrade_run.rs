@@ -308,7 +308,7 @@ impl Control {
         let is_health_alive = silence < Duration::from_millis(limits::UNFIT_MILLIS);
         let moved = self
             .monitoring
-            .gauges
+            .counters
             .iter()
             .map(|worker| worker.loop_lag().count());
         if upgrade_run.is_alone

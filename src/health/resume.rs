@@ -58,7 +58,7 @@ impl Records {
     pub fn resume_since(&self, backend_ref: &BackendRef, health: &BackendHealth) {
         let record = self.of(backend_ref);
         if let Some(record) = record.filter(|record| record.state == health.state().word()) {
-            let changes = &backend_ref.backend().slot.counts().changes;
+            let changes = &backend_ref.backend().slot.counters().changes;
             changes.resume(self.clock.own(record.since));
         }
     }
@@ -78,7 +78,7 @@ pub fn record_of(
     health: &BackendHealth,
     clock: MachineClock,
 ) -> HealthRecord {
-    let since = backend_ref.backend().slot.counts().changes.since();
+    let since = backend_ref.backend().slot.counters().changes.since();
     let mut record = HealthRecord {
         pool: backend_ref.pool().name.clone(),
         backend: backend_ref.backend().label.clone(),

@@ -19,14 +19,14 @@ pub enum Side {
 
 /// Open sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketCounts {
+pub struct SocketCounters {
     /// Those of clients that are served.
     pub accepted: usize,
     /// The number of connections to backends.
     pub connected: usize,
 }
 
-impl SocketCounts {
+impl SocketCounters {
     /// Of both sides.
     pub fn all(self) -> usize {
         self.accepted + self.connected
@@ -34,8 +34,8 @@ impl SocketCounts {
 }
 
 /// The sockets that are open now. Other threads may open and close some meanwhile.
-pub fn socket_counts() -> SocketCounts {
-    SocketCounts {
+pub fn socket_counters() -> SocketCounters {
+    SocketCounters {
         accepted: ACCEPTED.load(Relaxed).saturating_sub(WAITING.load(Relaxed)),
         connected: CONNECTED.load(Relaxed),
     }

@@ -11,7 +11,7 @@ use crate::balance::{AlgorithmSettings, SharedHashTable};
 use crate::base::addresses::BackendAddr;
 use crate::base::ids::BackendId;
 use crate::shared::backend_table::BackendState;
-use crate::shared::counts::PoolCounts;
+use crate::shared::route_counters::PoolCounters;
 use crate::shared::slots::Slot;
 use crate::snapshot::HealthCheck;
 
@@ -35,7 +35,7 @@ pub struct Pool {
     /// How long an idle connection is kept.
     pub keepalive: Duration,
     /// What is counted of it besides what is counted of its backends.
-    pub counts: Arc<PoolCounts>,
+    pub counters: Arc<PoolCounters>,
 }
 
 /// The options of a pool are read as its own: a new one needs no line here.

@@ -14,7 +14,7 @@ use crate::base::limits;
 use crate::messages::ToWorker;
 use crate::net::{Socket, Timer};
 use crate::shared::client_count::{ClientCount, SharedClientCount};
-use crate::shared::sockets::{WaitingSocket, socket_counts};
+use crate::shared::sockets::{WaitingSocket, socket_counters};
 use crate::worker::memory::relief;
 use crate::worker::shard::{CountedConnection, Shard};
 
@@ -44,7 +44,7 @@ async fn wait(
         listener,
         _socket: WaitingSocket::default(),
     };
-    shard.links.gauges(shard.worker).begin_waiting();
+    shard.links.counters(shard.worker).begin_waiting();
     tell_of_bound(shard, listener);
     let again = Duration::from_millis(limits::ASK_AGAIN_MILLIS);
     let next_ask = Timer::new(&shard.timers);
@@ -83,7 +83,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shard.links.gauges(self.shard.worker).end_waiting();
+        self.shard.links.counters(self.shard.worker).end_waiting();
         if self.listener.stop_waiting(self.shard.worker) {
             pass_on(self.shard, self.listener); // The place is not needed any more.
         }
@@ -135,7 +135,7 @@ fn may_serve(shard: &Shard) -> bool {
 
 /// Whether the workers have fewer sockets than they may: the other descriptors are for whatever else the process needs.
 pub fn has_descriptors(shard: &Shard) -> bool {
-    socket_counts().all() <= shard.config().snapshot().descriptors.sockets
+    socket_counters().all() <= shard.config().snapshot().descriptors.sockets
 }
 
 /// Counts one client of a listener less, which has left, and tells whoever waits for its place.

@@ -9,7 +9,7 @@ use crate::base::ids::{BackendId, RequestId, RouteId, WorkerId};
 use crate::base::time::Micros;
 use crate::http::names::{FieldEdits, NO_EDITS};
 use crate::shared::access::{RequestFacts, Tally, Texts};
-use crate::shared::counts::{BackendBlock, RouteBlock};
+use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
 use crate::worker::failure::Failure;
 use crate::worker::live_config::LiveConfig;
@@ -62,8 +62,8 @@ pub struct Progress {
 impl Drop for Exchange {
     /// Also where a panic ends it.
     fn drop(&mut self) {
-        if let Some(counts) = self.route_counts() {
-            counts.in_flight.sub(1);
+        if let Some(counters) = self.route_counters() {
+            counters.in_flight.sub(1);
         }
     }
 }
@@ -93,7 +93,7 @@ impl Exchange {
         let route = &self.config.snapshot().routes[id.index()];
         self.facts.route = Some(id);
         self.facts.pool = Some(route.pool);
-        route.counts.of(self.worker).in_flight.add(1);
+        route.counters.of(self.worker).in_flight.add(1);
         self.deadline.due = route.timeout.map(|timeout| self.began.after(timeout));
     }
 
@@ -170,17 +170,17 @@ impl Exchange {
     }
 
     /// What this worker counts of the route, once it is known.
-    pub fn route_counts(&self) -> Option<&RouteBlock> {
+    pub fn route_counters(&self) -> Option<&RouteBlock> {
         let id = self.facts.route?;
         let route = &self.config.snapshot().routes[id.index()];
-        Some(route.counts.of(self.worker))
+        Some(route.counters.of(self.worker))
     }
 
     /// What this worker counts of the backend that the request was last sent to, if any.
-    pub fn backend_counts(&self) -> Option<&BackendBlock> {
+    pub fn backend_counters(&self) -> Option<&BackendBlock> {
         let (pool, index) = (self.facts.pool?, self.tally().backend?);
         let backend = self.config.backend(pool, index);
-        Some(backend.slot.counts().workers.of(self.worker))
+        Some(backend.slot.counters().workers.of(self.worker))
     }
 
     /// The backend that the request was last sent to, or was to be sent to.

@@ -154,7 +154,7 @@ fn how_again(
         Again::Retry | Again::Next | Again::Leave => {}
         Again::Never | Again::Fresh | Again::Elsewhere => return again,
     }
-    if let Some(route) = exchange.route_counts() {
+    if let Some(route) = exchange.route_counters() {
         route.retries.add(1);
     }
     again

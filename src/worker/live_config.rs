@@ -356,7 +356,7 @@ impl Carried {
     fn new(pool: &Pool, snapshot: &Snapshot, neighbours: &Rc<Neighbours>) -> Rc<Carried> {
         Rc::new(Carried {
             retry_budget: RefCell::new(RetryBudget::new(snapshot.workers, Micros::now())),
-            queue: Queue::new(pool.counts.clone(), neighbours),
+            queue: Queue::new(pool.counters.clone(), neighbours),
         })
     }
 }

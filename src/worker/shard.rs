@@ -19,7 +19,7 @@ use crate::net::{AcceptSwitch, Blocks, Timers, Turn, operations, thread_number};
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, Permit};
 use crate::shared::client_count::SharedClientCount;
-use crate::shared::gauges::WorkerGauges;
+use crate::shared::worker_counters::WorkerCounters;
 use crate::snapshot::SharedSnapshot;
 use crate::snapshot::{Pool, Protocol};
 use crate::worker::bulk_turns::BulkTurns;
@@ -131,9 +131,9 @@ impl Shard {
             worst_lag: Cell::default(),
             trace_ids: RefCell::default(),
         };
-        let gauges = shard.links.gauges(worker);
-        gauges.set_thread(thread_number());
-        gauges.pulse().beat(Micros::now());
+        let counters = shard.links.counters(worker);
+        counters.set_thread(thread_number());
+        counters.pulse().beat(Micros::now());
         shard.derive_bounds();
         shard
     }
@@ -270,9 +270,9 @@ impl Shard {
 
     /// Counts an exchange under way until the guard is dropped: what a stop would cut.
     pub fn count_exchange(&self) -> CountedExchange<'_> {
-        let gauges = self.links.gauges(self.worker);
-        gauges.begin_exchange();
-        CountedExchange(gauges)
+        let counters = self.links.counters(self.worker);
+        counters.begin_exchange();
+        CountedExchange(counters)
     }
 
     /// A new exchange: with the current live configuration and an id of its own.
@@ -307,9 +307,9 @@ impl Shard {
     ) -> CountedConnection {
         self.connections.set(self.connections.get() + 1);
         self.memory.note_accepted();
-        let gauges = self.links.gauges(self.worker);
-        gauges.accept();
-        gauges.set_connections(self.connections.get() as u32);
+        let counters = self.links.counters(self.worker);
+        counters.accept();
+        counters.set_connections(self.connections.get() as u32);
         CountedConnection {
             shard: self.clone(),
             listener,
@@ -424,14 +424,14 @@ impl Shard {
 
     /// Takes in how long the loop was kept from its work, in microseconds.
     pub fn note_lag(&self, micros: u64) {
-        self.links.gauges(self.worker).observe_lag(micros);
+        self.links.counters(self.worker).observe_lag(micros);
         self.worst_lag.set(self.worst_lag.get().max(micros));
     }
 
     /// What is due at every tick, which was taken up `lag` microseconds late.
     pub fn tick(self: &Rc<Self>, lag: u64) {
         panic_on_demand("worker");
-        self.links.gauges(self.worker).pulse().beat(Micros::now());
+        self.links.counters(self.worker).pulse().beat(Micros::now());
         self.note_lag(lag);
         self.timers.advance();
         let now = self.timers.millis();
@@ -441,8 +441,8 @@ impl Shard {
         descriptors::spare(self);
         go_on_with_rests(self);
         relief::look_around(self, now);
-        let gauges = self.links.gauges(self.worker);
-        gauges.set_operations(operations());
+        let counters = self.links.counters(self.worker);
+        counters.set_operations(operations());
         self.config.borrow().let_look();
         self.each_earlier_config(LiveConfig::let_look);
         self.tell_adopted();
@@ -450,7 +450,7 @@ impl Shard {
             self.report_silent(now);
         }
         if now.is_multiple_of(1000) {
-            gauges.set_worst_lag(self.worst_lag.take());
+            counters.set_worst_lag(self.worst_lag.take());
             self.log_ration.renew(self.worker);
         }
     }
@@ -559,7 +559,7 @@ impl Drop for CountedConnection {
         shard.connections.set(shard.connections.get() - 1);
         shard
             .links
-            .gauges(shard.worker)
+            .counters(shard.worker)
             .set_connections(shard.connections.get() as u32);
         if let Some(listener) = &self.listener {
             client_room::end(shard, listener);
@@ -569,7 +569,7 @@ impl Drop for CountedConnection {
 }
 
 /// An exchange under way, counted.
-pub struct CountedExchange<'a>(&'a WorkerGauges);
+pub struct CountedExchange<'a>(&'a WorkerCounters);
 
 impl Drop for CountedExchange<'_> {
     fn drop(&mut self) {

@@ -21,9 +21,9 @@ use crate::control::{self, Started};
 use crate::health;
 use crate::net::{Engine, Handed};
 use crate::shared::access::AccessLine;
-use crate::shared::gauges::AllGauges;
 use crate::shared::health_record::HealthRecord;
 use crate::shared::mailbox::mailbox;
+use crate::shared::worker_counters::AllWorkerCounters;
 use crate::snapshot::Snapshot;
 
 /// Does everything that can fail, before anybody is served. Errors: the reason why palantir cannot start.
@@ -77,7 +77,7 @@ fn start_threads(
     let (health, health_inbox) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
     let workers =
         Workers::start(&snapshot, tables, beginning.engine, &health).map_err(cannot_start)?;
-    let access_log = start_access_log(&snapshot, workers.access_lines, workers.gauges.clone())?;
+    let access_log = start_access_log(&snapshot, workers.access_lines, workers.counters.clone())?;
     let (to_workers, to_control) = (workers.mailboxes.clone(), workers.control.clone());
     let started = health::start(health_inbox, to_workers, to_control, tables);
     let health_thread = started.map_err(cannot_start)?;
@@ -102,7 +102,7 @@ fn start_threads(
         is_alone: beginning.is_alone,
         workers: workers.mailboxes.clone(),
         tables: first.tables,
-        gauges: workers.gauges,
+        counters: workers.counters,
         access_log,
         health: health.clone(),
         health_thread,
@@ -140,11 +140,11 @@ fn find_left(config: &Config, handed: &mut Handed) -> Result<StartState, String>
 fn start_access_log(
     snapshot: &Arc<Snapshot>,
     lines: Vec<Receiver<AccessLine>>,
-    gauges: AllGauges,
+    counters: AllWorkerCounters,
 ) -> Result<AccessLog, String> {
     let patience = Duration::from_millis(limits::ACCESS_LOG_OPEN_MILLIS);
     let open =
         |settings| open_in_time(settings, patience).map_err(|error| format!("access log: {error}"));
     let file = snapshot.access_log.as_ref().map(open).transpose()?;
-    AccessLog::start(file, lines, gauges).map_err(cannot_start)
+    AccessLog::start(file, lines, counters).map_err(cannot_start)
 }

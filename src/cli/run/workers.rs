@@ -14,8 +14,8 @@ use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::{self, Engine};
 use crate::shared::access::AccessLine;
 use crate::shared::backend_table::BackendTables;
-use crate::shared::gauges::{self, AllGauges};
 use crate::shared::mailbox::{Inbox, Mailbox, mailbox};
+use crate::shared::worker_counters::{self, AllWorkerCounters};
 use crate::snapshot::Snapshot;
 use crate::worker;
 
@@ -24,7 +24,7 @@ pub(super) struct Workers {
     /// The mailbox of each worker.
     pub mailboxes: Vec<Mailbox<ToWorker>>,
     /// The counters of the workers.
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// Receives the access log's lines, for each worker.
     pub access_lines: Vec<Receiver<AccessLine>>,
     /// The mailbox of the control thread.
@@ -45,7 +45,7 @@ impl Workers {
         let (control, inbox) = mailbox(2 * limits::WORKERS + limits::BACKENDS)?;
         let mut workers = Workers {
             mailboxes: Vec::new(),
-            gauges: gauges::gauges(snapshot.workers),
+            counters: worker_counters::counters(snapshot.workers),
             access_lines: Vec::new(),
             control,
             inbox,
@@ -79,7 +79,7 @@ impl Workers {
 
     fn links(&self, health: Mailbox<ToHealth>, access_lines: Sender<AccessLine>) -> Links {
         Links {
-            gauges: self.gauges.clone(),
+            counters: self.counters.clone(),
             health,
             control: self.control.clone(),
             access_lines,

@@ -27,7 +27,7 @@ use crate::base::time::Micros;
 use crate::control::access_log::names::SnapshotNames;
 use crate::control::access_log::thread::{LogThread, Orders, SharedOrders, put};
 use crate::shared::access::AccessLine;
-use crate::shared::gauges::AllGauges;
+use crate::shared::worker_counters::AllWorkerCounters;
 use crate::snapshot::Snapshot;
 
 /// The running access log. The thread ends when this value is dropped.
@@ -46,9 +46,9 @@ impl AccessLog {
     pub fn start(
         file: Option<LogFile>,
         rings: Vec<Receiver<AccessLine>>,
-        gauges: AllGauges,
+        counters: AllWorkerCounters,
     ) -> io::Result<AccessLog> {
-        let thread = LogThread::new(file, rings, gauges);
+        let thread = LogThread::new(file, rings, counters);
         let (orders, progress) = (thread.orders.clone(), thread.progress.clone());
         let name = "access-log".to_owned();
         let thread = Builder::new().name(name).spawn(|| thread.run())?;

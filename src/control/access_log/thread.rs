@@ -16,7 +16,7 @@ use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::shared::access::AccessLine;
-use crate::shared::gauges::{self, AllGauges};
+use crate::shared::worker_counters::{self, AllWorkerCounters};
 
 const BETWEEN_COMPLAINTS: Duration = Duration::from_millis(limits::ACCESS_LOG_TELL_MILLIS);
 
@@ -65,7 +65,7 @@ pub struct LogThread {
     pub orders: SharedOrders,
     /// The progress, for threads that only report it.
     pub progress: Arc<Progress>,
-    gauges: AllGauges,
+    counters: AllWorkerCounters,
     rings: Vec<Receiver<AccessLine>>,
     file: Option<LogFile>,
     names: Names,
@@ -85,12 +85,12 @@ impl LogThread {
     pub fn new(
         file: Option<LogFile>,
         rings: Vec<Receiver<AccessLine>>,
-        gauges: AllGauges,
+        counters: AllWorkerCounters,
     ) -> LogThread {
         LogThread {
             orders: SharedOrders::default(),
             progress: Arc::new(Progress::new(Micros::now())),
-            gauges,
+            counters,
             rings,
             file,
             names: Names::default(),
@@ -229,7 +229,7 @@ impl LogThread {
         let Some(file) = &mut self.file else {
             return;
         };
-        let lost = gauges::lost_lines(&self.gauges);
+        let lost = worker_counters::lost_lines(&self.counters);
         let recently = self
             .told
             .is_some_and(|told| now < told.after(BETWEEN_COMPLAINTS));
@@ -261,9 +261,9 @@ mod tests {
             path: PathBuf::from("/dev/null"),
             format: AccessLogFormat::Combined,
         };
-        let gauges = gauges::gauges(1);
+        let counters = worker_counters::counters(1);
         let file = LogFile::open(&settings).unwrap();
-        let mut log = LogThread::new(Some(file), Vec::new(), gauges.clone());
+        let mut log = LogThread::new(Some(file), Vec::new(), counters.clone());
         let rows = [
             (0, false, 0),
             (100, true, 1),
@@ -274,10 +274,10 @@ mod tests {
         ];
         for (millis, loses, told) in rows {
             if loses {
-                gauges[0].lose_line();
+                counters[0].lose_line();
             }
             if millis == 1_099 {
-                gauges[0].lose_line();
+                counters[0].lose_line();
             }
             log.round(Micros(millis * 1_000));
             assert_eq!(log.told_lost, told, "after {millis} ms");

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use outcome::OrderCounts;
+pub use outcome::OrderCounters;
 
 use crate::config::{AcmeSettings, Config};
 use crate::control::acme::authority::Authority;
@@ -51,7 +51,7 @@ impl Wanted {
 pub async fn order_forever(
     mut wanted: watch::Receiver<Wanted>,
     challenges: Arc<Challenges>,
-    counts: Arc<OrderCounts>,
+    counters: Arc<OrderCounters>,
 ) {
     let mut orders: Option<Orders> = None;
     let mut disk: Option<Arc<Disk>> = None;
@@ -62,7 +62,7 @@ pub async fn order_forever(
             _ => {
                 let disk = disk.get_or_insert_with(|| Arc::new(Disk::start()));
                 let authority = Authority::new(settings, challenges.clone(), disk.clone());
-                Orders::new(authority, counts.clone())
+                Orders::new(authority, counters.clone())
             }
         });
         if let Some(orders) = &mut orders {

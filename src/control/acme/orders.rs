@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::authority::Authority;
 use super::order::order;
-use super::outcome::{Failure, OrderCounts, Outcome};
+use super::outcome::{Failure, OrderCounters, Outcome};
 use super::schedule;
 use super::store::Found;
 use crate::base::limits;
@@ -28,7 +28,7 @@ pub struct Orders {
     under_way: JoinSet<Done>,
     /// The name that each task orders for, and the state of that name before the task.
     names: HashMap<task::Id, (String, Waiting)>,
-    counts: Arc<OrderCounts>,
+    counters: Arc<OrderCounters>,
     chance: Random,
     /// Until this instant, the wall clock is not trusted to tell when a certificate is to be renewed.
     doubted_until: Micros,
@@ -94,14 +94,14 @@ impl Orders {
     }
 
     /// None yet.
-    pub fn new(authority: Authority, counts: Arc<OrderCounts>) -> Orders {
+    pub fn new(authority: Authority, counters: Arc<OrderCounters>) -> Orders {
         Orders {
             authority: Arc::new(authority),
             wanted: BTreeSet::new(),
             waiting: BTreeMap::new(),
             under_way: JoinSet::new(),
             names: HashMap::new(),
-            counts,
+            counters,
             chance: Random::new(),
             doubted_until: Micros::default(),
         }
@@ -207,7 +207,7 @@ impl Orders {
         if let Err(failure) = check_lasts(renewal, now.wall) {
             return self.note_failure(name, kept, &failure, now);
         }
-        self.counts.note(Outcome::Issued);
+        self.counters.note(Outcome::Issued);
         let (secs, result) = (renewal - now.wall, Outcome::Issued.word());
         info!(
             name,
@@ -228,7 +228,7 @@ impl Orders {
         now: Now,
     ) -> Waiting {
         let failures = before.failures.saturating_add(1);
-        self.counts.note(failure.outcome);
+        self.counters.note(failure.outcome);
         let pause = schedule::pause(failure.trouble(), failures, self.chance.fraction());
         if failure.contradicts_clock {
             let doubt = Duration::from_secs(limits::ACME_DOUBT_SECS);

@@ -51,9 +51,9 @@ impl Outcome {
 
 /// How many orders ended in which way.
 #[derive(Debug, Default)]
-pub struct OrderCounts([AtomicU64; ALL.len()]);
+pub struct OrderCounters([AtomicU64; ALL.len()]);
 
-impl OrderCounts {
+impl OrderCounters {
     /// Counts an order that ended like this.
     pub(super) fn note(&self, outcome: Outcome) {
         let number = ALL.iter().position(|known| *known == outcome);
@@ -61,9 +61,9 @@ impl OrderCounts {
     }
 
     /// Each outcome's word with its count.
-    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.0.iter().map(|count| count.load(Relaxed));
-        ALL.iter().map(|outcome| outcome.word()).zip(counts)
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counters = self.0.iter().map(|count| count.load(Relaxed));
+        ALL.iter().map(|outcome| outcome.word()).zip(counters)
     }
 }
 
@@ -195,11 +195,14 @@ mod tests {
 
     #[test]
     fn outcomes_are_counted_apart() {
-        let counts = OrderCounts::default();
-        counts.note(Outcome::Issued);
-        counts.note(Outcome::NotKept);
-        counts.note(Outcome::NotKept);
-        let counted: Vec<_> = counts.counts().filter(|(_, count)| *count > 0).collect();
+        let counters = OrderCounters::default();
+        counters.note(Outcome::Issued);
+        counters.note(Outcome::NotKept);
+        counters.note(Outcome::NotKept);
+        let counted: Vec<_> = counters
+            .counters()
+            .filter(|(_, count)| *count > 0)
+            .collect();
         assert_eq!(counted, [("issued", 1), ("not_kept", 2)]);
     }
 }

@@ -22,8 +22,8 @@ use crate::control::change_request::{ChangeRequest, CompletedOperation, Operatio
 use crate::control::config_store::{ConfigStore, Diff, Overrides, Problem, ProblemKind, Proposal};
 use crate::control::metrics::LiveStatsMaker;
 use crate::shared::backend_table::BackendTables;
-use crate::shared::gauges;
 use crate::shared::slots::Slots;
+use crate::shared::worker_counters;
 use crate::tls::TlsStore;
 
 const FILE: &str = r#"
@@ -62,7 +62,7 @@ impl Api {
         let sources = Sources {
             standing: store_loop.standing.subscribe(),
             tables: store_loop.tables.clone(),
-            gauges: gauges::gauges(2),
+            counters: worker_counters::counters(2),
             orders: Default::default(),
             wanted: Default::default(),
             access_log: Arc::new(Progress::new(Micros::now())),
@@ -73,7 +73,7 @@ impl Api {
             hanging_look_ups: Default::default(),
         };
         // The threads of this test seem to live for ever, however long the test takes.
-        let workers = sources.gauges.iter().map(|gauges| gauges.pulse());
+        let workers = sources.counters.iter().map(|counters| counters.pulse());
         workers
             .chain([&*sources.health])
             .for_each(|pulse| pulse.beat(Micros(u64::MAX)));

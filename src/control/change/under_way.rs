@@ -11,7 +11,7 @@ use crate::control::config_store::Problem;
 use crate::control::pending::Pending;
 use crate::control::requested_file::RequestedFile;
 use crate::control::trial::OnTrial;
-use crate::shared::gauges::Outcomes;
+use crate::shared::worker_counters::Outcomes;
 
 /// All changes that are under way.
 #[derive(Default)]

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use super::transitions::Transition;
 use super::unix_secs;
 use crate::base::time::Micros;
-use crate::shared::counts::BackendTotals;
 use crate::shared::failure::group_label;
+use crate::shared::route_counters::BackendTotals;
 
 /// One second of palantir. Times of day are in seconds since 1970; rates are those of the last second.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]

@@ -17,8 +17,8 @@ use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::messages::StateChange;
-use crate::shared::gauges::{self, Outcomes, WorkerGauges};
 use crate::shared::histogram::{FINE, Fading, Times};
+use crate::shared::worker_counters::{self, Outcomes, WorkerCounters};
 use crate::snapshot::{Backend, Pool};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -80,8 +80,8 @@ impl LiveStatsMaker {
             history: Arc::default(),
         };
         LiveStatsMaker {
-            outcomes: gauges::outcomes(&sources.gauges),
-            workers: vec![SeenWorker::default(); sources.gauges.len()],
+            outcomes: worker_counters::outcomes(&sources.counters),
+            workers: vec![SeenWorker::default(); sources.counters.len()],
             sources,
             made: now,
             backends: HashMap::new(),
@@ -111,7 +111,7 @@ impl LiveStatsMaker {
             let snapshot = self.sources.standing.borrow().snapshot.clone();
             let mut backends = snapshot.pools.iter().flat_map(|pool| &pool.backends);
             if let Some(backend) = backends.find(|backend| backend.id() == change.id) {
-                backend.slot.counts().changes.note(change.to, now);
+                backend.slot.counters().changes.note(change.to, now);
             }
         }
         self.transitions.note(change, wall_secs(SystemTime::now()));
@@ -169,17 +169,17 @@ impl LiveStatsMaker {
     }
 
     fn totals(&mut self, moment: Moment, times: &Times<FINE>) -> Totals {
-        let gauges = &self.sources.gauges;
-        let outcomes = gauges::outcomes(gauges);
+        let counters = &self.sources.counters;
+        let outcomes = worker_counters::outcomes(counters);
         let since = outcomes.since(&self.outcomes);
         self.outcomes = outcomes;
         Totals {
             requests_per_sec: since.requests() as f64 / moment.secs,
             failures_per_sec: since.failed as f64 / moment.secs,
-            in_flight: gauges::exchanges(gauges),
-            connections: gauges::connections(gauges),
+            in_flight: worker_counters::exchanges(counters),
+            connections: worker_counters::connections(counters),
             most_connections: self.sources.standing.borrow().snapshot.most_clients() as u64,
-            waiting_clients: gauges::waiting(gauges),
+            waiting_clients: worker_counters::waiting(counters),
             p50_ms: millis(times.quantile(0.5)),
             p99_ms: millis(times.quantile(0.99)),
         }
@@ -194,10 +194,10 @@ impl LiveStatsMaker {
     }
 
     fn workers(&mut self, moment: Moment) -> Vec<WorkerRow> {
-        let gauges = self.sources.gauges.iter().enumerate();
-        gauges
+        let counters = self.sources.counters.iter().enumerate();
+        counters
             .zip(&mut self.workers)
-            .map(|((worker, gauges), seen)| seen.row(worker, gauges, moment))
+            .map(|((worker, counters), seen)| seen.row(worker, counters, moment))
             .collect()
     }
 
@@ -218,7 +218,7 @@ impl LiveStatsMaker {
         PoolRow {
             name: pool.name.clone(),
             algorithm: pool.algorithm.name(),
-            waiting: pool.counts.waiting(),
+            waiting: pool.counters.waiting(),
             panics: self.sources.panics(pool),
             backends,
         }
@@ -226,9 +226,9 @@ impl LiveStatsMaker {
 }
 
 impl SeenWorker {
-    fn row(&mut self, worker: usize, gauges: &WorkerGauges, moment: Moment) -> WorkerRow {
-        let requests: u64 = gauges.classes().iter().sum();
-        let cpu_seconds = gauges.thread().and_then(thread_cpu_seconds);
+    fn row(&mut self, worker: usize, counters: &WorkerCounters, moment: Moment) -> WorkerRow {
+        let requests: u64 = counters.classes().iter().sum();
+        let cpu_seconds = counters.thread().and_then(thread_cpu_seconds);
         let used = cpu_seconds
             .zip(self.cpu_seconds)
             .map(|(now, before)| now - before);
@@ -239,11 +239,11 @@ impl SeenWorker {
         };
         WorkerRow {
             worker,
-            connections: gauges.connections(),
+            connections: counters.connections(),
             requests_per_sec: new_requests as f64 / moment.secs,
-            in_flight: gauges.exchanges(),
+            in_flight: counters.exchanges(),
             busy_percent: used.map(|used| (100.0 * used / moment.secs).clamp(0.0, 100.0)),
-            loop_lag_ms: gauges.worst_lag() as f64 / 1e3,
+            loop_lag_ms: counters.worst_lag() as f64 / 1e3,
         }
     }
 }
@@ -256,8 +256,8 @@ impl SeenBackend {
         moment: Moment,
         all_times: &mut Times<FINE>,
     ) -> BackendRow {
-        let counts = backend.slot.counts();
-        let totals = counts.totals();
+        let counters = backend.slot.counters();
+        let totals = counters.totals();
         let (success, failed) = (totals.success(), totals.failed());
         // A row of the tables that went to another backend begins at zero again.
         let new_success = success.saturating_sub(self.success);
@@ -273,7 +273,7 @@ impl SeenBackend {
             address: written(backend),
             label: backend.label.clone(),
             state: sources.state(backend),
-            since: unix_secs(counts.changes.since(), moment.now, moment.wall),
+            since: unix_secs(counters.changes.since(), moment.now, moment.wall),
             weight: backend.weight,
             in_flight: sources.tables.in_flight(backend.id()),
             idle: sources.tables.idle(backend.id()),

@@ -22,15 +22,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::time::Micros;
 use crate::control::access_log::Progress;
-use crate::control::acme::OrderCounts;
+use crate::control::acme::OrderCounters;
 use crate::control::change_request::Standing;
 use crate::control::file_thread::FileProgress;
 use crate::control::pending::PendingOperations;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::BackendTables;
-use crate::shared::count::Count;
-use crate::shared::gauges::AllGauges;
+use crate::shared::counter::Counter;
 use crate::shared::pulse::SharedPulse;
+use crate::shared::worker_counters::AllWorkerCounters;
 use crate::snapshot::{Backend, Pool};
 
 /// Where the numbers come from. Cheap to clone.
@@ -41,9 +41,9 @@ pub struct Sources {
     /// The workers' tables of the backends' states.
     pub tables: SharedTables,
     /// The counters of the workers.
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// The results of orders of certificates.
-    pub orders: Arc<OrderCounts>,
+    pub orders: Arc<OrderCounters>,
     /// The operations that palantir itself wants and could not do yet.
     pub wanted: Arc<PendingOperations>,
     /// The progress of the access log's thread.
@@ -55,9 +55,9 @@ pub struct Sources {
     /// The texts that clients of `/metrics` read.
     pub texts: Arc<Texts>,
     /// The number of snapshots in use.
-    pub generations: Arc<Count>,
+    pub generations: Arc<Counter>,
     /// The number of look-ups of names that have had no answer for too long.
-    pub hanging_look_ups: Arc<Count>,
+    pub hanging_look_ups: Arc<Counter>,
 }
 
 impl Sources {

@@ -10,7 +10,7 @@ use super::live_stats::{BackendRow, LastFailureView, LiveStats};
 use super::{Sources, unix_secs};
 use crate::base::addresses::BackendAddr;
 use crate::base::time::Micros;
-use crate::shared::gauges::{self, AllGauges};
+use crate::shared::worker_counters::{self, AllWorkerCounters};
 use crate::snapshot::{Backend, Pool};
 
 /// Both sides of the proxy.
@@ -33,8 +33,8 @@ pub struct SideStats {
 }
 
 /// The counts of all workers.
-pub fn stats(gauges: &AllGauges) -> Stats {
-    let outcomes = gauges::outcomes(gauges);
+pub fn stats(counters: &AllWorkerCounters) -> Stats {
+    let outcomes = worker_counters::outcomes(counters);
     Stats {
         client: SideStats {
             success: outcomes.succeeded,
@@ -102,7 +102,7 @@ fn server(
     (pool, backend): (&Pool, &Backend),
     (now, wall): (Micros, SystemTime),
 ) -> ServerStats {
-    let totals = backend.slot.counts().totals();
+    let totals = backend.slot.counters().totals();
     let time = |of: fn(&BackendRow) -> Option<f64>| row.and_then(of);
     let addr = match &backend.addr {
         Some(BackendAddr::Tcp(addr)) => Some(addr),
@@ -117,7 +117,7 @@ fn server(
         success: totals.success(),
         failed: totals.failed(),
         state: sources.state(backend),
-        since: unix_secs(backend.slot.counts().changes.since(), now, wall),
+        since: unix_secs(backend.slot.counters().changes.since(), now, wall),
         in_flight: sources.tables.in_flight(backend.id()),
         p50_ms: time(|row| row.p50_ms),
         p90_ms: time(|row| row.p90_ms),

@@ -17,8 +17,8 @@ use crate::control::change_request::InForce;
 use crate::messages::StateChange;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::shared::failure::{Failure, STATUS_5XX};
-use crate::shared::gauges;
 use crate::shared::slots::Slots;
+use crate::shared::worker_counters;
 use crate::tls::TlsStore;
 
 const CONFIG: &str = r#"
@@ -64,11 +64,11 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         draining: false,
         retired: false,
     }));
-    let gauges = gauges::gauges(2);
+    let counters = worker_counters::counters(2);
     let sources = Sources {
         standing,
         tables,
-        gauges,
+        counters,
         orders: Default::default(),
         wanted: Default::default(),
         access_log: Arc::new(Progress::new(Micros::now())),
@@ -86,21 +86,21 @@ fn answer(sources: &Sources, worker: u32, count: u64, status: u16, micros: u64) 
     let snapshot = sources.standing.borrow().snapshot.clone();
     let (worker, class) = (
         WorkerId(worker),
-        crate::shared::counts::status_class(status),
+        crate::shared::route_counters::status_class(status),
     );
-    let gauges = &sources.gauges[worker.index()];
-    let route = snapshot.routes[0].counts.of(worker);
-    let backend = snapshot.pools[0].backends[0].slot.counts();
+    let counters = &sources.counters[worker.index()];
+    let route = snapshot.routes[0].counters.of(worker);
+    let backend = snapshot.pools[0].backends[0].slot.counters();
     let backend = backend.workers.of(worker);
     for _ in 0..count {
-        gauges.answer(class);
-        gauges.attempt(status < 500);
+        counters.answer(class);
+        counters.attempt(status < 500);
         route.classes[class].add(1);
         route.response_times.observe(micros);
         backend.answers[class].add(1);
         backend.response_times.observe(micros);
         if status >= 500 {
-            gauges.fail();
+            counters.fail();
             backend.note_failure(STATUS_5XX, Micros::now());
         }
     }
@@ -124,18 +124,18 @@ fn what_workers_counted_is_exposed() {
     answer(&sources, 1, 2, 503, 1 << 27);
     let snapshot = sources.standing.borrow().snapshot.clone();
     let reset = Failure::Reset;
-    sources.gauges[1].note_reason(reset.reason());
-    snapshot.routes[0].counts.of(WorkerId(1)).failures.0[reset.reason_group()].add(1);
+    sources.counters[1].note_reason(reset.reason());
+    snapshot.routes[0].counters.of(WorkerId(1)).failures.0[reset.reason_group()].add(1);
     let first = &snapshot.pools[0].backends[0];
     first
         .slot
-        .counts()
+        .counters()
         .workers
         .of(WorkerId(1))
         .fail(reset.reason_group(), Micros::now());
     first
         .slot
-        .counts()
+        .counters()
         .changes
         .note(BackendState::Ejected, Micros::now());
     for table in sources.tables.iter() {
@@ -265,8 +265,8 @@ fn live_statistics_tell_what_the_last_second_brought() {
     let watch = live_stats.watch();
     answer(&sources, 0, 40, 200, 100);
     answer(&sources, 1, 10, 500, 10 * MILLIS);
-    sources.gauges[1].set_connections(3);
-    sources.gauges[1].set_worst_lag(2_500);
+    sources.counters[1].set_connections(3);
+    sources.counters[1].set_worst_lag(2_500);
     live_stats.turn(Micros(start.0 + 999 * MILLIS));
     assert!(watch.borrow().pools.is_empty(), "no second has passed");
     live_stats.turn(Micros(start.0 + 2_000 * MILLIS));
@@ -352,9 +352,9 @@ fn stats_are_of_both_sides() {
     let (sources, _sender) = sources();
     answer(&sources, 0, 4, 204, 100);
     answer(&sources, 1, 1, 502, 100);
-    sources.gauges[0].answer(3);
-    sources.gauges[0].refuse();
-    let shown = serde_json::to_value(stats(&sources.gauges)).unwrap();
+    sources.counters[0].answer(3);
+    sources.counters[0].refuse();
+    let shown = serde_json::to_value(stats(&sources.counters)).unwrap();
     let expected = json!({
         "client": {"success": 4, "failed": 2},
         "server": {"success": 4, "failed": 1},

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Found, Known, Names, Question, ask};
 use crate::config::Config;
-use crate::shared::count::Count;
+use crate::shared::counter::Counter;
 
 /// The names that are followed, and the channels to and from the task that looks names up.
 pub struct FollowedNames {
@@ -28,7 +28,7 @@ pub struct NameChannels {
     /// Receives the names to look up for the first time.
     pub questions: mpsc::Sender<Question>,
     /// The number of look-ups that hang.
-    pub hanging: Arc<Count>,
+    pub hanging: Arc<Counter>,
 }
 
 impl FollowedNames {

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::{Answer, Names};
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::shared::count::Count;
+use crate::shared::counter::Counter;
 
 /// Finds the addresses of a name, and blocks meanwhile. Errors: why there are none.
 type LookUp = Arc<dyn Fn(&str) -> Result<Vec<IpAddr>, String> + Send + Sync>;
@@ -35,7 +35,7 @@ pub struct LookUps {
     threads: usize,
     look_up: LookUp,
     /// The number of look-ups that hang, for metrics.
-    hanging: Arc<Count>,
+    hanging: Arc<Counter>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
 }
 
@@ -99,7 +99,7 @@ impl LookUps {
     }
 
     /// The number of look-ups that have had no answer for too long.
-    pub fn hanging(&self) -> Arc<Count> {
+    pub fn hanging(&self) -> Arc<Counter> {
         self.hanging.clone()
     }
 

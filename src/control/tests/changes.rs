@@ -208,8 +208,8 @@ fn a_reload_on_trial_stays_when_confirmed_and_goes_back_by_itself_when_not() {
         let other = edit(add("127.0.0.1:7"));
         assert_eq!(outside.refusal(other).await, ProblemKind::Conflict);
         for _ in 0..limits::TRIAL_REQUESTS {
-            outside.gauges[1].answer(4);
-            outside.gauges[1].fail();
+            outside.counters[1].answer(4);
+            outside.counters[1].fail();
         }
         assert_eq!(first(&*outside.adopt(5).await), "api.internal:80");
 

@@ -21,9 +21,9 @@ use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::Engine;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::shared::gauges::{AllGauges, gauges};
 use crate::shared::mailbox::{Inbox, Mailbox, mailbox};
 use crate::shared::slots::Slots;
+use crate::shared::worker_counters::{AllWorkerCounters, counters};
 use crate::simulated::{ConnId, Happening, Kernel, Manner, Simulating};
 use crate::snapshot::Snapshot;
 use crate::worker;
@@ -51,7 +51,7 @@ enum Backend {
 pub struct Run {
     pub stage: Stage,
     pub tables: SharedTables,
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// The row of each backend.
     pub rows: Vec<Option<BackendId>>,
     clients: Vec<Option<Client>>,
@@ -90,7 +90,7 @@ impl Run {
         let tables = BackendTables::new(scenario.workers);
         let mut slots = Slots::new(tables.clone());
         let snapshot = settings::snapshot(&scenario, &scenario.settings, &mut slots, 1);
-        let all_gauges = gauges(scenario.workers);
+        let all_gauges = counters(scenario.workers);
         let (to_health, health) = mailbox(MAILBOX).unwrap();
         let (to_control, control) = mailbox(MAILBOX).unwrap();
         let boxes = (0..scenario.workers).map(|_| mailbox(MAILBOX).unwrap());
@@ -98,7 +98,7 @@ impl Run {
         let mut run = Run {
             stage: Stage::new(kernel.clone(), scenario.clone()),
             tables: tables.clone(),
-            gauges: all_gauges.clone(),
+            counters: all_gauges.clone(),
             rows: rows(&scenario, &snapshot),
             clients: (0..scenario.clients.len()).map(|_| None).collect(),
             backends: BTreeMap::new(),
@@ -121,7 +121,7 @@ impl Run {
                 tables: tables.clone(),
                 inbox,
                 links: Links {
-                    gauges: all_gauges.clone(),
+                    counters: all_gauges.clone(),
                     health: to_health.clone(),
                     control: to_control.clone(),
                     access_lines: crossbeam_channel::bounded(1).0,

@@ -38,8 +38,8 @@ impl ConnectionFailure {
 pub fn report(shard: &Shard, peer: Peer, failure: &ConnectionFailure) {
     let reason = failure.reason();
     let label = reason.label();
-    let gauges = shard.links.gauges(shard.worker);
-    gauges.note_connection_failure(reason.number());
+    let counters = shard.links.counters(shard.worker);
+    counters.note_connection_failure(reason.number());
     let client = || peer.ip().map_or("-".to_owned(), |ip| ip.to_string());
     if let ConnectionFailure::Tls(failure) = failure
         && failure.is_of_certificate()

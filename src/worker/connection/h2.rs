@@ -50,7 +50,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     };
     let refused = |count| {
         shard.memory.note_refused(count);
-        shard.links.gauges(shard.worker).refuse_streams(count);
+        shard.links.counters(shard.worker).refuse_streams(count);
         relief::relieve(shard);
     };
     let is_unwanted = || {

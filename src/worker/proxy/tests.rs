@@ -14,7 +14,7 @@ use crate::http::names::NO_EDITS;
 use crate::net::{AcceptSwitch, Block, BoundListener, Engine, Listener, Peer, Socket};
 use crate::route::RouteTable;
 use crate::shared::client_count::ClientCount;
-use crate::shared::count::PerWorker;
+use crate::shared::counter::PerWorker;
 use crate::shared::failure::FAILURES;
 use crate::snapshot::{HostHeader, Listener as ListenerSettings, Route, RouteTimeouts, Snapshot};
 use crate::worker::downstream::{Accepted, Arrival, Woken};
@@ -51,7 +51,7 @@ fn route() -> Route {
         forwarded: false,
         x_real_ip: false,
         answer_continue: false,
-        counts: Arc::new(PerWorker::new(1)),
+        counters: Arc::new(PerWorker::new(1)),
     }
 }
 
@@ -171,7 +171,7 @@ async fn serve_once(shard: &Rc<Shard>, listening: TcpListener) -> (Next, &'stati
     assert_eq!(client.wait_for_request(shard, PATIENCE).await, Woken::Bytes);
     let next = serve(shard, &client).await;
     client.close(shard).await;
-    let reasons = shard.links.gauges(shard.worker).reasons();
+    let reasons = shard.links.counters(shard.worker).reasons();
     let counted = FAILURES.iter().zip(reasons).find(|(_, count)| *count > 0);
     (next, counted.map_or("", |(row, _)| row.label))
 }

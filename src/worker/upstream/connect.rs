@@ -215,8 +215,8 @@ impl Connecting<'_> {
         let introduction = introduction(self.pool(), &self.caller.introduced);
         let (won, socket) = self.reach_one(entrants, introduction.as_deref()).await?;
         let backend = config.backend_of(won.id).ok_or(Failure::ConnectFailed)?;
-        let counts = backend.slot.counts().workers.of(shard.worker);
-        counts.connect_times.observe(Micros::now().since(began));
+        let counters = backend.slot.counters().workers.of(shard.worker);
+        counters.connect_times.observe(Micros::now().since(began));
         Ok(Connected::Ready(Upstream {
             wire: Wire::new(Stream::Socket(socket)),
             backend: won.id,

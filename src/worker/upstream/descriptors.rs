@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
-use crate::shared::sockets::socket_counts;
+use crate::shared::sockets::socket_counters;
 use crate::worker::failure::Failure;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Caller;
@@ -150,11 +150,11 @@ fn free(shard: &Shard) -> usize {
 }
 
 fn free_sockets(shard: &Shard) -> usize {
-    let counts = socket_counts();
+    let counters = socket_counters();
     let config = shard.config();
     let most = config.snapshot().descriptors;
-    let in_all = most.sockets.saturating_sub(counts.all());
-    in_all.min(most.backends.saturating_sub(counts.connected))
+    let in_all = most.sockets.saturating_sub(counters.all());
+    in_all.min(most.backends.saturating_sub(counters.connected))
 }
 
 fn is_within(held: usize, free: usize) -> bool {

@@ -205,8 +205,8 @@ impl Backend {
     }
 
     fn close_oldest(&mut self) -> Option<Hold> {
-        let counts = |idle: &mut Idle| idle.upstream.hold.is_some();
-        self.idle.pop_front_if(counts)?.upstream.close()
+        let counters = |idle: &mut Idle| idle.upstream.hold.is_some();
+        self.idle.pop_front_if(counters)?.upstream.close()
     }
 
     fn keep(&mut self, upstream: Upstream, keep: Keep, is_crowded: bool, now: u64) {

@@ -10,7 +10,7 @@ use crate::base::ids::{BackendId, WorkerId};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::messages::ToWorker;
-use crate::shared::SharedPoolCounts;
+use crate::shared::SharedPoolCounters;
 use crate::shared::backend_table::Permit;
 use crate::shared::mailbox::Mailbox;
 use crate::worker::upstream::{Carrier, ReuseKey, Upstream};
@@ -38,7 +38,7 @@ pub struct Queue {
     /// The number of waiting requests of each carrier. A connection that a WebSocket cannot use may serve a request
     /// behind it.
     by_carrier: [Cell<usize>; Carrier::ALL.len()],
-    counts: SharedPoolCounts,
+    counters: SharedPoolCounters,
     neighbours: Rc<Neighbours>,
 }
 
@@ -89,11 +89,11 @@ impl Neighbours {
 
 impl Queue {
     /// An empty queue. `counts` tells the other cores how many requests wait in it, and since when.
-    pub fn new(counts: SharedPoolCounts, neighbours: &Rc<Neighbours>) -> Rc<Queue> {
+    pub fn new(counters: SharedPoolCounters, neighbours: &Rc<Neighbours>) -> Rc<Queue> {
         Rc::new(Queue {
             requests: RefCell::default(),
             by_carrier: Default::default(),
-            counts,
+            counters,
             neighbours: neighbours.clone(),
         })
     }
@@ -163,7 +163,7 @@ impl Queue {
             Next::Nobody => {
                 drop(permit);
                 // Who began to wait just now may have found the connection still there.
-                let waiting = self.counts.longest_waiting(self.neighbours.worker);
+                let waiting = self.counters.longest_waiting(self.neighbours.worker);
                 if let Some((worker, _)) = waiting {
                     let _ = self.neighbours.tell(worker, ToWorker::Look(id)); // Or it looks at its next tick.
                 }
@@ -184,7 +184,7 @@ impl Queue {
             None => {
                 drop(permit);
                 // Requests of another configuration wait here; where the permit came from, one may wait that it is for.
-                for worker in self.counts.waiting_workers(self.neighbours.worker) {
+                for worker in self.counters.waiting_workers(self.neighbours.worker) {
                     let _ = self.neighbours.tell(worker, ToWorker::Look(id)); // Or it looks at its next tick.
                 }
             }
@@ -250,13 +250,13 @@ impl Queue {
 
     /// Requests that wait on other cores.
     pub fn waiting_elsewhere(&self) -> u64 {
-        self.counts.waiting_elsewhere(self.neighbours.worker)
+        self.counters.waiting_elsewhere(self.neighbours.worker)
     }
 
     fn next(&self, id: BackendId) -> Next {
         let own = self.first_that_knows(id);
         let requests = self.requests.borrow();
-        let other = self.counts.longest_waiting(self.neighbours.worker);
+        let other = self.counters.longest_waiting(self.neighbours.worker);
         #[cfg(test)]
         let other =
             other.filter(|_| !crate::simulated::is_planted(crate::simulated::Fault::SharesNothing));
@@ -321,7 +321,7 @@ impl Queue {
         let requests = self.requests.borrow();
         let oldest = requests.front().map(|waiter| waiter.since);
         let worker = self.neighbours.worker;
-        self.counts.set_waiting(worker, requests.len(), oldest);
+        self.counters.set_waiting(worker, requests.len(), oldest);
     }
 }
 

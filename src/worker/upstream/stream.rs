@@ -198,8 +198,8 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
     else {
         return connection.lose(Gone::Lost);
     };
-    let counts = slot.counts().workers.of(shard.worker);
-    counts.connect_times.observe(Micros::now().since(began));
+    let counters = slot.counters().workers.of(shard.worker);
+    counters.connect_times.observe(Micros::now().since(began));
     let idle = link.config.pool(link.pool).keepalive;
     drop(link); // Else the connection would keep a configuration that may be replaced long before it ends.
     let is_current = || shard.config().is_current(won.id, won.key);

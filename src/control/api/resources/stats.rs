@@ -27,7 +27,7 @@ struct Detail {
 /// The counts of requests that succeeded and failed
 #[utoipa::path(get, path = "/stats", tag = "figures", responses((status = 200, body = Stats)))]
 async fn totals(State(api): Api) -> axum::Json<Stats> {
-    axum::Json(stats(&api.sources.gauges))
+    axum::Json(stats(&api.sources.counters))
 }
 
 /// The counts of attempts that succeeded and failed, by server

@@ -64,10 +64,10 @@ pub(super) fn encode_orders(
     if in_force.config.settings.acme.is_none() {
         return Ok(());
     }
-    let counts = sources.orders.counts();
+    let counters = sources.orders.counters();
     page.counters(
         "palantir_certificate_orders",
         "Orders of certificates that have ended, by result",
-        counts.map(|(result, count)| ([("result", result)], count)),
+        counters.map(|(result, count)| ([("result", result)], count)),
     )
 }

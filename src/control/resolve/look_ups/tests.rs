@@ -177,9 +177,9 @@ fn a_late_answer_is_an_answer_and_a_forgotten_one_is_none() {
 /// Look-ups that never end, and the number of look-ups of each name.
 fn counted_look_ups() -> (LookUps, Arc<Mutex<BTreeMap<String, usize>>>) {
     let asked = Arc::<Mutex<BTreeMap<String, usize>>>::default();
-    let counts = asked.clone();
+    let counters = asked.clone();
     let look_ups = LookUps::by(Arc::new(move |host| {
-        *counts.lock().unwrap().entry(host.to_owned()).or_default() += 1;
+        *counters.lock().unwrap().entry(host.to_owned()).or_default() += 1;
         loop {
             thread::park();
         }

@@ -28,8 +28,8 @@ fn known_by_old() -> Vec<HealthRecord> {
         }
     }
     watch.failed(ids[2], 2, "reset", at(990));
-    let counts = snapshot.pools[0].backends[0].slot.counts();
-    counts.changes.note(BackendState::Unhealthy, at(400));
+    let counters = snapshot.pools[0].backends[0].slot.counters();
+    counters.changes.note(BackendState::Unhealthy, at(400));
     watch.records(OLD)
 }
 
@@ -59,7 +59,7 @@ fn a_backend_begins_in_the_state_that_the_old_process_knew() {
     let since = |index: usize| {
         snapshot.pools[0].backends[index]
             .slot
-            .counts()
+            .counters()
             .changes
             .since()
     };
@@ -124,7 +124,11 @@ fn a_drained_backend_is_drained_if_this_configuration_says_so_and_its_probes_cou
     assert_eq!(states, [Draining, Healthy, Ejected, Healthy]);
     let id = snapshot.pools[0].backends[0].id();
     assert!(watch.backends[&id].health.is_down());
-    let since = snapshot.pools[0].backends[0].slot.counts().changes.since();
+    let since = snapshot.pools[0].backends[0]
+        .slot
+        .counters()
+        .changes
+        .since();
     assert!(since >= 0, "it was not drained before");
 }
 

@@ -7,7 +7,7 @@ use std::task::Wake;
 use super::*;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::shared::count::PerWorker;
+use crate::shared::counter::PerWorker;
 use crate::shared::mailbox::{Inbox, mailbox};
 
 const OWN: WorkerId = WorkerId(0);
@@ -41,7 +41,7 @@ impl Wake for Woken {
 
 struct Core {
     queue: Rc<Queue>,
-    counts: SharedPoolCounts,
+    counters: SharedPoolCounters,
     tables: SharedTables,
     /// What the other worker is told.
     inbox: Inbox<ToWorker>,
@@ -55,10 +55,10 @@ impl Core {
             worker: OWN,
             mailboxes: vec![own, other],
         });
-        let counts: SharedPoolCounts = Arc::new(PerWorker::new(2));
+        let counters: SharedPoolCounters = Arc::new(PerWorker::new(2));
         Core {
-            queue: Queue::new(counts.clone(), &neighbours),
-            counts,
+            queue: Queue::new(counters.clone(), &neighbours),
+            counters,
             tables: BackendTables::new(2),
             inbox,
         }
@@ -139,7 +139,7 @@ fn who_leaves_passes_on_what_it_was_offered() {
     drop(fourth);
     assert_eq!(offered(&fifth), "look");
     drop((third, fifth));
-    assert_eq!(core.counts.waiting(), 0);
+    assert_eq!(core.counters.waiting(), 0);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn who_has_waited_much_longer_elsewhere_goes_first() {
     for (since, goes_first) in rows {
         let core = Core::new();
         let (place, _) = core.wait(1, 1_000_000);
-        core.counts.set_waiting(OTHER, 1, Some(Micros(since)));
+        core.counters.set_waiting(OTHER, 1, Some(Micros(since)));
         core.queue.release(core.permit());
         let told = core.inbox.take();
         assert_eq!(told.is_some(), goes_first, "{since}");
@@ -163,7 +163,7 @@ fn who_has_waited_much_longer_elsewhere_goes_first() {
         assert_eq!(offered(&place), expected, "{since}");
     }
     let core = Core::new();
-    core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
+    core.counters.set_waiting(OTHER, 1, Some(Micros(1)));
     core.queue.release(core.permit());
     assert!(matches!(core.inbox.take(), Some(ToWorker::Permit(_))));
 }
@@ -172,7 +172,7 @@ fn who_has_waited_much_longer_elsewhere_goes_first() {
 #[test]
 fn a_permit_that_was_sent_here_goes_no_further() {
     let core = Core::new();
-    core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
+    core.counters.set_waiting(OTHER, 1, Some(Micros(1)));
     core.queue.take_over(core.permit());
     assert!(matches!(core.inbox.take(), Some(ToWorker::Look(ID))));
     assert_eq!(core.open(), 0, "nobody here has use for it");
@@ -197,7 +197,7 @@ fn a_connection_that_is_one_too_many_by_now_is_given_to_nobody() {
 #[test]
 fn a_permit_for_a_full_mailbox_is_free_again() {
     let core = Core::new();
-    core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
+    core.counters.set_waiting(OTHER, 1, Some(Micros(1)));
     for _ in 0..2 {
         let told = core.queue.neighbours.tell(OTHER, ToWorker::Look(ID));
         assert!(told.is_ok());
@@ -302,5 +302,5 @@ fn requests_are_bounded_however_often_they_are_woken() {
     assert!(join(0).is_none());
     places.pop();
     assert!(join(0).is_some());
-    assert_eq!(core.counts.waiting(), limits::WAITING_REQUESTS as u64 - 1);
+    assert_eq!(core.counters.waiting(), limits::WAITING_REQUESTS as u64 - 1);
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed, Ordering::SeqCst, fence};
 
 use super::backend_table::BackendState;
-use super::count::{Count, PerWorker, numbers};
+use super::counter::{Counter, PerWorker, numbers};
 use super::failure::REASON_GROUPS;
 use super::histogram::{COARSE, FINE, Histogram, Times};
 use crate::base::ids::WorkerId;
@@ -37,28 +37,28 @@ pub fn status_class(status: u16) -> usize {
 #[derive(Debug, Default)]
 pub struct RouteBlock {
     /// Requests under way.
-    pub in_flight: Count,
+    pub in_flight: Counter,
     /// Requests that ended, by the class of what the client was answered.
-    pub classes: [Count; CLASSES],
+    pub classes: [Counter; CLASSES],
     /// Bytes of request bodies.
-    pub request_bytes: Count,
+    pub request_bytes: Counter,
     /// Bytes of response bodies.
-    pub response_bytes: Count,
+    pub response_bytes: Counter,
     /// From a request's first byte until its answer's head was there.
     pub response_times: Histogram<COARSE>,
     /// Attempts after the first one of a request.
-    pub retries: Count,
+    pub retries: Counter,
     /// Requests that failed, by group of reasons.
-    pub failures: PerGroup<Count>,
+    pub failures: PerGroup<Counter>,
 }
 
 /// What one worker counts of one pool.
 #[derive(Debug, Default)]
 pub struct PoolBlock {
     /// Requests that wait for a connection to become free.
-    pub waiting: Count,
+    pub waiting: Counter,
     /// Since when the first of them does, in microseconds; 0: none does.
-    oldest: Count,
+    oldest: Counter,
 }
 
 /// What one worker counts of one backend. Every attempt that came to an end with the backend is in either `answers` or
@@ -66,18 +66,18 @@ pub struct PoolBlock {
 #[derive(Debug, Default)]
 pub struct BackendBlock {
     /// Answers passed on to their end (or as far as the client wanted), by the class of their status.
-    pub answers: [Count; CLASSES],
+    pub answers: [Counter; CLASSES],
     /// Bytes of request bodies.
-    pub request_bytes: Count,
+    pub request_bytes: Counter,
     /// Bytes of response bodies.
-    pub response_bytes: Count,
-    last_failure: Count,
+    pub response_bytes: Counter,
+    last_failure: Counter,
     /// From the request's sending until the answer's head was there.
     pub response_times: Histogram<FINE>,
     /// Of connections that were made.
     pub connect_times: Histogram<COARSE>,
     /// Attempts that failed by the backend's fault, by group of reasons.
-    pub failures: PerGroup<Count>,
+    pub failures: PerGroup<Counter>,
 }
 
 /// Bits of a packed [`LastFailure`] that say the group; the others say when.
@@ -115,12 +115,12 @@ pub struct LastFailure {
 }
 
 /// All workers' counts of one route.
-pub type RouteCounts = PerWorker<RouteBlock>;
+pub type RouteCounters = PerWorker<RouteBlock>;
 /// All workers' counts of one pool.
-pub type PoolCounts = PerWorker<PoolBlock>;
+pub type PoolCounters = PerWorker<PoolBlock>;
 
 /// All that is counted of one backend.
-pub struct BackendCounts {
+pub struct BackendCounters {
     /// The counts of each worker.
     pub workers: PerWorker<BackendBlock>,
     /// The changes of the backend's state.
@@ -128,7 +128,7 @@ pub struct BackendCounts {
 }
 
 /// Tells nothing that moves: two snapshots of one configuration look the same.
-impl fmt::Debug for BackendCounts {
+impl fmt::Debug for BackendCounters {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.workers.fmt(out)
     }
@@ -138,7 +138,7 @@ impl fmt::Debug for BackendCounts {
 /// anybody is served, by the health thread.
 #[derive(Debug, Default)]
 pub struct Changes {
-    to: [Count; STATES],
+    to: [Counter; STATES],
     /// The instant of the last change of the state, or at which the backend came, in microseconds of [`Micros`];
     /// negative: before this process began.
     since: AtomicI64,
@@ -168,10 +168,10 @@ impl Changes {
     }
 }
 
-impl BackendCounts {
+impl BackendCounters {
     /// All at zero, for a backend that comes at `now`.
-    pub fn new(workers: usize, now: Micros) -> BackendCounts {
-        BackendCounts {
+    pub fn new(workers: usize, now: Micros) -> BackendCounters {
+        BackendCounters {
             workers: PerWorker::new(workers),
             changes: Changes {
                 since: AtomicI64::new(now.0 as i64),
@@ -246,7 +246,7 @@ pub struct RouteTotals {
     pub failures: PerGroup<u64>,
 }
 
-impl RouteCounts {
+impl RouteCounters {
     /// All workers' counts together.
     pub fn totals(&self) -> RouteTotals {
         let mut totals = RouteTotals::default();
@@ -263,7 +263,7 @@ impl RouteCounts {
     }
 }
 
-impl PoolCounts {
+impl PoolCounters {
     /// Requests that wait for a connection now, on all workers.
     pub fn waiting(&self) -> u64 {
         self.iter().map(|block| block.waiting.get()).sum()
@@ -304,8 +304,8 @@ impl PoolCounts {
     }
 }
 
-fn add<const N: usize>(totals: &mut [u64; N], counts: &[Count; N]) {
-    for (total, number) in totals.iter_mut().zip(numbers(counts)) {
+fn add<const N: usize>(totals: &mut [u64; N], counters: &[Counter; N]) {
+    for (total, number) in totals.iter_mut().zip(numbers(counters)) {
         *total += number;
     }
 }
@@ -337,14 +337,14 @@ mod tests {
 
     #[test]
     fn totals_of_a_backend_are_over_all_workers() {
-        let counts = BackendCounts::new(3, Micros(5));
-        let [first, second] = [0, 2].map(|worker| counts.workers.of(WorkerId(worker)));
+        let counters = BackendCounters::new(3, Micros(5));
+        let [first, second] = [0, 2].map(|worker| counters.workers.of(WorkerId(worker)));
         first.answers[1].add(3);
         second.answers[4].add(1);
         second.response_times.observe(100);
         second.fail(7, Micros(20));
         first.fail(3, Micros(10));
-        let totals = counts.totals();
+        let totals = counters.totals();
         assert_eq!((totals.success(), totals.failed()), (3, 3));
         assert_eq!(totals.response_times.count(), 1);
         let latest = LastFailure {
@@ -352,26 +352,26 @@ mod tests {
             group: 7,
         };
         assert_eq!(totals.last_failure, Some(latest));
-        assert_eq!(counts.changes.since(), 5);
+        assert_eq!(counters.changes.since(), 5);
     }
 
     #[test]
     fn who_has_waited_longest_elsewhere() {
-        let counts: PoolCounts = PerWorker::new(3);
+        let counters: PoolCounters = PerWorker::new(3);
         let workers = [0, 1, 2].map(WorkerId);
-        assert_eq!(counts.longest_waiting(workers[0]), None);
-        counts.set_waiting(workers[0], 2, Some(Micros(5)));
-        counts.set_waiting(workers[1], 3, Some(Micros(9)));
-        counts.set_waiting(workers[2], 4, Some(Micros(7)));
+        assert_eq!(counters.longest_waiting(workers[0]), None);
+        counters.set_waiting(workers[0], 2, Some(Micros(5)));
+        counters.set_waiting(workers[1], 3, Some(Micros(9)));
+        counters.set_waiting(workers[2], 4, Some(Micros(7)));
         let rows = [(0, (2, 7)), (1, (0, 5)), (2, (0, 5))];
         for (own, (longest, since)) in rows {
             let expected = Some((workers[longest], Micros(since)));
-            assert_eq!(counts.longest_waiting(workers[own]), expected);
+            assert_eq!(counters.longest_waiting(workers[own]), expected);
         }
-        assert_eq!(counts.waiting_elsewhere(workers[1]), 6);
-        counts.set_waiting(workers[0], 0, None);
+        assert_eq!(counters.waiting_elsewhere(workers[1]), 6);
+        counters.set_waiting(workers[0], 0, None);
         let expected = Some((workers[2], Micros(7)));
-        assert_eq!(counts.longest_waiting(workers[1]), expected);
+        assert_eq!(counters.longest_waiting(workers[1]), expected);
     }
 
     #[test]

@@ -6,99 +6,101 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use super::connection_failure::CONNECTION_REASONS;
-use super::count::{Count, numbers};
-use super::counts::CLASSES;
+use super::counter::{Counter, numbers};
 use super::failure::REASONS;
 use super::histogram::{COARSE, Histogram, Times};
 use super::pulse::Pulse;
+use super::route_counters::CLASSES;
 
 /// One worker's block. What every request touches comes first.
 #[derive(Debug)]
-pub struct WorkerGauges {
-    exchanges: Count,
-    classes: [Count; CLASSES],
-    server_succeeded: Count,
-    connections: Count,
-    accepted: Count,
-    waiting: Count,
-    paused: Count,
-    operations: Count,
-    lost_lines: Count,
-    failed: Count,
-    refused: Count,
-    server_failed: Count,
-    thread: Count,
+pub struct WorkerCounters {
+    exchanges: Counter,
+    classes: [Counter; CLASSES],
+    server_succeeded: Counter,
+    connections: Counter,
+    accepted: Counter,
+    waiting: Counter,
+    paused: Counter,
+    operations: Counter,
+    lost_lines: Counter,
+    failed: Counter,
+    refused: Counter,
+    server_failed: Counter,
+    thread: Counter,
     pulse: Pulse,
     loop_lag: Histogram<COARSE>,
-    worst_lag: Count,
-    refused_streams: Count,
-    ended_exchanges: Count,
-    reasons: [Count; REASONS],
-    connection_failures: [Count; CONNECTION_REASONS],
+    worst_lag: Counter,
+    refused_streams: Counter,
+    ended_exchanges: Counter,
+    reasons: [Counter; REASONS],
+    connection_failures: [Counter; CONNECTION_REASONS],
 }
 
 /// All workers' blocks, by worker number.
-pub type AllGauges = Arc<[CachePadded<WorkerGauges>]>;
+pub type AllWorkerCounters = Arc<[CachePadded<WorkerCounters>]>;
 
-impl Default for WorkerGauges {
+impl Default for WorkerCounters {
     fn default() -> Self {
-        WorkerGauges {
-            exchanges: Count::default(),
+        WorkerCounters {
+            exchanges: Counter::default(),
             classes: Default::default(),
-            server_succeeded: Count::default(),
-            connections: Count::default(),
-            accepted: Count::default(),
-            waiting: Count::default(),
-            paused: Count::default(),
-            operations: Count::default(),
-            lost_lines: Count::default(),
-            failed: Count::default(),
-            refused: Count::default(),
-            server_failed: Count::default(),
-            thread: Count::default(),
+            server_succeeded: Counter::default(),
+            connections: Counter::default(),
+            accepted: Counter::default(),
+            waiting: Counter::default(),
+            paused: Counter::default(),
+            operations: Counter::default(),
+            lost_lines: Counter::default(),
+            failed: Counter::default(),
+            refused: Counter::default(),
+            server_failed: Counter::default(),
+            thread: Counter::default(),
             pulse: Pulse::default(),
             loop_lag: Histogram::default(),
-            worst_lag: Count::default(),
-            refused_streams: Count::default(),
-            ended_exchanges: Count::default(),
-            reasons: std::array::from_fn(|_| Count::default()),
-            connection_failures: std::array::from_fn(|_| Count::default()),
+            worst_lag: Counter::default(),
+            refused_streams: Counter::default(),
+            ended_exchanges: Counter::default(),
+            reasons: std::array::from_fn(|_| Counter::default()),
+            connection_failures: std::array::from_fn(|_| Counter::default()),
         }
     }
 }
 
 /// Blocks for `workers` workers, all at zero.
-pub fn gauges(workers: usize) -> AllGauges {
+pub fn counters(workers: usize) -> AllWorkerCounters {
     (0..workers).map(|_| CachePadded::default()).collect()
 }
 
 /// Requests under way at this moment, all workers together.
-pub fn exchanges(all: &AllGauges) -> u64 {
-    all.iter().map(|gauges| u64::from(gauges.exchanges())).sum()
+pub fn exchanges(all: &AllWorkerCounters) -> u64 {
+    all.iter()
+        .map(|counters| u64::from(counters.exchanges()))
+        .sum()
 }
 
 /// Client connections open at this moment, all workers together.
-pub fn connections(all: &AllGauges) -> u64 {
+pub fn connections(all: &AllWorkerCounters) -> u64 {
     all.iter()
-        .map(|gauges| u64::from(gauges.connections()))
+        .map(|counters| u64::from(counters.connections()))
         .sum()
 }
 
 /// Clients of all workers together that were accepted and wait for a connection to end. More clients may wait in the
 /// queues of the listening sockets.
-pub fn waiting(all: &AllGauges) -> u64 {
-    all.iter().map(|gauges| gauges.waiting.get()).sum()
+pub fn waiting(all: &AllWorkerCounters) -> u64 {
+    all.iter().map(|counters| counters.waiting.get()).sum()
 }
 
 /// Access-log lines that found a full ring since the start, all workers together.
-pub fn lost_lines(all: &AllGauges) -> u64 {
-    all.iter().map(|gauges| gauges.lost_lines()).sum()
+pub fn lost_lines(all: &AllWorkerCounters) -> u64 {
+    all.iter().map(|counters| counters.lost_lines()).sum()
 }
 
 /// How requests and attempts came out, all workers together.
-pub fn outcomes(all: &AllGauges) -> Outcomes {
+pub fn outcomes(all: &AllWorkerCounters) -> Outcomes {
     let mut total = Outcomes::default();
-    for one in all.iter().map(|gauges| gauges.outcomes()) {
+    for one in all.iter().map(|counters| counters.outcomes()) {
         total.succeeded += one.succeeded;
         total.refused += one.refused;
         total.failed += one.failed;
@@ -144,7 +146,7 @@ impl Outcomes {
     }
 }
 
-impl WorkerGauges {
+impl WorkerCounters {
     /// Client connections that the worker has open.
     pub fn connections(&self) -> u32 {
         self.connections.get() as u32
@@ -261,7 +263,7 @@ impl WorkerGauges {
         self.classes[class].add(1);
     }
 
-    /// Counts a request, already counted by [`WorkerGauges::answer`], as failed by the client's fault. For the owner.
+    /// Counts a request, already counted by [`WorkerCounters::answer`], as failed by the client's fault. For the owner.
     pub fn refuse(&self) {
         self.refused.add(1);
     }
@@ -347,7 +349,7 @@ mod tests {
 
     #[test]
     fn totals_are_over_all_workers() {
-        let all = gauges(3);
+        let all = counters(3);
         all[0].begin_exchange();
         all[2].begin_exchange();
         all[2].begin_exchange();
@@ -363,7 +365,7 @@ mod tests {
 
     #[test]
     fn every_request_has_one_outcome() {
-        let all = gauges(2);
+        let all = counters(2);
         for class in [1, 1, 3, 4] {
             all[0].answer(class);
         }

@@ -10,9 +10,9 @@ use crate::base::ids::WorkerId;
 
 /// A number that only its owner changes. Readers may see it a moment late.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
@@ -39,8 +39,8 @@ impl Count {
 }
 
 /// The numbers of an array of counters.
-pub fn numbers<const N: usize>(counts: &[Count; N]) -> [u64; N] {
-    std::array::from_fn(|at| counts[at].get())
+pub fn numbers<const N: usize>(counters: &[Counter; N]) -> [u64; N] {
+    std::array::from_fn(|at| counters[at].get())
 }
 
 /// One block of counters per worker, each on cache lines of its own. A worker's block is made when it counts for the
@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn a_block_is_made_when_its_worker_counts() {
-        let blocks: PerWorker<Count> = PerWorker::new(3);
+        let blocks: PerWorker<Counter> = PerWorker::new(3);
         assert_eq!(blocks.iter().count(), 0);
         blocks.of(WorkerId(2)).add(5);
         blocks.of(WorkerId(2)).sub(1);
         blocks.of(WorkerId(0)).set(7);
-        let numbers: Vec<u64> = blocks.iter().map(Count::get).collect();
+        let numbers: Vec<u64> = blocks.iter().map(Counter::get).collect();
         assert_eq!(numbers, [7, 4]);
     }
 }
