@@ -1,13 +1,13 @@
 //! `balancing_algorithm` and `hash_on`, checked against the registry of algorithms.
 
-use super::document::{Item, Table, instead_of};
+use super::document::{DocumentTable, Item, instead_of};
 use crate::balance::{ALGORITHMS, AlgorithmSettings, HashKey};
 use crate::base::limits::default;
 
 /// Reads both keys; the second one means something only to an algorithm that uses a key.
-pub(super) fn read(table: &mut Table<'_>) -> AlgorithmSettings {
+pub(super) fn read(table: &mut DocumentTable<'_>) -> AlgorithmSettings {
     let hash_on = table.get("hash_on", |item| {
-        Some(item.placed(item.parsed(HashKey::parse)?))
+        Some(item.positioned(item.parsed(HashKey::parse)?))
     });
     let key = hash_on
         .as_ref()
@@ -23,7 +23,7 @@ pub(super) fn read(table: &mut Table<'_>) -> AlgorithmSettings {
         && !settings.uses_key()
     {
         table.wrong_at(
-            &hash_on.place,
+            &hash_on.position,
             format!("{} uses no key; leave this out", settings.name()),
         );
     }

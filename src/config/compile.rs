@@ -9,12 +9,12 @@ use thiserror::Error;
 
 use super::Config;
 use super::acme::Acme;
-use super::address::BackendPlace;
+use super::address::BackendTarget;
 use super::descriptors::share_out;
 use super::health_check::HealthCheckSettings;
 use super::listener::ListenerSettings;
 use super::machine::Machine;
-use super::notes::{Place, Placed};
+use super::notes::{Position, Positioned};
 use super::pool::{BackendSettings, PoolSettings};
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::{Settings, TrustedProxy};
@@ -68,9 +68,9 @@ pub enum CannotCompile {
 }
 
 impl CannotCompile {
-    fn tls(place: &Place, fault: TlsFault) -> CannotCompile {
+    fn tls(position: &Position, fault: TlsFault) -> CannotCompile {
         CannotCompile::Tls {
-            key: place.key.clone(),
+            key: position.key.clone(),
             text: fault.text,
             may_pass: fault.may_pass,
         }
@@ -210,7 +210,7 @@ fn identity_names(settings: &Settings) -> NameSet {
         .collect()
 }
 
-fn trusts_unix(proxies: &[Placed<TrustedProxy>]) -> bool {
+fn trusts_unix(proxies: &[Positioned<TrustedProxy>]) -> bool {
     let mut proxies = proxies.iter();
     proxies.any(|proxy| proxy.value == TrustedProxy::Unix)
 }
@@ -219,11 +219,11 @@ fn name_of((name, _): &(String, Fact)) -> String {
     name.clone()
 }
 
-fn ranges(placed: &[Placed<Cidr>]) -> Vec<Cidr> {
-    placed.iter().map(|range| range.value).collect()
+fn ranges(positioned: &[Positioned<Cidr>]) -> Vec<Cidr> {
+    positioned.iter().map(|range| range.value).collect()
 }
 
-fn networks(proxies: &[Placed<TrustedProxy>]) -> impl Iterator<Item = Cidr> {
+fn networks(proxies: &[Positioned<TrustedProxy>]) -> impl Iterator<Item = Cidr> {
     proxies.iter().filter_map(|proxy| match proxy.value {
         TrustedProxy::Network(range) => Some(range),
         TrustedProxy::Unix => None,
@@ -237,7 +237,7 @@ fn compile_server_tls(
 ) -> Result<ServerTls, CannotCompile> {
     let settings = tls.complete(acme.map(|acme| &acme.settings));
     let side = tls_store.server(&settings);
-    let side = side.map_err(|fault| CannotCompile::tls(&tls.place, fault))?;
+    let side = side.map_err(|fault| CannotCompile::tls(&tls.position, fault))?;
     Ok(ServerTls {
         config: side.config,
         certificates: side.pairs,
@@ -260,7 +260,7 @@ fn compile_client_tls(
     };
     let mut build = |protocol| {
         let built = tls_store.client(&pool.name, &tls.settings(protocol));
-        built.map_err(|fault| CannotCompile::tls(&tls.place, fault))
+        built.map_err(|fault| CannotCompile::tls(&tls.position, fault))
     };
     Ok(Some(ClientTls {
         config: build(pool.options.protocol)?,
@@ -366,7 +366,7 @@ fn compile_pool(
     let mut backends = Vec::new();
     for written in &pool.backends {
         // Two backends of one pool must not share a row: a repetition is left out (and was warned of).
-        if !seen.insert(&written.address.place) {
+        if !seen.insert(&written.address.target) {
             continue;
         }
         let addresses = addresses(written, resolved);
@@ -417,7 +417,7 @@ fn compile_check(
     check.host = check.host.or_else(|| host.map(str::to_owned));
     if let Some((tls, settings)) = written.own_tls(pool.options.protocol) {
         let config = tls_store.client(&pool.name, &settings);
-        let config = config.map_err(|fault| CannotCompile::tls(&tls.place, fault))?;
+        let config = config.map_err(|fault| CannotCompile::tls(&tls.position, fault))?;
         check.tls = ProbeTls::Own(config, tls.server_name.clone());
     }
     Ok(check)
@@ -463,13 +463,13 @@ fn compile_backend(
 
 /// Every address of a backend, each with its label.
 fn addresses(written: &BackendSettings, resolved: &Resolved) -> Vec<(Option<BackendAddr>, String)> {
-    let (name, port) = match &written.address.place {
-        BackendPlace::Ip(addr) => return vec![(Some(BackendAddr::Tcp(*addr)), addr.to_string())],
-        BackendPlace::Unix(path) => {
+    let (name, port) = match &written.address.target {
+        BackendTarget::Ip(addr) => return vec![(Some(BackendAddr::Tcp(*addr)), addr.to_string())],
+        BackendTarget::Unix(path) => {
             let label = format!("unix:{}", path.display());
             return vec![(Some(BackendAddr::Unix(path.clone())), label)];
         }
-        BackendPlace::Name(name, port) => (name, *port),
+        BackendTarget::Name(name, port) => (name, *port),
     };
     // Sorted, so that the order in which a name server happens to answer changes nothing.
     let mut ips = resolved.get(name).cloned().unwrap_or_default();

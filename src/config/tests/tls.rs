@@ -281,10 +281,10 @@ fn files_that_cannot_be_used_are_named_where_they_stand() {
     ];
     for (text, expected) in rows {
         let found = folder.mistakes(text);
-        let placed = expected
+        let positioned = expected
             .iter()
             .map(|text_of| at_its_place(&folder, text, text_of));
-        assert_eq!(found, placed.collect::<Vec<_>>());
+        assert_eq!(found, positioned.collect::<Vec<_>>());
     }
     // By itself the text is right: only the files are not.
     assert!(parsed("[[routes]]\nbackend_addrs = ['a:1']\ntls = { ca = '/nowhere' }").is_ok());

@@ -9,7 +9,7 @@ use super::schemas::{ShownPool, ShownServer};
 use super::shown;
 use crate::base::addresses::BackendAddr;
 use crate::base::ids::{PoolId, WorkerId};
-use crate::config::{BackendAddress, BackendPlace, BackendSettings, PoolSettings};
+use crate::config::{BackendAddress, BackendSettings, BackendTarget, PoolSettings};
 use crate::control::change_request::InForce;
 use crate::control::metrics::pool_panics;
 use crate::shared::backend_table::{BackendState, BackendTables};
@@ -132,9 +132,9 @@ impl<'s> View<'s> {
 
     /// The server of this pool and address.
     pub fn server(&self, pool: &str, addr: &str) -> Option<Server> {
-        let place = BackendAddress::parse(addr).ok()?.place;
+        let target = BackendAddress::parse(addr).ok()?.target;
         let mut backends = self.settings(pool)?.backends.iter();
-        let server = backends.find(|backend| backend.address.place == place)?;
+        let server = backends.find(|backend| backend.address.target == target)?;
         Some(self.show_server(pool, server))
     }
 
@@ -171,7 +171,7 @@ impl<'s> View<'s> {
     }
 
     fn show_server(&self, pool: &str, server: &BackendSettings) -> Server {
-        let addr = server.address.place.to_string();
+        let addr = server.address.target.to_string();
         let backends = self
             .running
             .get(pool)
@@ -222,12 +222,12 @@ pub fn default_pool(in_force: &InForce) -> Option<&str> {
 
 /// Whether a backend was compiled from this entry of the configuration.
 fn is_of(backend: &Backend, address: &BackendAddress) -> bool {
-    match &address.place {
-        BackendPlace::Name(..) => backend.host == address.host,
-        BackendPlace::Ip(addr) => {
+    match &address.target {
+        BackendTarget::Name(..) => backend.host == address.host,
+        BackendTarget::Ip(addr) => {
             backend.host == address.host && backend.addr == Some(BackendAddr::Tcp(*addr))
         }
-        BackendPlace::Unix(path) => backend.addr == Some(BackendAddr::Unix(path.clone())),
+        BackendTarget::Unix(path) => backend.addr == Some(BackendAddr::Unix(path.clone())),
     }
 }
 

@@ -27,12 +27,12 @@ impl Edit {
     /// what is not there to be edited, is in use, or cannot even be written down.
     pub fn apply(&self, document: &mut Table, counts: Sizes) -> Result<Edited, Problem> {
         let before = written::find_pool(document, self.pool());
-        let before = before.map(|place| written::read_pool(document, place));
+        let before = before.map(|position| written::read_pool(document, position));
         let edited = self.make(document, counts)?;
-        if let Some(place) = written::find_pool(document, self.pool()) {
-            let mut pool = written::read_pool(document, place);
+        if let Some(position) = written::find_pool(document, self.pool()) {
+            let mut pool = written::read_pool(document, position);
             if unmask(&mut pool, before.as_ref()).map_err(|problem| edited.subject.own(problem))? {
-                written::write_pool(document, place, pool);
+                written::write_pool(document, position, pool);
             }
         }
         Ok(edited)
@@ -78,8 +78,8 @@ fn put_server(
 ) -> Result<Edited, Problem> {
     let mut settings = server.clone();
     let written = take_addr(&mut settings, addr)?;
-    let place = find_pool(document, pool)?;
-    let known = written::read_pool(document, place);
+    let position = find_pool(document, pool)?;
+    let known = written::read_pool(document, position);
     let known = find_backend(&known, addr).map(|index| known.backends[index].addr.clone());
     let server = WrittenBackend {
         addr: written.or(known).unwrap_or_else(|| addr.to_owned()),
@@ -101,8 +101,8 @@ fn put(
     (_, _, backends): Sizes,
 ) -> Result<Edited, Problem> {
     BackendAddress::parse(addr).map_err(|right| Problem::field("addr", right))?;
-    let place = find_pool(document, pool)?;
-    let mut pool = written::read_pool(document, place);
+    let position = find_pool(document, pool)?;
+    let mut pool = written::read_pool(document, position);
     let known = find_backend(&pool, addr);
     let index = known.unwrap_or(pool.backends.len());
     match known {
@@ -112,9 +112,9 @@ fn put(
         }
         None => pool.backends.push(server),
     }
-    written::write_pool(document, place, pool);
+    written::write_pool(document, position, pool);
     Ok(Edited {
-        subject: Subject::Backend(place, index),
+        subject: Subject::Backend(position, index),
         is_there: known.is_some(),
     })
 }
@@ -125,25 +125,25 @@ fn patch_server(
     addr: &str,
     settings: &[(String, Option<Value>)],
 ) -> Result<Edited, Problem> {
-    let (place, mut pool, index) = find_server(document, pool, addr)?;
+    let (position, mut pool, index) = find_server(document, pool, addr)?;
     let backend = &mut pool.backends[index];
     patch(&mut backend.settings, settings);
     if let Some(written) = take_addr(&mut backend.settings, addr)? {
         backend.addr = written;
     }
-    written::write_pool(document, place, pool);
-    Ok(Edited::at(Subject::Backend(place, index)))
+    written::write_pool(document, position, pool);
+    Ok(Edited::at(Subject::Backend(position, index)))
 }
 
 fn remove_server(document: &mut Table, pool: &str, addr: &str) -> Result<Edited, Problem> {
-    let (place, mut written, index) = find_server(document, pool, addr)?;
+    let (position, mut written, index) = find_server(document, pool, addr)?;
     if written.backends.len() == 1 {
         let why = format!("{addr} is the last backend of pool {pool:?}; a pool has at least one");
         return Err(Problem::conflict(why));
     }
     written.backends.remove(index);
-    written::write_pool(document, place, written);
-    Ok(Edited::at(Subject::Pool(place)))
+    written::write_pool(document, position, written);
+    Ok(Edited::at(Subject::Pool(position)))
 }
 
 fn put_pool(
@@ -153,11 +153,11 @@ fn put_pool(
     (_, pools, _): Sizes,
 ) -> Result<Edited, Problem> {
     let pool = read_pool(name, pool)?;
-    let place = match written::find_pool(document, name) {
-        Some(place) => {
-            refuse_route_keys(place, pool.settings.keys())?;
-            written::write_pool(document, place, pool);
-            place
+    let position = match written::find_pool(document, name) {
+        Some(position) => {
+            refuse_route_keys(position, pool.settings.keys())?;
+            written::write_pool(document, position, pool);
+            position
         }
         None if name.contains('/') => {
             let what = format!("no route {name:?} has a pool of its own");
@@ -166,7 +166,7 @@ fn put_pool(
         None if pools >= limits::POOLS => return Err(Problem::full("pools", limits::POOLS)),
         None => written::add_pool(document, name, pool),
     };
-    Ok(Edited::at(Subject::Pool(place)))
+    Ok(Edited::at(Subject::Pool(position)))
 }
 
 fn patch_pool(
@@ -174,18 +174,18 @@ fn patch_pool(
     name: &str,
     settings: &[(String, Option<Value>)],
 ) -> Result<Edited, Problem> {
-    let place = find_pool(document, name)?;
-    let mut whole = written::read_pool(document, place).whole();
+    let position = find_pool(document, name)?;
+    let mut whole = written::read_pool(document, position).whole();
     patch(&mut whole, settings);
     let pool = read_pool(name, &whole)?;
-    refuse_route_keys(place, pool.settings.keys())?;
-    written::write_pool(document, place, pool);
-    Ok(Edited::at(Subject::Pool(place)))
+    refuse_route_keys(position, pool.settings.keys())?;
+    written::write_pool(document, position, pool);
+    Ok(Edited::at(Subject::Pool(position)))
 }
 
 fn remove_pool(document: &mut Table, name: &str) -> Result<Edited, Problem> {
-    let place = find_pool(document, name)?;
-    if let PoolPosition::Own(_) = place {
+    let position = find_pool(document, name)?;
+    if let PoolPosition::Own(_) = position {
         let why = format!("the pool belongs to the route {name:?} and goes only with it");
         return Err(Problem::conflict(why));
     }
@@ -197,8 +197,8 @@ fn remove_pool(document: &mut Table, name: &str) -> Result<Edited, Problem> {
         };
         return Err(Problem::conflict(why));
     }
-    written::remove_pool(document, place);
-    Ok(Edited::at(Subject::Pool(place)))
+    written::remove_pool(document, position);
+    Ok(Edited::at(Subject::Pool(position)))
 }
 
 impl Edited {
@@ -220,10 +220,10 @@ fn find_server(
     pool: &str,
     addr: &str,
 ) -> Result<(PoolPosition, WrittenPool, usize), Problem> {
-    let place = find_pool(document, pool)?;
-    let written = written::read_pool(document, place);
+    let position = find_pool(document, pool)?;
+    let written = written::read_pool(document, position);
     match find_backend(&written, addr) {
-        Some(index) => Ok((place, written, index)),
+        Some(index) => Ok((position, written, index)),
         None => {
             let what = format!("there is no backend {addr} in pool {pool:?}");
             Err(Problem::absent(what))
@@ -232,9 +232,9 @@ fn find_server(
 }
 
 fn find_backend(pool: &WrittenPool, addr: &str) -> Option<usize> {
-    let place = place_of(addr);
+    let position = place_of(addr);
     let mut backends = pool.backends.iter();
-    backends.position(|backend| backend.place() == place)
+    backends.position(|backend| backend.place() == position)
 }
 
 /// Takes `addr` out of a backend's settings, where it may stand if it names the same place.
@@ -294,11 +294,11 @@ fn read_pool(name: &str, table: &Table) -> Result<WrittenPool, Problem> {
 
 /// In a route's table, what is no key of a pool would change the route.
 fn refuse_route_keys<'k>(
-    place: PoolPosition,
+    position: PoolPosition,
     keys: impl Iterator<Item = &'k String>,
 ) -> Result<(), Problem> {
     let mut keys = keys.filter(|key| !is_work_key(key));
-    match (place, keys.next()) {
+    match (position, keys.next()) {
         (PoolPosition::Own(_), Some(key)) => {
             let known = work_keys().join(", ");
             Err(Problem::field(

@@ -140,9 +140,9 @@ impl Diff {
     fn compare_pools(&mut self, before: &Table, after: &Table) {
         let mut known: HashMap<String, WrittenPool> =
             pools(before).map(|(name, _, pool)| (name, pool)).collect();
-        for (name, place, pool) in pools(after) {
+        for (name, position, pool) in pools(after) {
             let before = known.remove(&name).unwrap_or_else(|| {
-                self.note_pool(What::Added, &name, place);
+                self.note_pool(What::Added, &name, position);
                 // Nothing is said of a new pool's settings one by one.
                 WrittenPool {
                     settings: pool.settings.clone(),
@@ -153,8 +153,8 @@ impl Diff {
             self.compare(&format!("pool {name}"), &settings_before, &settings);
             self.compare_backends(&name, &before, &pool);
         }
-        for (name, place, pool) in pools(before).filter(|(name, ..)| known.contains_key(name)) {
-            self.note_pool(What::Removed, &name, place);
+        for (name, position, pool) in pools(before).filter(|(name, ..)| known.contains_key(name)) {
+            self.note_pool(What::Removed, &name, position);
             self.compare_backends(&name, &pool, &WrittenPool::default());
         }
     }
@@ -172,8 +172,8 @@ impl Diff {
             }
         }
         let gone = before.backends.iter().map(|backend| backend.place());
-        for place in gone.filter(|place| known.contains_key(place)) {
-            let subject = format!("backend {place} of pool {pool}");
+        for position in gone.filter(|position| known.contains_key(position)) {
+            let subject = format!("backend {position} of pool {pool}");
             self.note(What::Removed, subject, Some(BACKEND_DRAINS));
         }
     }
@@ -187,8 +187,8 @@ impl Diff {
     }
 
     /// A route's own pool is not named: the route stands for it.
-    fn note_pool(&mut self, what: What, name: &str, place: PoolPosition) {
-        if matches!(place, PoolPosition::Named(_)) {
+    fn note_pool(&mut self, what: What, name: &str, position: PoolPosition) {
+        if matches!(position, PoolPosition::Named(_)) {
             self.note(what, format!("pool {name}"), None);
         }
     }
@@ -314,7 +314,7 @@ fn route_leaves(route: &Table) -> Leaves {
 
 fn pools(document: &Table) -> impl Iterator<Item = (String, PoolPosition, WrittenPool)> {
     let pools = written::pools(document);
-    pools.map(|(name, place)| (name, place, written::read_pool(document, place)))
+    pools.map(|(name, position)| (name, position, written::read_pool(document, position)))
 }
 
 /// Everything but listeners, routes and pools.

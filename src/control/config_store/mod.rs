@@ -139,9 +139,11 @@ impl ConfigStore {
 
     /// The number of this pool's backends in the file.
     pub fn backends_in_file(&self, pool: &str) -> usize {
-        let place = written::find_pool(&self.file.table, pool);
-        place.map_or(0, |place| {
-            written::read_pool(&self.file.table, place).backends.len()
+        let position = written::find_pool(&self.file.table, pool);
+        position.map_or(0, |position| {
+            written::read_pool(&self.file.table, position)
+                .backends
+                .len()
         })
     }
 

@@ -176,8 +176,8 @@ impl PoolOverrides {
     /// Changes the document, which says of this pool what the file says.
     fn merge(&self, document: &mut Table, notes: &mut Vec<String>) {
         let name = &self.pool;
-        let place = written::find_pool(document, name);
-        let file = place.map(|place| written::read_pool(document, place));
+        let position = written::find_pool(document, name);
+        let file = position.map(|position| written::read_pool(document, position));
         let mut pool = file.clone();
         if let Some(change) = &self.settings {
             let now = match change.api {
@@ -201,9 +201,9 @@ impl PoolOverrides {
             )),
             (None, true) => {}
         }
-        match (place, pool) {
-            (Some(place), Some(pool)) => written::write_pool(document, place, pool),
-            (Some(place), None) => written::remove_pool(document, place),
+        match (position, pool) {
+            (Some(position), Some(pool)) => written::write_pool(document, position, pool),
+            (Some(position), None) => written::remove_pool(document, position),
             (None, Some(pool)) => drop(written::add_pool(document, name, pool)),
             (None, None) => {}
         }
@@ -269,7 +269,7 @@ impl Override {
 }
 
 fn pools_of(document: &Table) -> impl Iterator<Item = (String, WrittenPool)> {
-    written::pools(document).map(|(name, place)| (name, written::read_pool(document, place)))
+    written::pools(document).map(|(name, position)| (name, written::read_pool(document, position)))
 }
 
 fn by_addr<'b>(

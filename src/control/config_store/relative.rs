@@ -44,9 +44,9 @@ impl Subject {
             // An address alone, without a table around it.
             (Subject::Backend(..), Some("")) => "addr".to_owned(),
             (Subject::Backend(..), Some(below)) => below.trim_start_matches('.').to_owned(),
-            (Subject::Pool(place), Some(below)) => {
+            (Subject::Pool(position), Some(below)) => {
                 let below = below.trim_start_matches('.');
-                match below.strip_prefix(place.backends_key()) {
+                match below.strip_prefix(position.backends_key()) {
                     Some(rest) => format!("backends{rest}"),
                     None => below.to_owned(),
                 }
@@ -56,9 +56,9 @@ impl Subject {
 
     fn key(&self) -> String {
         match self {
-            Subject::Pool(place) => place.key(),
-            Subject::Backend(place, index) => {
-                format!("{}.{}[{index}]", place.key(), place.backends_key())
+            Subject::Pool(position) => position.key(),
+            Subject::Backend(position, index) => {
+                format!("{}.{}[{index}]", position.key(), position.backends_key())
             }
         }
     }

@@ -58,8 +58,8 @@ impl ConfigStore {
 
     /// A pool's backends as `place {settings}`, and the rest of its settings.
     fn pool(&self, name: &str) -> Option<(Vec<String>, String)> {
-        let place = written::find_pool(self.document(), name)?;
-        let pool = written::read_pool(self.document(), place);
+        let position = written::find_pool(self.document(), name)?;
+        let pool = written::read_pool(self.document(), position);
         let in_words = |settings: &Table| {
             let settings = settings.iter();
             let settings = settings.map(|(key, value)| format!("{key}={value}"));

@@ -27,8 +27,8 @@ fn refusal(field: &str) -> Problem {
 }
 
 fn find<'p>(pool: &'p WrittenPool, backend: &WrittenBackend) -> Option<&'p WrittenBackend> {
-    let place = backend.place();
-    pool.backends.iter().find(|known| known.place() == place)
+    let position = backend.place();
+    pool.backends.iter().find(|known| known.place() == position)
 }
 
 fn check_of(settings: &Table) -> Option<&Table> {

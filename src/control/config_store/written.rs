@@ -78,7 +78,7 @@ impl WrittenBackend {
 
 /// The canonical text of an address: equal for all ways to write it. A text that is no address stands for itself.
 pub fn place_of(addr: &str) -> String {
-    BackendAddress::parse(addr).map_or_else(|_| addr.to_owned(), |addr| addr.place.to_string())
+    BackendAddress::parse(addr).map_or_else(|_| addr.to_owned(), |addr| addr.target.to_string())
 }
 
 /// Every pool of a checked document by its name: those of `[[pools]]`, then the routes' own.
@@ -119,17 +119,17 @@ pub fn route_name(route: &Value) -> Option<String> {
 }
 
 /// The pool at a place of a checked document.
-pub fn read_pool(document: &Table, place: PoolPosition) -> WrittenPool {
-    let Some(table) = table_at(document, place) else {
+pub fn read_pool(document: &Table, position: PoolPosition) -> WrittenPool {
+    let Some(table) = table_at(document, position) else {
         return WrittenPool::default();
     };
-    let belongs = |key: &str| match place {
+    let belongs = |key: &str| match position {
         PoolPosition::Named(_) => key != "name" && key != "backends",
         PoolPosition::Own(_) => is_work_key(key),
     };
     let settings = table.iter().filter(|(key, _)| belongs(key));
     let backends = table
-        .get(place.backends_key())
+        .get(position.backends_key())
         .and_then(Value::as_array)
         .into_iter()
         .flatten();
@@ -147,9 +147,9 @@ pub fn read_pool(document: &Table, place: PoolPosition) -> WrittenPool {
 }
 
 /// Puts the pool where one stands already.
-pub fn write_pool(document: &mut Table, place: PoolPosition, pool: WrittenPool) {
-    let before = read_pool(document, place);
-    let Some(table) = table_at_mut(document, place) else {
+pub fn write_pool(document: &mut Table, position: PoolPosition, pool: WrittenPool) {
+    let before = read_pool(document, position);
+    let Some(table) = table_at_mut(document, position) else {
         return;
     };
     for key in before.settings.keys() {
@@ -159,7 +159,7 @@ pub fn write_pool(document: &mut Table, place: PoolPosition, pool: WrittenPool) 
     }
     let backends = pool.backends.into_iter().map(WrittenBackend::write);
     let backends = Value::Array(backends.collect());
-    table.insert(place.backends_key().to_owned(), backends);
+    table.insert(position.backends_key().to_owned(), backends);
     table.extend(pool.settings);
 }
 
@@ -174,15 +174,15 @@ pub fn add_pool(document: &mut Table, name: &str, pool: WrittenPool) -> PoolPosi
         let name = ("name".to_owned(), Value::String(name.to_owned()));
         pools.push(Value::Table(Table::from_iter([name])));
     }
-    let place = PoolPosition::Named(index);
-    write_pool(document, place, pool);
-    place
+    let position = PoolPosition::Named(index);
+    write_pool(document, position, pool);
+    position
 }
 
 /// Takes one of `[[pools]]` out; a route's own pool stays with its route.
-pub fn remove_pool(document: &mut Table, place: PoolPosition) {
+pub fn remove_pool(document: &mut Table, position: PoolPosition) {
     if let (PoolPosition::Named(index), Some(Value::Array(pools))) =
-        (place, document.get_mut("pools"))
+        (position, document.get_mut("pools"))
     {
         pools.remove(index);
         if pools.is_empty() {
@@ -221,13 +221,13 @@ fn entries<'d>(document: &'d Table, key: &str) -> &'d [Value] {
     list.map_or(&[], Vec::as_slice)
 }
 
-fn table_at(document: &Table, place: PoolPosition) -> Option<&Table> {
-    let (list, index) = place.list_and_index();
+fn table_at(document: &Table, position: PoolPosition) -> Option<&Table> {
+    let (list, index) = position.list_and_index();
     entries(document, list).get(index)?.as_table()
 }
 
-fn table_at_mut(document: &mut Table, place: PoolPosition) -> Option<&mut Table> {
-    let (list, index) = place.list_and_index();
+fn table_at_mut(document: &mut Table, position: PoolPosition) -> Option<&mut Table> {
+    let (list, index) = position.list_and_index();
     document
         .get_mut(list)?
         .as_array_mut()?

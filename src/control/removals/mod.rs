@@ -30,7 +30,7 @@ pub struct Named {
 impl Named {
     /// The backend at this address, in whatever form the address is written.
     pub fn new(pool: &str, addr: &str) -> Named {
-        let place = BackendAddress::parse(addr).map(|address| address.place.to_string());
+        let place = BackendAddress::parse(addr).map(|address| address.target.to_string());
         Named {
             pool: pool.to_owned(),
             addr: place.unwrap_or_else(|_| addr.to_owned()),
@@ -123,7 +123,7 @@ impl Removals {
             let backends = pool.backends.iter().filter(|backend| backend.draining);
             backends.map(|backend| Named {
                 pool: pool.name.value.clone(),
-                addr: backend.address.place.to_string(),
+                addr: backend.address.target.to_string(),
             })
         });
         let draining: HashSet<Named> = backends.collect();

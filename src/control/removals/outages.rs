@@ -66,7 +66,7 @@ impl Outages {
             let outage = self.pools.get(name).filter(|outage| outage.has_losses())?;
             let backends = pool.backends.iter();
             let there: HashSet<String> = backends
-                .map(|backend| backend.address.place.to_string())
+                .map(|backend| backend.address.target.to_string())
                 .collect();
             Some((name.clone(), outage.lost(|addr| there.contains(addr))))
         });
@@ -135,7 +135,7 @@ impl Outage {
     ) -> (Backends, Backends) {
         let backends = pool.backends.iter();
         let named =
-            backends.map(|backend| (backend.address.place.to_string(), backend.remove_after));
+            backends.map(|backend| (backend.address.target.to_string(), backend.remove_after));
         let is_down = |addr: &str| is_down(rows, tables, &pool.name.value, addr);
         let (down, up): (Backends, Backends) = named.partition(|(addr, _)| is_down(addr));
         if down.is_empty() && self.kept_until <= now {
