@@ -8,7 +8,7 @@
 use crate::balance::SharedHashTable;
 use crate::balance::hash::{mix, scale};
 use crate::balance::key::HASH_ON;
-use crate::balance::{AlgorithmEntry, Balancer, Candidate, Member, View, first_unblocked};
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, Member, PickInput, first_unblocked};
 use crate::base::limits;
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
@@ -40,7 +40,7 @@ struct ConsistentHash {
 
 impl ConsistentHash {
     /// The candidate that has a place of the table, if it may be picked.
-    fn at(&self, place: u16, view: &View<'_>) -> Option<usize> {
+    fn at(&self, place: u16, view: &PickInput<'_>) -> Option<usize> {
         let index = *self.usable.get(usize::from(place))?;
         let takes = || self.takes(index.into(), view.key) && !(view.blocked)(index.into());
         (index != NOBODY && takes()).then_some(index.into())
@@ -69,7 +69,7 @@ impl Balancer for ConsistentHash {
         }
     }
 
-    fn pick(&mut self, view: &View<'_>) -> Option<usize> {
+    fn pick(&mut self, view: &PickInput<'_>) -> Option<usize> {
         let places = &*self.table.as_ref()?.places;
         let start = scale(view.key, places.len());
         if let Some(first) = self.at(*places.get(start)?, view) {

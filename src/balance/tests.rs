@@ -52,7 +52,7 @@ impl Pool {
         blocked: &dyn Fn(usize) -> bool,
     ) -> Option<usize> {
         self.now.set(self.now.get() + limits::IN_FLIGHT_AGE_MICROS);
-        balancer.pick(&View {
+        balancer.pick(&PickInput {
             in_flight: &*self.tables,
             now: Micros(self.now.get()),
             key,
@@ -254,7 +254,7 @@ fn least_connections_counts_its_own_picks_between_two_readings() {
         pool.begin(1, busy, 100);
     }
     let mut balancer = pool.balancer("least_connections", 0);
-    let view = View {
+    let view = PickInput {
         in_flight: &*pool.tables,
         now: Micros(7),
         key: 0,
@@ -338,7 +338,7 @@ fn consistent_hash_gives_a_key_one_backend_on_every_core() {
         pool.balancer("consistent_hash", 0),
         pool.balancer("consistent_hash", 2),
     );
-    let table = Table::new(&reordered.iter().map(member).collect::<Vec<_>>());
+    let table = KeyTable::new(&reordered.iter().map(member).collect::<Vec<_>>());
     other.take_table(&Arc::new(table));
     let members: Vec<Candidate> = (0..)
         .zip(&reordered)
@@ -476,7 +476,7 @@ proptest! {
         }
         let mut members = remaining.clone();
         (0..).zip(&mut members).for_each(|(index, candidate)| candidate.member = index);
-        balancer.take_table(&Arc::new(Table::new(&members.iter().map(member).collect::<Vec<_>>())));
+        balancer.take_table(&Arc::new(KeyTable::new(&members.iter().map(member).collect::<Vec<_>>())));
         balancer.rebuild(&members);
         let (mut stayed, mut kept) = (0, 0);
         for (&key, &before) in keys.iter().zip(&before).filter(|(_, before)| **before != leaving) {

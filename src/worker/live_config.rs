@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::balance::{Balancer, Candidate, View};
+use crate::balance::{Balancer, Candidate, PickInput};
 use crate::base::addresses::ListenAddr;
 use crate::base::ids::{BackendId, PoolId, WorkerId};
 use crate::base::limits;
@@ -451,7 +451,7 @@ impl LivePool {
         }
         let saturated = |backend: &Usable| (choice.is_full)(backend.id, backend.max_connections);
         let pick = |blocked: &dyn Fn(usize) -> bool| {
-            self.balancer.borrow_mut().pick(&View {
+            self.balancer.borrow_mut().pick(&PickInput {
                 in_flight: choice.tables,
                 now: choice.now,
                 key: choice.key,

@@ -9,7 +9,7 @@ use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
 use crate::base::memory;
 use crate::base::panic_on_demand::panic_on_demand;
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 use crate::base::time::Micros;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
@@ -87,7 +87,7 @@ pub struct Shard {
     /// The longest lag of the loop in this second, in microseconds.
     worst_lag: Cell<u64>,
     /// Two, because one alone would begin where another process' does before long.
-    trace_ids: RefCell<[Random; 2]>,
+    trace_ids: RefCell<[SplitMix64; 2]>,
 }
 
 impl Shard {

@@ -14,7 +14,7 @@ use super::outcome::{Failure, OrderCounters, Outcome};
 use super::schedule;
 use super::store::Found;
 use crate::base::limits;
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 use crate::base::time::Micros;
 use crate::config::AcmeSettings;
 use crate::tls::{Validity, unix_secs};
@@ -29,7 +29,7 @@ pub struct Orders {
     /// The name that each task orders for, and the state of that name before the task.
     names: HashMap<task::Id, (String, Waiting)>,
     counters: Arc<OrderCounters>,
-    chance: Random,
+    chance: SplitMix64,
     /// Until this instant, the wall clock is not trusted to tell when a certificate is to be renewed.
     doubted_until: Micros,
 }
@@ -102,7 +102,7 @@ impl Orders {
             under_way: JoinSet::new(),
             names: HashMap::new(),
             counters,
-            chance: Random::new(),
+            chance: SplitMix64::new(),
             doubted_until: Micros::default(),
         }
     }
