@@ -9,7 +9,7 @@ use httparse::Header;
 use palantir::base::time::Micros;
 use palantir::http::h1::{FieldSlots, Forwarding, RequestEdits, encode_request};
 use palantir::http::h2::hpack::{Decoder, Encoder, FieldList, ListLimits};
-use palantir::http::h2::{Connection, Event, Field, LocalSettings, Role};
+use palantir::http::h2::{Field, H2Connection, H2Event, LocalSettings, Role};
 use palantir::http::names::{Identity, NO_EDITS};
 use palantir::http::traceparent::TraceFields;
 
@@ -142,7 +142,7 @@ fn encode_response_head(bencher: Bencher) {
 /// HEADERS received, checked, and written as an HTTP/1 request; a response's head and 1 KiB of body framed.
 #[divan::bench(args = [("browser", BROWSER), ("small", SMALL)].iter().map(Named))]
 fn whole_exchange(bencher: Bencher, request: Named) {
-    let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
+    let mut server = H2Connection::new(Role::Server, LocalSettings::default(), Micros(0));
     let begin = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         &[0, 0, 0, 4, 0, 0, 0, 0, 0][..],
@@ -164,7 +164,7 @@ fn whole_exchange(bencher: Bencher, request: Named) {
         frame[1] = ((frame.len() - 9) >> 8) as u8;
         frame.extend(window);
         let (used, event) = server.receive(black_box(&frame), Micros(0)).unwrap();
-        let Some(Event::Head {
+        let Some(H2Event::Head {
             stream: asked,
             head,
             end,

@@ -219,7 +219,7 @@ pub fn is_of_websphere(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::fields::{Known, recognise};
+    use crate::http::fields::{KnownField, recognise};
 
     #[test]
     fn what_only_proxies_say_is_recognised_in_any_form() {
@@ -281,7 +281,11 @@ mod tests {
             "X-MS-Client-Principal-Id",
             "X-Goog-Authenticated-User-Email",
         ] {
-            assert_eq!(recognise(name.as_bytes()), Known::FromProxies, "{name}");
+            assert_eq!(
+                recognise(name.as_bytes()),
+                KnownField::FromProxies,
+                "{name}"
+            );
         }
         for name in [
             "x-recipient-ip",
@@ -312,7 +316,7 @@ mod tests {
             "x-real-id",
             "x-requested-with",
         ] {
-            assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
+            assert_eq!(recognise(name.as_bytes()), KnownField::Other, "{name}");
         }
     }
 }

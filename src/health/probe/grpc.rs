@@ -88,11 +88,11 @@ fn state(body: &[u8]) -> Option<Result<&'static str, &'static str>> {
 mod tests {
     use super::*;
     use crate::base::time::Micros;
-    use crate::http::h2::{Connection, Event, Field, LocalSettings, Role, StreamId};
+    use crate::http::h2::{Field, H2Connection, H2Event, LocalSettings, Role, StreamId};
 
     /// A server's side of the exchange: what it is asked, and how it answers that.
     struct Server {
-        connection: Connection,
+        connection: H2Connection,
         asked: Vec<u8>,
     }
 
@@ -106,7 +106,7 @@ mod tests {
         }
         .asking();
         let mut server = Server {
-            connection: Connection::new(Role::Server, LocalSettings::default(), Micros(0)),
+            connection: H2Connection::new(Role::Server, LocalSettings::default(), Micros(0)),
             asked: Vec::new(),
         };
         server.serve(&asking.output(), status, call, message);
@@ -125,14 +125,14 @@ mod tests {
                 let (used, event) = self.connection.receive(bytes, Micros(0)).unwrap();
                 bytes = &bytes[used..];
                 match event {
-                    Some(Event::Head { head, .. }) => {
+                    Some(H2Event::Head { head, .. }) => {
                         assert_eq!(head.target(), b"/grpc.health.v1.Health/Check");
                         assert_eq!(head.authority(), b"api:80");
                         assert!(head.te_trailers());
                         assert_eq!(head.field("content-type"), Some(&b"application/grpc"[..]));
                         assert_eq!(head.field("authorization"), Some(&b"Bearer x"[..]));
                     }
-                    Some(Event::Body { stream, bytes, end }) => {
+                    Some(H2Event::Body { stream, bytes, end }) => {
                         self.asked.extend_from_slice(bytes);
                         if end {
                             self.answer(stream, status, call, message);

@@ -6,7 +6,9 @@ use super::body::Search;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::hpack::ListLimits;
-use crate::http::h2::{Connection, Event, Field, Head, LocalSettings, Request, Role, StreamId};
+use crate::http::h2::{
+    Field, H2Connection, H2Event, Head, LocalSettings, Role, StreamId, StreamRequest,
+};
 use crate::net::ProbeStream;
 
 /// What one read takes at most.
@@ -49,7 +51,7 @@ pub struct ProbeAnswer {
 
 /// A question on its way.
 pub struct ProbeExchange {
-    connection: Connection,
+    connection: H2Connection,
     stream: Option<StreamId>,
     answer: ProbeAnswer,
     is_complete: bool,
@@ -62,8 +64,8 @@ impl ProbeExchange {
             head: ListLimits::RESPONSE,
             ..LocalSettings::default()
         };
-        let mut connection = Connection::new(Role::Client, settings, Micros::now());
-        let request = Request {
+        let mut connection = H2Connection::new(Role::Client, settings, Micros::now());
+        let request = StreamRequest {
             method: question.method.as_bytes(),
             scheme: question.scheme.as_bytes(),
             authority: question.host.as_bytes(),
@@ -143,24 +145,24 @@ impl ProbeExchange {
             let (used, event) =
                 received.map_err(|error| format!("broken HTTP/2: {}", error.word()))?;
             match event {
-                Some(Event::Head { head, end, .. }) => {
+                Some(H2Event::Head { head, end, .. }) => {
                     self.is_complete = take_head(&mut self.answer, head, end);
                 }
-                Some(Event::Body { bytes, end, .. }) => {
+                Some(H2Event::Body { bytes, end, .. }) => {
                     self.is_complete = take_body(&mut self.answer, bytes) || end;
                 }
-                Some(Event::Trailers { lines, .. }) => {
+                Some(H2Event::Trailers { lines, .. }) => {
                     self.answer.call = call_status_in(lines);
                     self.is_complete = true;
                 }
-                Some(Event::Refused { .. } | Event::RefusedTrailers { .. }) => {
+                Some(H2Event::Refused { .. } | H2Event::RefusedTrailers { .. }) => {
                     return Err("malformed answer".to_owned());
                 }
-                Some(Event::Reset { code, .. }) => return Err(format!("reset with {}", code.0)),
-                Some(Event::GoAway { last, code }) if self.stream.is_none_or(|id| last < id) => {
+                Some(H2Event::Reset { code, .. }) => return Err(format!("reset with {}", code.0)),
+                Some(H2Event::GoAway { last, code }) if self.stream.is_none_or(|id| last < id) => {
                     return Err(format!("went away with {}", code.0));
                 }
-                Some(Event::GoAway { .. } | Event::Settings | Event::Pong) | None => {}
+                Some(H2Event::GoAway { .. } | H2Event::Settings | H2Event::Pong) | None => {}
             }
             bytes = &bytes[used..];
         }

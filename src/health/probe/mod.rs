@@ -18,7 +18,7 @@ use rustls::pki_types::ServerName;
 
 use crate::base::addresses::BackendAddr;
 use crate::base::limits;
-use crate::http::proxy_protocol::{self, Said};
+use crate::http::proxy_protocol::{self, ProxiedAddrs};
 use crate::net::{ProbeSocket, ProbeStream, is_exhausted, within};
 use crate::snapshot::{Backend, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol};
 use crate::tls::in_words;
@@ -186,8 +186,8 @@ impl<'p> Way<'p> {
 fn introduction(pool: &Pool) -> Option<Vec<u8>> {
     let mut header = Vec::new();
     match pool.proxy_protocol? {
-        ProxyProtocol::V1 => proxy_protocol::write_v1(&Said::Local, &mut header),
-        ProxyProtocol::V2 => proxy_protocol::write_v2(&Said::Local, &mut header),
+        ProxyProtocol::V1 => proxy_protocol::write_v1(&ProxiedAddrs::Local, &mut header),
+        ProxyProtocol::V2 => proxy_protocol::write_v2(&ProxiedAddrs::Local, &mut header),
     }
     Some(header)
 }

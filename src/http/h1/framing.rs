@@ -58,7 +58,7 @@ pub(super) fn request_body(
 }
 
 /// The end of a response, as its fields tell it.
-pub(super) struct ResponseFraming {
+pub(super) struct ReceivedFraming {
     pub(super) body: ResponseBody,
     /// Whether `Content-Length` may be passed on.
     pub(super) keeps_length: bool,
@@ -72,7 +72,7 @@ pub(super) fn response(
     version: Version,
     status: u16,
     asked: Asked,
-) -> Result<ResponseFraming, Refusal> {
+) -> Result<ReceivedFraming, Refusal> {
     if asked.strict {
         return strict_response(facts, version, status, asked);
     }
@@ -83,7 +83,7 @@ pub(super) fn response(
     if has_no_body(status) {
         // The response ends with its head, even if its fields announce a body (RFC 9112 section 6.3 rule 1). A backend
         // that announces a body may send one, so the connection takes no other request.
-        return Ok(ResponseFraming {
+        return Ok(ReceivedFraming {
             body: ResponseBody::None,
             keeps_length: false,
             is_sound: !announces,
@@ -92,7 +92,7 @@ pub(super) fn response(
     if asked.head || status == 304 {
         // The fields of such a response tell what a GET would have got.
         let is_coded = coding.is_some();
-        return Ok(ResponseFraming {
+        return Ok(ReceivedFraming {
             body: ResponseBody::None,
             keeps_length: !is_coded && facts.framing_fault.is_none(),
             is_sound: facts.framing_fault.is_none(),
@@ -103,7 +103,7 @@ pub(super) fn response(
     // The status has no content (RFC 9110 section 15.3.6), so the response ends with its head and not with the
     // connection.
     let is_bare_reset = status == 205 && !announces && facts.content_length.is_none();
-    Ok(ResponseFraming {
+    Ok(ReceivedFraming {
         body: match is_bare_reset {
             true => ResponseBody::None,
             false => body_of(chunked, facts.content_length),
@@ -121,7 +121,7 @@ fn strict_response(
     version: Version,
     status: u16,
     asked: Asked,
-) -> Result<ResponseFraming, Refusal> {
+) -> Result<ReceivedFraming, Refusal> {
     let chunked = is_chunked(facts, version)?;
     let length = facts.content_length;
     let (ends_with_head, bare) = (
@@ -131,7 +131,7 @@ fn strict_response(
     if has_no_body(status) && !bare {
         return Err(Refusal::BodyNotAllowed);
     }
-    Ok(ResponseFraming {
+    Ok(ReceivedFraming {
         body: match has_no_body(status) || ends_with_head {
             true => ResponseBody::None,
             false => body_of(chunked, length),

@@ -8,7 +8,7 @@ use httparse::Header;
 use super::field_set::FieldSet;
 use crate::base::limits;
 use crate::http::fields::{
-    Expectation, Known, disguises_framing, expectation, list, recognise, trim,
+    Expectation, KnownField, disguises_framing, expectation, list, recognise, trim,
 };
 use crate::http::refusal::Refusal;
 
@@ -92,7 +92,7 @@ impl<'b> HeadFacts<'b> {
                 facts.special.insert(index);
             }
             match recognise(field.name.as_bytes()) {
-                Known::Other => {}
+                KnownField::Other => {}
                 known => facts.note(index, known, field, sender)?,
             }
             end = start;
@@ -109,56 +109,56 @@ impl<'b> HeadFacts<'b> {
     fn note(
         &mut self,
         index: usize,
-        known: Known,
+        known: KnownField,
         field: &Header<'b>,
         sender: Sender,
     ) -> Result<(), Refusal> {
         let value = field.value;
         match known {
-            Known::Other => return Ok(()),
-            Known::Disguised
+            KnownField::Other => return Ok(()),
+            KnownField::Disguised
                 if sender == Sender::Stranger && disguises_framing(field.name.as_bytes()) =>
             {
                 return Err(Refusal::DisguisedField);
             }
-            Known::Disguised => self.dropped.insert(index),
-            Known::Host => self.host_repeated |= self.host.replace(value).is_some(),
-            Known::ContentLength => {
+            KnownField::Disguised => self.dropped.insert(index),
+            KnownField::Host => self.host_repeated |= self.host.replace(value).is_some(),
+            KnownField::ContentLength => {
                 if let Err(refusal) = self.note_length(value, sender) {
                     self.note_fault(refusal, sender)?;
                 }
             }
-            Known::TransferEncoding => {
+            KnownField::TransferEncoding => {
                 if self.transfer_encoding.replace(value).is_some() {
                     self.note_fault(Refusal::BadTransferEncoding, sender)?;
                 }
             }
-            Known::Connection => self.note_connection(value)?,
-            Known::Upgrade => self.upgrade_repeated |= self.upgrade.replace(value).is_some(),
-            Known::KeepAlive => {
+            KnownField::Connection => self.note_connection(value)?,
+            KnownField::Upgrade => self.upgrade_repeated |= self.upgrade.replace(value).is_some(),
+            KnownField::KeepAlive => {
                 self.keep_alive_timeout = keep_alive_timeout(value).or(self.keep_alive_timeout)
             }
-            Known::Te => {
+            KnownField::Te => {
                 self.te_trailers |=
                     list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
             }
-            Known::Expect => match expectation(value) {
+            KnownField::Expect => match expectation(value) {
                 Expectation::None => self.dropped.insert(index),
                 Expectation::Continue => self.expect_continue = true,
                 Expectation::Unknown => self.unknown_expectation = true,
             },
-            Known::XForwardedFor => self.forwarded_for = true,
-            Known::FromProxies
-            | Known::Http2Settings
-            | Known::Location
-            | Known::ProxyAuthenticate
-            | Known::ProxyAuthorization
-            | Known::ProxyConnection
-            | Known::Refresh
-            | Known::SetCookie
-            | Known::Trailer
-            | Known::XForwardedHost
-            | Known::XForwardedProto => {}
+            KnownField::XForwardedFor => self.forwarded_for = true,
+            KnownField::FromProxies
+            | KnownField::Http2Settings
+            | KnownField::Location
+            | KnownField::ProxyAuthenticate
+            | KnownField::ProxyAuthorization
+            | KnownField::ProxyConnection
+            | KnownField::Refresh
+            | KnownField::SetCookie
+            | KnownField::Trailer
+            | KnownField::XForwardedHost
+            | KnownField::XForwardedProto => {}
         }
         if is_hop_by_hop(known) {
             self.dropped.insert(index);
@@ -196,7 +196,7 @@ impl<'b> HeadFacts<'b> {
 
     fn note_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
         // What most clients and backends send spares taking a list apart.
-        if recognise(value) == Known::KeepAlive {
+        if recognise(value) == KnownField::KeepAlive {
             self.keep_alive = true;
             return Ok(());
         }
@@ -207,11 +207,11 @@ impl<'b> HeadFacts<'b> {
                 return Err(Refusal::BadConnection);
             }
             match recognise(option) {
-                Known::KeepAlive => self.keep_alive = true,
-                Known::Upgrade => self.connection_upgrade = true,
+                KnownField::KeepAlive => self.keep_alive = true,
+                KnownField::Upgrade => self.connection_upgrade = true,
                 // Removing these would make another message of it.
-                Known::Host | Known::ContentLength => return Err(Refusal::BadConnection),
-                Known::Other if option.eq_ignore_ascii_case(b"close") => self.close = true,
+                KnownField::Host | KnownField::ContentLength => return Err(Refusal::BadConnection),
+                KnownField::Other if option.eq_ignore_ascii_case(b"close") => self.close = true,
                 known if may_be_nominated(known) => self.names_fields |= !option.is_empty(),
                 // Removed anyway, or written by us.
                 _ => {}
@@ -225,7 +225,7 @@ impl<'b> HeadFacts<'b> {
     fn drop_named(&mut self, fields: &[Header<'b>]) {
         let connections = fields
             .iter()
-            .filter(|field| recognise(field.name.as_bytes()) == Known::Connection);
+            .filter(|field| recognise(field.name.as_bytes()) == KnownField::Connection);
         for option in connections.flat_map(|field| list(field.value)) {
             if !may_be_nominated(recognise(option)) {
                 continue;
@@ -244,7 +244,7 @@ impl<'b> HeadFacts<'b> {
             return;
         }
         for (index, field) in fields.iter().enumerate() {
-            if recognise(field.name.as_bytes()) == Known::ContentLength {
+            if recognise(field.name.as_bytes()) == KnownField::ContentLength {
                 self.dropped.insert(index);
             }
         }
@@ -278,7 +278,7 @@ fn is_offer(fields: &[Header<'_>]) -> bool {
 pub(super) fn upgrades<'b>(fields: &[Header<'b>]) -> impl Iterator<Item = &'b [u8]> {
     let all = fields
         .iter()
-        .filter(|field| recognise(field.name.as_bytes()) == Known::Upgrade);
+        .filter(|field| recognise(field.name.as_bytes()) == KnownField::Upgrade);
     all.flat_map(|field| list(field.value))
 }
 
@@ -298,32 +298,32 @@ pub(in crate::http) fn is_http(protocol: &[u8]) -> bool {
 }
 
 /// Whether a field that `Connection` names is left out for it: the others are left out anyway, or written by us.
-fn may_be_nominated(known: Known) -> bool {
+fn may_be_nominated(known: KnownField) -> bool {
     matches!(
         known,
-        Known::Other
-            | Known::FromProxies
-            | Known::Location
-            | Known::Refresh
-            | Known::SetCookie
-            | Known::Trailer
+        KnownField::Other
+            | KnownField::FromProxies
+            | KnownField::Location
+            | KnownField::Refresh
+            | KnownField::SetCookie
+            | KnownField::Trailer
     )
 }
 
 /// Fields that concern one connection only (RFC 9110 section 7.6.1). Credentials for a proxy are for the first proxy
 /// that asks for them (section 11.7), which is not the backend.
-fn is_hop_by_hop(known: Known) -> bool {
+fn is_hop_by_hop(known: KnownField) -> bool {
     matches!(
         known,
-        Known::Connection
-            | Known::Http2Settings
-            | Known::KeepAlive
-            | Known::ProxyAuthenticate
-            | Known::ProxyAuthorization
-            | Known::ProxyConnection
-            | Known::Te
-            | Known::TransferEncoding
-            | Known::Upgrade
+        KnownField::Connection
+            | KnownField::Http2Settings
+            | KnownField::KeepAlive
+            | KnownField::ProxyAuthenticate
+            | KnownField::ProxyAuthorization
+            | KnownField::ProxyConnection
+            | KnownField::Te
+            | KnownField::TransferEncoding
+            | KnownField::Upgrade
     )
 }
 

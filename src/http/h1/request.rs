@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use httparse::{Header, Status};
 
 use super::head_facts::{self, HeadFacts, Sender};
-use super::target::Target;
+use super::target::RequestTarget;
 use super::{FieldSlots, HeadLimits, Method, RequestBody, Version, framing};
 use crate::base::limits::{HEAD_FIELDS, METHOD_BYTES};
 use crate::http::fields;
@@ -135,7 +135,7 @@ pub(super) fn accept<'b, 's>(
     if method.0.len() > METHOD_BYTES {
         return Err(Refusal::MethodTooLong);
     }
-    if Target::counted_bytes(target) > limits.target_bytes as usize {
+    if RequestTarget::counted_bytes(target) > limits.target_bytes as usize {
         return Err(Refusal::TargetTooLong);
     }
     // httparse allows single spaces only, so the line is as long as its parts.
@@ -149,7 +149,7 @@ pub(super) fn accept<'b, 's>(
     let fields_start = line_len + 2;
     let facts: &'s HeadFacts<'b> = HeadFacts::of(head, fields, place, Sender::Stranger)?;
     let body = framing::request_body(facts, version)?;
-    let parts = Target::of(method, target)?;
+    let parts = RequestTarget::of(method, target)?;
     let host = host(facts, &parts, version)?;
     if facts.unknown_expectation {
         return Err(Refusal::UnknownExpectation);
@@ -180,7 +180,7 @@ pub(super) fn accept<'b, 's>(
 /// The one host that the request is for.
 fn host<'b>(
     facts: &HeadFacts<'b>,
-    target: &Target<'b>,
+    target: &RequestTarget<'b>,
     version: Version,
 ) -> Result<&'b [u8], Refusal> {
     if facts.host_repeated {
@@ -205,7 +205,7 @@ fn wait(bytes: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
     if method.len() > METHOD_BYTES {
         return Err(Refusal::MethodTooLong);
     }
-    if Target::counted_bytes(target) > limits.target_bytes as usize {
+    if RequestTarget::counted_bytes(target) > limits.target_bytes as usize {
         return Err(Refusal::TargetTooLong);
     }
     if bytes.len() >= limits.head_bytes as usize {

@@ -10,7 +10,8 @@ use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
 use super::repair::write_anew;
 use crate::base::limits;
 use crate::http::fields::{
-    Expectation, Known, disguises_framing, expectation, is_token, is_tolerable, recognise, trim,
+    Expectation, KnownField, disguises_framing, expectation, is_token, is_tolerable, recognise,
+    trim,
 };
 use crate::http::h1::{content_length, equal_lengths, is_http, may_be_trailer};
 use crate::http::host;
@@ -248,7 +249,7 @@ fn read_fields(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found
             // Fields of a connection do not belong here, and one of them may be meant to say how to read a body.
             Class::Forbidden if role == Role::Client => {
                 facts.oddity = Some(Refusal::ConnectionField);
-                let is_coding = recognise(list.name(span)) == Known::TransferEncoding;
+                let is_coding = recognise(list.name(span)) == KnownField::TransferEncoding;
                 // `identity` is the coding that changes nothing.
                 facts.has_coding |=
                     is_coding && !list.value(span).eq_ignore_ascii_case(b"identity");

@@ -1,9 +1,9 @@
 //! HTTP/2 (RFC 9113), for both sides of a proxy and without I/O.
 //!
-//! [`Connection`] is one side of one connection: bytes in, [`Event`]s out; commands in, bytes out. Below it, in reading
-//! order: `frame` (bytes), [`hpack`] (field sections), `field` and `check` (what a head must be), `stream` (what is
-//! open and how the rest ended), `flood` (what is an attack in numbers). `lower` gives a [`Head`] the form of an HTTP/1
-//! head, so that routing, caching and forwarding know no difference.
+//! [`H2Connection`] is one side of one connection: bytes in, [`H2Event`]s out; commands in, bytes out. Below it, in
+//! reading order: `frame` (bytes), [`hpack`] (field sections), `field` and `check` (what a head must be), `stream`
+//! (what is open and how the rest ended), `flood` (what is an attack in numbers). `lower` gives a [`Head`] the form of
+//! an HTTP/1 head, so that routing, caching and forwarding know no difference.
 
 mod check;
 mod connection;
@@ -20,7 +20,7 @@ mod stream;
 mod to_h1;
 pub mod to_h2;
 
-pub use connection::{Closed, Connection, Event, Patience, Request};
+pub use connection::{Closed, H2Connection, H2Event, Patience, StreamRequest};
 pub use error::{Abuse, ConnectionError, ErrorCode};
 pub use head::{Field, Head};
 pub use priority::Priority;

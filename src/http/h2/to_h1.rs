@@ -81,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::http::fields::{Known, recognise};
+    use crate::http::fields::{KnownField, recognise};
     use crate::http::h1::{
         Forwarding, HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Rewriting, Version,
         encode_request, encode_response, parse_request,
@@ -364,7 +364,7 @@ mod tests {
             prop_assert_eq!(again.head_bytes, out.len());
             prop_assert_eq!((again.method, again.target, again.body), (request.method, request.target, request.body));
             let plain = |head: &RequestHead<'_, '_>| {
-                let plain = head.fields.iter().filter(|field| recognise(field.name.as_bytes()) == Known::Other);
+                let plain = head.fields.iter().filter(|field| recognise(field.name.as_bytes()) == KnownField::Other);
                 plain.map(|field| (field.name.to_owned(), field.value.to_vec())).collect::<Vec<_>>()
             };
             prop_assert_eq!(plain(&again), plain(&request));

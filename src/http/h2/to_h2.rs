@@ -3,9 +3,9 @@
 
 use memchr::{memchr, memmem};
 
-use super::connection::Request;
+use super::connection::StreamRequest;
 use super::head::Field;
-use crate::http::fields::{Known, recognise, trim};
+use crate::http::fields::{KnownField, recognise, trim};
 
 /// Bytes of the head at the start of `text`, the empty line included; all of it if there is none.
 pub fn head_bytes(text: &[u8]) -> usize {
@@ -29,12 +29,12 @@ pub fn request<'b>(
     head: &'b [u8],
     scheme: &'b str,
     is_websocket: bool,
-) -> (Request<'b>, Fields<'b>) {
+) -> (StreamRequest<'b>, Fields<'b>) {
     let (line, fields) = first_line(head);
     let mut parts = line.split(|byte| *byte == b' ');
     let mut part = || parts.next().unwrap_or_default();
     let (method, target) = (part(), part());
-    let request = Request {
+    let request = StreamRequest {
         method: if is_websocket { b"CONNECT" } else { method },
         scheme: scheme.as_bytes(),
         target,
@@ -51,7 +51,7 @@ pub fn request<'b>(
 
 fn host(lines: &[u8]) -> &[u8] {
     let mut all = All { lines };
-    let host = all.find(|field| recognise(field.name) == Known::Host);
+    let host = all.find(|field| recognise(field.name) == KnownField::Host);
     host.map_or(b"", |field| field.value)
 }
 
@@ -78,9 +78,9 @@ impl<'b> IntoIterator for Fields<'b> {
 
     fn into_iter(self) -> Self::IntoIter {
         let has_place: fn(&Field<'b>) -> bool = match self.leaves_length_out {
-            true => {
-                |field| !is_of_http1(field.name) && recognise(field.name) != Known::ContentLength
-            }
+            true => |field| {
+                !is_of_http1(field.name) && recognise(field.name) != KnownField::ContentLength
+            },
             false => |field| !is_of_http1(field.name),
         };
         All { lines: self.lines }.filter(has_place)
@@ -90,7 +90,10 @@ impl<'b> IntoIterator for Fields<'b> {
 fn is_of_http1(name: &[u8]) -> bool {
     matches!(
         recognise(name),
-        Known::Connection | Known::Host | Known::TransferEncoding | Known::Upgrade
+        KnownField::Connection
+            | KnownField::Host
+            | KnownField::TransferEncoding
+            | KnownField::Upgrade
     ) || is_websocket_proof(name)
 }
 
@@ -171,7 +174,7 @@ mod tests {
         let text = b"POST /a?b=c HTTP/1.1\r\naccept: */*\r\nHost: h:8\r\nTE: trailers\r\nConnection: TE\r\n\
             Authorization: secret\r\n\r\n";
         let (request, fields) = request(text, "https", false);
-        let expected = Request {
+        let expected = StreamRequest {
             method: b"POST",
             scheme: b"https",
             authority: b"h:8",
@@ -193,7 +196,7 @@ mod tests {
         let text = b"GET /chat HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
             Connection: upgrade\r\nUpgrade: WebSocket\r\n\r\n";
         let (request, fields) = request(text, "http", true);
-        let expected = Request {
+        let expected = StreamRequest {
             method: b"CONNECT",
             scheme: b"http",
             authority: b"h",

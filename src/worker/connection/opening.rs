@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::failure::{ConnectionFailure, report};
-use crate::http::proxy_protocol::{self, Said};
+use crate::http::proxy_protocol::{self, ProxiedAddrs};
 use crate::net::{Block, Peer, Socket, Timer, TlsFailure};
 use crate::snapshot::ServerTls;
 use crate::tls::ACME_TLS;
@@ -44,7 +44,7 @@ pub async fn take_proxy_header(
         }
     };
     received.consume(header.bytes);
-    if let Said::Tcp { client, server } = header.said {
+    if let ProxiedAddrs::Tcp { client, server } = header.addrs {
         accepted.arrival.peer = Peer::Tcp(client);
         accepted.arrival.reached = Some(server);
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::base::ids::BackendId;
-use crate::http::proxy_protocol::Said;
+use crate::http::proxy_protocol::ProxiedAddrs;
 use crate::net::Peer;
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
@@ -68,16 +68,16 @@ fn caller<'a>(
 }
 
 /// Whom a PROXY header names. The port of a client whom a proxy names in the request is not known, and told as 0.
-fn introduced(client: &Client, exchange: &Exchange) -> Said {
+fn introduced(client: &Client, exchange: &Exchange) -> ProxiedAddrs {
     let arrival = &client.arrival;
     match (exchange.facts.client, arrival.peer, arrival.reached) {
         (Some(client), Peer::Tcp(peer), Some(server)) => {
             let is_peer = client.to_canonical() == peer.ip().to_canonical();
             let port = if is_peer { peer.port() } else { 0 };
             let client = SocketAddr::new(client, port);
-            Said::Tcp { client, server }
+            ProxiedAddrs::Tcp { client, server }
         }
-        _ => Said::Unknown,
+        _ => ProxiedAddrs::Unknown,
     }
 }
 

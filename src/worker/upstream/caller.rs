@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
-use crate::http::proxy_protocol::Said;
+use crate::http::proxy_protocol::ProxiedAddrs;
 use crate::net::{Expired, Timer};
 use crate::worker::failure::Failure;
 use crate::worker::live_config::LiveConfig;
@@ -26,7 +26,7 @@ pub struct Caller<'a> {
     /// `None`: no instant.
     pub deadline: Option<Micros>,
     /// Whom a PROXY header names, where the pool sends one.
-    pub introduced: Said,
+    pub introduced: ProxiedAddrs,
     /// The backends that have given the caller no answer.
     pub tried: &'a [BackendId],
     /// The number of connections that serve requests of the caller's client.

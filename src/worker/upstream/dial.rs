@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use tracing::warn;
 
 use crate::base::addresses::BackendAddr;
-use crate::http::proxy_protocol::{self, Said};
+use crate::http::proxy_protocol::{self, ProxiedAddrs};
 use crate::net::{Expired, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted};
 use crate::snapshot::{Backend, ClientTls, Pool, Protocol, ProxyProtocol};
 use crate::worker::multiplex::Unconnected;
@@ -37,7 +37,7 @@ impl Security {
 }
 
 /// The PROXY header that tells a backend whom its connection is for, if its pool wants one.
-pub fn introduction(pool: &Pool, introduced: &Said) -> Option<Vec<u8>> {
+pub fn introduction(pool: &Pool, introduced: &ProxiedAddrs) -> Option<Vec<u8>> {
     let mut header = Vec::new();
     match pool.proxy_protocol? {
         ProxyProtocol::V1 => proxy_protocol::write_v1(introduced, &mut header),
@@ -144,24 +144,24 @@ mod tests {
     #[test]
     fn a_pool_that_wants_a_proxy_header_gets_one_of_its_version() {
         let mut pool = sample::pool(&mut sample::slots(), "api", &[]);
-        let said = Said::Tcp {
+        let said = ProxiedAddrs::Tcp {
             client: ([192, 0, 2, 7], 4711).into(),
             server: ([192, 0, 2, 1], 443).into(),
         };
         for (version, said) in [
             (None, said),
             (Some(ProxyProtocol::V1), said),
-            (Some(ProxyProtocol::V1), Said::Unknown),
+            (Some(ProxyProtocol::V1), ProxiedAddrs::Unknown),
             (Some(ProxyProtocol::V2), said),
-            (Some(ProxyProtocol::V2), Said::Unknown),
-            (Some(ProxyProtocol::V2), Said::Local),
+            (Some(ProxyProtocol::V2), ProxiedAddrs::Unknown),
+            (Some(ProxyProtocol::V2), ProxiedAddrs::Local),
         ] {
             pool.options.proxy_protocol = version;
             let header = introduction(&pool, &said);
             assert_eq!(header.is_some(), version.is_some());
             if let Some(header) = header {
                 let read = proxy_protocol::parse(&header).unwrap().unwrap();
-                assert_eq!((read.said, read.bytes), (said, header.len()));
+                assert_eq!((read.addrs, read.bytes), (said, header.len()));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::ids::BackendId;
-use crate::http::proxy_protocol::Said;
+use crate::http::proxy_protocol::ProxiedAddrs;
 use crate::net::Timer;
 use crate::worker::failure::Failure;
 use crate::worker::live_config::LiveConfig;
@@ -75,7 +75,7 @@ impl Own {
             connect: PATIENCE,
             queue: PATIENCE,
             deadline: None,
-            introduced: Said::Local,
+            introduced: ProxiedAddrs::Local,
             tried: &[],
             held: &self.held,
             watch: &nothing,

@@ -1,7 +1,7 @@
 //! Fields that tell a backend how a request reached palantir, besides `X-Forwarded-For`, `-Proto` and `-Host`.
 
 use super::head_writer::HeadWriter;
-use super::lines::{Edits, Lines};
+use super::lines::{Edits, HeadLines};
 use super::request_edits::RequestEdits;
 use crate::http::fields::is_of_websphere;
 use crate::http::h1::RequestHead;
@@ -30,7 +30,7 @@ impl RequestEdits<'_> {
         &self,
         writer: &mut HeadWriter<'_>,
         head: &RequestHead<'_, '_>,
-        lines: &Lines<'_, '_>,
+        lines: &HeadLines<'_, '_>,
         all: Edits<'_>,
     ) {
         if let Some(ip) = self.forwarding.real_ip
@@ -52,7 +52,7 @@ impl RequestEdits<'_> {
         &self,
         writer: &mut HeadWriter<'_>,
         head: &RequestHead<'_, '_>,
-        lines: &Lines<'_, '_>,
+        lines: &HeadLines<'_, '_>,
     ) {
         writer.text(b"Forwarded: ");
         for field in lines.special() {

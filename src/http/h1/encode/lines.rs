@@ -3,7 +3,7 @@
 use httparse::Header;
 
 use super::head_writer::HeadWriter;
-use crate::http::fields::{Known, list, recognise};
+use crate::http::fields::{KnownField, list, recognise};
 use crate::http::h1::field_set::FieldSet;
 use crate::http::h1::head_facts::{HeadFacts, line_start};
 use crate::http::h1::trailers::may_be_trailer;
@@ -132,7 +132,7 @@ impl Edits<'_> {
 }
 
 /// The lines of a received head.
-pub(super) struct Lines<'b, 's> {
+pub(super) struct HeadLines<'b, 's> {
     /// From the first line to the empty line.
     head: &'b [u8],
     /// Where in `head` the first field's line begins.
@@ -143,7 +143,7 @@ pub(super) struct Lines<'b, 's> {
     special: &'s FieldSet,
 }
 
-impl<'b, 's> Lines<'b, 's> {
+impl<'b, 's> HeadLines<'b, 's> {
     #[inline(always)]
     pub(super) fn new(
         head: &'b [u8],
@@ -152,7 +152,7 @@ impl<'b, 's> Lines<'b, 's> {
         facts: &'s HeadFacts<'b>,
         edits: Edits<'_>,
     ) -> Self {
-        Lines {
+        HeadLines {
             head,
             start,
             fields,
@@ -172,7 +172,7 @@ impl<'b, 's> Lines<'b, 's> {
     pub(super) fn copy(
         &self,
         writer: &mut HeadWriter<'_>,
-        mut decide: impl FnMut(&mut HeadWriter<'_>, &Header<'b>, Known),
+        mut decide: impl FnMut(&mut HeadWriter<'_>, &Header<'b>, KnownField),
     ) {
         let end = self.head.len() - b"\r\n".len();
         let mut run_start = self.start;

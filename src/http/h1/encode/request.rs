@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::head_writer::HeadWriter;
-use super::lines::{Edits, Lines};
+use super::lines::{Edits, HeadLines};
 use super::request_edits::RequestEdits;
-use crate::http::fields::{Known, recognise};
+use crate::http::fields::{KnownField, recognise};
 use crate::http::h1::{RequestBody, RequestHead, Version};
 use crate::http::traceparent::TraceFields;
 
@@ -40,7 +40,7 @@ pub fn encode_request(
         ],
         computed: &[],
     };
-    let lines = Lines::new(head.head, head.fields_start, head.fields, head.facts, all);
+    let lines = HeadLines::new(head.head, head.fields_start, head.fields, head.facts, all);
     let expected = lines.most_bytes()
         + head.target.len()
         + head.protocol.len()
@@ -87,7 +87,7 @@ fn write_fields(
     writer: &mut HeadWriter<'_>,
     head: &RequestHead<'_, '_>,
     edits: &RequestEdits<'_>,
-    lines: &Lines<'_, '_>,
+    lines: &HeadLines<'_, '_>,
     all: Edits<'_>,
 ) -> Range<usize> {
     let host = edits.host.unwrap_or(head.host);
@@ -99,20 +99,20 @@ fn write_fields(
     let mut has_expect = !(edits.expect && head.expect_continue);
     let mut has_host = all.name("x-forwarded-host") || head.host.is_empty();
     lines.copy(writer, |writer, field, known| match known {
-        Known::Host => host_value = write_host(writer, field.name, host),
-        Known::ContentLength if head.facts.rewrites_length || !has_true_length(head) => {}
-        Known::Expect if has_expect => {}
-        Known::Expect => {
+        KnownField::Host => host_value = write_host(writer, field.name, host),
+        KnownField::ContentLength if head.facts.rewrites_length || !has_true_length(head) => {}
+        KnownField::Expect if has_expect => {}
+        KnownField::Expect => {
             has_expect = true;
             writer.field(field.name, b"100-continue");
         }
-        Known::XForwardedFor => {}
-        Known::XForwardedProto | Known::XForwardedHost if !edits.client_trusted => {}
-        Known::FromProxies if !edits.passes(field.name) => {}
-        Known::Trailer => all.write_announced(writer, field),
+        KnownField::XForwardedFor => {}
+        KnownField::XForwardedProto | KnownField::XForwardedHost if !edits.client_trusted => {}
+        KnownField::FromProxies if !edits.passes(field.name) => {}
+        KnownField::Trailer => all.write_announced(writer, field),
         _ => {
-            has_proto |= known == Known::XForwardedProto;
-            has_host |= known == Known::XForwardedHost;
+            has_proto |= known == KnownField::XForwardedProto;
+            has_host |= known == KnownField::XForwardedHost;
             writer.field(field.name, field.value);
         }
     });
@@ -158,7 +158,7 @@ fn write_host(writer: &mut HeadWriter<'_>, name: &str, host: &[u8]) -> Range<usi
 fn write_forwarded_for(
     writer: &mut HeadWriter<'_>,
     head: &RequestHead<'_, '_>,
-    lines: &Lines<'_, '_>,
+    lines: &HeadLines<'_, '_>,
     edits: &RequestEdits<'_>,
 ) {
     let start = writer.written();
@@ -175,9 +175,10 @@ fn write_forwarded_for(
     writer.text(b"\r\n");
 }
 
-fn write_received_forwarded_for(writer: &mut HeadWriter<'_>, lines: &Lines<'_, '_>) {
+fn write_received_forwarded_for(writer: &mut HeadWriter<'_>, lines: &HeadLines<'_, '_>) {
     for field in lines.special() {
-        if !field.value.is_empty() && recognise(field.name.as_bytes()) == Known::XForwardedFor {
+        if !field.value.is_empty() && recognise(field.name.as_bytes()) == KnownField::XForwardedFor
+        {
             writer.texts([field.value, b", "]);
         }
     }

@@ -1,10 +1,10 @@
 //! A response's head on its way to the client.
 
 use super::head_writer::HeadWriter;
-use super::lines::{ComputedField, Edits, Lines};
+use super::lines::{ComputedField, Edits, HeadLines};
 use super::request::write_upgrade;
 use super::rewriting::Rewriting;
-use crate::http::fields::Known;
+use crate::http::fields::KnownField;
 use crate::http::h1::head_facts::upgrades;
 use crate::http::h1::{ResponseBody, ResponseHead, Version};
 use crate::http::names::{FieldEdits, Identity};
@@ -47,7 +47,7 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         },
         computed: edits.computed,
     };
-    let lines = Lines::new(head.head, head.fields_start, head.fields, head.facts, all);
+    let lines = HeadLines::new(head.head, head.fields_start, head.fields, head.facts, all);
     let expected = lines.most_bytes() + all.set_bytes() + ADDED_BYTES;
     HeadWriter::append(out, expected, |writer| {
         match edits.accept {
@@ -59,9 +59,9 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         }
         let keeps_length = matches!(edits.body, ResponseBody::None | ResponseBody::Length(_));
         lines.copy(writer, |writer, field, known| match known {
-            Known::ContentLength if !keeps_length || head.facts.rewrites_length => {}
-            Known::Trailer => all.write_announced(writer, field),
-            Known::Location | Known::Refresh | Known::SetCookie => {
+            KnownField::ContentLength if !keeps_length || head.facts.rewrites_length => {}
+            KnownField::Trailer => all.write_announced(writer, field),
+            KnownField::Location | KnownField::Refresh | KnownField::SetCookie => {
                 edits.rewriting.write(writer, field, known);
             }
             _ => writer.field(field.name, field.value),

@@ -6,7 +6,7 @@ use super::{Connection, Terms};
 use crate::base::limits;
 use crate::base::memory;
 use crate::base::time::Micros;
-use crate::http::h2::{ConnectionError, ErrorCode, Event, Role, StreamId};
+use crate::http::h2::{ConnectionError, ErrorCode, H2Event, Role, StreamId};
 use crate::http::refusal::Refusal;
 use crate::worker::multiplex::state::{Gone, Reading, State};
 use crate::worker::multiplex::stream::Stream;
@@ -47,9 +47,9 @@ impl Connection {
     }
 
     /// Passes an event on to its stream. Gives the number of bytes of a body that nobody wants.
-    fn tell(self: &Rc<Self>, event: Event<'_>, terms: &Terms<'_>) -> u32 {
+    fn tell(self: &Rc<Self>, event: H2Event<'_>, terms: &Terms<'_>) -> u32 {
         match event {
-            Event::Head { stream, head, end } => {
+            H2Event::Head { stream, head, end } => {
                 let state = self.state_of(stream, terms);
                 let mut own = self.free_heads.borrow_mut().pop().unwrap_or_default();
                 std::mem::swap(&mut own, head);
@@ -57,10 +57,10 @@ impl Connection {
                 state.ended.set(end);
                 state.wake();
             }
-            Event::Refused {
+            H2Event::Refused {
                 stream, refusal, ..
             } => self.state_of(stream, terms).lose(Gone::Malformed(refusal)),
-            Event::Body { stream, bytes, end } => {
+            H2Event::Body { stream, bytes, end } => {
                 let streams = self.streams.borrow();
                 let Some(state) = streams.get(&stream) else {
                     return bytes.len() as u32;
@@ -73,20 +73,20 @@ impl Connection {
                 state.ended.set(end);
                 state.wake();
             }
-            Event::Trailers { stream, lines } => {
+            H2Event::Trailers { stream, lines } => {
                 if let Some(state) = self.streams.borrow().get(&stream) {
                     state.trailers.replace(lines.to_vec());
                     state.ended.set(true);
                     state.wake();
                 }
             }
-            Event::RefusedTrailers { stream, refusal } => {
+            H2Event::RefusedTrailers { stream, refusal } => {
                 if let Some(state) = self.streams.borrow().get(&stream) {
                     state.refused.set(Some(refusal));
                     state.wake();
                 }
             }
-            Event::Reset {
+            H2Event::Reset {
                 stream,
                 code,
                 by_us,
@@ -100,9 +100,9 @@ impl Connection {
                     });
                 }
             }
-            Event::GoAway { last, .. } => self.lose_beyond(last),
-            Event::Pong => self.silent_since.set(None),
-            Event::Settings => {
+            H2Event::GoAway { last, .. } => self.lose_beyond(last),
+            H2Event::Pong => self.silent_since.set(None),
+            H2Event::Settings => {
                 // Waiting streams stay counted until they are opened: see [`Connection::has_room`].
                 let unsettled = self.unsettled.borrow();
                 unsettled.iter().for_each(|state| state.wake());

@@ -19,7 +19,8 @@ use crate::base::limits;
 use crate::base::memory::{self, Level};
 use crate::base::time::Micros;
 use crate::http::h2::{
-    self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Request, Role, StreamId, to_h2,
+    self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Role, StreamId, StreamRequest,
+    to_h2,
 };
 use crate::net::{Blocks, Timer, Timers};
 use crate::worker::bulk_turns::BulkTurns;
@@ -29,7 +30,7 @@ use crate::worker::min_rate::MinRate;
 /// A connection that streams share.
 pub struct Connection {
     role: Role,
-    protocol: RefCell<h2::Connection>,
+    protocol: RefCell<h2::H2Connection>,
     streams: RefCell<ById<Rc<State>>>,
     free_heads: RefCell<Vec<Head>>,
     /// Streams that wait until there is a socket, or until the peer's first SETTINGS have come.
@@ -107,7 +108,7 @@ impl Connection {
     pub fn new(role: Role, settings: LocalSettings, timers: &Rc<Timers>) -> Rc<Connection> {
         Rc::new(Connection {
             role,
-            protocol: RefCell::new(h2::Connection::new(role, settings, Micros::now())),
+            protocol: RefCell::new(h2::H2Connection::new(role, settings, Micros::now())),
             streams: RefCell::default(),
             free_heads: RefCell::default(),
             unsettled: RefCell::default(),
@@ -137,7 +138,7 @@ impl Connection {
         self.role
     }
 
-    pub(super) fn protocol(&self) -> RefMut<'_, h2::Connection> {
+    pub(super) fn protocol(&self) -> RefMut<'_, h2::H2Connection> {
         self.protocol.borrow_mut()
     }
 
@@ -245,7 +246,7 @@ impl Connection {
 
     pub(super) fn open(
         &self,
-        request: &Request<'_>,
+        request: &StreamRequest<'_>,
         fields: to_h2::Fields<'_>,
         is_last: bool,
         state: &Rc<State>,

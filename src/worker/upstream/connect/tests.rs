@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::*;
-use crate::http::proxy_protocol::Said;
+use crate::http::proxy_protocol::ProxiedAddrs;
 use crate::snapshot::{Pool, ProxyProtocol};
 use crate::worker::sample::{
     POOL, listener, of_http2, refusing, run_worker, run_worker_with, until,
@@ -152,10 +152,10 @@ fn a_proxy_header_names_whom_the_caller_speaks_for() {
         let server = ([192, 0, 2, 1], 443).into();
         let rows = [
             (
-                Said::Tcp { client, server },
+                ProxiedAddrs::Tcp { client, server },
                 "PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n",
             ),
-            (Said::Local, "PROXY UNKNOWN\r\n"),
+            (ProxiedAddrs::Local, "PROXY UNKNOWN\r\n"),
         ];
         for (introduced, expected) in rows {
             let caller = Caller {
