@@ -12,7 +12,7 @@ use super::tls::{self, ClientTlsSettings};
 use crate::base::limits::{self, default};
 use crate::http::host;
 use crate::snapshot::{HealthCheck, ProbeKind, ProbeTls, Protocol};
-use crate::tls::{Alpn, ClientSettings};
+use crate::tls::{Alpn, TlsClientSettings};
 
 /// A health check as the configuration has it.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl HealthCheckSettings {
     pub(super) fn own_tls(
         &self,
         protocol: Protocol,
-    ) -> Option<(&ClientTlsSettings, ClientSettings)> {
+    ) -> Option<(&ClientTlsSettings, TlsClientSettings)> {
         let tls = self.tls.as_deref()?;
         let mut settings = tls.settings(protocol);
         if let ProbeKind::Grpc { .. } = self.check.kind {

@@ -13,14 +13,14 @@ use super::notes::Position;
 use crate::base::limits;
 use crate::http::names;
 use crate::snapshot::{ClientCertificate, Protocol};
-use crate::tls::{Alpn, ClientCa, ClientSettings, Fact, PairFiles, Part, ServerSettings};
+use crate::tls::{Alpn, ClientCa, Fact, PairFiles, Part, TlsClientSettings, TlsServerSettings};
 
 /// `tls` of a listener as written.
 #[derive(Clone, Debug)]
 pub struct ServerTlsSettings {
     pub(super) position: Position,
     /// Without what `[acme]` makes of it: see [`ServerTlsSettings::complete`].
-    pub(super) settings: ServerSettings,
+    pub(super) settings: TlsServerSettings,
     /// Names whose certificates palantir orders, in lower case.
     pub automatic: Vec<String>,
     pub(super) automatic_position: Position,
@@ -69,7 +69,7 @@ impl PairPositions {
 impl ServerTlsSettings {
     /// The whole of it. Every listener with TLS answers an authority, whoever wants the certificate: what matters to it
     /// is the port.
-    pub fn complete(&self, acme: Option<&AcmeSettings>) -> ServerSettings {
+    pub fn complete(&self, acme: Option<&AcmeSettings>) -> TlsServerSettings {
         let mut settings = self.settings.clone();
         if let Some(acme) = acme {
             let names = self.automatic.iter();
@@ -91,8 +91,8 @@ impl ServerTlsSettings {
 
 impl ClientTlsSettings {
     /// For a pool that speaks this.
-    pub(super) fn settings(&self, protocol: Protocol) -> ClientSettings {
-        ClientSettings {
+    pub(super) fn settings(&self, protocol: Protocol) -> TlsClientSettings {
+        TlsClientSettings {
             ca: self.ca.clone(),
             pair: self.pair.clone(),
             verify: self.verify,
@@ -138,7 +138,7 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
         }
         Some(ServerTlsSettings {
             position: table.position().clone(),
-            settings: ServerSettings {
+            settings: TlsServerSettings {
                 pairs,
                 automatic: Vec::new(),
                 answers_challenges: false,

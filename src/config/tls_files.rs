@@ -8,7 +8,7 @@ use super::notes::{Notes, Position};
 use super::pool::PoolSettings;
 use super::settings::Settings;
 use super::tls::{ClientTlsSettings, PairPositions, ServerTlsSettings};
-use crate::tls::{ClientSettings, PairFault, PairFiles, Part, TlsFault, TlsStore, unix_secs};
+use crate::tls::{PairFault, PairFiles, Part, TlsClientSettings, TlsFault, TlsStore, unix_secs};
 
 /// The files of certificates, keys and authorities, each with the place in the configuration that names the file.
 /// Certificates that are ordered are named by their folder.
@@ -85,7 +85,7 @@ fn servers(settings: &Settings) -> impl Iterator<Item = &ServerTlsSettings> {
 struct Client<'s> {
     pool: &'s PoolSettings,
     tls: &'s ClientTlsSettings,
-    settings: ClientSettings,
+    settings: TlsClientSettings,
 }
 
 fn clients(settings: &Settings) -> impl Iterator<Item = Client<'_>> {

@@ -36,14 +36,14 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use certificate::{subject, unix_secs};
 pub use challenges::{ACME_TLS, Challenges, OpenChallenge};
-pub use client::ClientSettings;
+pub use client::TlsClientSettings;
 pub use client_trust::ClientTrust;
 pub use fault::TlsFault;
 pub use files::FilesRead;
 pub use hearing::{Heard, Hearing};
 pub use identity::{Fact, Unidentified, identify};
 pub use pair::{Pair, PairFault, PairFiles, Part, Validity};
-pub use server::{ClientCa, ServerSettings};
+pub use server::{ClientCa, TlsServerSettings};
 pub use store::{ServerSide, TlsStore};
 pub use tickets::{TicketKeys, check_ticket_file};
 pub use words::in_words;

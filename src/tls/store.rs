@@ -10,8 +10,8 @@ use rustls::{ClientConfig, ServerConfig};
 use super::loaded::{Loaded, take};
 use super::server_trust::Roots;
 use super::{
-    Challenges, ClientSettings, ClientTrust, FilesRead, Pair, PairFault, PairFiles, ServerSettings,
-    TicketKeys, TlsFault, client, roots, server,
+    Challenges, ClientTrust, FilesRead, Pair, PairFault, PairFiles, TicketKeys, TlsClientSettings,
+    TlsFault, TlsServerSettings, client, roots, server,
 };
 
 /// Loads files when they are needed for the first time or have changed. If a changed file cannot be used, that is
@@ -27,9 +27,9 @@ pub struct TlsStore {
     pairs: HashMap<PairFiles, Loaded<Pair>>,
     /// Authorities by file; `None`: the authorities of this machine.
     roots: HashMap<Option<PathBuf>, Loaded<Roots>>,
-    servers: HashMap<ServerSettings, Built<Server>>,
+    servers: HashMap<TlsServerSettings, Built<Server>>,
     /// By pool as well: what one resumes is no other's.
-    clients: HashMap<(String, ClientSettings), Built<ClientConfig>>,
+    clients: HashMap<(String, TlsClientSettings), Built<ClientConfig>>,
     /// All files that were needed since the last [`TlsStore::forget_unused`].
     read: FilesRead,
 }
@@ -115,7 +115,7 @@ impl TlsStore {
     /// A pair that palantir orders itself is left out until it is there: a handshake for its name is then one for a
     /// name that no certificate is for. A certificate of our own issue in its place would be refused by every client
     /// that verifies, and teach the others not to.
-    pub fn server(&mut self, settings: &ServerSettings) -> Result<ServerSide, TlsFault> {
+    pub fn server(&mut self, settings: &TlsServerSettings) -> Result<ServerSide, TlsFault> {
         let mut pairs = self.all_pairs(&settings.pairs)?;
         let automatic = settings.automatic.iter();
         pairs.extend(automatic.filter_map(|files| self.pair(files).ok()));
@@ -143,7 +143,7 @@ impl TlsStore {
     pub fn client(
         &mut self,
         pool: &str,
-        settings: &ClientSettings,
+        settings: &TlsClientSettings,
     ) -> Result<Arc<ClientConfig>, TlsFault> {
         let pairs = self.all_pairs(settings.pair.as_slice())?;
         let roots = match (settings.verify, &settings.ca) {

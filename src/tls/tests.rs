@@ -82,8 +82,8 @@ pub(super) fn pair(names: &[&str]) -> Arc<Pair> {
     Arc::new(Pair::load(&files).unwrap())
 }
 
-pub(super) fn server_settings(pairs: &[PairFiles]) -> ServerSettings {
-    ServerSettings {
+pub(super) fn server_settings(pairs: &[PairFiles]) -> TlsServerSettings {
+    TlsServerSettings {
         pairs: pairs.to_vec(),
         automatic: Vec::new(),
         answers_challenges: false,
@@ -95,8 +95,8 @@ pub(super) fn server_settings(pairs: &[PairFiles]) -> ServerSettings {
     }
 }
 
-pub(super) fn client_settings(ca: &Path) -> ClientSettings {
-    ClientSettings {
+pub(super) fn client_settings(ca: &Path) -> TlsClientSettings {
+    TlsClientSettings {
         ca: Some(ca.to_owned()),
         pair: None,
         verify: true,
@@ -159,7 +159,7 @@ fn a_verified_connection_with_the_protocol_that_both_speak() {
     let stranger = tls_store.client("api", &client_settings(&other)).unwrap();
     let error = shake(&server, &stranger, "a.example").unwrap_err();
     assert!(error.contains("UnknownIssuer"), "{error}");
-    let lax = ClientSettings {
+    let lax = TlsClientSettings {
         verify: false,
         alpn: Alpn::H2,
         ca: None,
@@ -199,7 +199,7 @@ fn an_authority_that_asks_for_a_name_is_shown_what_was_made_for_it() {
     settings.answers_challenges = true;
     let server = tls_store.server(&settings).unwrap().config;
     let offering = |tls_store: &mut TlsStore, alpn: &[&[u8]]| {
-        let lax = ClientSettings {
+        let lax = TlsClientSettings {
             verify: false,
             alpn: Alpn::H2,
             ca: None,

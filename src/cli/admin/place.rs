@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 
 use super::reach::Reach;
 use crate::base::limits::default;
-use crate::tls::{Alpn, ClientSettings, PairFiles};
+use crate::tls::{Alpn, PairFiles, TlsClientSettings};
 
 /// The variable that names the address of the API, in the place of the configuration: see [`Reach::parse`].
 const ADDR_VARIABLE: &str = "PALANTIR_ADMIN";
@@ -37,7 +37,7 @@ pub(super) struct Place {
 /// What a TLS handshake there needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Security {
-    pub settings: ClientSettings,
+    pub settings: TlsClientSettings,
     pub name: ServerName<'static>,
 }
 
@@ -120,7 +120,7 @@ fn security(addr: &Reach, variable: impl Fn(&str) -> Option<String>) -> Result<S
     let cannot = |_| format!("$PALANTIR_NAME: {name:?} is neither a host name nor an address");
     Ok(Security {
         name: ServerName::try_from(name.clone()).map_err(cannot)?,
-        settings: ClientSettings {
+        settings: TlsClientSettings {
             ca: ca.map(PathBuf::from),
             pair,
             verify: true,

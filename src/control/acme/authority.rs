@@ -12,7 +12,7 @@ use super::disk::Disk;
 use super::outcome::{Failure, Outcome};
 use super::store::Store;
 use crate::config::AcmeSettings;
-use crate::tls::{Alpn, Challenges, ClientSettings, TlsStore};
+use crate::tls::{Alpn, Challenges, TlsClientSettings, TlsStore};
 
 /// Everything that an order needs.
 pub struct Authority {
@@ -168,7 +168,7 @@ impl Authority {
 
     /// With the authorities of now: their file may have changed.
     async fn client(&self) -> Result<Client, Failure> {
-        let settings = ClientSettings {
+        let settings = TlsClientSettings {
             ca: self.settings.ca.clone(),
             pair: None,
             verify: true,

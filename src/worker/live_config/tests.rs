@@ -13,7 +13,7 @@ use crate::shared::backend_table::BackendState;
 use crate::shared::slots::Slots;
 use crate::snapshot::sample;
 use crate::snapshot::{ClientTls, Protocol, ProxyProtocol};
-use crate::tls::{Alpn, ClientSettings, TlsStore};
+use crate::tls::{Alpn, TlsClientSettings, TlsStore};
 
 const WORKER: WorkerId = WorkerId(0);
 
@@ -256,7 +256,7 @@ fn a_key_lasts_as_long_as_what_it_stands_for() {
 fn a_key_stands_for_the_settings_of_tls_and_the_name_asked_for() {
     let mut core = Core::new();
     let mut tls_store = TlsStore::default();
-    let settings = ClientSettings {
+    let settings = TlsClientSettings {
         ca: None,
         pair: None,
         verify: false,
