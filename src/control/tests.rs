@@ -23,7 +23,7 @@ use crate::control::config_store::{Overrides, Problem, ProblemKind};
 use crate::control::resolve::{Known, LookUps, Names, Question};
 use crate::control::upgrade::{HealthReport, Program, Upgrades};
 use crate::messages::{ToHealth, ToWorker};
-use crate::shared::access::{AccessLine, RequestFacts, Tally, Texts};
+use crate::shared::access::{AccessLine, LoggedTexts, RequestFacts, Tally};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::mailbox::{Mailbox, mailbox};
 use crate::shared::pulse::Watched;
@@ -424,7 +424,7 @@ fn access_line(request_id: u64) -> AccessLine {
             pool: Some(PoolId(0)),
             ..RequestFacts::default()
         },
-        texts: Texts::new(b"GET", b"/", b"", b"", b"", b""),
+        texts: LoggedTexts::new(b"GET", b"/", b"", b"", b"", b""),
         tally: Tally {
             status: 200,
             ..Tally::default()

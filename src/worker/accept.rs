@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::base::addresses::{ListenAddr, Purpose};
 use crate::base::limits;
 use crate::net::{
-    AcceptSwitch, Block, BoundListener, Engine, Listener, Peer, Socket, Timer, spawn,
+    AcceptSwitch, Block, BoundListener, Engine, ListenSocket, RemoteAddr, Socket, Timer, spawn,
 };
 use crate::worker::accept_pause::pause_after;
 use crate::worker::client_room;
@@ -22,7 +22,7 @@ use crate::worker::turn_away;
 
 /// A listening socket on a core.
 struct WorkerListener {
-    listener: Listener,
+    listener: ListenSocket,
     addr: ListenAddr,
     accept_switch: Rc<AcceptSwitch>,
     /// How its clients were spoken to last: a removed listener may still have some in its queue.
@@ -50,7 +50,7 @@ impl WorkerListener {
 /// spoken to there, and what is demanded of them, is not known then. Errors: the engine does not take the socket.
 pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Result<()> {
     let (addr, came_for) = (bound.addr.clone(), bound.came_for);
-    let listener = Listener::new(bound, engine)?;
+    let listener = ListenSocket::new(bound, engine)?;
     match (shard.config().listener(&addr), came_for) {
         (Some(settings), _) => {
             let worker_listener = WorkerListener {
@@ -171,7 +171,7 @@ async fn accept_all(shard: &Rc<Shard>, worker_listener: &WorkerListener) -> bool
 /// Serves a client as soon as there is a place for it, or `poll_over` says so.
 async fn serve(
     shard: &Rc<Shard>,
-    (socket, peer): (Socket, Peer),
+    (socket, peer): (Socket, RemoteAddr),
     worker_listener: &WorkerListener,
     poll_over: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::ids::{BackendId, RequestId, RouteId, WorkerId};
 use crate::base::time::Micros;
 use crate::http::names::{FieldEdits, NO_EDITS};
-use crate::shared::access::{RequestFacts, Tally, Texts};
+use crate::shared::access::{LoggedTexts, RequestFacts, Tally};
 use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
 use crate::worker::failure::Failure;
@@ -27,7 +27,7 @@ pub struct Exchange {
     /// The facts of the request. The decision alone writes them.
     pub facts: RequestFacts,
     /// Texts for the access log, if there is one.
-    pub texts: Texts,
+    pub texts: LoggedTexts,
     /// The bound on the whole exchange.
     deadline: Deadline,
     /// How far the exchange has come.
@@ -80,7 +80,7 @@ impl Exchange {
                 version: 11,
                 ..RequestFacts::default()
             },
-            texts: Texts::default(),
+            texts: LoggedTexts::default(),
             deadline: Deadline::default(),
             progress: Progress::default(),
             tally: Cell::default(),

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::messages::ToWorker;
-use crate::net::{BoundListener, Engine, Event};
+use crate::net::{BoundListener, Engine, WakeEvent};
 use crate::shared::mailbox::Inbox;
 use crate::worker::shard::Shard;
 use crate::worker::{accept, client_room};
 
 /// Takes messages for as long as the worker lives.
 pub async fn run(shard: Rc<Shard>, inbox: Inbox<ToWorker>, engine: Engine) -> io::Result<()> {
-    let event = Event::new(inbox.wake_stream()?.into())?;
+    let event = WakeEvent::new(inbox.wake_stream()?.into())?;
     loop {
         event.wait().await?;
         inbox.clear_wake();

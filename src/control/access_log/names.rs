@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::base::ids::{PoolId, RequestId};
     use crate::base::time::Micros;
-    use crate::shared::access::{RequestFacts, Tally, Texts};
+    use crate::shared::access::{LoggedTexts, RequestFacts, Tally};
     use crate::snapshot::sample;
 
     fn line(generation: u64, pool: Option<u32>, backend: Option<u32>) -> AccessLine {
@@ -144,7 +144,7 @@ mod tests {
                 pool: pool.map(PoolId),
                 ..RequestFacts::default()
             },
-            texts: Texts::default(),
+            texts: LoggedTexts::default(),
             tally: Tally {
                 backend,
                 ..Tally::default()

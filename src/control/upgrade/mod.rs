@@ -68,8 +68,8 @@ const LINE_VARIABLE: &str = "PALANTIR_HANDOVER";
 const STANDARD_DESCRIPTORS: RawFd = 3;
 
 /// The environment variable that names the line on which an old process waits for `accepting`: see
-/// [`crate::net::Line::identity`]. An earlier version passes the variable on as its own old process set it, so that the
-/// value names another line.
+/// [`crate::net::HandoverLine::identity`]. An earlier version passes the variable on as its own old process set it, so
+/// that the value names another line.
 const TOLD_VARIABLE: &str = "PALANTIR_HANDOVER_TOLD";
 
 /// A step of a new process.

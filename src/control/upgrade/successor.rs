@@ -8,7 +8,7 @@ use super::running::Running;
 use super::{HealthReport, Program, UpgradeStep};
 use crate::base::limits;
 use crate::messages::LeftToDo;
-use crate::net::{Handed, Line};
+use crate::net::{Handed, HandoverLine};
 
 /// Starts a new process, hands over sockets and messages, and waits until the new process is ready. The health thread
 /// is asked for its report at the last moment. `running` learns of the process.
@@ -31,7 +31,7 @@ fn start(
     running: Running,
 ) -> Result<Successor, String> {
     program.check()?;
-    let (ours, theirs) = Line::pair().map_err(|error| error.to_string())?;
+    let (ours, theirs) = HandoverLine::pair().map_err(|error| error.to_string())?;
     let line = Arc::new(ours);
     running.begin(&line)?;
     let child = program
@@ -74,7 +74,7 @@ pub struct Successor {
     /// The process id of the new process.
     pub pid: u32,
     running: Running,
-    line: Arc<Line>,
+    line: Arc<HandoverLine>,
     /// Whether the new process reports that it accepts.
     tells: bool,
 }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn pair(listens: bool) -> (Successor, Predecessor) {
-        let (ours, line) = Line::pair().unwrap();
+        let (ours, line) = HandoverLine::pair().unwrap();
         let successor = Successor {
             pid: 0,
             running: Running::default(),
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_process_that_first_runs_when_it_was_given_up_and_the_old_one_is_gone_ends() {
-        let (ours, line) = Line::pair().unwrap();
+        let (ours, line) = HandoverLine::pair().unwrap();
         let running = Running::default();
         running.begin(&Arc::new(ours)).unwrap();
         running.abandon();

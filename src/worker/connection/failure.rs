@@ -4,7 +4,7 @@
 use tracing::{debug, info};
 
 use crate::http::h2::ConnectionError;
-use crate::net::{Peer, TlsFailure};
+use crate::net::{RemoteAddr, TlsFailure};
 use crate::shared::connection_failure::ConnectionReason;
 use crate::worker::shard::Shard;
 
@@ -35,7 +35,7 @@ impl ConnectionFailure {
 }
 
 /// Counts it, and says so to who listens closely.
-pub fn report(shard: &Shard, peer: Peer, failure: &ConnectionFailure) {
+pub fn report(shard: &Shard, peer: RemoteAddr, failure: &ConnectionFailure) {
     let reason = failure.reason();
     let label = reason.label();
     let counters = shard.links.counters(shard.worker);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::failure::{ConnectionFailure, report};
 use crate::http::proxy_protocol::{self, ProxiedAddrs};
-use crate::net::{Block, Peer, Socket, Timer, TlsFailure};
+use crate::net::{Block, RemoteAddr, Socket, Timer, TlsFailure};
 use crate::snapshot::ServerTls;
 use crate::tls::ACME_TLS;
 use crate::worker::downstream::{Accepted, Secured, linger_behind_word, receive_some};
@@ -45,7 +45,7 @@ pub async fn take_proxy_header(
     };
     received.consume(header.bytes);
     if let ProxiedAddrs::Tcp { client, server } = header.addrs {
-        accepted.arrival.peer = Peer::Tcp(client);
+        accepted.arrival.peer = RemoteAddr::Tcp(client);
         accepted.arrival.reached = Some(server);
     }
     accepted.received = received;

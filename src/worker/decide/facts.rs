@@ -7,7 +7,7 @@ use super::access::client_of;
 use crate::base::limits;
 use crate::http::grpc;
 use crate::http::h1::{RequestHead, Version};
-use crate::shared::access::{RequestFacts, Texts};
+use crate::shared::access::{LoggedTexts, RequestFacts};
 use crate::worker::exchange::Exchange;
 
 /// Keeps the facts of the request.
@@ -36,10 +36,10 @@ fn is_grpc(head: &RequestHead<'_, '_>) -> bool {
 }
 
 /// Copies the texts of the access log.
-fn texts_of(incoming: &Incoming<'_>) -> Texts {
+fn texts_of(incoming: &Incoming<'_>) -> LoggedTexts {
     let head = incoming.head;
     let field = |name| head.field(name).unwrap_or_default();
-    Texts::new(
+    LoggedTexts::new(
         head.method.as_bytes(),
         &target_of(head, incoming.target.forwarded),
         head.host,

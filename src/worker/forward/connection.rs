@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use crate::base::ids::BackendId;
 use crate::http::proxy_protocol::ProxiedAddrs;
-use crate::net::Peer;
+use crate::net::RemoteAddr;
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
@@ -71,7 +71,7 @@ fn caller<'a>(
 fn introduced(client: &Client, exchange: &Exchange) -> ProxiedAddrs {
     let arrival = &client.arrival;
     match (exchange.facts.client, arrival.peer, arrival.reached) {
-        (Some(client), Peer::Tcp(peer), Some(server)) => {
+        (Some(client), RemoteAddr::Tcp(peer), Some(server)) => {
             let is_peer = client.to_canonical() == peer.ip().to_canonical();
             let port = if is_peer { peer.port() } else { 0 };
             let client = SocketAddr::new(client, port);

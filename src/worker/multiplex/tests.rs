@@ -12,7 +12,7 @@ use crate::base::addresses::ListenAddr;
 use crate::base::ids::BackendId;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::{
-    AcceptSwitch, Block, BoundListener, Engine, Listener, Socket, Timer, connect_tcp, spawn,
+    AcceptSwitch, Block, BoundListener, Engine, ListenSocket, Socket, Timer, connect_tcp, spawn,
 };
 use crate::worker::min_rate::MinRate;
 use crate::worker::sample::{refusing, run_worker, until};
@@ -38,7 +38,7 @@ pub fn bound() -> (BoundListener, SocketAddr) {
 /// The two ends of a connection over TCP.
 async fn sockets() -> (Socket, Socket) {
     let (bound, addr) = bound();
-    let listener = Listener::new(bound, Engine::Epoll).unwrap();
+    let listener = ListenSocket::new(bound, Engine::Epoll).unwrap();
     let client = connect_tcp(addr).await.unwrap();
     let (server, _) = listener
         .accept(&AcceptSwitch::default())

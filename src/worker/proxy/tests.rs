@@ -11,7 +11,7 @@ use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::time::Micros;
 use crate::http::cookies::NO_COOKIE_EDITS;
 use crate::http::names::NO_EDITS;
-use crate::net::{AcceptSwitch, Block, BoundListener, Engine, Listener, Peer, Socket};
+use crate::net::{AcceptSwitch, Block, BoundListener, Engine, ListenSocket, RemoteAddr, Socket};
 use crate::route::RouteTable;
 use crate::shared::client_count::ClientCount;
 use crate::shared::counter::PerWorker;
@@ -133,7 +133,7 @@ struct Served {
     failure: &'static str,
 }
 
-async fn accept(listening: TcpListener) -> (Socket, Peer) {
+async fn accept(listening: TcpListener) -> (Socket, RemoteAddr) {
     listening.set_nonblocking(true).unwrap();
     let bound = BoundListener {
         addr: ListenAddr::Tcp(listening.local_addr().unwrap()),
@@ -141,7 +141,7 @@ async fn accept(listening: TcpListener) -> (Socket, Peer) {
         came_for: None,
         file: None,
     };
-    let listener = Listener::new(bound, Engine::Epoll).unwrap();
+    let listener = ListenSocket::new(bound, Engine::Epoll).unwrap();
     listener
         .accept(&AcceptSwitch::default())
         .await

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use crate::base::addresses::{BackendAddr, ListenAddr};
 use crate::http::h1::{Asked, FieldSlots, parse_response};
 use crate::http::h2::{LocalSettings, Role};
-use crate::net::{AcceptSwitch, BoundListener, Engine, Listener, connect_tcp, spawn};
+use crate::net::{AcceptSwitch, BoundListener, Engine, ListenSocket, connect_tcp, spawn};
 use crate::snapshot::{Snapshot, sample};
 use crate::worker::accept;
 use crate::worker::multiplex::tests::{block, bound, drive, receive, send};
@@ -167,7 +167,7 @@ fn responses_of_http1_go_through_their_filter_in_every_framing() {
 }
 
 /// A backend of HTTP/2 on the worker's own thread.
-async fn serve_http2(shard: Rc<Shard>, listener: Listener, head: &'static str) {
+async fn serve_http2(shard: Rc<Shard>, listener: ListenSocket, head: &'static str) {
     let accept_switch = AcceptSwitch::default();
     while let Some(Ok((socket, _))) = listener.accept(&accept_switch).await {
         let connection = Connection::new(Role::Server, LocalSettings::default(), &shard.timers);
@@ -200,7 +200,7 @@ fn responses_of_http2_go_through_their_filter() {
             sample::with_route(snapshot);
         };
         run_worker_with(&[BackendAddr::Tcp(addr)], of_http2, adapt, async |shard| {
-            let back = Listener::new(back, Engine::Epoll).unwrap();
+            let back = ListenSocket::new(back, Engine::Epoll).unwrap();
             spawn(serve_http2(shard.clone(), back, head));
             serve_clients(shard, front, expects_length).await;
         });
