@@ -15,7 +15,7 @@ use crate::net::{
 use crate::worker::accept_pause::pause_after;
 use crate::worker::client_room;
 use crate::worker::connection;
-use crate::worker::downstream::{Accepted, Arrival};
+use crate::worker::downstream::{AcceptedClient, Arrival};
 use crate::worker::live_listener::LiveListener;
 use crate::worker::shard::{CountedListener, Shard};
 use crate::worker::turn_away;
@@ -188,7 +188,7 @@ async fn serve(
         secured: None,
         upstreams: Rc::default(),
     };
-    let accepted = Box::new(Accepted {
+    let accepted = Box::new(AcceptedClient {
         socket,
         arrival,
         received: Block::default(),

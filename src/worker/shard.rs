@@ -381,9 +381,9 @@ impl Shard {
     }
 
     /// Counts a request under way at a backend until the guard is dropped.
-    pub fn count_in_flight(&self, backend: BackendId) -> InFlight<'_> {
+    pub fn count_in_flight(&self, backend: BackendId) -> CountedInFlight<'_> {
         self.tables.of(self.worker).begin(backend);
-        InFlight {
+        CountedInFlight {
             shard: self,
             backend,
         }
@@ -578,12 +578,12 @@ impl Drop for CountedExchange<'_> {
 }
 
 /// A request under way at a backend, counted.
-pub struct InFlight<'a> {
+pub struct CountedInFlight<'a> {
     shard: &'a Shard,
     backend: BackendId,
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for CountedInFlight<'_> {
     fn drop(&mut self) {
         let shard = self.shard;
         shard.tables.of(shard.worker).end(self.backend);

@@ -22,7 +22,7 @@ pub enum Stream {
     /// HTTP/1.
     Socket(Socket),
     /// HTTP/2.
-    Multiplexed(multiplex::Stream),
+    Multiplexed(multiplex::MultiplexStream),
 }
 
 impl Stream {

@@ -18,13 +18,13 @@ use crate::net::Timer;
 use crate::snapshot::Protocol;
 use crate::worker::connection::failure::{ConnectionFailure, report};
 use crate::worker::connection::opening::begins_tls;
-use crate::worker::downstream::{Accepted, Client, Woken, speaks_http2};
+use crate::worker::downstream::{AcceptedClient, Client, Woken, speaks_http2};
 use crate::worker::idle_clients::await_client;
 use crate::worker::record;
 use crate::worker::shard::{CountedConnection, Shard};
 
 /// Serves a connection to its end. A panic ends this connection and nothing else.
-pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Box<Accepted>) {
+pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Box<AcceptedClient>) {
     contain(&shard, pin!(serve_all(&shard, accepted))).await;
     drop(counted);
 }
@@ -45,7 +45,7 @@ async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>
 }
 
 /// What is needed only once, or not by all, is boxed, so that the task of an idle connection has no room for it.
-async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
+async fn serve_all(shard: &Rc<Shard>, accepted: Box<AcceptedClient>) {
     match Box::pin(greet(shard, accepted)).await {
         None => {}
         Some((client, Protocol::Http2)) => Box::pin(h2::serve(shard, client)).await,
@@ -54,7 +54,7 @@ async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
 }
 
 /// Brings a connection to the first bytes of its first request, and finds out what it speaks. `None`: it has ended.
-async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client, Protocol)> {
+async fn greet(shard: &Rc<Shard>, mut accepted: Box<AcceptedClient>) -> Option<(Client, Protocol)> {
     let listener = accepted.arrival.listener.clone();
     // One deadline for all of it: whoever needs long for one step has the less for the next.
     let due = Micros::now().after(shard.config().snapshot().client.header_timeout);

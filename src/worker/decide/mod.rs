@@ -31,7 +31,7 @@ use crate::worker::reply::Reply;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use memory::Room;
-use target::Target;
+use target::RequestedPath;
 use trace::Trace;
 
 pub use balance::Balanced;
@@ -75,7 +75,7 @@ pub struct Incoming<'a> {
     /// The configuration with which the exchange began.
     pub config: &'a Rc<LiveConfig>,
     pub head: &'a RequestHead<'a, 'a>,
-    pub target: Target<'a>,
+    pub target: RequestedPath<'a>,
     pub trace: Trace,
     /// How often the request may still be forwarded. Errors: its `Max-Forwards` is malformed.
     pub forwards: Result<Forwards, Refusal>,
@@ -108,7 +108,7 @@ fn decide_on(
         client,
         config: &config,
         head,
-        target: Target::of(shard, client, head, &mut scratch),
+        target: RequestedPath::of(shard, client, head, &mut scratch),
         trace: Trace::of(shard, &config, head),
         forwards: Forwards::of(head.method.as_bytes(), head.fields),
     };

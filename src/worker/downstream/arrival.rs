@@ -12,7 +12,7 @@ use crate::tls::{Unidentified, identify};
 use crate::worker::live_listener::LiveListener;
 
 /// A client's connection before its first request.
-pub struct Accepted {
+pub struct AcceptedClient {
     pub socket: Socket,
     pub arrival: Arrival,
     /// What it has brought already.

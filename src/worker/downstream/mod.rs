@@ -25,7 +25,7 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Amount, Wire};
 
-pub use arrival::{Accepted, Arrival, Secured};
+pub use arrival::{AcceptedClient, Arrival, Secured};
 pub use head::{receive_rest_of_head, speaks_http2};
 pub use linger::{Lingering, linger, linger_behind_word, receive_some};
 pub use persistence::{Next, Persistence, Surroundings};
@@ -58,14 +58,18 @@ pub enum Woken {
 
 impl Client {
     /// A connection just accepted.
-    pub fn new(accepted: Accepted, shard: &Rc<Shard>) -> Client {
+    pub fn new(accepted: AcceptedClient, shard: &Rc<Shard>) -> Client {
         let client = Client::on(Stream::Socket(accepted.socket), accepted.arrival, shard);
         client.wire.put(accepted.received, &shard.blocks);
         client
     }
 
     /// A stream that a client opened on its connection.
-    pub fn multiplexed(stream: multiplex::Stream, arrival: Arrival, shard: &Rc<Shard>) -> Client {
+    pub fn multiplexed(
+        stream: multiplex::MultiplexStream,
+        arrival: Arrival,
+        shard: &Rc<Shard>,
+    ) -> Client {
         Client::on(Stream::Multiplexed(stream), arrival, shard)
     }
 
@@ -82,12 +86,12 @@ impl Client {
     }
 
     /// The connection with what it has brought, if it is a socket of its own.
-    pub fn into_accepted(self) -> Option<Accepted> {
+    pub fn into_accepted(self) -> Option<AcceptedClient> {
         let received = self.wire.take();
         let Stream::Socket(socket) = self.wire.stream else {
             return None;
         };
-        Some(Accepted {
+        Some(AcceptedClient {
             socket,
             arrival: self.arrival,
             received,

@@ -5,8 +5,8 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::connection::Connection;
-use super::state::{Gone, Message, Reading, State};
+use super::connection::MultiplexConnection;
+use super::state::{Gone, Message, ReadRate, StreamInput};
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
 use crate::http::h2::{ErrorCode, Head, Role, StreamId, to_h2};
@@ -15,11 +15,11 @@ use crate::net::{Block, Expired, Timer};
 use crate::worker::stream::Piece;
 
 /// A stream. What is not finished when it is dropped is reset.
-pub struct Stream {
-    connection: Rc<Connection>,
+pub struct MultiplexStream {
+    connection: Rc<MultiplexConnection>,
     /// 0 until the request is sent, towards a backend.
     id: Cell<StreamId>,
-    state: Rc<State>,
+    state: Rc<StreamInput>,
     /// Whether the head of the final answer was sent, towards a client.
     answered: Cell<bool>,
     /// Whether the end of our message was sent.
@@ -31,9 +31,13 @@ pub struct Stream {
     taken: Cell<usize>,
 }
 
-impl Stream {
-    pub(super) fn new(connection: Rc<Connection>, id: StreamId, state: Rc<State>) -> Stream {
-        Stream {
+impl MultiplexStream {
+    pub(super) fn new(
+        connection: Rc<MultiplexConnection>,
+        id: StreamId,
+        state: Rc<StreamInput>,
+    ) -> MultiplexStream {
+        MultiplexStream {
             connection,
             id: Cell::new(id),
             state,
@@ -72,7 +76,7 @@ impl Stream {
 
     /// Lets the client take the answer as slowly as it likes.
     pub fn allow_leisure(&self) {
-        self.state.reading.set(Reading::AtLeisure);
+        self.state.reading.set(ReadRate::AtLeisure);
     }
 
     /// Gives the memory of a head back.
@@ -217,8 +221,8 @@ impl Stream {
             debug_assert!(false, "a second answer on a stream of HTTP/2");
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.answered.get() && self.state.reading.get() == Reading::Nothing {
-            self.state.reading.set(Reading::AtRate);
+        if self.answered.get() && self.state.reading.get() == ReadRate::Nothing {
+            self.state.reading.set(ReadRate::AtRate);
         }
         let mut protocol = self.connection.protocol();
         let sent = protocol.send_head(self.id.get(), status, fields, is_last);
@@ -348,7 +352,7 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for MultiplexStream {
     fn drop(&mut self) {
         if self.id.get() != 0 {
             let unread = self.state.body.borrow().len() + self.taken.get();

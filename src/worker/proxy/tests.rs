@@ -17,7 +17,7 @@ use crate::shared::client_count::ClientCount;
 use crate::shared::counter::PerWorker;
 use crate::shared::failure::FAILURES;
 use crate::snapshot::{HostHeader, Listener as ListenerSettings, Route, RouteTimeouts, Snapshot};
-use crate::worker::downstream::{Accepted, Arrival, Woken};
+use crate::worker::downstream::{AcceptedClient, Arrival, Woken};
 use crate::worker::sample::{POOL, listener, run_worker_with};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -161,7 +161,7 @@ async fn serve_once(shard: &Rc<Shard>, listening: TcpListener) -> (Next, &'stati
         secured: None,
         upstreams: Rc::default(),
     };
-    let accepted = Accepted {
+    let accepted = AcceptedClient {
         socket,
         arrival,
         received: Block::default(),

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::net::{Block, Expired, Timer};
-use crate::worker::memory::Admission;
+use crate::worker::memory::RelayAdmission;
 use crate::worker::relay::Broken;
 use crate::worker::shard::Shard;
 use crate::worker::wire::{Amount, Interrupted, Wire};
@@ -37,7 +37,7 @@ impl Source<'_> {
     pub async fn await_memory<F>(
         &self,
         watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
-    ) -> Result<Option<Admission<'_>>, Broken<F>> {
+    ) -> Result<Option<RelayAdmission<'_>>, Broken<F>> {
         self.timer.set((self.idle)());
         let held = self.wire.held();
         match self.shard.memory.admit(self.timer, held, watch).await {

@@ -13,7 +13,7 @@ use crate::net::{AcceptSwitch, BoundListener, Engine, ListenSocket, connect_tcp,
 use crate::snapshot::{Snapshot, sample};
 use crate::worker::accept;
 use crate::worker::multiplex::tests::{block, bound, drive, receive, send};
-use crate::worker::multiplex::{Connection, Stream};
+use crate::worker::multiplex::{MultiplexConnection, MultiplexStream};
 use crate::worker::relay::filter::tests::IS_LOUDER;
 use crate::worker::relay::tests::{louder, unframed};
 use crate::worker::sample::{of_http2, run_worker_with, spawned, until};
@@ -87,7 +87,8 @@ fn ask_as_http1(addr: SocketAddr, version: &'static str) -> (bool, Vec<u8>) {
 /// The response that a client of HTTP/2 gets, which runs on the worker's own thread: whether its head has a length, and
 /// the body.
 async fn ask_as_http2(shard: &Rc<Shard>, addr: SocketAddr) -> (bool, Vec<u8>) {
-    let connection = Connection::new(Role::Client, LocalSettings::default(), &shard.timers);
+    let connection =
+        MultiplexConnection::new(Role::Client, LocalSettings::default(), &shard.timers);
     let socket = connect_tcp(addr).await.unwrap();
     drive(shard, &connection, socket, |_| {
         panic!("servers open no streams")
@@ -170,7 +171,8 @@ fn responses_of_http1_go_through_their_filter_in_every_framing() {
 async fn serve_http2(shard: Rc<Shard>, listener: ListenSocket, head: &'static str) {
     let accept_switch = AcceptSwitch::default();
     while let Some(Ok((socket, _))) = listener.accept(&accept_switch).await {
-        let connection = Connection::new(Role::Server, LocalSettings::default(), &shard.timers);
+        let connection =
+            MultiplexConnection::new(Role::Server, LocalSettings::default(), &shard.timers);
         let answering = shard.clone();
         drive(&shard, &connection, socket, move |stream| {
             spawn(answer(answering.clone(), stream, head));
@@ -178,7 +180,7 @@ async fn serve_http2(shard: Rc<Shard>, listener: ListenSocket, head: &'static st
     }
 }
 
-async fn answer(shard: Rc<Shard>, stream: Stream, head: &'static str) {
+async fn answer(shard: Rc<Shard>, stream: MultiplexStream, head: &'static str) {
     let (asked, _) = poll_fn(|cx| stream.poll_head(cx)).await.unwrap();
     stream.give_head(asked);
     let mut head = block(head.as_bytes());

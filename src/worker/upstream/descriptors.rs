@@ -112,12 +112,12 @@ impl Waiters {
 }
 
 /// A waiter, until it waits no longer.
-struct Place<'a> {
+struct DescriptorWait<'a> {
     shard: &'a Shard,
     waiter: Rc<Waiter>,
 }
 
-impl Place<'_> {
+impl DescriptorWait<'_> {
     /// Whether the request need not wait any longer. Another core may have taken what it was let go for.
     fn may_go(&self) -> bool {
         let waiters = &self.shard.descriptor_waiters;
@@ -135,7 +135,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for DescriptorWait<'_> {
     fn drop(&mut self) {
         let waiters = &self.shard.descriptor_waiters;
         waiters.set(&self.waiter, None);
@@ -181,7 +181,7 @@ pub async fn wait_for_one(
         return Ok(());
     }
     shard.upstreams.close_idle(shard.tables.of(shard.worker));
-    let place = Place {
+    let waiting = DescriptorWait {
         shard,
         waiter: Rc::new(Waiter {
             backend,
@@ -191,14 +191,14 @@ pub async fn wait_for_one(
         }),
     };
     let waiters = &shard.descriptor_waiters;
-    waiters.list.borrow_mut().push_back(place.waiter.clone());
+    waiters.list.borrow_mut().push_back(waiting.waiter.clone());
     waiters.let_go(shard);
     let step = (caller.connect, Failure::Exhausted);
     let waited = caller.await_step(Some(backend), step, |cx| {
-        if place.may_go() {
+        if waiting.may_go() {
             return Poll::Ready(Ok(()));
         }
-        place.waiter.waker.replace(Some(cx.waker().clone()));
+        waiting.waiter.waker.replace(Some(cx.waker().clone()));
         Poll::Pending
     });
     waited.await

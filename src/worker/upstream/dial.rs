@@ -16,7 +16,7 @@ use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 
 /// What a TLS handshake with a backend needs.
-pub struct Security {
+pub struct TlsTarget {
     tls: ClientTls,
     protocol: Protocol,
     server_name: ServerName<'static>,
@@ -24,10 +24,10 @@ pub struct Security {
     label: String,
 }
 
-impl Security {
+impl TlsTarget {
     /// The security of a connection on which this protocol is spoken. `None`: the pool uses cleartext.
-    pub fn of(pool: &Pool, backend: &Backend, protocol: Protocol) -> Option<Security> {
-        Some(Security {
+    pub fn of(pool: &Pool, backend: &Backend, protocol: Protocol) -> Option<TlsTarget> {
+        Some(TlsTarget {
             tls: pool.tls.clone()?,
             protocol,
             server_name: backend.server_name.clone(),
@@ -51,7 +51,7 @@ pub async fn dial(
     shard: &Shard,
     addr: &BackendAddr,
     introduction: Option<&[u8]>,
-    security: Option<&Security>,
+    security: Option<&TlsTarget>,
     timer: &Timer,
 ) -> Result<Socket, Unconnected> {
     let mut reaching = pin!(reach(addr));
@@ -77,7 +77,7 @@ pub async fn greet(
     shard: &Shard,
     socket: Socket,
     introduction: Option<&[u8]>,
-    security: Option<&Security>,
+    security: Option<&TlsTarget>,
     timer: &Timer,
 ) -> Result<Socket, Unconnected> {
     if let Some(header) = introduction {
@@ -91,7 +91,7 @@ pub async fn greet(
             Err(Expired) => return Err(Unconnected::TimedOut),
         }
     }
-    let Some(Security {
+    let Some(TlsTarget {
         tls,
         protocol,
         server_name,
@@ -170,7 +170,7 @@ mod tests {
     fn a_pool_in_cleartext_has_no_handshake() {
         let pool = sample::pool(&mut sample::slots(), "api", &sample::addrs(1));
         for protocol in [Protocol::Http1, Protocol::Http2] {
-            assert!(Security::of(&pool, &pool.backends[0], protocol).is_none());
+            assert!(TlsTarget::of(&pool, &pool.backends[0], protocol).is_none());
         }
     }
 }

@@ -72,7 +72,7 @@ enum Next {
 
 /// A request's place in the queue, which it leaves when this is dropped. What it was offered and has not taken goes
 /// to the next one.
-pub struct Place {
+pub struct QueueEntry {
     queue: Rc<Queue>,
     waiter: Rc<Waiter>,
 }
@@ -116,7 +116,7 @@ impl Queue {
         config: Rc<dyn Backends>,
         carrier: Carrier,
         now: Micros,
-    ) -> Option<Place> {
+    ) -> Option<QueueEntry> {
         if !self.has_place() {
             return None;
         }
@@ -132,7 +132,7 @@ impl Queue {
         waiting.set(waiting.get() + 1);
         self.publish();
         let queue = self.clone();
-        Some(Place { queue, waiter })
+        Some(QueueEntry { queue, waiter })
     }
 
     /// Hands a connection that nobody uses to whoever has waited longest. Gives it back if nobody waits.
@@ -209,7 +209,7 @@ impl Queue {
     }
 
     /// Lets the first request of each carrier look for a backend. If it finds one, the next request looks, too: see
-    /// [`Place::found`].
+    /// [`QueueEntry::found`].
     pub fn look(&self) {
         for carrier in Carrier::ALL {
             self.look_as(carrier);
@@ -336,7 +336,7 @@ impl Waiter {
     }
 }
 
-impl Place {
+impl QueueEntry {
     /// Whether no other request of this core and carrier waits.
     pub fn is_alone(&self) -> bool {
         self.queue.waiting(self.waiter.carrier).get() == 1
@@ -381,7 +381,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
         self.queue.leave(&self.waiter);
         let offer = self.waiter.offer.take();

@@ -12,12 +12,12 @@ use crate::net::{Block, Socket, Timer, spawn};
 use crate::worker::failure::Failure;
 use crate::worker::live_config::LiveConfig;
 use crate::worker::min_rate::MinRate;
-use crate::worker::multiplex::{Connection, Gone, Terms, Unconnected};
+use crate::worker::multiplex::{Gone, MultiplexConnection, Terms, Unconnected};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::connect::{Connecting, new_hold};
 use crate::worker::upstream::descriptors::may_open;
-use crate::worker::upstream::dial::{Security, greet};
+use crate::worker::upstream::dial::{TlsTarget, greet};
 use crate::worker::upstream::race::{Entrant, others, race};
 use crate::worker::upstream::trial::{note_connected, note_refusal, note_unconnected};
 use crate::worker::upstream::{Granted, Hold, Upstream};
@@ -117,7 +117,10 @@ struct Link {
 }
 
 /// Has a shared connection made by a task of its own, which outlasts the caller.
-fn open_shared(connecting: &Connecting<'_>, hold: Hold) -> Result<Rc<Connection>, Failure> {
+fn open_shared(
+    connecting: &Connecting<'_>,
+    hold: Hold,
+) -> Result<Rc<MultiplexConnection>, Failure> {
     let Connecting {
         shard,
         backend,
@@ -125,7 +128,7 @@ fn open_shared(connecting: &Connecting<'_>, hold: Hold) -> Result<Rc<Connection>
         ..
     } = connecting;
     let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
-    let connection = Connection::new(Role::Client, settings(), &shard.timers);
+    let connection = MultiplexConnection::new(Role::Client, settings(), &shard.timers);
     let first = Entrant {
         id: backend.id(),
         key: connecting.key,
@@ -147,7 +150,7 @@ fn open_shared(connecting: &Connecting<'_>, hold: Hold) -> Result<Rc<Connection>
 }
 
 /// Lets requests to a backend use a connection.
-fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<Connection>) {
+fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<MultiplexConnection>) {
     let permitted = entrant
         .hold
         .as_ref()
@@ -173,7 +176,12 @@ fn settings() -> LocalSettings {
 
 /// Makes a shared connection and carries it to its end. If another address of the name than the first one is
 /// connected to, it is that one's connection from then on.
-async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrants: Vec<Entrant>) {
+async fn run(
+    shard: &Rc<Shard>,
+    connection: &Rc<MultiplexConnection>,
+    link: Link,
+    entrants: Vec<Entrant>,
+) {
     let first = entrants[0].id;
     let timer = Timer::new(&shard.timers);
     timer.set(link.connect);
@@ -233,7 +241,7 @@ async fn connect(
     let (won, socket) = race(shard, entrants, timer, || true).await?;
     let backend = link.config.backend_of(won.id);
     let pool = link.config.pool(link.pool);
-    let security = backend.and_then(|backend| Security::of(pool, backend, pool.protocol));
+    let security = backend.and_then(|backend| TlsTarget::of(pool, backend, pool.protocol));
     let greeted = greet(shard, socket, None, security.as_ref(), timer).await;
     match &greeted {
         Ok(_) => note_connected(shard, won.id),

@@ -14,7 +14,7 @@ use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::ReuseKey;
 use crate::worker::upstream::descriptors::may_open;
-use crate::worker::upstream::dial::{Security, dial, say_no_tls};
+use crate::worker::upstream::dial::{TlsTarget, dial, say_no_tls};
 use crate::worker::upstream::rest::Due;
 
 /// Takes into account that a backend could not be connected to with these settings.
@@ -98,7 +98,7 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     }
     // A handshake would have to begin with a client's address.
     let security = match pool.proxy_protocol {
-        None => Security::of(pool, backend, pool.protocol),
+        None => TlsTarget::of(pool, backend, pool.protocol),
         Some(_) => None,
     };
     let timer = Timer::new(&shard.timers);

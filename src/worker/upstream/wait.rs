@@ -10,7 +10,7 @@ use crate::worker::failure::Failure;
 use crate::worker::live_config::Pick;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::pick::{Picking, Selection};
-use crate::worker::upstream::queue::{Offer, Place};
+use crate::worker::upstream::queue::{Offer, QueueEntry};
 use crate::worker::upstream::{Caller, Granted, Hold, Target};
 
 /// A backend for the request; waits for a connection to become free if all may have no more. Errors: no backend takes
@@ -33,18 +33,18 @@ pub async fn choose(
         Pick::Saturated => {}
     }
     let queue = caller.config.live(pool).queue();
-    let Some(place) = queue.join(caller.config.clone(), carrier, Micros::now()) else {
+    let Some(entry) = queue.join(caller.config.clone(), carrier, Micros::now()) else {
         return Err(Failure::Saturated);
     };
-    if place.is_alone() {
+    if entry.is_alone() {
         // From now on the request is told of all that becomes free; of what became free just before, it was not.
-        place.look_first();
+        entry.look_first();
         picking.ask_for_idle();
     }
     let step = (caller.queue, Failure::Saturated);
     let waited = caller.await_step(None, step, |cx| {
-        let offer = place.offer(cx);
-        match offer.and_then(|offer| picking.consider(offer, &place)) {
+        let offer = entry.offer(cx);
+        match offer.and_then(|offer| picking.consider(offer, &entry)) {
             Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,
         }
@@ -70,7 +70,7 @@ impl Picking<'_> {
     }
 
     /// What an offer comes to; `None`: to nothing.
-    fn consider(&self, offer: Offer, place: &Place) -> Option<Result<Target, Failure>> {
+    fn consider(&self, offer: Offer, entry: &QueueEntry) -> Option<Result<Target, Failure>> {
         let (config, pool) = (self.config, self.selection.pool);
         match offer {
             Offer::Connection(upstream) => {
@@ -88,7 +88,7 @@ impl Picking<'_> {
                 }
                 Some(Ok(Target::at(pool, index)))
             }
-            Offer::Look => self.look(place),
+            Offer::Look => self.look(entry),
         }
     }
 
@@ -100,7 +100,7 @@ impl Picking<'_> {
         })
     }
 
-    fn look(&self, place: &Place) -> Option<Result<Target, Failure>> {
+    fn look(&self, entry: &QueueEntry) -> Option<Result<Target, Failure>> {
         let pool = self.selection.pool;
         let outcome = match self.pick() {
             Pick::Backend(index) => Ok(Target::at(pool, index)),
@@ -108,11 +108,11 @@ impl Picking<'_> {
             Pick::Saturated => {
                 let backends = self.config.pool(pool).backends.iter();
                 backends.for_each(|backend| self.make_room(backend.id()));
-                place.found_nothing();
+                entry.found_nothing();
                 return None;
             }
         };
-        place.found();
+        entry.found();
         Some(outcome)
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{Connection, End, Terms};
+use super::{End, MultiplexConnection, Terms};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::Role;
@@ -16,7 +16,7 @@ use crate::worker::memory::Sending;
 use crate::worker::min_rate::TooSlow;
 use crate::worker::multiplex::{Gone, Unconnected};
 
-impl Connection {
+impl MultiplexConnection {
     /// Moves bytes both ways until the connection has ended. `received` came already.
     ///
     /// When nothing more comes, nothing more is sent either: a send that waits for a peer who is gone is given up. Only

@@ -2,16 +2,16 @@
 
 use std::rc::Rc;
 
-use super::{Connection, Terms};
+use super::{MultiplexConnection, Terms};
 use crate::base::limits;
 use crate::base::memory;
 use crate::base::time::Micros;
 use crate::http::h2::{ConnectionError, ErrorCode, H2Event, Role, StreamId};
 use crate::http::refusal::Refusal;
-use crate::worker::multiplex::state::{Gone, Reading, State};
-use crate::worker::multiplex::stream::Stream;
+use crate::worker::multiplex::state::{Gone, ReadRate, StreamInput};
+use crate::worker::multiplex::stream::MultiplexStream;
 
-impl Connection {
+impl MultiplexConnection {
     /// Takes all of `bytes` in and tells the streams. Errors: the connection has to end.
     pub(super) fn take_in(
         self: &Rc<Self>,
@@ -103,7 +103,7 @@ impl Connection {
             H2Event::GoAway { last, .. } => self.lose_beyond(last),
             H2Event::Pong => self.silent_since.set(None),
             H2Event::Settings => {
-                // Waiting streams stay counted until they are opened: see [`Connection::has_room`].
+                // Waiting streams stay counted until they are opened: see [`MultiplexConnection::has_room`].
                 let unsettled = self.unsettled.borrow();
                 unsettled.iter().for_each(|state| state.wake());
             }
@@ -112,23 +112,23 @@ impl Connection {
     }
 
     /// The state of a stream, which is begun if the peer has just opened it.
-    fn state_of(self: &Rc<Self>, id: StreamId, terms: &Terms<'_>) -> Rc<State> {
+    fn state_of(self: &Rc<Self>, id: StreamId, terms: &Terms<'_>) -> Rc<StreamInput> {
         if let Some(state) = self.streams.borrow().get(&id) {
             return state.clone();
         }
-        let state = Rc::<State>::default();
+        let state = Rc::<StreamInput>::default();
         if self.role == Role::Server {
             self.streams.borrow_mut().insert(id, state.clone());
             self.busy_at.set(self.timers.millis());
             self.is_at_rest.set(false);
-            (terms.begin)(Stream::new(self.clone(), id, state.clone()));
+            (terms.begin)(MultiplexStream::new(self.clone(), id, state.clone()));
         }
         state
     }
 
     /// Ends the streams whose requests are not complete, because no more bytes of them will come.
     pub(super) fn lose_unfinished(&self) {
-        let is_unfinished = |_: &StreamId, state: &mut Rc<State>| !state.ended.get();
+        let is_unfinished = |_: &StreamId, state: &mut Rc<StreamInput>| !state.ended.get();
         for (_, state) in self.streams.borrow_mut().extract_if(is_unfinished) {
             state.lose(Gone::Lost);
         }
@@ -166,7 +166,7 @@ impl Connection {
 
     fn lose_beyond(&self, last: StreamId) {
         if self.role == Role::Client {
-            let beyond = |id: &StreamId, _: &mut Rc<State>| *id > last;
+            let beyond = |id: &StreamId, _: &mut Rc<StreamInput>| *id > last;
             for (_, state) in self.streams.borrow_mut().extract_if(beyond) {
                 state.lose(Gone::Unprocessed);
             }
@@ -186,6 +186,6 @@ impl Connection {
     }
 }
 
-fn is_at_rate(state: &Rc<State>) -> bool {
-    state.reading.get() == Reading::AtRate
+fn is_at_rate(state: &Rc<StreamInput>) -> bool {
+    state.reading.get() == ReadRate::AtRate
 }

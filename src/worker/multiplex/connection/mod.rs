@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::state::{Gone, State};
-use super::stream::Stream;
+use super::state::{Gone, StreamInput};
+use super::stream::MultiplexStream;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::memory::{self, Level};
@@ -28,13 +28,13 @@ use crate::worker::memory::Memory;
 use crate::worker::min_rate::MinRate;
 
 /// A connection that streams share.
-pub struct Connection {
+pub struct MultiplexConnection {
     role: Role,
     protocol: RefCell<h2::H2Connection>,
-    streams: RefCell<ById<Rc<State>>>,
+    streams: RefCell<ById<Rc<StreamInput>>>,
     free_heads: RefCell<Vec<Head>>,
     /// Streams that wait until there is a socket, or until the peer's first SETTINGS have come.
-    unsettled: RefCell<Vec<Rc<State>>>,
+    unsettled: RefCell<Vec<Rc<StreamInput>>>,
     /// Streams that were answered before their request had ended, each with the core's millisecond in which it is
     /// reset.
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
@@ -72,7 +72,7 @@ pub struct Terms<'a> {
     pub bulk_turns: &'a BulkTurns,
     pub memory: &'a Memory,
     /// Takes a stream that the peer opened.
-    pub begin: &'a dyn Fn(Stream),
+    pub begin: &'a dyn Fn(MultiplexStream),
     /// Told how many streams the peer was refused for want of memory.
     pub refused: &'a dyn Fn(u32),
     /// Called when there has been no stream for a while.
@@ -103,10 +103,14 @@ pub enum End {
     Broken(ConnectionError),
 }
 
-impl Connection {
+impl MultiplexConnection {
     /// A connection that has just been opened, or is about to be.
-    pub fn new(role: Role, settings: LocalSettings, timers: &Rc<Timers>) -> Rc<Connection> {
-        Rc::new(Connection {
+    pub fn new(
+        role: Role,
+        settings: LocalSettings,
+        timers: &Rc<Timers>,
+    ) -> Rc<MultiplexConnection> {
+        Rc::new(MultiplexConnection {
             role,
             protocol: RefCell::new(h2::H2Connection::new(role, settings, Micros::now())),
             streams: RefCell::default(),
@@ -180,13 +184,16 @@ impl Connection {
     }
 
     /// A stream to send a request on.
-    pub fn stream(self: &Rc<Self>) -> Stream {
-        Stream::new(self.clone(), 0, Rc::default())
+    pub fn stream(self: &Rc<Self>) -> MultiplexStream {
+        MultiplexStream::new(self.clone(), 0, Rc::default())
     }
 
     /// Whether the backend takes an extended CONNECT (RFC 8441 section 3). `None`: the backend's SETTINGS have not
     /// come; the stream is woken when they have. Errors: they will not come.
-    pub(super) fn takes_extended_connect(&self, state: &Rc<State>) -> Result<Option<bool>, Gone> {
+    pub(super) fn takes_extended_connect(
+        &self,
+        state: &Rc<StreamInput>,
+    ) -> Result<Option<bool>, Gone> {
         let protocol = self.protocol.borrow();
         if let Some(gone) = state.gone.get() {
             return Err(gone);
@@ -208,7 +215,7 @@ impl Connection {
 
     /// Whether the connection is still being made. If so, the stream is woken when the connection is made. Errors: it
     /// will not be made.
-    pub(super) fn awaits_socket(&self, state: &Rc<State>) -> Result<bool, Gone> {
+    pub(super) fn awaits_socket(&self, state: &Rc<StreamInput>) -> Result<bool, Gone> {
         if let Some(gone) = state.gone.get() {
             return Err(gone);
         }
@@ -221,13 +228,13 @@ impl Connection {
         Ok(!self.is_connected())
     }
 
-    fn note_unsettled(&self, state: &Rc<State>) {
+    fn note_unsettled(&self, state: &Rc<StreamInput>) {
         self.forget_unsettled(state);
         self.unsettled.borrow_mut().push(state.clone());
     }
 
     /// Takes this stream, and streams that no task waits for any more, off the list of waiting streams.
-    fn forget_unsettled(&self, state: &Rc<State>) {
+    fn forget_unsettled(&self, state: &Rc<StreamInput>) {
         let mut unsettled = self.unsettled.borrow_mut();
         unsettled.retain(|known| Rc::strong_count(known) > 1 && !Rc::ptr_eq(known, state));
     }
@@ -240,7 +247,7 @@ impl Connection {
     /// Streams that wait to be opened.
     fn waiting_streams(&self) -> usize {
         let unsettled = self.unsettled.borrow();
-        let waits = |state: &&Rc<State>| Rc::strong_count(state) > 1;
+        let waits = |state: &&Rc<StreamInput>| Rc::strong_count(state) > 1;
         unsettled.iter().filter(waits).count()
     }
 
@@ -249,7 +256,7 @@ impl Connection {
         request: &StreamRequest<'_>,
         fields: to_h2::Fields<'_>,
         is_last: bool,
-        state: &Rc<State>,
+        state: &Rc<StreamInput>,
     ) -> Option<StreamId> {
         if self.deaf.get() {
             return None;

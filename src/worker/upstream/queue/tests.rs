@@ -69,20 +69,20 @@ impl Core {
     }
 
     /// A request that waits since then, and how often it was woken.
-    fn wait(&self, generation: u64, since: u64) -> (Place, Arc<Woken>) {
+    fn wait(&self, generation: u64, since: u64) -> (QueueEntry, Arc<Woken>) {
         self.wait_as(Carrier::Pools, generation, since)
     }
 
-    fn wait_as(&self, carrier: Carrier, generation: u64, since: u64) -> (Place, Arc<Woken>) {
+    fn wait_as(&self, carrier: Carrier, generation: u64, since: u64) -> (QueueEntry, Arc<Woken>) {
         let config = Rc::new(Generation(generation));
-        let place = self
+        let entry = self
             .queue
             .join(config, carrier, Micros(since))
             .expect("room");
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
-        assert!(place.offer(&Context::from_waker(&waker)).is_none());
-        (place, woken)
+        assert!(entry.offer(&Context::from_waker(&waker)).is_none());
+        (entry, woken)
     }
 
     fn open(&self) -> u32 {
@@ -91,8 +91,8 @@ impl Core {
 }
 
 /// What a request is offered, in a word.
-fn offered(place: &Place) -> &'static str {
-    match place.offer(&Context::from_waker(Waker::noop())) {
+fn offered(entry: &QueueEntry) -> &'static str {
+    match entry.offer(&Context::from_waker(Waker::noop())) {
         None => "nothing",
         Some(Offer::Connection(_)) => "connection",
         Some(Offer::Permit(_)) => "permit",
@@ -153,14 +153,14 @@ fn who_has_waited_much_longer_elsewhere_goes_first() {
     ];
     for (since, goes_first) in rows {
         let core = Core::new();
-        let (place, _) = core.wait(1, 1_000_000);
+        let (entry, _) = core.wait(1, 1_000_000);
         core.counters.set_waiting(OTHER, 1, Some(Micros(since)));
         core.queue.release(core.permit());
         let told = core.inbox.take();
         assert_eq!(told.is_some(), goes_first, "{since}");
         assert_eq!(core.open(), 1, "it is not free on its way");
         let expected = if goes_first { "nothing" } else { "permit" };
-        assert_eq!(offered(&place), expected, "{since}");
+        assert_eq!(offered(&entry), expected, "{since}");
     }
     let core = Core::new();
     core.counters.set_waiting(OTHER, 1, Some(Micros(1)));
@@ -176,20 +176,20 @@ fn a_permit_that_was_sent_here_goes_no_further() {
     core.queue.take_over(core.permit());
     assert!(matches!(core.inbox.take(), Some(ToWorker::Look(ID))));
     assert_eq!(core.open(), 0, "nobody here has use for it");
-    let (place, _) = core.wait(1, 1_000_000);
+    let (entry, _) = core.wait(1, 1_000_000);
     core.queue.take_over(core.permit());
     assert!(core.inbox.take().is_none());
-    assert_eq!(offered(&place), "permit", "whose turn it is was decided");
+    assert_eq!(offered(&entry), "permit", "whose turn it is was decided");
 }
 
 #[test]
 fn a_connection_that_is_one_too_many_by_now_is_given_to_nobody() {
     let core = Core::new();
-    let (place, _) = core.wait(1, 1);
+    let (entry, _) = core.wait(1, 1);
     let permits = [(); 3].map(|()| core.tables.try_open(ID, 3).unwrap());
     for (permit, expected) in permits.into_iter().zip(["nothing", "nothing", "permit"]) {
         core.queue.release(permit);
-        assert_eq!(offered(&place), expected);
+        assert_eq!(offered(&entry), expected);
     }
     assert_eq!(core.open(), 0);
 }
@@ -209,23 +209,23 @@ fn a_permit_for_a_full_mailbox_is_free_again() {
 #[test]
 fn a_backend_that_takes_no_requests_serves_nobody() {
     let core = Core::new();
-    let (place, woken) = core.wait(1, 1);
+    let (entry, woken) = core.wait(1, 1);
     core.tables.of(OWN).set_state(ID, BackendState::Unhealthy);
     core.queue.release(core.permit());
     assert_eq!((woken.0.load(Relaxed), core.open()), (1, 0));
-    assert_eq!(offered(&place), "look");
+    assert_eq!(offered(&entry), "look");
 }
 
 /// A backend that could not be connected to a moment ago would be the end of every request that waits.
 #[test]
 fn a_permit_for_a_backend_that_rests_is_nobodys() {
     let core = Core::new();
-    let (place, _) = core.wait(1, 1);
+    let (entry, _) = core.wait(1, 1);
     core.tables.of(OWN).set_share(ID, 0);
     core.queue.release(core.permit());
-    assert_eq!(offered(&place), "look");
+    assert_eq!(offered(&entry), "look");
     core.queue.take_over(core.permit());
-    assert_eq!((offered(&place), core.open()), ("look", 0));
+    assert_eq!((offered(&entry), core.open()), ("look", 0));
 }
 
 #[test]
@@ -294,9 +294,9 @@ fn requests_are_bounded_however_often_they_are_woken() {
     let join = |since| core.queue.join(config(), Carrier::Pools, Micros(since));
     let mut places: Vec<_> = (0..limits::WAITING_REQUESTS as u64).map(join).collect();
     assert!(places.iter().all(Option::is_some));
-    for place in places.iter().flatten() {
+    for entry in places.iter().flatten() {
         for _ in 0..3 {
-            offered(place);
+            offered(entry);
         }
     }
     assert!(join(0).is_none());
