@@ -52,10 +52,10 @@ pub use signals::hold_signals;
 pub use start_signals::StartSignals;
 
 use crate::base::time::Micros;
-use crate::control::access_log::AccessLog;
+use crate::control::access_log::RunningAccessLog;
 use crate::control::acme::order_forever;
 use crate::control::certificates::Certificates;
-use crate::control::change::{Changes, Finished, Saved, state_path};
+use crate::control::change::{ChangesUnderWay, Finished, Saved, state_path};
 use crate::control::change_request::ChangeRequest;
 use crate::control::config_store::ConfigStore;
 use crate::control::configuration::Configuration;
@@ -64,7 +64,7 @@ use crate::control::listeners::Listeners;
 use crate::control::metrics::Sources;
 use crate::control::monitoring::Monitoring;
 use crate::control::removals::Removals;
-use crate::control::resolve::{FollowedNames, Found, NameChannels};
+use crate::control::resolve::{FollowedNames, LookUpResults, NameChannels};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::Signal;
 use crate::control::start_state::StartState;
@@ -80,7 +80,7 @@ struct Control {
     /// The configuration, and which one is in force.
     config: Configuration,
     /// The changes that are under way.
-    changes: Changes,
+    changes: ChangesUnderWay,
     /// The names that are looked up.
     names: FollowedNames,
     /// Certificates and keys that are renewed.
@@ -96,7 +96,7 @@ struct Control {
     /// The thread that works with files.
     files: FileThread,
     /// The access log and its thread.
-    access_log: AccessLog,
+    access_log: RunningAccessLog,
     /// The counters, and the numbers made of them.
     monitoring: Monitoring,
     /// The end of the process.
@@ -133,7 +133,7 @@ struct Outlets {
 struct Inlets {
     wake: UnixStream,
     finished: mpsc::Receiver<Finished>,
-    found: mpsc::Receiver<Found>,
+    found: mpsc::Receiver<LookUpResults>,
     change_requests: mpsc::Receiver<ChangeRequest>,
     broken: mpsc::Receiver<&'static str>,
 }
@@ -143,7 +143,7 @@ enum Event {
     /// A signal has come.
     Signal(Signal),
     /// Look-ups of names have ended.
-    Found(Found),
+    Found(LookUpResults),
     /// A piece of work on files has ended.
     Finished(Finished),
     /// The management API asks for an operation.
@@ -165,7 +165,7 @@ impl Control {
         let config = Configuration::new(started.config_store, saved, started.snapshot.clone());
         let settings = config.config_store.config();
         let files = FileThread::start(started.compiler)?;
-        let changes = Changes::default();
+        let changes = ChangesUnderWay::default();
         let tls_files = started.snapshot.files.clone();
         let certificates = Certificates::new(settings, tls_files, started.tickets);
         let health = (started.health, started.health_thread.thread);
@@ -261,8 +261,8 @@ impl Control {
             let now = Micros::now();
             match event {
                 Event::Signal(signal) => self.take_signal(signal, now),
-                Event::Found(Found::New(answers)) => self.take_new_names(answers, now),
-                Event::Found(Found::Again(answers)) => self.names.known.take_in(answers),
+                Event::Found(LookUpResults::New(answers)) => self.take_new_names(answers, now),
+                Event::Found(LookUpResults::Again(answers)) => self.names.known.take_in(answers),
                 Event::Finished(finished) => self.take_finished(finished, now),
                 Event::Asked(request) => self.take_request(request, now),
                 Event::Upgrade(progress) => self.take_progress(progress, now),

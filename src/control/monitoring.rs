@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::base::ids::{RequestId, WorkerId};
     use crate::config;
-    use crate::control::access_log::Progress;
+    use crate::control::access_log::LogProgress;
     use crate::control::change_request::InForce;
     use crate::control::config_store::{ConfigStore, Overrides};
     use crate::http::refusal::Refusal;
@@ -87,7 +87,7 @@ mod tests {
             counters: worker_counters::counters(2),
             orders: Default::default(),
             wanted: Default::default(),
-            access_log: Arc::new(Progress::new(Micros(0))),
+            access_log: Arc::new(LogProgress::new(Micros(0))),
             health: Default::default(),
             files: Default::default(),
             texts: Default::default(),

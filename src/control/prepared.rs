@@ -17,13 +17,13 @@ use super::{Control, Inlets, Outlets, api};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::Machine;
-use crate::control::access_log::AccessLog;
+use crate::control::access_log::RunningAccessLog;
 use crate::control::change_request::ChangeRequests;
 use crate::control::compiler::Compiler;
 use crate::control::config_store::ConfigStore;
 use crate::control::last_resort::LastResort;
 use crate::control::listeners::Listeners;
-use crate::control::resolve::{Known, LookUps, NameChannels, Question};
+use crate::control::resolve::{KnownAddrs, LookUpRequest, LookUps, NameChannels};
 use crate::control::signals::Signals;
 use crate::control::start_state::StartState;
 use crate::control::upgrade::Upgrades;
@@ -45,7 +45,7 @@ pub struct Started {
     /// The state that an earlier process left.
     pub left: StartState,
     /// The addresses that were found before the snapshot was compiled.
-    pub known: Known,
+    pub known: KnownAddrs,
     /// The look-ups of names, which go on from now on.
     pub look_ups: LookUps,
     /// Compiles all further configurations.
@@ -61,7 +61,7 @@ pub struct Started {
     /// The counters of the workers.
     pub counters: AllWorkerCounters,
     /// The access log, with an open file if the snapshot has an access log.
-    pub access_log: AccessLog,
+    pub access_log: RunningAccessLog,
     /// The mailbox of the health thread.
     pub health: Mailbox<ToHealth>,
     /// The health thread, and its signs of life.
@@ -82,7 +82,7 @@ pub struct Prepared {
     control: Control,
     inlets: Inlets,
     /// The look-ups of names, and the receiver of new names to look up.
-    look_ups: (LookUps, mpsc::Receiver<Question>),
+    look_ups: (LookUps, mpsc::Receiver<LookUpRequest>),
     /// The socket of the management API, and the checks for its requests.
     admin: Option<(api::ApiListener, api::AccessPolicy)>,
     /// The channel by which the management API asks.

@@ -20,7 +20,7 @@ use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::change_request::{ChangeRequests, CompletedOperation, Operation, Standing};
 use crate::control::compiler::Compiler;
 use crate::control::config_store::{Overrides, Problem, ProblemKind};
-use crate::control::resolve::{Known, LookUps, Names, Question};
+use crate::control::resolve::{KnownAddrs, LookUpRequest, LookUps, WatchedNames};
 use crate::control::upgrade::{HealthReport, Program, Upgrades};
 use crate::messages::{ToHealth, ToWorker};
 use crate::shared::access::{AccessLine, LoggedTexts, RequestFacts, Tally};
@@ -42,7 +42,7 @@ struct Outside {
     /// Ends the health thread when dropped.
     health_life: Option<std::sync::mpsc::Sender<()>>,
     signals: mpsc::Sender<Signal>,
-    answers: mpsc::Sender<Found>,
+    answers: mpsc::Sender<LookUpResults>,
     change_requests: ChangeRequests,
     standing: Standing,
 }
@@ -163,7 +163,7 @@ fn outside_of(
         workers,
         tables,
         counters: counters.clone(),
-        access_log: AccessLog::start(log, access_lines, counters.clone()).unwrap(),
+        access_log: RunningAccessLog::start(log, access_lines, counters.clone()).unwrap(),
         health,
         health_thread: Watched {
             thread: std::thread::spawn(move || {
@@ -208,18 +208,18 @@ fn outside_of(
 }
 
 /// Answers by which the backend's name does not resolve.
-fn known() -> Known {
-    let mut known = Known::default();
+fn known() -> KnownAddrs {
+    let mut known = KnownAddrs::default();
     known.take_in(vec![("api.internal".to_owned(), Err("unknown".to_owned()))]);
     known
 }
 
 struct Inputs {
     signals: mpsc::Receiver<Signal>,
-    answers: mpsc::Receiver<Found>,
+    answers: mpsc::Receiver<LookUpResults>,
     finished: mpsc::Receiver<Finished>,
     change_requests: mpsc::Receiver<ChangeRequest>,
-    questions: mpsc::Receiver<Question>,
+    questions: mpsc::Receiver<LookUpRequest>,
     broken: mpsc::Receiver<&'static str>,
 }
 
@@ -254,7 +254,7 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         .unwrap();
     runtime.block_on(async {
         // New names are looked up, and those in force are not.
-        let in_force = watch::Sender::new(Names {
+        let in_force = watch::Sender::new(WatchedNames {
             hosts: Vec::new(),
             every: Duration::from_secs(60),
         });
@@ -378,7 +378,7 @@ fn new_addresses_become_a_new_snapshot_for_everybody() {
             _ => None,
         };
         let find = async |last| {
-            let found = Found::Again(answer(last));
+            let found = LookUpResults::Again(answer(last));
             outside.answers.send(found).await.unwrap();
         };
         // A repeated answer makes no second snapshot, and an answer that cannot be compiled makes none at all.
@@ -409,7 +409,11 @@ fn addresses_that_could_not_be_compiled_are_tried_again() {
     run_beside(control, inputs, async || {
         let ip = IpAddr::from([192, 0, 2, 1]);
         let answers = vec![("api.internal".to_owned(), Ok(vec![ip]))];
-        outside.answers.send(Found::Again(answers)).await.unwrap();
+        outside
+            .answers
+            .send(LookUpResults::Again(answers))
+            .await
+            .unwrap();
         outside.adopt(2).await;
         outside.stop().await;
     });

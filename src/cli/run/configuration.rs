@@ -11,7 +11,7 @@ use crate::config::{self, Config, Machine};
 use crate::control::compiler::Compiler;
 use crate::control::config_store::ConfigStore;
 use crate::control::config_store::state_file::SavedState;
-use crate::control::resolve::{self, Known, LookUps, Names};
+use crate::control::resolve::{self, KnownAddrs, LookUps, WatchedNames};
 use crate::control::start_files;
 use crate::control::upgrade;
 use crate::net::Blob;
@@ -53,7 +53,7 @@ pub(super) struct FirstSnapshot {
     /// Compiles all further snapshots.
     pub compiler: Compiler,
     /// The addresses of names that are known now.
-    pub known: Known,
+    pub known: KnownAddrs,
     /// The look-ups of names, which go on.
     pub look_ups: LookUps,
     /// The workers' tables of the backends' states.
@@ -74,7 +74,7 @@ impl FirstSnapshot {
     ) -> Result<FirstSnapshot, String> {
         let config_store = with_changes(file, state);
         let config = config_store.config();
-        let begun = resolve::begin(&Names::of(config), resolve::from_blobs(told));
+        let begun = resolve::begin(&WatchedNames::of(config), resolve::from_blobs(told));
         let (look_ups, known) = begun.map_err(cannot_start)?;
         let tables = BackendTables::new(config::workers(&config.settings, &machine));
         let tickets = TicketKeys::open(config.settings.ticket_key_file.clone(), SystemTime::now())?;

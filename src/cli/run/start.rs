@@ -8,12 +8,12 @@ use crossbeam_channel::Receiver;
 
 use super::cannot_start;
 use super::configuration::{self, FirstSnapshot};
-use super::go::Ready;
+use super::go::ReadyProcess;
 use super::sockets::{self, Sockets};
 use super::workers::{Workers, repeat};
 use crate::base::limits;
 use crate::config::{Config, Machine};
-use crate::control::access_log::{AccessLog, open_in_time};
+use crate::control::access_log::{RunningAccessLog, open_in_time};
 use crate::control::start_state::StartState;
 use crate::control::systemd;
 use crate::control::upgrade::{self, HealthReport, Predecessor, Program, Upgrades};
@@ -31,7 +31,7 @@ pub(super) fn make_ready(
     path: &Path,
     engine: Engine,
     predecessor: Option<&Predecessor>,
-) -> Result<Ready, String> {
+) -> Result<ReadyProcess, String> {
     let program = Program::of_this_process();
     let mut handed = take_handed(predecessor)?;
     let machine = Machine::of_this_process();
@@ -69,7 +69,7 @@ fn start_threads(
     beginning: Beginning,
     first: FirstSnapshot,
     sockets: Sockets,
-) -> Result<Ready, String> {
+) -> Result<ReadyProcess, String> {
     let FirstSnapshot {
         snapshot, tables, ..
     } = &first;
@@ -110,7 +110,7 @@ fn start_threads(
         admin: sockets.admin,
     })
     .map_err(cannot_start)?;
-    Ok(Ready {
+    Ok(ReadyProcess {
         snapshot,
         control,
         to_control: workers.control,
@@ -141,10 +141,10 @@ fn start_access_log(
     snapshot: &Arc<Snapshot>,
     lines: Vec<Receiver<AccessLine>>,
     counters: AllWorkerCounters,
-) -> Result<AccessLog, String> {
+) -> Result<RunningAccessLog, String> {
     let patience = Duration::from_millis(limits::ACCESS_LOG_OPEN_MILLIS);
     let open =
         |settings| open_in_time(settings, patience).map_err(|error| format!("access log: {error}"));
     let file = snapshot.access_log.as_ref().map(open).transpose()?;
-    AccessLog::start(file, lines, counters).map_err(cannot_start)
+    RunningAccessLog::start(file, lines, counters).map_err(cannot_start)
 }

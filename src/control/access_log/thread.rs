@@ -10,8 +10,8 @@ use tracing::{error, info, warn};
 
 use super::file::LogFile;
 use super::format::{Record, write_line};
-use super::names::Names;
-use super::progress::Progress;
+use super::names::LogNames;
+use super::progress::LogProgress;
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
@@ -26,9 +26,9 @@ const BETWEEN_REFUSALS: Duration = Duration::from_secs(limits::ACCESS_LOG_REFUSA
 /// The orders that wait for the thread: only the latest of each kind, so that orders do not pile up while the thread
 /// hangs.
 #[derive(Debug, Default)]
-pub struct Orders {
+pub struct LogOrders {
     /// The names of snapshots that workers are about to use.
-    pub names: Names,
+    pub names: LogNames,
     /// Generations of snapshots that no request uses any more, the latest last.
     pub unused: Vec<u64>,
     /// The file to use from now on; `Some(None)`: no file.
@@ -43,10 +43,10 @@ pub struct Orders {
 }
 
 /// The orders, shared by the control thread and the access-log thread. The lock is only held to move values in memory.
-pub type SharedOrders = Arc<Mutex<Orders>>;
+pub type SharedLogOrders = Arc<Mutex<LogOrders>>;
 
 /// Hands an order over.
-pub fn put(orders: &SharedOrders, put: impl FnOnce(&mut Orders)) {
+pub fn put(orders: &SharedLogOrders, put: impl FnOnce(&mut LogOrders)) {
     put(&mut orders.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
@@ -62,13 +62,13 @@ struct Refused {
 #[derive(Debug)]
 pub struct LogThread {
     /// The orders of the control thread.
-    pub orders: SharedOrders,
+    pub orders: SharedLogOrders,
     /// The progress, for threads that only report it.
-    pub progress: Arc<Progress>,
+    pub progress: Arc<LogProgress>,
     counters: AllWorkerCounters,
     rings: Vec<Receiver<AccessLine>>,
     file: Option<LogFile>,
-    names: Names,
+    names: LogNames,
     follows_path: bool,
     /// When the path was last checked.
     looked: Option<Micros>,
@@ -88,12 +88,12 @@ impl LogThread {
         counters: AllWorkerCounters,
     ) -> LogThread {
         LogThread {
-            orders: SharedOrders::default(),
-            progress: Arc::new(Progress::new(Micros::now())),
+            orders: SharedLogOrders::default(),
+            progress: Arc::new(LogProgress::new(Micros::now())),
             counters,
             rings,
             file,
-            names: Names::default(),
+            names: LogNames::default(),
             follows_path: false,
             looked: None,
             refused: None,
@@ -106,7 +106,7 @@ impl LogThread {
     pub fn run(mut self) {
         loop {
             panic_on_demand("access log");
-            let mut orders = Orders::default();
+            let mut orders = LogOrders::default();
             put(&self.orders, |waiting| std::mem::swap(waiting, &mut orders));
             self.names.append(orders.names);
             self.follows_path |= orders.follow_path;

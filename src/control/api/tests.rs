@@ -17,7 +17,7 @@ use super::*;
 use crate::base::addresses::ListenAddr;
 use crate::base::time::Micros;
 use crate::config::{self, Machine, Resolved};
-use crate::control::access_log::Progress;
+use crate::control::access_log::LogProgress;
 use crate::control::change_request::{ChangeRequest, CompletedOperation, Operation};
 use crate::control::config_store::{ConfigStore, Diff, Overrides, Problem, ProblemKind, Proposal};
 use crate::control::metrics::LiveStatsMaker;
@@ -65,7 +65,7 @@ impl Api {
             counters: worker_counters::counters(2),
             orders: Default::default(),
             wanted: Default::default(),
-            access_log: Arc::new(Progress::new(Micros::now())),
+            access_log: Arc::new(LogProgress::new(Micros::now())),
             health: Default::default(),
             files: Default::default(),
             texts: Default::default(),

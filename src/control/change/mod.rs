@@ -22,10 +22,10 @@ use crate::control::config_store::{Difference, Edit, Problem, ProblemKind, Propo
 use crate::control::pending::PendingOperation;
 use crate::control::removals::Named;
 use crate::control::requested_file::RequestedFile;
-use prepare::Source;
+use prepare::ConfigSource;
 
 pub(super) use prepare::{Looked, Ready, Saved, state_path};
-pub(super) use under_way::Changes;
+pub(super) use under_way::ChangesUnderWay;
 
 /// Why process 1 refuses an upgrade.
 const AS_FIRST_PROCESS: &str = "palantir is process 1, the first of its container: when it ends, the kernel ends all \
@@ -87,7 +87,7 @@ pub(super) struct Unanswered {
 /// The work that an operation leads to.
 enum Decision {
     /// The configuration is changed from this source, and this step follows.
-    Change(Source, Then),
+    Change(ConfigSource, Then),
     /// The file is compared with the configuration in force.
     Compare,
     /// The operation needs no work.
@@ -196,7 +196,7 @@ impl Control {
             } => {
                 let backend = Named::new(&pool, &addr);
                 let drain = patch(&backend, vec![("drain".to_owned(), Some(true.into()))]);
-                Decision::Change(Source::Edit(drain), Then::TakeOut(backend, patience))
+                Decision::Change(ConfigSource::Edit(drain), Then::TakeOut(backend, patience))
             }
             Operation::Reload {
                 trial,
@@ -204,11 +204,12 @@ impl Control {
                 asked,
             } => {
                 let then = trial.map_or(Then::Nothing, Then::GoBackUnlessConfirmed);
-                Decision::Change(Source::File { allow_empty, asked }, then)
+                Decision::Change(ConfigSource::File { allow_empty, asked }, then)
             }
-            Operation::Rollback { revision } => {
-                Decision::Change(Source::Revision(revision), self.after_rollback(requester))
-            }
+            Operation::Rollback { revision } => Decision::Change(
+                ConfigSource::Revision(revision),
+                self.after_rollback(requester),
+            ),
             Operation::Compare => Decision::Compare,
             Operation::Confirm => Decision::Answer(self.confirm(&requester.requested_by, now)?),
             Operation::Upgrade { .. } if process::id() == 1 => return conflict(AS_FIRST_PROCESS),
@@ -236,16 +237,16 @@ impl Control {
                 Named::new(pool, addr.unwrap_or_default())
             }
             Edit::PutServer { pool, addr, .. } => Named::new(pool, addr),
-            _ => return Decision::Change(Source::Edit(edit), Then::Nothing),
+            _ => return Decision::Change(ConfigSource::Edit(edit), Then::Nothing),
         };
         if !self.removals.is_being_removed(&backend) {
-            return Decision::Change(Source::Edit(edit), Then::Nothing);
+            return Decision::Change(ConfigSource::Edit(edit), Then::Nothing);
         }
         let edit = match edit {
             Edit::AddServer { server, .. } => patch(&backend, keep(server)),
             edit => edit,
         };
-        Decision::Change(Source::Edit(edit), Then::Keep(backend))
+        Decision::Change(ConfigSource::Edit(edit), Then::Keep(backend))
     }
 
     /// A rollback by hand ends a reload that a signal asked for before. The end of a trial does not.

@@ -24,7 +24,7 @@ use crate::tls::{FilesRead, TicketKeys};
 
 /// The source of a change.
 #[derive(Debug)]
-pub enum Source {
+pub enum ConfigSource {
     /// A change of one pool or backend.
     Edit(Edit),
     /// The configuration file; a file without any route or listener only with `allow_empty`.
@@ -111,12 +111,12 @@ pub struct Looked {
 pub fn propose(
     job: &Job,
     config_store: &ConfigStore,
-    source: &Source,
+    source: &ConfigSource,
 ) -> Result<Proposal, Problem> {
     job.note("checking the configuration");
     match source {
-        Source::Edit(edit) => config_store.propose(edit),
-        Source::File { allow_empty, asked } => {
+        ConfigSource::Edit(edit) => config_store.propose(edit),
+        ConfigSource::File { allow_empty, asked } => {
             let file = load_file(job, config_store)?;
             if let Some(asked) = asked {
                 asked.check(&state_file::digest(file.text()))?;
@@ -126,7 +126,7 @@ pub fn propose(
             }
             Ok(config_store.propose_file(file))
         }
-        Source::Revision(number) => config_store.propose_revision(*number),
+        ConfigSource::Revision(number) => config_store.propose_revision(*number),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use super::prepare::{self, Present, Source};
+use super::prepare::{self, ConfigSource, Present};
 use super::{
     Continuation, Finished, LookingUp, Ready, Recipient, Requester, Saved, Then, Unanswered,
 };
@@ -113,7 +113,7 @@ impl Control {
     /// Has a change made from its source and checked.
     pub(super) fn propose(
         &mut self,
-        source: Source,
+        source: ConfigSource,
         then: Then,
         requester: Requester,
         now: Micros,
@@ -124,7 +124,7 @@ impl Control {
             let proposed = prepare::propose(job, &config_store, &source);
             Box::new(move |control, now| match proposed {
                 Ok(proposal) => {
-                    if let Source::File {
+                    if let ConfigSource::File {
                         asked: Some(asked), ..
                     } = source
                     {
@@ -202,7 +202,7 @@ impl Control {
     /// Goes on with the change that waited for these addresses.
     pub(in crate::control) fn take_new_names(
         &mut self,
-        answers: Vec<resolve::Answer>,
+        answers: Vec<resolve::LookUpAnswer>,
         now: Micros,
     ) {
         self.names.known.take_in(answers);

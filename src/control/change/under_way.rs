@@ -15,7 +15,7 @@ use crate::shared::worker_counters::Outcomes;
 
 /// All changes that are under way.
 #[derive(Default)]
-pub(in crate::control) struct Changes {
+pub(in crate::control) struct ChangesUnderWay {
     /// The asker of the change that is being prepared. No other change is decided meanwhile.
     pub requester: Option<Requester>,
     /// A change that waits for the look-up of its new names.
@@ -30,7 +30,7 @@ pub(in crate::control) struct Changes {
     pub trial: Option<OnTrial>,
 }
 
-impl Changes {
+impl ChangesUnderWay {
     /// Whether there is room for another change whose asker waits.
     pub fn has_room(&self) -> bool {
         self.unanswered.len() < limits::CHANGE_REQUESTS
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_change_is_answered_when_the_slowest_worker_has_it_or_nobody_waits_for_workers_any_more() {
-        let mut changes = Changes::default();
+        let mut changes = ChangesUnderWay::default();
         let mut callers = Vec::new();
         for generation in [2, 3, 4] {
             let (answer, answered) = oneshot::channel();
@@ -174,7 +174,7 @@ mod tests {
             (ProblemKind::Invalid, false),
         ];
         for (kind, stays) in rows {
-            let mut changes = Changes::default();
+            let mut changes = ChangesUnderWay::default();
             changes.pending.want(PendingOperation::Reload);
             let requester = Requester {
                 requested_by: "SIGHUP".to_owned(),
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_caller_hears_how_the_change_ended() {
-        let mut changes = Changes::default();
+        let mut changes = ChangesUnderWay::default();
         let (answer, mut answered) = oneshot::channel();
         changes.requester = Some(Requester {
             requested_by: "a test".to_owned(),

@@ -14,14 +14,14 @@ pub use exposition::{content_type, render};
 pub use live_stats::{BackendRow, LastFailureView, LiveStats, Point, PoolRow, Totals, WorkerRow};
 pub use live_stats_maker::LiveStatsMaker;
 pub use stats::{ServerStats, SideStats, Stats, server_stats, stats};
-pub use texts::{SharedText, Texts};
+pub use texts::{LatestTexts, SharedText};
 pub use transitions::Transition;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::time::Micros;
-use crate::control::access_log::Progress;
+use crate::control::access_log::LogProgress;
 use crate::control::acme::OrderCounters;
 use crate::control::change_request::Standing;
 use crate::control::file_thread::FileProgress;
@@ -47,13 +47,13 @@ pub struct Sources {
     /// The operations that palantir itself wants and could not do yet.
     pub wanted: Arc<PendingOperations>,
     /// The progress of the access log's thread.
-    pub access_log: Arc<Progress>,
+    pub access_log: Arc<LogProgress>,
     /// The signs of life of the health thread.
     pub health: SharedPulse,
     /// The progress of the thread that works with files.
     pub files: FileProgress,
     /// The texts that clients of `/metrics` read.
-    pub texts: Arc<Texts>,
+    pub texts: Arc<LatestTexts>,
     /// The number of snapshots in use.
     pub generations: Arc<Counter>,
     /// The number of look-ups of names that have had no answer for too long.

@@ -12,7 +12,7 @@ use super::*;
 use crate::base::ids::WorkerId;
 use crate::base::limits;
 use crate::config::{self, Machine};
-use crate::control::access_log::Progress;
+use crate::control::access_log::LogProgress;
 use crate::control::change_request::InForce;
 use crate::messages::StateChange;
 use crate::shared::backend_table::{BackendState, BackendTables};
@@ -71,7 +71,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         counters,
         orders: Default::default(),
         wanted: Default::default(),
-        access_log: Arc::new(Progress::new(Micros::now())),
+        access_log: Arc::new(LogProgress::new(Micros::now())),
         health: Default::default(),
         files: Default::default(),
         texts: Default::default(),

@@ -19,8 +19,8 @@ fn look_ups() -> LookUps {
     }))
 }
 
-fn names(hosts: impl IntoIterator<Item = String>) -> Names {
-    Names {
+fn names(hosts: impl IntoIterator<Item = String>) -> WatchedNames {
+    WatchedNames {
         hosts: hosts.into_iter().collect(),
         every: 30 * SECOND,
     }
@@ -143,7 +143,7 @@ fn each_name_is_due_by_itself() {
     look_ups.step(at(30));
     assert_eq!(end(&mut look_ups, at(30)), "a");
     // A shorter pause takes effect at once.
-    let shorter = Names {
+    let shorter = WatchedNames {
         every: 2 * SECOND,
         ..names(["a".to_owned()])
     };
