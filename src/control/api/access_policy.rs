@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::ApiProblem;
-use super::send_request::Peer;
+use super::send_request::ApiClient;
 use super::tokens::{Right, Tokens};
 use crate::base::addresses::ListenAddr;
 use crate::http::host;
@@ -188,7 +188,7 @@ fn names(name: &[u8], addr: SocketAddr) -> bool {
 /// must come from this machine and from no browser: every browser sends the origin of a POST, and newer ones also send
 /// fetch metadata.
 fn is_from_command_line(request: &Request) -> bool {
-    let peer = request.extensions().get::<Peer>();
+    let peer = request.extensions().get::<ApiClient>();
     let is_local = peer.is_some_and(|peer| peer.is_local);
     let names_page = |name: &HeaderName| *name == header::ORIGIN || is_fetch_metadata(name);
     let headers = request.headers();
@@ -402,7 +402,9 @@ mod tests {
             let mut request = request.body(axum::body::Body::empty()).unwrap();
             if let Some(is_local) = is_local {
                 let name = "test".to_owned();
-                request.extensions_mut().insert(Peer { name, is_local });
+                request
+                    .extensions_mut()
+                    .insert(ApiClient { name, is_local });
             }
             assert_eq!(
                 is_from_command_line(&request),

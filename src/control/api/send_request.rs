@@ -21,7 +21,7 @@ use crate::control::change_request::{ChangeRequest, CompletedOperation, Operatio
 /// The client at the other end of the connection, as the audit log names it. The server adds this value to every
 /// request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub struct ApiClient {
     /// The address of the client, or the subject of its certificate.
     pub name: String,
     /// Whether the client is on this machine: the connection came over a Unix socket or from a loopback address.
@@ -30,18 +30,18 @@ pub struct Peer {
 
 /// The caller of a request, and the condition that the request sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct ApiCaller {
     name: String,
     /// The revision in `If-Match`, which must be the one in force; `None` if any will do.
     if_match: Option<u64>,
 }
 
-impl<S: Sync> FromRequestParts<S> for Caller {
+impl<S: Sync> FromRequestParts<S> for ApiCaller {
     type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, ApiProblem> {
-        let peer = parts.extensions.get::<Peer>();
-        Ok(Caller {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<ApiCaller, ApiProblem> {
+        let peer = parts.extensions.get::<ApiClient>();
+        Ok(ApiCaller {
             name: peer.map_or("unknown", |peer| &peer.name).to_owned(),
             if_match: etag::if_match(&parts.headers)?,
         })
@@ -50,7 +50,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// The outcome of a change.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Outcome {
+#[schema(as = Outcome)]
+pub struct ChangeReport {
     /// The revision in force now.
     pub revision: u64,
     /// Whether anything changed.
@@ -59,9 +60,9 @@ pub struct Outcome {
     pub notes: Vec<String>,
 }
 
-impl From<CompletedOperation> for Outcome {
-    fn from(accepted: CompletedOperation) -> Outcome {
-        Outcome {
+impl From<CompletedOperation> for ChangeReport {
+    fn from(accepted: CompletedOperation) -> ChangeReport {
+        ChangeReport {
             revision: accepted.revision,
             changed: accepted.changed,
             notes: accepted.notes,
@@ -69,7 +70,7 @@ impl From<CompletedOperation> for Outcome {
     }
 }
 
-impl IntoResponse for Outcome {
+impl IntoResponse for ChangeReport {
     fn into_response(self) -> Response {
         (etag(self.revision), Json(self)).into_response()
     }
@@ -81,7 +82,7 @@ impl ApiState {
     pub async fn send_request(
         &self,
         operation: Operation,
-        caller: Caller,
+        caller: ApiCaller,
     ) -> Result<CompletedOperation, ApiProblem> {
         let (answer, answered) = oneshot::channel();
         let request = ChangeRequest {

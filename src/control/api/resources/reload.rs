@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::base::{limits, quantity};
 use crate::control::api::body::{Json, Query};
 use crate::control::api::problem::ApiProblem;
-use crate::control::api::send_request::{Caller, Outcome};
+use crate::control::api::send_request::{ApiCaller, ChangeReport};
 use crate::control::api::{Api, ApiState};
 use crate::control::change_request::{Operation, Trial};
 
@@ -121,13 +121,13 @@ impl Time {
 /// or listener counts as a mistake, unless `allow_empty` is true. A file that cannot be read at the moment is no
 /// mistake: the answer is 503.
 #[utoipa::path(post, path = "/reload", tag = "change", request_body(content = Option<Terms>), params(Emptiness),
-    responses((status = 200, body = Outcome)))]
+    responses((status = 200, body = ChangeReport)))]
 async fn reload(
     State(api): Api,
-    caller: Caller,
+    caller: ApiCaller,
     Query(Emptiness { allow_empty }): Query<Emptiness>,
     terms: Option<Json<Terms>>,
-) -> Result<Outcome, ApiProblem> {
+) -> Result<ChangeReport, ApiProblem> {
     let terms = terms.map(|Json(terms)| terms).unwrap_or_default();
     let trial = terms.trial()?;
     let allow_empty = allow_empty.unwrap_or(false);
@@ -142,12 +142,12 @@ async fn reload(
 
 /// Confirms the reload on trial
 #[utoipa::path(post, path = "/reload/confirm", tag = "change", request_body(content = Option<Nothing>),
-    responses((status = 200, body = Outcome)))]
+    responses((status = 200, body = ChangeReport)))]
 async fn confirm(
     State(api): Api,
-    caller: Caller,
+    caller: ApiCaller,
     _nothing: Option<Json<Nothing>>,
-) -> Result<Outcome, ApiProblem> {
+) -> Result<ChangeReport, ApiProblem> {
     let accepted = api.send_request(Operation::Confirm, caller).await?;
     Ok(accepted.into())
 }

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use crate::control::api::body::Json;
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
-use crate::control::api::send_request::{Caller, Outcome};
+use crate::control::api::send_request::{ApiCaller, ChangeReport};
 use crate::control::api::{Api, ApiState};
 use crate::control::change_request::Operation;
 use crate::control::config_store;
@@ -78,12 +78,12 @@ async fn list(State(api): Api) -> Response {
 /// The configuration of that revision becomes a new revision. A server that was being drained for removal in that
 /// revision, and was removed since, comes back and takes requests; a server that still drains goes on draining.
 #[utoipa::path(post, path = "/config/rollback", tag = "configuration", request_body = Target,
-    responses((status = 200, body = Outcome)))]
+    responses((status = 200, body = ChangeReport)))]
 async fn roll_back(
     State(api): Api,
-    caller: Caller,
+    caller: ApiCaller,
     Json(Target { revision }): Json<Target>,
-) -> Result<Outcome, ApiProblem> {
+) -> Result<ChangeReport, ApiProblem> {
     let accepted = api
         .send_request(Operation::Rollback { revision }, caller)
         .await?;
