@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::admin::{Client, Trouble};
+use super::admin::{AdminClient, AdminError};
 use super::{output, top};
 use crate::base::{limits, quantity};
 
@@ -63,7 +63,7 @@ pub fn remote(config: &Path, command: &Remote) -> ExitCode {
         .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(carry_out(config, command)),
-        Err(error) => Err(Trouble::Unreachable(format!("no runtime: {error}"))),
+        Err(error) => Err(AdminError::Unreachable(format!("no runtime: {error}"))),
     };
     match outcome {
         Ok(text) => output::print(&text),
@@ -77,8 +77,8 @@ pub fn remote(config: &Path, command: &Remote) -> ExitCode {
 }
 
 /// What is to be printed when it is done.
-async fn carry_out(config: &Path, command: &Remote) -> Result<String, Trouble> {
-    let client = Client::find(config)?;
+async fn carry_out(config: &Path, command: &Remote) -> Result<String, AdminError> {
+    let client = AdminClient::find(config)?;
     match command {
         Remote::Top => top::watch(client).await.map(|()| String::new()),
         Remote::Reload {

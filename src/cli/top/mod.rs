@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use self::stats::{TopPoint, TopStats};
-use super::admin::{Client, Trouble};
+use super::admin::{AdminClient, AdminError};
 use crate::base::limits;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -37,10 +37,10 @@ struct View {
 
 /// Shows the palantir that `client` speaks to until the user leaves. A palantir that goes away is waited for. Errors:
 /// there is no terminal, or the first question is not answered.
-pub(super) async fn watch(client: Client) -> Result<(), Trouble> {
+pub(super) async fn watch(client: AdminClient) -> Result<(), AdminError> {
     if !io::stdout().is_terminal() {
         let text = "top needs a terminal; GET /board gives the same as JSON";
-        return Err(Trouble::Refused(vec![text.to_owned()]));
+        return Err(AdminError::Refused(vec![text.to_owned()]));
     }
     let mut view = View::default();
     view.look(&client).await?;
@@ -49,10 +49,14 @@ pub(super) async fn watch(client: Client) -> Result<(), Trouble> {
         Err(error) => Err(error),
     };
     let outcome = ratatui::try_restore().and(outcome);
-    outcome.map_err(|error| Trouble::Refused(vec![format!("the terminal: {error}")]))
+    outcome.map_err(|error| AdminError::Refused(vec![format!("the terminal: {error}")]))
 }
 
-async fn run(view: &mut View, client: &Client, terminal: &mut DefaultTerminal) -> io::Result<()> {
+async fn run(
+    view: &mut View,
+    client: &AdminClient,
+    terminal: &mut DefaultTerminal,
+) -> io::Result<()> {
     let mut keys = read_keys();
     let mut next = Instant::now() + PERIOD;
     loop {
@@ -86,15 +90,15 @@ fn read_keys() -> mpsc::Receiver<Event> {
     events
 }
 
-fn read<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Trouble> {
+fn read<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, AdminError> {
     let unknown =
-        |error| Trouble::Refused(vec![format!("palantir is of another version: {error}")]);
+        |error| AdminError::Refused(vec![format!("palantir is of another version: {error}")]);
     serde_json::from_value(value).map_err(unknown)
 }
 
 impl View {
     /// Asks for the figures of now. Errors: there are none.
-    async fn look(&mut self, client: &Client) -> Result<(), Trouble> {
+    async fn look(&mut self, client: &AdminClient) -> Result<(), AdminError> {
         if self.stats.is_none() {
             let points: Vec<TopPoint> = read(client.get("/board/history").await?)?;
             self.history.extend(points);

@@ -27,32 +27,33 @@ const TLS_VARIABLES: [&str; 4] = [
 
 /// An address and what opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct AdminTarget {
     pub addr: Reach,
     pub token: Option<String>,
     /// `None`: in cleartext.
-    pub tls: Option<Security>,
+    pub tls: Option<AdminTls>,
 }
 
 /// What a TLS handshake there needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Security {
+pub(super) struct AdminTls {
     pub settings: TlsClientSettings,
     pub name: ServerName<'static>,
 }
 
 /// The place that the environment or the configuration's `[admin]` names. The rest of the file may be full of mistakes:
 /// that is when one wants to look at what runs, or go back. Errors: a sentence on what is missing.
-pub(super) fn find(config: &Path) -> Result<Place, String> {
+pub(super) fn find(config: &Path) -> Result<AdminTarget, String> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let place = find_by(config, variable)?;
-    let is_safe = place.token.is_none() || place.tls.is_some() || place.addr.is_on_this_machine();
+    let target = find_by(config, variable)?;
+    let is_safe =
+        target.token.is_none() || target.tls.is_some() || target.addr.is_on_this_machine();
     match is_safe || variable(CLEARTEXT_VARIABLE).is_some() {
-        true => Ok(place),
+        true => Ok(target),
         false => Err(format!(
             "the token would be sent to {} in clear text: if the API there speaks TLS, say https:// in \
              ${ADDR_VARIABLE}; if it is to be sent all the same, set ${CLEARTEXT_VARIABLE}=1",
-            place.addr
+            target.addr
         )),
     }
 }
@@ -60,7 +61,7 @@ pub(super) fn find(config: &Path) -> Result<Place, String> {
 fn find_by(
     config: &Path,
     variable: impl Fn(&str) -> Option<String> + Copy,
-) -> Result<Place, String> {
+) -> Result<AdminTarget, String> {
     let token = variable(TOKEN_VARIABLE).map(|token| checked(token, TOKEN_VARIABLE));
     let (addr, token) = (variable(ADDR_VARIABLE), token.transpose()?);
     if let Some(addr) = addr {
@@ -72,7 +73,7 @@ fn find_by(
             Some(token) => Some(token),
             None => token_named_in(config)?,
         };
-        return Ok(Place { addr, token, tls });
+        return Ok(AdminTarget { addr, token, tls });
     }
     let cannot = |error: &dyn std::fmt::Display| {
         let path = config.display();
@@ -90,7 +91,7 @@ fn find_by(
     let addr = section.addr;
     let tls = section.has_tls.then(|| security(&addr, variable));
     let tls = tls.transpose()?;
-    Ok(Place { addr, token, tls })
+    Ok(AdminTarget { addr, token, tls })
 }
 
 /// The token in the file that the configuration names, if there is a configuration and it names a file. Errors: the
@@ -103,7 +104,7 @@ fn token_named_in(config: &Path) -> Result<Option<String>, String> {
 }
 
 /// What the environment says of authorities, a certificate of ours, and the name of palantir's.
-fn security(addr: &Reach, variable: impl Fn(&str) -> Option<String>) -> Result<Security, String> {
+fn security(addr: &Reach, variable: impl Fn(&str) -> Option<String>) -> Result<AdminTls, String> {
     let [ca, cert, key, name] = TLS_VARIABLES.map(variable);
     let pair = match (cert, key) {
         (None, None) => None,
@@ -118,7 +119,7 @@ fn security(addr: &Reach, variable: impl Fn(&str) -> Option<String>) -> Result<S
     };
     let name = name.unwrap_or_else(|| addr.host().to_owned());
     let cannot = |_| format!("$PALANTIR_NAME: {name:?} is neither a host name nor an address");
-    Ok(Security {
+    Ok(AdminTls {
         name: ServerName::try_from(name.clone()).map_err(cannot)?,
         settings: TlsClientSettings {
             ca: ca.map(PathBuf::from),
