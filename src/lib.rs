@@ -28,19 +28,19 @@
 //! worker/encode.rs        the request as a backend gets it; encode/told.rs: what the backend is told of the client
 //! worker/buffer_body.rs   the part of a body that has come already
 //! worker/forward.rs       sends a request to a backend, and perhaps to another one; forward/connection.rs asks for a
-//!                         connection, retry.rs decides, resort.rs says which backends take requests, plan.rs holds
-//!                         the snapshot as this core lives it
+//!                         connection, retry.rs decides, resort.rs says which backends take requests, live_config.rs
+//!                         is the snapshot as this core uses it
 //! worker/upstream/        connections to backends: caller.rs (for whom), pick.rs, wait.rs, queue.rs, connect.rs,
-//!                         reach.rs, race.rs, dial.rs, stream.rs, shared.rs, idle.rs, learnt.rs, peak.rs, hold.rs,
-//!                         descriptors.rs, rest.rs, trial.rs, reuse_key.rs, websocket.rs
+//!                         reach.rs, race.rs, dial.rs, stream.rs, shared.rs, idle.rs, idle_timeout.rs, peak.rs,
+//!                         hold.rs, descriptors.rs, rest.rs, trial.rs, reuse_key.rs, websocket.rs
 //! worker/attempt.rs       one attempt at one backend: attempt/send.rs, attempt/duplex.rs, upload.rs and upload/rate.rs
 //!                         (the body), under_way.rs and leave.rs (its backend turns unhealthy), failure.rs
 //! worker/response/        a response from its backend to the client: begin.rs, receive.rs, head.rs, answer.rs
 //! worker/interim.rs       bounds interim heads; references.rs rewrites references to the backend, trailers.rs chooses
 //!                         trailers, framing.rs chooses how a body is framed
 //! worker/relay/           the one pump for bodies: source.rs, filter.rs, sink.rs
-//! worker/body.rs          the framing of bodies; wire.rs and stream.rs are the two sides of an exchange, pace.rs lets
-//!                         bulk transfers take turns, min_rate.rs measures slow clients
+//! worker/body.rs          the framing of bodies; wire.rs and stream.rs are the two sides of an exchange,
+//!                         bulk_turns.rs lets bulk transfers take turns, min_rate.rs measures slow clients
 //! worker/tunnel.rs        bytes both ways after a 101
 //! worker/record.rs        counts and logs the exchange; log_ration.rs bounds the lines
 //! ```
