@@ -9,6 +9,8 @@ mod map;
 mod sentences;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/words.rs"]
+mod words;
 
 use std::fs;
 use std::path::Path;

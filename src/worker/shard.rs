@@ -478,6 +478,10 @@ impl Shard {
     /// Whether another request may use a connection: it was made as it would be now, and did not begin with the address
     /// of one client.
     fn is_of_use(&self, config: &LiveConfig, pool: &Pool, upstream: &Upstream) -> bool {
+        #[cfg(test)]
+        if crate::simulated::is_planted(crate::simulated::Fault::KeepsOldSettings) {
+            return matches!(upstream.wire.stream, Stream::Socket(_)) && !self.is_draining();
+        }
         matches!(upstream.wire.stream, Stream::Socket(_))
             && pool.protocol == Protocol::Http1
             && pool.proxy_protocol.is_none()
