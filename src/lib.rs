@@ -136,11 +136,11 @@
 //! * **worker**: a thread that serves; **shard**: what it owns.
 //! * **timeout**: a setting; **deadline**: an instant. **Counter**: only goes up; **gauge**: goes up and down.
 //! * **live config**: a snapshot as one core uses it, with balancers, retry budgets and queues.
-//! * **config store**: the configuration in force, its revisions and the overrides. **Operation**: a demand on the control
-//!   thread; **change request**: one demand with its author; **pending operation**: a demand that palantir repeats by
-//!   itself until the operation is done.
-//! * **removal**: a backend that is drained and then removed. **Upgrade run**: the state of a process that hands over to
-//!   a new one, or takes over from an old one.
+//! * **config store**: the configuration in force, its revisions and the overrides. **Operation**: a demand on the
+//!   control thread; **change request**: one demand with its author; **pending operation**: a demand that palantir
+//!   repeats by itself until the operation is done.
+//! * **removal**: a backend that is drained and then removed. **Upgrade run**: the state of a process that hands over
+//!   to a new one, or takes over from an old one.
 //! * **TLS store**: the loaded certificates, keys and authorities.
 //! * **head facts**: the framing, connection options and special fields of a head. **Drive**: to move the bytes of a
 //!   connection that many streams share.
