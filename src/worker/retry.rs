@@ -62,7 +62,7 @@ impl Used {
 
     /// How often the request has gone round, whatever for.
     pub fn rounds(self) -> u32 {
-        let counts = [
+        let counters = [
             self.free,
             self.fresh.into(),
             self.retries,
@@ -70,7 +70,7 @@ impl Used {
             self.left,
             self.lost_races,
         ];
-        counts.into_iter().map(u32::from).sum()
+        counters.into_iter().map(u32::from).sum()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::shared::mailbox::mailbox;
 use crate::shared::slots::Slots;
 use crate::snapshot::sample;
 use crate::snapshot::{Pool, Protocol, Snapshot};
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Neighbours;
 
@@ -56,8 +56,8 @@ pub fn run_worker_with<T>(
     });
     let (links, _ends) = messages::sample::links();
     let worked = run(Engine::Epoll, async move {
-        let plan = Plan::new(snapshot, &neighbours);
-        let shard = Shard::new(neighbours, tables, links, plan, Turn::new().unwrap());
+        let config = LiveConfig::new(snapshot, &neighbours);
+        let shard = Shard::new(neighbours, tables, links, config, Turn::new().unwrap());
         let shard = Rc::new(shard);
         let (ticked, ticker) = (shard.clone(), Ticker::new().unwrap());
         spawn(async move {
@@ -65,8 +65,8 @@ pub fn run_worker_with<T>(
                 ticked.tick(lag);
             }
         });
-        let paced = shard.clone();
-        spawn(async move { paced.pace.run(&paced.turn).await });
+        let bulk_counter = shard.clone();
+        spawn(async move { bulk_counter.bulk_turns.run(&bulk_counter.turn).await });
         test(shard).await
     });
     worked.unwrap()

@@ -9,26 +9,26 @@ use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
 use crate::base::memory;
 use crate::base::panic_on_demand::panic_on_demand;
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 use crate::base::time::Micros;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
 use crate::messages::ToHealth;
 use crate::messages::links::Links;
-use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
+use crate::net::{AcceptSwitch, Blocks, Timers, Turn, operations, thread_number};
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, Permit};
 use crate::shared::client_count::SharedClientCount;
-use crate::shared::gauges::WorkerGauges;
+use crate::shared::worker_counters::WorkerCounters;
 use crate::snapshot::SharedSnapshot;
 use crate::snapshot::{Pool, Protocol};
+use crate::worker::bulk_turns::BulkTurns;
 use crate::worker::client_room;
 use crate::worker::exchange::Exchange;
 use crate::worker::idle_clients::IdleClients;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::log_ration::LogRation;
 use crate::worker::memory::{Memory, relief};
-use crate::worker::pace::Pace;
-use crate::worker::plan::Plan;
 use crate::worker::reply::RenderedReplies;
 use crate::worker::stream::Stream;
 use crate::worker::under_way::UnderWay;
@@ -52,7 +52,7 @@ pub struct Shard {
     pub worker: WorkerId,
     pub tables: SharedTables,
     pub blocks: Blocks,
-    pub pace: Pace,
+    pub bulk_turns: BulkTurns,
     pub memory: Memory,
     pub timers: Rc<Timers>,
     pub idle_clients: Rc<IdleClients>,
@@ -69,13 +69,13 @@ pub struct Shard {
     pub rendered_replies: RenderedReplies,
     /// The attempts at backends that are under way.
     pub under_way: UnderWay,
-    plan: RefCell<Rc<Plan>>,
-    /// Plans that requests began with which may still run.
-    earlier_plans: RefCell<Vec<Weak<Plan>>>,
-    /// The generation of the plan, if the control thread could not be told of it yet.
+    config: RefCell<Rc<LiveConfig>>,
+    /// Live configurations that requests began with which may still run.
+    earlier_configs: RefCell<Vec<Weak<LiveConfig>>>,
+    /// The generation of the live configuration, if the control thread could not be told of it yet.
     untold: Cell<Option<u64>>,
     /// One for each address that is listened on.
-    gates: RefCell<Vec<(ListenAddr, Rc<Gate>)>>,
+    accept_switches: RefCell<Vec<(ListenAddr, Rc<AcceptSwitch>)>>,
     next_request: Cell<u64>,
     connections: Cell<usize>,
     listeners: Cell<usize>,
@@ -87,7 +87,7 @@ pub struct Shard {
     /// The longest lag of the loop in this second, in microseconds.
     worst_lag: Cell<u64>,
     /// Two, because one alone would begin where another process' does before long.
-    trace_ids: RefCell<[Random; 2]>,
+    trace_ids: RefCell<[SplitMix64; 2]>,
 }
 
 impl Shard {
@@ -96,7 +96,7 @@ impl Shard {
         neighbours: Rc<Neighbours>,
         tables: SharedTables,
         links: Links,
-        plan: Plan,
+        config: LiveConfig,
         turn: Turn,
     ) -> Shard {
         let worker = neighbours.worker;
@@ -105,7 +105,7 @@ impl Shard {
             neighbours,
             tables,
             blocks: Blocks::default(),
-            pace: Pace::default(),
+            bulk_turns: BulkTurns::default(),
             memory: Memory::default(),
             timers: Rc::default(),
             idle_clients: Rc::default(),
@@ -118,10 +118,10 @@ impl Shard {
             log_ration: LogRation::default(),
             rendered_replies: RenderedReplies::default(),
             under_way: UnderWay::default(),
-            plan: RefCell::new(Rc::new(plan)),
-            earlier_plans: RefCell::default(),
+            config: RefCell::new(Rc::new(config)),
+            earlier_configs: RefCell::default(),
             untold: Cell::default(),
-            gates: RefCell::default(),
+            accept_switches: RefCell::default(),
             next_request: Cell::new(0),
             connections: Cell::default(),
             listeners: Cell::default(),
@@ -131,26 +131,26 @@ impl Shard {
             worst_lag: Cell::default(),
             trace_ids: RefCell::default(),
         };
-        let gauges = shard.links.gauges(worker);
-        gauges.set_thread(thread_number());
-        gauges.pulse().beat(Micros::now());
+        let counters = shard.links.counters(worker);
+        counters.set_thread(thread_number());
+        counters.pulse().beat(Micros::now());
         shard.derive_bounds();
         shard
     }
 
-    /// The plan that requests begin with now.
-    pub fn plan(&self) -> Rc<Plan> {
-        self.plan.borrow().clone()
+    /// The live configuration that requests begin with now.
+    pub fn config(&self) -> Rc<LiveConfig> {
+        self.config.borrow().clone()
     }
 
     /// Takes a new snapshot over, between two requests.
     pub fn adopt(&self, snapshot: SharedSnapshot) {
-        let before = self.plan();
-        let plan = Rc::new(Plan::after(&before, snapshot));
-        self.plan.replace(plan.clone());
+        let before = self.config();
+        let config = Rc::new(LiveConfig::after(&before, snapshot));
+        self.config.replace(config.clone());
         self.remember(&before);
         // The row of a backend that is gone may soon be another's.
-        let stays = |id| plan.takes(id) && plan.reuse_key(id) == before.reuse_key(id);
+        let stays = |id| config.takes(id) && config.reuse_key(id) == before.reuse_key(id);
         self.upstreams
             .forget_unless(self.tables.of(self.worker), stays);
         self.shared_upstreams.forget_unless(stays);
@@ -158,21 +158,21 @@ impl Shard {
         for id in forgotten {
             self.set_share(id, limits::WHOLE_SHARE);
         }
-        self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
-        if plan.end_changed_listeners(&before) {
+        self.close_accept_switches(|addr| config.snapshot().listener(addr).is_none());
+        if config.end_changed_listeners(&before) {
             self.timers.wake_all();
         }
         self.derive_bounds();
         self.look_for_places();
-        self.untold.set(Some(plan.snapshot().generation));
+        self.untold.set(Some(config.snapshot().generation));
         self.tell_adopted();
     }
 
-    /// Keeps a plan in sight for as long as requests that began with it may run.
-    fn remember(&self, plan: &Rc<Plan>) {
-        let mut earlier = self.earlier_plans.borrow_mut();
-        earlier.retain(|plan| plan.strong_count() > 0);
-        earlier.push(Rc::downgrade(plan));
+    /// Keeps a live configuration in sight for as long as requests that began with it may run.
+    fn remember(&self, config: &Rc<LiveConfig>) {
+        let mut earlier = self.earlier_configs.borrow_mut();
+        earlier.retain(|config| config.strong_count() > 0);
+        earlier.push(Rc::downgrade(config));
     }
 
     /// Says which generation is adopted; [`Shard::tick`] says it again if the mailbox was full.
@@ -194,8 +194,8 @@ impl Shard {
         table.set_state(id, state);
         table.set_down(id, is_down);
         self.tables.end_failures(id); // What failed before says nothing about how it is now.
-        self.plan.borrow().state_changed(id);
-        self.each_earlier_plan(|plan| plan.state_changed(id));
+        self.config.borrow().state_changed(id);
+        self.each_earlier_config(|config| config.state_changed(id));
         if is_down && !was_down {
             self.upstreams.close_idle_to(id, table);
             self.shared_upstreams.suspect(id);
@@ -217,68 +217,70 @@ impl Shard {
             return;
         }
         table.set_share(id, share);
-        self.plan.borrow().state_changed(id);
-        self.each_earlier_plan(|plan| plan.state_changed(id));
+        self.config.borrow().state_changed(id);
+        self.each_earlier_config(|config| config.state_changed(id));
     }
 
-    fn each_earlier_plan(&self, look: impl Fn(&Plan)) {
-        let earlier = self.earlier_plans.borrow();
+    fn each_earlier_config(&self, look: impl Fn(&LiveConfig)) {
+        let earlier = self.earlier_configs.borrow();
         earlier
             .iter()
             .filter_map(Weak::upgrade)
-            .for_each(|plan| look(&plan));
+            .for_each(|config| look(&config));
     }
 
     /// Lets exchanges that began under a snapshot up to the generation `last` end soon.
     pub fn end_generations(&self, last: u64) {
-        let due = Micros::now().after(self.plan().snapshot().shutdown_timeout);
-        self.each_earlier_plan(|plan| {
-            if plan.snapshot().generation <= last {
-                plan.end_by(due);
+        let due = Micros::now().after(self.config().snapshot().shutdown_timeout);
+        self.each_earlier_config(|config| {
+            if config.snapshot().generation <= last {
+                config.end_by(due);
             }
         });
         self.timers.wake_all();
     }
 
-    /// Opens a gate for an address that is listened on from now on.
-    pub fn open_gate(&self, addr: ListenAddr) -> Rc<Gate> {
-        let gate = Rc::new(Gate::default());
+    /// Makes a switch for an address that is listened on from now on.
+    pub fn open_accept_switch(&self, addr: ListenAddr) -> Rc<AcceptSwitch> {
+        let accept_switch = Rc::new(AcceptSwitch::default());
         if self.is_ending() {
-            gate.close();
+            accept_switch.close();
         }
-        self.gates.borrow_mut().push((addr, gate.clone()));
-        gate
+        self.accept_switches
+            .borrow_mut()
+            .push((addr, accept_switch.clone()));
+        accept_switch
     }
 
-    /// Closes these gates: accepting ends there.
-    fn close_gates(&self, closes: impl Fn(&ListenAddr) -> bool) {
-        let mut gates = self.gates.borrow_mut();
-        for (_, gate) in gates.extract_if(.., |(addr, _)| closes(addr)) {
-            gate.close();
+    /// Turns these switches off: accepting ends there.
+    fn close_accept_switches(&self, closes: impl Fn(&ListenAddr) -> bool) {
+        let mut accept_switches = self.accept_switches.borrow_mut();
+        for (_, accept_switch) in accept_switches.extract_if(.., |(addr, _)| closes(addr)) {
+            accept_switch.close();
         }
     }
 
     fn derive_bounds(&self) {
-        let plan = self.plan.borrow();
-        for listener in &plan.snapshot().listeners {
+        let config = self.config.borrow();
+        for listener in &config.snapshot().listeners {
             listener.clients.set_most(listener.connections);
         }
-        memory::set_budget(plan.snapshot().memory_bytes);
+        memory::set_budget(config.snapshot().memory_bytes);
     }
 
     /// Counts an exchange under way until the guard is dropped: what a stop would cut.
     pub fn count_exchange(&self) -> CountedExchange<'_> {
-        let gauges = self.links.gauges(self.worker);
-        gauges.begin_exchange();
-        CountedExchange(gauges)
+        let counters = self.links.counters(self.worker);
+        counters.begin_exchange();
+        CountedExchange(counters)
     }
 
-    /// A new exchange: with the current plan and an id of its own.
+    /// A new exchange: with the current live configuration and an id of its own.
     pub fn begin_exchange(&self) -> Exchange {
         let count = self.next_request.get();
         self.next_request.set(count + 1);
         let id = RequestId((u64::from(self.worker.0) << 48) | count);
-        Exchange::new(self.plan(), self.worker, id)
+        Exchange::new(self.config(), self.worker, id)
     }
 
     /// `traceparent` for a request that begins a trace.
@@ -305,9 +307,9 @@ impl Shard {
     ) -> CountedConnection {
         self.connections.set(self.connections.get() + 1);
         self.memory.note_accepted();
-        let gauges = self.links.gauges(self.worker);
-        gauges.accept();
-        gauges.set_connections(self.connections.get() as u32);
+        let counters = self.links.counters(self.worker);
+        counters.accept();
+        counters.set_connections(self.connections.get() as u32);
         CountedConnection {
             shard: self.clone(),
             listener,
@@ -327,7 +329,7 @@ impl Shard {
     /// Begins to drain: accepting stops, and every waiting task is woken to look around.
     pub fn drain(&self) {
         self.ending.set(Ending::Draining);
-        self.close_gates(|_| true);
+        self.close_accept_switches(|_| true);
         self.look_for_places();
         self.timers.wake_all();
         self.upstreams.close_idle(self.tables.of(self.worker));
@@ -340,7 +342,7 @@ impl Shard {
         if self.ending.get() == Ending::Serving {
             self.ending.set(Ending::Retiring);
         }
-        self.close_gates(|_| true);
+        self.close_accept_switches(|_| true);
         self.look_for_places();
         self.timers.wake_all();
         self.report_drained();
@@ -379,9 +381,9 @@ impl Shard {
     }
 
     /// Counts a request under way at a backend until the guard is dropped.
-    pub fn count_in_flight(&self, backend: BackendId) -> InFlight<'_> {
+    pub fn count_in_flight(&self, backend: BackendId) -> CountedInFlight<'_> {
         self.tables.of(self.worker).begin(backend);
-        InFlight {
+        CountedInFlight {
             shard: self,
             backend,
         }
@@ -395,17 +397,17 @@ impl Shard {
 
     /// Takes over what another worker freed for a request that waits here.
     pub fn take_permit(&self, permit: Permit) {
-        let plan = self.plan();
-        if let Some(queue) = plan.queue_for(permit.backend()) {
+        let config = self.config();
+        if let Some(queue) = config.queue_for(permit.backend()) {
             queue.take_over(permit);
         }
     }
 
     /// Gives idle connections to the pool of this backend up for requests that wait on other workers.
     pub fn give_idle(&self, id: BackendId) {
-        let plan = self.plan();
+        let config = self.config();
         let table = self.tables.of(self.worker);
-        let backends = plan
+        let backends = config
             .pool_with(id)
             .into_iter()
             .flat_map(|pool| &pool.backends);
@@ -415,21 +417,21 @@ impl Shard {
 
     /// Lets requests that wait for a connection to the pool of this backend look around.
     pub fn look_for(&self, id: BackendId) {
-        if let Some(queue) = self.plan().queue_for(id) {
+        if let Some(queue) = self.config().queue_for(id) {
             queue.look();
         }
     }
 
     /// Takes in how long the loop was kept from its work, in microseconds.
     pub fn note_lag(&self, micros: u64) {
-        self.links.gauges(self.worker).observe_lag(micros);
+        self.links.counters(self.worker).observe_lag(micros);
         self.worst_lag.set(self.worst_lag.get().max(micros));
     }
 
     /// What is due at every tick, which was taken up `lag` microseconds late.
     pub fn tick(self: &Rc<Self>, lag: u64) {
         panic_on_demand("worker");
-        self.links.gauges(self.worker).pulse().beat(Micros::now());
+        self.links.counters(self.worker).pulse().beat(Micros::now());
         self.note_lag(lag);
         self.timers.advance();
         let now = self.timers.millis();
@@ -439,16 +441,16 @@ impl Shard {
         descriptors::spare(self);
         go_on_with_rests(self);
         relief::look_around(self, now);
-        let gauges = self.links.gauges(self.worker);
-        gauges.set_operations(operations());
-        self.plan.borrow().let_look();
-        self.each_earlier_plan(Plan::let_look);
+        let counters = self.links.counters(self.worker);
+        counters.set_operations(operations());
+        self.config.borrow().let_look();
+        self.each_earlier_config(LiveConfig::let_look);
         self.tell_adopted();
         if now.is_multiple_of(limits::SUSPECT_LOOK_MILLIS) {
             self.report_silent(now);
         }
         if now.is_multiple_of(1000) {
-            gauges.set_worst_lag(self.worst_lag.take());
+            counters.set_worst_lag(self.worst_lag.take());
             self.log_ration.renew(self.worker);
         }
     }
@@ -456,11 +458,11 @@ impl Shard {
     /// Keeps a connection whose exchange is complete for another one.
     pub fn keep_idle(&self, mut upstream: Upstream) {
         upstream.let_go();
-        let plan = self.plan.borrow();
-        if let Some(pool) = plan.pool_with(upstream.backend)
-            && self.is_of_use(&plan, pool, &upstream)
+        let config = self.config.borrow();
+        if let Some(pool) = config.pool_with(upstream.backend)
+            && self.is_of_use(&config, pool, &upstream)
             && descriptors::may_keep(self, upstream.backend)
-            && let most = plan.most_connections(upstream.backend)
+            && let most = config.most_connections(upstream.backend)
             && let Some(upstream) = upstream.unless_beyond(most.unwrap_or(u32::MAX))
         {
             let keep = Keep {
@@ -475,7 +477,7 @@ impl Shard {
 
     /// Whether another request may use a connection: it was made as it would be now, and did not begin with the address
     /// of one client.
-    fn is_of_use(&self, plan: &Plan, pool: &Pool, upstream: &Upstream) -> bool {
+    fn is_of_use(&self, config: &LiveConfig, pool: &Pool, upstream: &Upstream) -> bool {
         #[cfg(test)]
         if crate::simulated::is_planted(crate::simulated::Fault::KeepsOldSettings) {
             return matches!(upstream.wire.stream, Stream::Socket(_)) && !self.is_draining();
@@ -483,14 +485,14 @@ impl Shard {
         matches!(upstream.wire.stream, Stream::Socket(_))
             && pool.protocol == Protocol::Http1
             && pool.proxy_protocol.is_none()
-            && plan.is_current(upstream.backend, upstream.key())
+            && config.is_current(upstream.backend, upstream.key())
             && !self.is_draining()
     }
 
     /// Takes into account that a request to a backend failed, and tells the health thread when that makes as many in
     /// a row as the pool ejects a backend for. A full mailbox loses the report: no request waits for it.
     pub fn report_failure(&self, exchange: &Exchange, backend: BackendId, word: &'static str) {
-        let Some(outlier) = &exchange.plan.pool(exchange.route().pool).outlier else {
+        let Some(outlier) = &exchange.config.pool(exchange.route().pool).outlier else {
             return;
         };
         let most = outlier.consecutive_failures;
@@ -557,7 +559,7 @@ impl Drop for CountedConnection {
         shard.connections.set(shard.connections.get() - 1);
         shard
             .links
-            .gauges(shard.worker)
+            .counters(shard.worker)
             .set_connections(shard.connections.get() as u32);
         if let Some(listener) = &self.listener {
             client_room::end(shard, listener);
@@ -567,7 +569,7 @@ impl Drop for CountedConnection {
 }
 
 /// An exchange under way, counted.
-pub struct CountedExchange<'a>(&'a WorkerGauges);
+pub struct CountedExchange<'a>(&'a WorkerCounters);
 
 impl Drop for CountedExchange<'_> {
     fn drop(&mut self) {
@@ -576,12 +578,12 @@ impl Drop for CountedExchange<'_> {
 }
 
 /// A request under way at a backend, counted.
-pub struct InFlight<'a> {
+pub struct CountedInFlight<'a> {
     shard: &'a Shard,
     backend: BackendId,
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for CountedInFlight<'_> {
     fn drop(&mut self) {
         let shard = self.shard;
         shard.tables.of(shard.worker).end(self.backend);

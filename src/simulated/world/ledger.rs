@@ -127,13 +127,14 @@ impl Ledger {
             ));
             return None;
         };
-        let plan = &scenario.requests[id];
-        if plan.pool != scenario.backends[backend].pool {
+        let config = &scenario.requests[id];
+        if config.pool != scenario.backends[backend].pool {
             self.violated(format!(
                 "request {id} went to backend {backend} of another pool"
             ));
         }
-        if !line.starts_with(&format!("{} /", plan.method)) || !line.contains(&format!("/r{id}")) {
+        if !line.starts_with(&format!("{} /", config.method)) || !line.contains(&format!("/r{id}"))
+        {
             self.violated(format!(
                 "request {id} reached backend {backend} as {line:?}"
             ));

@@ -1,6 +1,6 @@
 //! Sending a request to its backend: at first what is kept of it, then the rest.
 
-use crate::http::h2::raise;
+use crate::http::h2::to_h2;
 use crate::net::{Block, Expired, Timer};
 use crate::worker::attempt::{Attempt, Side};
 use crate::worker::body::Body;
@@ -68,13 +68,13 @@ pub async fn send_request(
 /// Opens a stream for a request, and sends as much of what is kept of it as the windows allow at once: the backend may
 /// answer before it allows more.
 fn begin(
-    stream: &multiplex::Stream,
+    stream: &multiplex::MultiplexStream,
     upstream: &Upstream,
     request: &mut PreparedRequest,
 ) -> Result<Sent, Failure> {
     let is_websocket = upstream.is_websocket;
     let bytes = &mut request.bytes;
-    let is_bare = raise::head_bytes(bytes.filled()) == bytes.len();
+    let is_bare = to_h2::head_bytes(bytes.filled()) == bytes.len();
     // The bytes behind a request for a WebSocket belong to the WebSocket.
     let ends_here = request.body.ends_here() && !is_websocket;
     let ends_at_once = ends_here && is_bare;
@@ -93,7 +93,7 @@ fn begin(
 }
 
 /// Ends a request whose body was received to its end, if trailers end it.
-fn send_trailers(stream: &multiplex::Stream, body: &Body) {
+fn send_trailers(stream: &multiplex::MultiplexStream, body: &Body) {
     if body.has_ended() && !body.trailers.is_empty() {
         // As with a backend that reads no further: if that is a failure, receiving tells.
         let _ = stream.send_trailers(&body.trailers);

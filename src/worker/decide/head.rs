@@ -8,7 +8,7 @@ use crate::messages::RefusedHead;
 use crate::worker::downstream::{Client, Persistence};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::multiplex::{Gone, Stream};
+use crate::worker::multiplex::{Gone, MultiplexStream};
 use crate::worker::shard::Shard;
 
 /// Decides on the head that opened a stream of HTTP/2.
@@ -16,7 +16,7 @@ pub fn decide_stream(
     shard: &Shard,
     client: &Client,
     exchange: &mut Exchange,
-    stream: &Stream,
+    stream: &MultiplexStream,
 ) -> Result<Decision, Failure> {
     exchange.facts.version = 20;
     let (head, end) = match stream.take_head() {
@@ -47,7 +47,7 @@ pub fn decide_written(
 ) -> Result<Decision, Failure> {
     let mut received = client.wire.take();
     let mut slots = FieldSlots::new();
-    let limits = &exchange.plan.snapshot().client.head;
+    let limits = &exchange.config.snapshot().client.head;
     let tolerates = client.arrival.listener.tolerates_control_bytes;
     let (consumed, outcome) = match h1::parse_request(received.filled(), &mut slots, limits) {
         Err(Refusal::BadFieldValue) if tolerates => {
@@ -124,7 +124,7 @@ fn tell_refused(
     received: &[u8],
     refusal: Refusal,
 ) {
-    if exchange.plan.snapshot().admin.is_none() || !shard.log_ration.may_tell_refused() {
+    if exchange.config.snapshot().admin.is_none() || !shard.log_ration.may_tell_refused() {
         return;
     }
     let len = received.len().min(limits::REFUSED_HEAD_BYTES);

@@ -26,12 +26,12 @@ use crate::worker::downstream::Client;
 use crate::worker::encode::{PreparedRequest, encode};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::reply::Reply;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use memory::Room;
-use target::Target;
+use target::RequestedPath;
 use trace::Trace;
 
 pub use balance::Balanced;
@@ -73,9 +73,9 @@ pub struct Incoming<'a> {
     pub shard: &'a Shard,
     pub client: &'a Client,
     /// The configuration with which the exchange began.
-    pub plan: &'a Rc<Plan>,
+    pub config: &'a Rc<LiveConfig>,
     pub head: &'a RequestHead<'a, 'a>,
-    pub target: Target<'a>,
+    pub target: RequestedPath<'a>,
     pub trace: Trace,
     /// How often the request may still be forwarded. Errors: its `Max-Forwards` is malformed.
     pub forwards: Result<Forwards, Refusal>,
@@ -102,14 +102,14 @@ fn decide_on(
     head: &RequestHead<'_, '_>,
 ) -> Result<Decision, Early> {
     let mut scratch = Default::default();
-    let plan = exchange.plan.clone();
+    let config = exchange.config.clone();
     let incoming = &Incoming {
         shard,
         client,
-        plan: &plan,
+        config: &config,
         head,
-        target: Target::of(shard, client, head, &mut scratch),
-        trace: Trace::of(shard, &plan, head),
+        target: RequestedPath::of(shard, client, head, &mut scratch),
+        trace: Trace::of(shard, &config, head),
         forwards: Forwards::of(head.method.as_bytes(), head.fields),
     };
     facts::note(incoming, exchange);

@@ -25,7 +25,7 @@ use crate::worker::wire::Interrupted;
 use relays::Relays;
 use sends::Sends;
 
-pub use relays::Admission;
+pub use relays::RelayAdmission;
 pub use sends::Sending;
 
 /// What a worker knows of its use of memory.
@@ -66,7 +66,7 @@ impl Memory {
         timer: &Timer,
         held: usize,
         watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
-    ) -> Result<Option<Admission<'_>>, Interrupted<F>> {
+    ) -> Result<Option<RelayAdmission<'_>>, Interrupted<F>> {
         if memory::level() < Level::Full && self.relays.waiting() == 0 {
             return Ok(None);
         }

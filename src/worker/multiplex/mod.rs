@@ -1,14 +1,14 @@
-//! HTTP/2 connections, on either side: one socket shared by many streams. [`Connection`] moves bytes between the socket
-//! and the protocol (`http::h2`, which does no I/O); a [`Stream`] is what an exchange holds of it: heads, and a body in
-//! each direction under the peer's flow control.
+//! HTTP/2 connections, on either side: one socket shared by many streams. [`MultiplexConnection`] moves bytes between
+//! the socket and the protocol (`http::h2`, which does no I/O); a [`MultiplexStream`] is what an exchange holds of it:
+//! heads, and a body in each direction under the peer's flow control.
 
 mod connection;
 mod state;
 mod stream;
 
-pub use connection::{Connection, End, Terms};
+pub use connection::{End, MultiplexConnection, Terms};
 pub use state::{Gone, Unconnected};
-pub use stream::Stream;
+pub use stream::MultiplexStream;
 
 #[cfg(test)]
 pub mod tests;

@@ -41,7 +41,7 @@ pub enum Unconnected {
 
 /// How fast a client must take the answer on a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(super) enum ReadRate {
     /// There is no answer yet.
     #[default]
     Nothing,
@@ -51,7 +51,7 @@ pub(super) enum Reading {
 
 /// The receiving side of a stream. One task works on it.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct StreamInput {
     pub(super) heads: RefCell<VecDeque<Message>>,
     pub(super) body: RefCell<Block>,
     /// Each `name: value CRLF`.
@@ -62,11 +62,11 @@ pub(super) struct State {
     pub(super) refused: Cell<Option<Refusal>>,
     pub(super) gone: Cell<Option<Gone>>,
     /// The rate that is demanded of a client that takes the answer.
-    pub(super) reading: Cell<Reading>,
+    pub(super) reading: Cell<ReadRate>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl State {
+impl StreamInput {
     pub(super) fn wait(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         match &*waker {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_for_an_end_counts_and_each_wakes_the_task() {
-        let state = State::default();
+        let state = StreamInput::default();
         state.wake(); // Nobody waits.
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());

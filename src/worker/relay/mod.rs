@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use crate::base::limits;
 use crate::net::Block;
-use crate::worker::body::{Body, Progress, Unacceptable};
+use crate::worker::body::{Body, BodyProgress, Unacceptable};
 use crate::worker::wire::Interrupted;
 
 pub use filter::Filters;
@@ -127,7 +127,7 @@ impl Relay<'_> {
         let outcome = loop {
             let before = head.len();
             let progress = body.reframe(&mut received, head);
-            if progress == Ok(Progress::Drained) {
+            if progress == Ok(BodyProgress::Drained) {
                 self.notice_end(body, head);
             }
             (self.sink.count)(head.len() - before);
@@ -136,7 +136,7 @@ impl Relay<'_> {
                 Err(unacceptable) => break Err(Broken::Unacceptable(unacceptable)),
             };
             head.clear();
-            if sent.is_err() || (progress != Ok(Progress::Full) && !body.is_held_back()) {
+            if sent.is_err() || (progress != Ok(BodyProgress::Full) && !body.is_held_back()) {
                 break sent;
             }
         };

@@ -7,7 +7,7 @@ use crate::base::ids::{BackendId, PoolId};
 use crate::base::time::Micros;
 use crate::snapshot::{Backend, Pool, Protocol};
 use crate::worker::failure::Failure;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::descriptors::{Held, may_open, wait_for_one};
@@ -42,9 +42,9 @@ pub async fn connect(
     mode: ConnectionMode,
     caller: &Caller<'_>,
 ) -> Connected {
-    let backend = caller.plan.backend(target.pool, target.index);
+    let backend = caller.config.backend(target.pool, target.index);
     let failed = |failure, backend| Connected::Failed { failure, backend };
-    let Some(key) = caller.plan.reuse_key(backend.id()) else {
+    let Some(key) = caller.config.reuse_key(backend.id()) else {
         return failed(Failure::ConnectFailed, backend.id());
     };
     let connecting = Connecting {
@@ -87,12 +87,12 @@ enum Claim {
 impl Connecting<'_> {
     /// The pool of the backend.
     pub fn pool(&self) -> &Pool {
-        self.caller.plan.pool(self.pool)
+        self.caller.config.pool(self.pool)
     }
 
     async fn run(&self, mut granted: Option<Box<Granted>>) -> Result<Connected, Failure> {
-        let plan = self.caller.plan;
-        let goes_by_http1 = goes_by_http1(self.shard, plan, self.mode.carrier, self.backend.id());
+        let config = self.caller.config;
+        let goes_by_http1 = goes_by_http1(self.shard, config, self.mode.carrier, self.backend.id());
         if self.pool().protocol == Protocol::Http2
             && !goes_by_http1
             && let Some(connected) = self.get_stream(&mut granted).await?
@@ -154,7 +154,7 @@ impl Connecting<'_> {
         if let Some(upstream) = self.take_idle() {
             return Claim::Connection(upstream);
         }
-        match new_hold(shard, self.caller.plan, self.pool, self.backend) {
+        match new_hold(shard, self.caller.config, self.pool, self.backend) {
             Ok(hold) => Claim::New(hold),
             #[cfg(test)]
             Err(Full) if crate::simulated::is_planted(crate::simulated::Fault::SpinsAtBound) => {
@@ -201,7 +201,7 @@ impl Connecting<'_> {
 
     /// Opens a connection of the caller's own.
     async fn open(&self, hold: Option<Hold>) -> Result<Connected, Failure> {
-        let (shard, plan) = (self.shard, self.caller.plan);
+        let (shard, config) = (self.shard, self.caller.config);
         let held = Held::by(self.caller.held);
         let addr = self.backend.addr.clone().ok_or(Failure::ConnectFailed)?;
         let mut entrants = vec![Entrant {
@@ -214,9 +214,9 @@ impl Connecting<'_> {
         let began = Micros::now();
         let introduction = introduction(self.pool(), &self.caller.introduced);
         let (won, socket) = self.reach_one(entrants, introduction.as_deref()).await?;
-        let backend = plan.backend_of(won.id).ok_or(Failure::ConnectFailed)?;
-        let counts = backend.slot.counts().workers.of(shard.worker);
-        counts.connect_times.observe(Micros::now().since(began));
+        let backend = config.backend_of(won.id).ok_or(Failure::ConnectFailed)?;
+        let counters = backend.slot.counters().workers.of(shard.worker);
+        counters.connect_times.observe(Micros::now().since(began));
         Ok(Connected::Ready(Upstream {
             wire: Wire::new(Stream::Socket(socket)),
             backend: won.id,
@@ -242,7 +242,7 @@ pub(super) struct Full;
 /// What another connection takes up of the backend's bound; `None`: the backend has no bound.
 pub(super) fn new_hold(
     shard: &Shard,
-    plan: &Plan,
+    config: &LiveConfig,
     pool: PoolId,
     backend: &Backend,
 ) -> Result<Option<Hold>, Full> {
@@ -251,7 +251,7 @@ pub(super) fn new_hold(
         return Ok(None);
     }
     let permit = shard.tables.try_open(backend.id(), most).ok_or(Full)?;
-    Ok(Some(Hold::permit(plan.live(pool).queue(), permit)))
+    Ok(Some(Hold::permit(config.live(pool).queue(), permit)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
-use crate::shared::sockets::socket_counts;
+use crate::shared::sockets::socket_counters;
 use crate::worker::failure::Failure;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Caller;
@@ -112,12 +112,12 @@ impl Waiters {
 }
 
 /// A waiter, until it waits no longer.
-struct Place<'a> {
+struct DescriptorWait<'a> {
     shard: &'a Shard,
     waiter: Rc<Waiter>,
 }
 
-impl Place<'_> {
+impl DescriptorWait<'_> {
     /// Whether the request need not wait any longer. Another core may have taken what it was let go for.
     fn may_go(&self) -> bool {
         let waiters = &self.shard.descriptor_waiters;
@@ -135,7 +135,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for DescriptorWait<'_> {
     fn drop(&mut self) {
         let waiters = &self.shard.descriptor_waiters;
         waiters.set(&self.waiter, None);
@@ -150,11 +150,11 @@ fn free(shard: &Shard) -> usize {
 }
 
 fn free_sockets(shard: &Shard) -> usize {
-    let counts = socket_counts();
-    let plan = shard.plan();
-    let most = plan.snapshot().descriptors;
-    let in_all = most.sockets.saturating_sub(counts.all());
-    in_all.min(most.backends.saturating_sub(counts.connected))
+    let counters = socket_counters();
+    let config = shard.config();
+    let most = config.snapshot().descriptors;
+    let in_all = most.sockets.saturating_sub(counters.all());
+    in_all.min(most.backends.saturating_sub(counters.connected))
 }
 
 fn is_within(held: usize, free: usize) -> bool {
@@ -181,7 +181,7 @@ pub async fn wait_for_one(
         return Ok(());
     }
     shard.upstreams.close_idle(shard.tables.of(shard.worker));
-    let place = Place {
+    let waiting = DescriptorWait {
         shard,
         waiter: Rc::new(Waiter {
             backend,
@@ -191,14 +191,14 @@ pub async fn wait_for_one(
         }),
     };
     let waiters = &shard.descriptor_waiters;
-    waiters.list.borrow_mut().push_back(place.waiter.clone());
+    waiters.list.borrow_mut().push_back(waiting.waiter.clone());
     waiters.let_go(shard);
     let step = (caller.connect, Failure::Exhausted);
     let waited = caller.await_step(Some(backend), step, |cx| {
-        if place.may_go() {
+        if waiting.may_go() {
             return Poll::Ready(Ok(()));
         }
-        place.waiter.waker.replace(Some(cx.waker().clone()));
+        waiting.waiter.waker.replace(Some(cx.waker().clone()));
         Poll::Pending
     });
     waited.await
@@ -214,7 +214,7 @@ pub fn may_keep(shard: &Shard, id: BackendId) -> bool {
 /// Gives the descriptors of idle connections back when few are left, because somebody may need them on another core,
 /// and lets those go on that wait here: once a tick.
 pub fn spare(shard: &Shard) {
-    let few = shard.plan().snapshot().descriptors.backends / limits::FEW_LEFT;
+    let few = shard.config().snapshot().descriptors.backends / limits::FEW_LEFT;
     if free(shard) <= few || !shard.descriptor_waiters.is_empty() {
         shard.upstreams.close_idle(shard.tables.of(shard.worker));
     }

@@ -7,7 +7,7 @@ pub mod descriptors;
 mod dial;
 mod hold;
 mod idle;
-mod learnt;
+mod idle_timeout;
 mod peak;
 mod pick;
 mod queue;

@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::ids::BackendId;
-use crate::http::proxy_protocol::Said;
+use crate::http::proxy_protocol::ProxiedAddrs;
 use crate::net::Timer;
 use crate::worker::failure::Failure;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::sample::POOL;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::{
@@ -52,7 +52,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a caller owns that no client's connection has brought.
 pub struct Own {
-    pub plan: Rc<Plan>,
+    pub config: Rc<LiveConfig>,
     pub timer: Timer,
     pub held: Rc<Cell<usize>>,
 }
@@ -61,7 +61,7 @@ impl Own {
     /// A caller of a worker.
     pub fn of(shard: &Shard) -> Own {
         Own {
-            plan: shard.plan(),
+            config: shard.config(),
             timer: Timer::new(&shard.timers),
             held: Rc::default(),
         }
@@ -70,12 +70,12 @@ impl Own {
     /// The caller, which has much time and watches nothing.
     pub fn caller(&self) -> Caller<'_> {
         Caller {
-            plan: &self.plan,
+            config: &self.config,
             timer: &self.timer,
             connect: PATIENCE,
             queue: PATIENCE,
             deadline: None,
-            introduced: Said::Local,
+            introduced: ProxiedAddrs::Local,
             tried: &[],
             held: &self.held,
             watch: &nothing,
