@@ -118,6 +118,7 @@ impl BackendOne {
         let tls = super::settings::number_of(stage.kernel.secured(self.conn));
         let (proxied, now) = (self.is_proxied == Some(true), stage.now());
         stage.ledger.check_settings(arrival.0, tls, proxied, now);
+        stage.ledger.taken(&scenario, arrival.0);
         stage.ledger.begin(self.backend);
         let config = &scenario.requests[arrival.0];
         let fault = config.fault.filter(|_| arrival.1 < config.faulty_attempts);

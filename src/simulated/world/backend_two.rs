@@ -102,6 +102,14 @@ impl BackendTwo {
         else {
             return self.close(stage, true);
         };
+        let conn = self.conn;
+        let tell = || {
+            format!(
+                "connection {conn}: request {} on stream {stream}",
+                arrival.0
+            )
+        };
+        stage.kernel.trace(tell);
         let config = &scenario.requests[arrival.0];
         let fault = config.fault.filter(|_| arrival.1 < config.faulty_attempts);
         let most = scenario.backends[self.backend].streams;
@@ -125,6 +133,7 @@ impl BackendTwo {
             }
             _ => {}
         }
+        stage.ledger.taken(&scenario, arrival.0);
         stage.ledger.begin(self.backend);
         self.streams.insert(
             stream,

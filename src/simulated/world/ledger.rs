@@ -140,17 +140,21 @@ impl Ledger {
             ));
         }
         let record = &mut self.records[id];
-        let executed = record.arrivals.iter().filter(|arrival| !arrival.is_refused);
-        let is_twice = !config.is_idempotent() && executed.count() > 0;
         record.arrivals.push(Arrival {
             is_refused: false,
             received: 0,
         });
         let number = record.arrivals.len() - 1;
-        if is_twice {
+        Some((id, number))
+    }
+
+    /// A backend takes a request that has arrived, and may execute it from now on.
+    pub fn taken(&mut self, scenario: &Scenario, id: Id) {
+        let arrivals = self.records[id].arrivals.iter();
+        let taken = arrivals.filter(|arrival| !arrival.is_refused).count();
+        if taken > 1 && !scenario.requests[id].is_idempotent() {
             self.violated(format!("request {id}, a POST, reached backends twice"));
         }
-        Some((id, number))
     }
 
     /// Checks the settings of the connection over which a request came.

@@ -163,7 +163,7 @@ impl Scenario {
         ([10, 1, 0, backend as u8 + 1], 80).into()
     }
 
-    /// Whether a backend accepts connections and keeps them for the whole run.
+    /// Whether a backend is there for the whole run, accepts connections and keeps them.
     pub fn is_steady(&self, backend: usize) -> bool {
         let config = &self.backends[backend];
         let falls = |change: &Change| matches!(change.what, What::Health { backend: one, .. } if one == backend);
@@ -174,5 +174,14 @@ impl Scenario {
             && config.requests_per_connection == 0
             && config.idle_close == 0
             && !self.changes.iter().any(falls)
+            && !self.is_left_out(backend)
+    }
+
+    /// Whether some reload leaves a backend out.
+    fn is_left_out(&self, backend: usize) -> bool {
+        let shortens =
+            |change: &Change| matches!(&change.what, What::Reload(settings) if settings.is_shorter);
+        let pool = self.pool(self.backends[backend].pool);
+        pool.last() == Some(&backend) && self.changes.iter().any(shortens)
     }
 }

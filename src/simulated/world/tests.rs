@@ -41,6 +41,7 @@ fn try_seeds(next: &AtomicU64, end: u64) -> Option<String> {
             }
             if let Some(violation) = run(&Rc::new(scenario(seed))) {
                 next.store(end, Relaxed);
+                eprintln!("PALANTIR_SIM_SEED={seed} fails ({violation}); it is made smaller");
                 return Some(report(seed, &violation));
             }
         }
