@@ -204,11 +204,14 @@ impl Listener {
         #[cfg(test)]
         if let Some(kernel) = crate::simulated::kernel() {
             let fd = self.fd();
-            return poll_fn(|cx| match gate.is_closed() {
-                true => Poll::Ready(None),
-                false => kernel
-                    .poll_accept(fd, cx)
-                    .map(|came| Some(Ok(simulated::accepted(came)))),
+            return poll_fn(|cx| {
+                if gate.is_closed() {
+                    Poll::Ready(None)
+                } else {
+                    kernel
+                        .poll_accept(fd, cx)
+                        .map(|came| Some(Ok(simulated::accepted(came))))
+                }
             })
             .await;
         }
@@ -228,9 +231,12 @@ impl Listener {
         if let Some(kernel) = crate::simulated::kernel() {
             let fd = self.fd();
             turn.pass().await;
-            let came = poll_fn(|cx| match kernel.has_waiting(fd) {
-                true => kernel.poll_accept(fd, cx).map(Some),
-                false => Poll::Ready(None),
+            let came = poll_fn(|cx| {
+                if kernel.has_waiting(fd) {
+                    kernel.poll_accept(fd, cx).map(Some)
+                } else {
+                    Poll::Ready(None)
+                }
             });
             return came.await.map(|came| Ok(simulated::accepted(came)));
         }

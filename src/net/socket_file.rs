@@ -124,9 +124,10 @@ pub(super) fn clear(path: &Path) -> io::Result<()> {
         // The socket is in use: it answered, its queue is full, or it is of another kind.
         _ => return Err(ErrorKind::AddrInUse.into()),
     }
-    match id_of(path)? == before {
-        true => fs::remove_file(path),
-        false => Err(ErrorKind::AddrInUse.into()),
+    if id_of(path)? == before {
+        fs::remove_file(path)
+    } else {
+        Err(ErrorKind::AddrInUse.into())
     }
 }
 

@@ -21,6 +21,15 @@ const NOBODY: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expired;
 
+/// The reason for which a wait ended without what was waited for.
+#[derive(Debug)]
+pub enum Interrupted<F> {
+    /// The deadline has passed.
+    Expired,
+    /// An event happened that was watched meanwhile.
+    Watched(F),
+}
+
 #[derive(Debug)]
 struct Entry {
     /// The tick at which it expires.

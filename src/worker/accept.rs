@@ -37,9 +37,10 @@ impl Door {
     }
 
     fn poll_closed(&self) -> Poll<()> {
-        match self.gate.is_closed() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if self.gate.is_closed() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     }
 }

@@ -144,9 +144,10 @@ fn host_of<'a>(exchange: &'a Exchange, route: &'a Route, first: Option<u32>) -> 
 
 /// The protocols that the client offers, for use after its head is gone.
 fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
-    match head.upgrade {
-        true => head.offered().collect::<Vec<_>>().join(&b", "[..]).into(),
-        false => Box::default(),
+    if head.upgrade {
+        head.offered().collect::<Vec<_>>().join(&b", "[..]).into()
+    } else {
+        Box::default()
     }
 }
 

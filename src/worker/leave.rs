@@ -30,9 +30,10 @@ pub fn poll_unsent(
     if let Poll::Ready(failure) = client.poll_gone(shard, cx) {
         return Poll::Ready(failure);
     }
-    match is_down(shard, exchange) && may_leave(shard, exchange, UNSENT, true) {
-        true => Poll::Ready(Failure::BackendDown),
-        false => Poll::Pending,
+    if is_down(shard, exchange) && may_leave(shard, exchange, UNSENT, true) {
+        Poll::Ready(Failure::BackendDown)
+    } else {
+        Poll::Pending
     }
 }
 
@@ -51,9 +52,10 @@ pub fn poll_unanswered(
     if !is_down(shard, exchange) {
         return Poll::Pending;
     }
-    match may_leave(shard, exchange, request(), false) || is_cut(shard, exchange) {
-        true => Poll::Ready(Failure::BackendDown),
-        false => Poll::Pending,
+    if may_leave(shard, exchange, request(), false) || is_cut(shard, exchange) {
+        Poll::Ready(Failure::BackendDown)
+    } else {
+        Poll::Pending
     }
 }
 
@@ -64,9 +66,10 @@ pub fn poll_answered(
     exchange: &Exchange,
     cx: &mut Context<'_>,
 ) -> Poll<Failure> {
-    match is_cut(shard, exchange) {
-        true => Poll::Ready(Failure::BackendDown),
-        false => client.poll_gone(shard, cx),
+    if is_cut(shard, exchange) {
+        Poll::Ready(Failure::BackendDown)
+    } else {
+        client.poll_gone(shard, cx)
     }
 }
 

@@ -8,6 +8,7 @@ mod attempt;
 mod body;
 mod buffer_body;
 mod client_room;
+mod client_wait;
 mod connection;
 mod decide;
 mod downstream;
@@ -39,6 +40,7 @@ mod retry;
 mod sample;
 mod shard;
 mod stream;
+mod tick;
 mod trailers;
 mod tunnel;
 pub mod turn_away;
@@ -120,7 +122,7 @@ async fn work_here(start: Start) -> io::Result<()> {
     let ticked = Vital(shard.clone(), "keeping time");
     spawn(async move {
         while let Ok(lag) = ticker.tick().await {
-            ticked.0.tick(lag);
+            tick::tick(&ticked.0, lag);
         }
     });
     let paced = Vital(shard.clone(), "sharing out time");

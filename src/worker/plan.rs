@@ -410,15 +410,17 @@ impl LivePool {
                     index,
                     max_connections: backend.max_connections,
                 };
-                let share = match are_equal {
-                    true => limits::WHOLE_SHARE,
-                    false => share(backend),
+                let share = if are_equal {
+                    limits::WHOLE_SHARE
+                } else {
+                    share(backend)
                 };
                 let candidate = Candidate {
                     id: backend.id(),
-                    weight: match are_equal {
-                        true => backend.weight,
-                        false => backend.weight * u16::from(share),
+                    weight: if are_equal {
+                        backend.weight
+                    } else {
+                        backend.weight * u16::from(share)
                     },
                     share,
                     member: index,

@@ -30,12 +30,13 @@ pub fn asked_for(
         return None;
     }
     let own_scheme = client.arrival.scheme();
-    match client_trusted && is_renamed {
-        true => Some(told(head, own_scheme)),
-        false => Some(AskedFor {
+    if client_trusted && is_renamed {
+        Some(told(head, own_scheme))
+    } else {
+        Some(AskedFor {
             scheme: own_scheme,
             authority: ShortText::of(head.host),
-        }),
+        })
     }
 }
 
@@ -103,9 +104,10 @@ impl AskedFor {
             scheme: self.scheme,
             authority,
             is_renamed: route.host_header != HostHeader::Preserve,
-            prefix: match route.strip_prefix {
-                true => route.prefix.as_bytes(),
-                false => b"",
+            prefix: if route.strip_prefix {
+                route.prefix.as_bytes()
+            } else {
+                b""
             },
         }
     }

@@ -20,9 +20,10 @@ impl Resort {
         if backend.addr.is_none() || backend.draining {
             return None;
         }
-        let state = match panics {
-            true => BackendState::Healthy,
-            false => table.state(backend.id()),
+        let state = if panics {
+            BackendState::Healthy
+        } else {
+            table.state(backend.id())
         };
         match state {
             BackendState::Healthy if !is_resting => Some(Resort::Healthy),

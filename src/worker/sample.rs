@@ -62,7 +62,7 @@ pub fn run_worker_with<T>(
         let (ticked, ticker) = (shard.clone(), Ticker::new().unwrap());
         spawn(async move {
             while let Ok(lag) = ticker.tick().await {
-                ticked.tick(lag);
+                crate::worker::tick::tick(&ticked, lag);
             }
         });
         let paced = shard.clone();

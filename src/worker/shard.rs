@@ -8,33 +8,26 @@ use crate::base::addresses::ListenAddr;
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
 use crate::base::memory;
-use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::random::Random;
 use crate::base::time::Micros;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
 use crate::messages::ToHealth;
 use crate::messages::links::Links;
-use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
+use crate::net::{Blocks, Gate, Timers, Turn, thread_number};
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, Permit};
-use crate::shared::client_count::SharedClientCount;
 use crate::shared::gauges::WorkerGauges;
 use crate::snapshot::SharedSnapshot;
-use crate::snapshot::{Pool, Protocol};
-use crate::worker::client_room;
 use crate::worker::exchange::Exchange;
 use crate::worker::idle_clients::IdleClients;
 use crate::worker::log_ration::LogRation;
-use crate::worker::memory::{Memory, relief};
+use crate::worker::memory::Memory;
 use crate::worker::pace::Pace;
 use crate::worker::plan::Plan;
 use crate::worker::reply::RenderedReplies;
-use crate::worker::stream::Stream;
 use crate::worker::under_way::UnderWay;
-use crate::worker::upstream::{
-    Keep, Neighbours, Rests, Shared, Upstream, Upstreams, descriptors, go_on_with_rests,
-};
+use crate::worker::upstream::{Neighbours, Rests, Shared, Upstreams, descriptors};
 
 /// How far a worker has come towards its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -297,21 +290,21 @@ impl Shard {
         websocket::key(bytes)
     }
 
-    /// Counts a client's connection until the guard is dropped. `listener`: the one that it came by, where the
-    /// connection is counted already.
-    pub fn count_connection(
-        self: &Rc<Self>,
-        listener: Option<SharedClientCount>,
-    ) -> CountedConnection {
+    /// Counts a client's connection that has begun. [`Shard::connection_ends`] follows when the connection has ended.
+    pub fn connection_begins(&self) {
         self.connections.set(self.connections.get() + 1);
         self.memory.note_accepted();
         let gauges = self.links.gauges(self.worker);
         gauges.accept();
         gauges.set_connections(self.connections.get() as u32);
-        CountedConnection {
-            shard: self.clone(),
-            listener,
-        }
+    }
+
+    /// Counts a client's connection less.
+    pub fn connection_ends(&self) {
+        debug_assert!(self.connections.get() > 0, "each connection began before");
+        self.connections.set(self.connections.get() - 1);
+        let gauges = self.links.gauges(self.worker);
+        gauges.set_connections(self.connections.get() as u32);
     }
 
     /// Has the task woken when there may be a place for another client.
@@ -426,21 +419,9 @@ impl Shard {
         self.worst_lag.set(self.worst_lag.get().max(micros));
     }
 
-    /// What is due at every tick, which was taken up `lag` microseconds late.
-    pub fn tick(self: &Rc<Self>, lag: u64) {
-        panic_on_demand("worker");
-        self.links.gauges(self.worker).pulse().beat(Micros::now());
-        self.note_lag(lag);
-        self.timers.advance();
-        let now = self.timers.millis();
-        self.upstreams.sweep(now, self.tables.of(self.worker));
-        self.shared_upstreams.share();
-        self.look_for_places();
-        descriptors::spare(self);
-        go_on_with_rests(self);
-        relief::look_around(self, now);
-        let gauges = self.links.gauges(self.worker);
-        gauges.set_operations(operations());
+    /// Lets requests that wait look around, and says what other threads were not told yet: the end of a tick in the
+    /// core's millisecond `now`.
+    pub fn end_tick(&self, now: u64) {
         self.plan.borrow().let_look();
         self.each_earlier_plan(Plan::let_look);
         self.tell_adopted();
@@ -448,39 +429,10 @@ impl Shard {
             self.report_silent(now);
         }
         if now.is_multiple_of(1000) {
+            let gauges = self.links.gauges(self.worker);
             gauges.set_worst_lag(self.worst_lag.take());
             self.log_ration.renew(self.worker);
         }
-    }
-
-    /// Keeps a connection whose exchange is complete for another one.
-    pub fn keep_idle(&self, mut upstream: Upstream) {
-        upstream.let_go();
-        let plan = self.plan.borrow();
-        if let Some(pool) = plan.pool_with(upstream.backend)
-            && self.is_of_use(&plan, pool, &upstream)
-            && descriptors::may_keep(self, upstream.backend)
-            && let most = plan.most_connections(upstream.backend)
-            && let Some(upstream) = upstream.unless_beyond(most.unwrap_or(u32::MAX))
-        {
-            let keep = Keep {
-                most: pool.idle_connections,
-                keepalive: pool.keepalive.as_millis() as u64,
-            };
-            let table = self.tables.of(self.worker);
-            self.upstreams
-                .give(upstream, keep, self.timers.millis(), table);
-        }
-    }
-
-    /// Whether another request may use a connection: it was made as it would be now, and did not begin with the address
-    /// of one client.
-    fn is_of_use(&self, plan: &Plan, pool: &Pool, upstream: &Upstream) -> bool {
-        matches!(upstream.wire.stream, Stream::Socket(_))
-            && pool.protocol == Protocol::Http1
-            && pool.proxy_protocol.is_none()
-            && plan.is_current(upstream.backend, upstream.key())
-            && !self.is_draining()
     }
 
     /// Takes into account that a request to a backend failed, and tells the health thread when that makes as many in
@@ -515,7 +467,8 @@ impl Shard {
         }
     }
 
-    fn report_drained(&self) {
+    /// Tells the control thread if the worker is to end and has no connection and no listener any more.
+    pub fn report_drained(&self) {
         if self.is_ending() && self.connections.get() == 0 && self.listeners.get() == 0 {
             self.links.say_drained(self.worker);
         }
@@ -540,28 +493,6 @@ impl Drop for CountedListener {
     }
 }
 
-/// A client's connection, counted.
-pub struct CountedConnection {
-    shard: Rc<Shard>,
-    /// The listener whose clients it counts among.
-    listener: Option<SharedClientCount>,
-}
-
-impl Drop for CountedConnection {
-    fn drop(&mut self) {
-        let shard = &self.shard;
-        shard.connections.set(shard.connections.get() - 1);
-        shard
-            .links
-            .gauges(shard.worker)
-            .set_connections(shard.connections.get() as u32);
-        if let Some(listener) = &self.listener {
-            client_room::end(shard, listener);
-        }
-        shard.report_drained();
-    }
-}
-
 /// An exchange under way, counted.
 pub struct CountedExchange<'a>(&'a WorkerGauges);
 
@@ -582,7 +513,8 @@ impl Drop for InFlight<'_> {
         let shard = self.shard;
         shard.tables.of(shard.worker).end(self.backend);
         if !shard.descriptor_waiters.is_empty() {
-            shard.descriptor_waiters.let_go(shard); // The connection may have ended as well.
+            let most = shard.plan().snapshot().descriptors;
+            shard.descriptor_waiters.let_go(most); // The connection may have ended as well.
         }
     }
 }

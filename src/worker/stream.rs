@@ -8,14 +8,7 @@ use crate::http::h2::raise;
 use crate::net::{Block, Expired, Socket, Timer};
 use crate::worker::multiplex;
 
-/// The bytes of a message that are sent at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// The number of bytes, from the front of their block.
-    pub count: usize,
-    /// Whether the message ends with them.
-    pub is_last: bool,
-}
+pub use crate::worker::multiplex::Piece;
 
 /// One side of an exchange.
 pub enum Stream {

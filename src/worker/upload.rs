@@ -102,9 +102,10 @@ impl Attempt<'_> {
     /// permission, it has as much time as the backend.
     fn patience_with_client(&self) -> Duration {
         let timeouts = &self.exchange.route().timeouts;
-        let wait = match self.is_client_waiting() {
-            true => timeouts.client_body.max(timeouts.upstream_response),
-            false => timeouts.client_body,
+        let wait = if self.is_client_waiting() {
+            timeouts.client_body.max(timeouts.upstream_response)
+        } else {
+            timeouts.client_body
         };
         self.unless_answered(wait)
     }
@@ -113,9 +114,10 @@ impl Attempt<'_> {
     /// at all, while its client may be unable to read the refusal before it has sent everything.
     fn patience_with_backend(&self) -> Duration {
         let wait = self.unless_answered(self.exchange.route().timeouts.upstream_response);
-        match self.is_refused() {
-            true => wait.min(Duration::from_secs(limits::LINGER_SILENCE_SECS)),
-            false => wait,
+        if self.is_refused() {
+            wait.min(Duration::from_secs(limits::LINGER_SILENCE_SECS))
+        } else {
+            wait
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use crate::base::limits;
-use crate::net::{Block, Blocks, Expired, Timer};
+use crate::net::{Block, Blocks, Expired, Interrupted, Timer};
 use crate::worker::stream::Stream;
 
 /// A stream with its received bytes. It has a block only while there are any.
@@ -29,14 +29,6 @@ impl Amount {
         size: limits::BLOCK_BYTES,
         most: usize::MAX,
     };
-}
-
-/// What can go wrong while waiting for more.
-#[derive(Debug)]
-pub enum Interrupted<F> {
-    Expired,
-    /// What was watched meanwhile happened.
-    Watched(F),
 }
 
 impl Wire {

@@ -138,9 +138,10 @@ impl Records {
     /// Holds what is left in `raw`, and only that.
     pub fn keep(&mut self, raw: &Block) {
         self.held.clear();
-        match raw.is_empty() {
-            true => self.held = Vec::new(),
-            false => self.held.extend_from_slice(raw.filled()),
+        if raw.is_empty() {
+            self.held = Vec::new()
+        } else {
+            self.held.extend_from_slice(raw.filled())
         }
     }
 

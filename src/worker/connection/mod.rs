@@ -16,12 +16,13 @@ use crate::base::time::Micros;
 use crate::http::h2::{ConnectionError, is_foreign, is_part_of_preface};
 use crate::net::Timer;
 use crate::snapshot::Protocol;
+use crate::worker::client_room::CountedConnection;
+use crate::worker::client_wait::await_client;
 use crate::worker::connection::failure::{ConnectionFailure, report};
 use crate::worker::connection::opening::begins_tls;
 use crate::worker::downstream::{Accepted, Client, Woken, speaks_http2};
-use crate::worker::idle_clients::await_client;
 use crate::worker::record;
-use crate::worker::shard::{CountedConnection, Shard};
+use crate::worker::shard::Shard;
 
 /// Serves a connection to its end. A panic ends this connection and nothing else.
 pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Box<Accepted>) {
@@ -100,9 +101,10 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
     }
     Some((
         client,
-        match is_http2 {
-            true => Protocol::Http2,
-            false => Protocol::Http1,
+        if is_http2 {
+            Protocol::Http2
+        } else {
+            Protocol::Http1
         },
     ))
 }

@@ -50,9 +50,10 @@ impl Tasks {
         let is_new = idle.is_none();
         let task = idle.unwrap_or_default();
         task.stream.replace(Some((stream, memory::promise())));
-        match is_new {
-            true => spawn(run(self.clone(), task)),
-            false => task.wake(),
+        if is_new {
+            spawn(run(self.clone(), task))
+        } else {
+            task.wake()
         }
     }
 

@@ -16,9 +16,9 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::{Socket, Timer};
 use crate::snapshot::HalfClose;
+use crate::worker::client_wait::{await_client, await_idle};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::idle_clients::{await_client, await_idle};
 use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex::{self, Gone};
 use crate::worker::shard::Shard;
@@ -340,9 +340,10 @@ impl Client {
             HalfClose::Serve => socket.is_over(),
             HalfClose::Abort => socket.has_hung_up(),
         };
-        match timer.is_due_again(wait, cx) && has_left() {
-            true => Poll::Ready(Failure::ClientLeft),
-            false => Poll::Pending,
+        if timer.is_due_again(wait, cx) && has_left() {
+            Poll::Ready(Failure::ClientLeft)
+        } else {
+            Poll::Pending
         }
     }
 

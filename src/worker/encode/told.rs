@@ -20,9 +20,10 @@ pub fn forwarding<'a>(
     };
     Forwarding {
         forwarded: route.forwarded,
-        real_ip: match route.x_real_ip && !is_told() {
-            true => exchange.facts.client,
-            false => None,
+        real_ip: if route.x_real_ip && !is_told() {
+            exchange.facts.client
+        } else {
+            None
         },
         pass: &exchange.plan.snapshot().pass_fields,
     }

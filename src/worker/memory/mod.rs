@@ -20,8 +20,7 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::memory::{self, Level, Promise};
-use crate::net::{Blocks, Expired, Timer, Timers};
-use crate::worker::wire::Interrupted;
+use crate::net::{Blocks, Expired, Interrupted, Timer, Timers};
 use relays::Relays;
 use sends::Sends;
 
@@ -83,9 +82,10 @@ impl Memory {
     pub fn may_accept(&self, workers: usize) -> bool {
         let usage = memory::usage();
         let most = usage.room() / limits::MEMORY_STREAM_BYTES / 2 / workers;
-        let most = match usage.level() < Level::Full {
-            true => most.max(limits::MEMORY_ACCEPTS_LEAST),
-            false => limits::MEMORY_ACCEPTS_LEAST,
+        let most = if usage.level() < Level::Full {
+            most.max(limits::MEMORY_ACCEPTS_LEAST)
+        } else {
+            limits::MEMORY_ACCEPTS_LEAST
         };
         self.accepted.get() < most
     }
@@ -134,9 +134,10 @@ impl Memory {
     pub fn end_stalled(&self, timers: &Timers) -> u32 {
         let excess = memory::excess_of_thread();
         let is_exhausted = memory::level() == Level::Exhausted;
-        let millis = match is_exhausted {
-            true => limits::STALLED_EXHAUSTED_MILLIS,
-            false => limits::STALLED_MILLIS,
+        let millis = if is_exhausted {
+            limits::STALLED_EXHAUSTED_MILLIS
+        } else {
+            limits::STALLED_MILLIS
         };
         let wanted = self.relays.waiting() * limits::BLOCK_BYTES;
         let mut ended = self.sends.end_stalled(timers, millis, excess + wanted);

@@ -6,9 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::base::limits;
-use crate::net::{Timer, Timers};
+use crate::net::{Interrupted, Timer, Timers};
 use crate::worker::pace::Waiter;
-use crate::worker::wire::Interrupted;
 
 /// All relays of a core that wait, and those that were let go on.
 #[derive(Default)]

@@ -4,11 +4,9 @@
 
 mod connection;
 mod state;
-mod stream;
 
-pub use connection::{Connection, End, Terms};
-pub use state::{Gone, Unconnected};
-pub use stream::Stream;
+pub use connection::{Connection, End, Stream, Terms};
+pub use state::{Gone, Piece, Unconnected};
 
 #[cfg(test)]
 pub mod tests;

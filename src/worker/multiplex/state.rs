@@ -11,6 +11,15 @@ use crate::net::Block;
 /// A head, and whether it ends the message.
 pub type Message = (Head, bool);
 
+/// The bytes of a message that are sent at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The number of bytes, from the front of their block.
+    pub count: usize,
+    /// Whether the message ends with them.
+    pub is_last: bool,
+}
+
 /// How a stream ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {

@@ -9,9 +9,8 @@ mod source;
 use std::task::{Context, Poll};
 
 use crate::base::limits;
-use crate::net::Block;
+use crate::net::{Block, Interrupted};
 use crate::worker::body::{Body, Progress, Unacceptable};
-use crate::worker::wire::Interrupted;
 
 pub use filter::Filters;
 pub use sink::Sink;

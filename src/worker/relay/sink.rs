@@ -73,15 +73,16 @@ impl Sink<'_> {
                 noted.renew(timers.millis());
             }
         };
-        let progress = |bytes| {
-            moves();
-            self.rate.note_taken(timers.millis(), bytes, self.stream);
-        };
-        self.has_sent.set(self.has_sent.get() || count > 0);
         let socket = match self.stream {
             Stream::Socket(socket) => Some(socket),
             Stream::Multiplexed(_) => None,
         };
+        let progress = |bytes| {
+            moves();
+            self.rate
+                .note_taken(timers.millis(), bytes, socket.is_some());
+        };
+        self.has_sent.set(self.has_sent.get() || count > 0);
         let sending = self
             .stream
             .send(block, Piece { count, is_last }, self.timer, progress);

@@ -4,11 +4,11 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::net::{Block, Expired, Timer};
+use crate::net::{Block, Expired, Interrupted, Timer};
 use crate::worker::memory::Admission;
 use crate::worker::relay::Broken;
 use crate::worker::shard::Shard;
-use crate::worker::wire::{Amount, Interrupted, Wire};
+use crate::worker::wire::{Amount, Wire};
 
 /// The source of a body.
 pub struct Source<'a> {

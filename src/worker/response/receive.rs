@@ -9,13 +9,13 @@ use crate::http::h1::{
     self, Asked, FieldSlots, ResponseHead, may_be_repaired, may_end_head, repair_response,
 };
 use crate::http::refusal::Refusal;
-use crate::net::{Block, Expired, Timer};
+use crate::net::{Block, Expired, Interrupted, Timer};
 use crate::worker::failure::Failure;
 use crate::worker::multiplex;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
-use crate::worker::wire::{Amount, Interrupted};
+use crate::worker::wire::Amount;
 
 /// A response that is waited for.
 pub struct Receiving<'a> {

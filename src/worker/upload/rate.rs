@@ -23,9 +23,10 @@ impl BodyRate {
     /// The least rates that the client's listener demands.
     pub fn of(attempt: &Attempt<'_>) -> BodyRate {
         let listener = &attempt.client.arrival.listener;
-        let (before_answer, behind_answer) = match attempt.exchange.facts.is_grpc {
-            true => (MinRate::none(), MinRate::none()),
-            false => (MinRate::of(listener), MinRate::behind_answer(listener)),
+        let (before_answer, behind_answer) = if attempt.exchange.facts.is_grpc {
+            (MinRate::none(), MinRate::none())
+        } else {
+            (MinRate::of(listener), MinRate::behind_answer(listener))
         };
         BodyRate {
             before_answer,
@@ -50,9 +51,10 @@ impl BodyRate {
             None => &self.before_answer,
         };
         let shares = self.has_fair_share(&attempt.client.wire.stream, rate, waited, bytes);
-        let waited = match shares || is_first || answer_moved || exchange.tally().is_event_stream {
-            true => 0,
-            false => waited,
+        let waited = if shares || is_first || answer_moved || exchange.tally().is_event_stream {
+            0
+        } else {
+            waited
         };
         !rate.note_after_pause(waited, bytes as u64)
     }

@@ -206,9 +206,10 @@ impl Backend {
 
     fn keep(&mut self, upstream: Upstream, keep: Keep, is_crowded: bool, now: u64) {
         self.keep = keep;
-        let most = match is_crowded {
-            true => keep.most.min(limits::IDLE_CONNECTIONS_LEAST),
-            false => keep.most,
+        let most = if is_crowded {
+            keep.most.min(limits::IDLE_CONNECTIONS_LEAST)
+        } else {
+            keep.most
         };
         if self.idle.len() < most as usize {
             self.idle.push_back(Idle {
@@ -277,6 +278,7 @@ mod tests {
 
     use super::*;
     use crate::worker::sample::{POOL, listener, run_worker};
+    use crate::worker::upstream::keep_idle;
     use crate::worker::upstream::sample::{FRESH, Own, ready};
 
     /// What may be done with the idle connections to a backend.
@@ -358,7 +360,7 @@ mod tests {
                 let own = Own::of(&shard);
                 let upstream = ready(own.connect(&shard, 0, FRESH).await);
                 let (id, key) = (upstream.backend(), upstream.key());
-                shard.keep_idle(upstream);
+                keep_idle(&shard, upstream);
                 drop(listener.accept().unwrap()); // On loopback the end is there at once.
                 let table = shard.tables.of(shard.worker);
                 assert!(shard.upstreams.take(id, key, 0, table).is_none());

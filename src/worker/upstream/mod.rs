@@ -1,12 +1,16 @@
 //! Connections to backends: kept while idle, opened when none is, retired before the backend would close them, waited
 //! for when there are as many as may be.
 
+mod await_descriptor;
 mod caller;
+mod carrier;
 mod connect;
+mod connecting;
 pub mod descriptors;
 mod dial;
 mod hold;
 mod idle;
+mod keep;
 mod learnt;
 mod peak;
 mod pick;
@@ -30,11 +34,14 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
+pub use await_descriptor::spare as spare_descriptors;
 pub use caller::Caller;
+pub use carrier::Carrier;
 pub use connect::{Connected, connect};
 use descriptors::Held;
 pub use hold::Hold;
-pub use idle::{Keep, Upstreams};
+pub use idle::Upstreams;
+pub use keep::keep_idle;
 pub use pick::{Selection, choose_first, is_well, prefers_well};
 pub use queue::{Backends, Neighbours, Queue};
 pub use rest::Rests;
@@ -43,7 +50,6 @@ pub use shared::Shared;
 pub use trial::go_on as go_on_with_rests;
 use trial::note_refusal;
 pub use wait::choose;
-pub use websocket::Carrier;
 
 /// A connection to a backend. It is watched at all times between exchanges: that something comes then means that
 /// the backend has closed or sent what nobody asked for, and after a checkout the same wait brings the response.

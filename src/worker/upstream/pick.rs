@@ -126,6 +126,7 @@ mod tests {
     use super::*;
     use crate::snapshot::Pool;
     use crate::worker::sample::{POOL, listener, of_http2, refusing, run_worker};
+    use crate::worker::upstream::keep_idle;
     use crate::worker::upstream::sample::{ANY, Own, PLAIN, ready};
 
     fn picking<'a>(shard: &'a Shard, plan: &'a Rc<Plan>, tried: &'a [BackendId]) -> Picking<'a> {
@@ -175,7 +176,7 @@ mod tests {
             assert!(!is_full());
             let upstream = ready(own.connect(&shard, 0, PLAIN).await);
             assert!(is_full());
-            shard.keep_idle(upstream);
+            keep_idle(&shard, upstream);
             assert!(!is_full(), "an idle connection can be used");
         });
         let (_listener, addr) = listener();

@@ -195,9 +195,10 @@ fn the_end_is_believed_only_from_the_peer() {
                     ends
                 },
             );
-            let end = match says_so {
-                true => Ok(Vec::new()),
-                false => Err(io::ErrorKind::UnexpectedEof),
+            let end = if says_so {
+                Ok(Vec::new())
+            } else {
+                Err(io::ErrorKind::UnexpectedEof)
             };
             assert_eq!(ends, [end.clone(), end]);
         }

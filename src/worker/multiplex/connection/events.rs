@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
-use super::{Connection, Terms};
+use super::{Connection, Stream, Terms};
 use crate::base::limits;
 use crate::base::memory;
 use crate::base::time::Micros;
 use crate::http::h2::{ConnectionError, ErrorCode, Event, Role, StreamId};
 use crate::http::refusal::Refusal;
 use crate::worker::multiplex::state::{Gone, Reading, State};
-use crate::worker::multiplex::stream::Stream;
 
 impl Connection {
     /// Takes all of `bytes` in and tells the streams. Errors: the connection has to end.

@@ -1,9 +1,10 @@
 //! An HTTP/2 connection at work: what the socket brings goes to the streams, and what they have to say goes out in
-//! one send for all of them. Read on in `carry.rs` (bytes both ways), `events.rs` (what they say) and `watch.rs`
-//! (what is due).
+//! one send for all of them. Read on in `carry.rs` (bytes both ways), `events.rs` (what they say), `watch.rs` (what is
+//! due) and `stream.rs` (one stream).
 
 mod carry;
 mod events;
+mod stream;
 mod watch;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -13,7 +14,6 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::state::{Gone, State};
-use super::stream::Stream;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::memory::{self, Level};
@@ -25,6 +25,8 @@ use crate::net::{Blocks, Timer, Timers};
 use crate::worker::memory::Memory;
 use crate::worker::min_rate::MinRate;
 use crate::worker::pace::Pace;
+
+pub use stream::Stream;
 
 /// A connection that streams share.
 pub struct Connection {
@@ -305,9 +307,10 @@ impl Connection {
         match code {
             ErrorCode::NO_ERROR if protocol.is_open(id) => {
                 let due = answered_at + limits::LINGER_MILLIS;
-                match due <= now {
-                    true => protocol.reset(id, code),
-                    false => self.answered_early.borrow_mut().push_back((id, due)),
+                if due <= now {
+                    protocol.reset(id, code)
+                } else {
+                    self.answered_early.borrow_mut().push_back((id, due))
                 }
             }
             code => protocol.reset(id, code),

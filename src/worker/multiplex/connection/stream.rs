@@ -5,14 +5,13 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::connection::Connection;
-use super::state::{Gone, Message, Reading, State};
+use super::Connection;
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
 use crate::http::h2::{ErrorCode, Head, Role, StreamId, raise};
 use crate::http::refusal::Refusal;
 use crate::net::{Block, Expired, Timer};
-use crate::worker::stream::Piece;
+use crate::worker::multiplex::state::{Gone, Message, Piece, Reading, State};
 
 /// A stream. What is not finished when it is dropped is reset.
 pub struct Stream {

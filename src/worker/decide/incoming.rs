@@ -1,0 +1,25 @@
+//! The request that is decided on, as the steps of a decision see it.
+
+use std::rc::Rc;
+
+use super::target::Target;
+use super::trace::Trace;
+use crate::http::h1::RequestHead;
+use crate::http::max_forwards::Forwards;
+use crate::http::refusal::Refusal;
+use crate::worker::downstream::Client;
+use crate::worker::plan::Plan;
+use crate::worker::shard::Shard;
+
+/// A request whose head has been parsed, with all that the steps of a decision look at.
+pub struct Incoming<'a> {
+    pub shard: &'a Shard,
+    pub client: &'a Client,
+    /// The configuration with which the exchange began.
+    pub plan: &'a Rc<Plan>,
+    pub head: &'a RequestHead<'a, 'a>,
+    pub target: Target<'a>,
+    pub trace: Trace,
+    /// How often the request may still be forwarded. Errors: its `Max-Forwards` is malformed.
+    pub forwards: Result<Forwards, Refusal>,
+}
