@@ -40,6 +40,14 @@ pub async fn make(
     request: &mut PreparedRequest,
     upstream: Upstream,
 ) -> Result<(), FailedAttempt> {
+    debug_assert!(
+        request.is_kept,
+        "a request of which a byte was given away is not sent again"
+    );
+    debug_assert!(
+        !exchange.tally().is_answered,
+        "a request that is answered is not sent again"
+    );
     let _counted = shard.count_in_flight(upstream.backend());
     exchange.note(|tally| tally.attempts = tally.attempts.saturating_add(1));
     let mut out = shard.blocks.take();
@@ -150,7 +158,7 @@ impl Answering<'_> {
         }
     }
 
-    /// What follows an answer that is delivered: the connection is kept if it may be, and a small answer goes to the
+    /// Ends an attempt whose answer is delivered: the connection is kept if it may be, and a small answer goes to the
     /// client.
     async fn finish(self, delivered: Delivered, upstream: Upstream) -> Result<(), Failure> {
         let (reusable, is_whole) = match delivered {
@@ -164,6 +172,7 @@ impl Answering<'_> {
         if reusable && !self.client.is_body_pending() {
             keep_idle(self.shard, upstream);
         }
+        debug_assert!(!is_whole || !self.out.is_empty(), "an answer has a head");
         if is_whole {
             send_whole(self.shard, self.client, self.exchange, self.out).await
         } else {
@@ -183,6 +192,10 @@ async fn receive_answer(
     let mut delivering = pin!(deliver_to_reader(attempt, out));
     let mut discarding = pin!(attempt.upload_timer.map(|timer| discard(attempt, timer)));
     let mut uploaded = None;
+    debug_assert!(
+        !attempt.duplex().is_uploading,
+        "a request is sent once at a time"
+    );
     attempt.tell(|duplex| duplex.is_uploading = true);
     let delivered = poll_fn(|cx| {
         if uploaded.is_none()

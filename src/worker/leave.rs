@@ -134,3 +134,66 @@ pub fn decide(
         has_next,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::RouteId;
+    use crate::net::Timer;
+    use crate::shared::backend_table::BackendState;
+    use crate::snapshot::sample::with_route;
+    use crate::worker::sample::{POOL, refusing, run_worker_with};
+
+    /// The fate of a request in the first of so many backends, when that backend is unhealthy.
+    fn fate(backends: usize, on_unhealthy: OnUnhealthy, request: Repeatable) -> (Again, bool) {
+        let addrs: Vec<_> = (0..backends).map(|_| refusing()).collect();
+        run_worker_with(
+            &addrs,
+            |pool| pool.options.on_unhealthy = on_unhealthy,
+            with_route,
+            async |shard| {
+                let mut exchange = shard.begin_exchange();
+                exchange.take_route(RouteId(0));
+                exchange.note(|tally| tally.backend = Some(0));
+                let id = exchange.plan.backend(POOL, 0).id();
+                let timer = Timer::new(&shard.timers);
+                let counted = shard.under_way.begin(id, false, &timer);
+                exchange.progress.place = Some(counted.number());
+                assert!(!is_down(&shard, &exchange));
+                shard.set_backend_state(id, BackendState::Unhealthy, true);
+                let failed = FailedAttempt::without_connection(Failure::BackendDown);
+                let again = decide(&shard, &exchange, request, &failed);
+                (again, is_cut(&shard, &exchange))
+            },
+        )
+    }
+
+    #[test]
+    fn a_request_leaves_an_unhealthy_backend_if_it_may_and_can() {
+        let (finish, cut) = (OnUnhealthy::Finish, OnUnhealthy::Cut);
+        let answered = Repeatable {
+            is_answered: true,
+            ..UNSENT
+        };
+        let unsafe_one = Repeatable {
+            is_idempotent: false,
+            ..UNSENT
+        };
+        let rows = [
+            (2, finish, UNSENT, Again::Leave, false),
+            (2, cut, UNSENT, Again::Leave, true),
+            (2, cut, answered, Again::Never, true),
+            (2, finish, unsafe_one, Again::Never, false),
+            // There is nowhere to go.
+            (1, finish, UNSENT, Again::Never, false),
+        ];
+        for (backends, on_unhealthy, request, again, is_cut) in rows {
+            let found = fate(backends, on_unhealthy, request);
+            assert_eq!(
+                found,
+                (again, is_cut),
+                "{backends} {on_unhealthy:?} {request:?}"
+            );
+        }
+    }
+}

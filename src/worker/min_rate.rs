@@ -81,6 +81,7 @@ impl MinRate {
             return true;
         }
         let brought = (bytes.saturating_mul(1_000) / self.per_second).min(i64::MAX as u64) as i64;
+        debug_assert!(self.grace >= 0);
         let most = self.grace * limits::MIN_RATE_SAVED;
         let credit = self.credit.get() - waited as i64;
         self.credit.set(credit.saturating_add(brought).min(most));

@@ -1,7 +1,5 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
-#![allow(missing_docs)]
-
 mod accept;
 mod accept_pause;
 mod attempt;
@@ -66,13 +64,19 @@ use crate::worker::upstream::Neighbours;
 
 /// All that a worker is started with.
 pub struct Start {
+    /// The number of the worker.
     pub worker: WorkerId,
+    /// The engine that its tasks run on.
     pub engine: Engine,
     /// The CPU to pin the thread to, if it is to be pinned.
     pub cpu: Option<usize>,
+    /// The configuration to begin with.
     pub snapshot: SharedSnapshot,
+    /// The tables of all workers.
     pub tables: SharedTables,
+    /// The messages of other threads to the worker.
     pub letters: Letters<ToWorker>,
+    /// The ways to other threads.
     pub links: Links,
     /// The mailboxes of all workers, in their order.
     pub mailboxes: Vec<Mailbox<ToWorker>>,

@@ -59,7 +59,7 @@ pub struct LivePool {
     carried: Rc<Carried>,
 }
 
-/// What a pool keeps from plan to plan, whatever of it changes.
+/// The part of a pool that goes from plan to plan, whatever of the pool changes.
 struct Carried {
     retry_budget: RefCell<RetryBudget>,
     queue: Rc<Queue>,
@@ -68,7 +68,7 @@ struct Carried {
 /// A backend that takes requests now.
 struct Usable {
     id: BackendId,
-    /// Its index in the pool's backends.
+    /// The backend's index in its pool.
     index: u32,
     max_connections: u32,
 }
@@ -84,9 +84,11 @@ pub enum Pick {
     None,
 }
 
-/// What a pick depends on.
+/// The facts that a pick depends on.
 pub struct Choice<'a> {
+    /// The tables of all workers.
     pub tables: &'a BackendTables,
+    /// The time of the pick.
     pub now: Micros,
     /// Hash of the request's key, for algorithms that use it.
     pub key: u64,
@@ -192,7 +194,7 @@ impl Plan {
         self.place(id).is_some()
     }
 
-    /// What a connection to a backend must carry to be used; `None`: the backend takes no requests.
+    /// The key that a connection to a backend must carry to be used; `None`: the backend takes no requests.
     pub fn reuse_key(&self, id: BackendId) -> Option<ReuseKey> {
         Some(self.place(id)?.key)
     }
@@ -279,6 +281,7 @@ impl Plan {
         if live.is_stale.replace(false) {
             let worker = self.neighbours.worker;
             live.rebuild(self.pool(id), tables, worker);
+            debug_assert!(!live.is_stale.get());
         }
         live
     }
@@ -432,6 +435,11 @@ impl LivePool {
         if let Some(table) = &pool.table {
             balancer.take_table(table);
         }
+        debug_assert_eq!(usable.len(), candidates.len());
+        debug_assert!(
+            !usable.is_empty(),
+            "one backend at least is as good as the best"
+        );
         balancer.rebuild(&candidates);
         drop(balancer);
         self.usable.replace(usable);

@@ -1,4 +1,4 @@
-//! What one worker owns. Everything on the way of a request reaches it by reference; nothing of it is shared.
+//! The possessions of one worker. Everything on the way of a request reaches them by reference; none of them is shared.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -42,21 +42,35 @@ enum Ending {
 
 /// A worker's possessions.
 pub struct Shard {
+    /// The number of the worker.
     pub worker: WorkerId,
+    /// The tables of all workers; this worker writes its own.
     pub tables: SharedTables,
+    /// Free blocks.
     pub blocks: Blocks,
+    /// The room for bulk transfers in each turn.
     pub pace: Pace,
+    /// The use of memory.
     pub memory: Memory,
+    /// The timers of all tasks.
     pub timers: Rc<Timers>,
+    /// The clients' connections that are idle.
     pub idle_clients: Rc<IdleClients>,
+    /// The idle connections to backends.
     pub upstreams: Upstreams,
+    /// The connections to backends of HTTP/2, which requests share.
     pub shared_upstreams: Shared,
+    /// The requests that wait for a descriptor.
     pub descriptor_waiters: descriptors::Waiters,
     /// The backends that could not be connected to.
     pub rests: RefCell<Rests>,
+    /// Lets a task wait for the next turn of the core's loop.
     pub turn: Turn,
+    /// The ways to other threads.
     pub links: Links,
+    /// The mailboxes of all workers.
     pub neighbours: Rc<Neighbours>,
+    /// The lines that may still be logged in this second.
     pub log_ration: LogRation,
     /// Answers of our own, ready to be sent.
     pub rendered_replies: RenderedReplies,
@@ -270,6 +284,7 @@ impl Shard {
     pub fn begin_exchange(&self) -> Exchange {
         let count = self.next_request.get();
         self.next_request.set(count + 1);
+        debug_assert!(count < 1 << 48, "the number of the worker stands above");
         let id = RequestId((u64::from(self.worker.0) << 48) | count);
         Exchange::new(self.plan(), self.worker, id)
     }
@@ -488,6 +503,7 @@ impl CountedListener {
 impl Drop for CountedListener {
     fn drop(&mut self) {
         self.0.report_panic("accepting");
+        debug_assert!(self.0.listeners.get() > 0, "each listener was counted");
         self.0.listeners.set(self.0.listeners.get() - 1);
         self.0.report_drained();
     }
@@ -516,5 +532,70 @@ impl Drop for InFlight<'_> {
             let most = shard.plan().snapshot().descriptors;
             shard.descriptor_waiters.let_go(most); // The connection may have ended as well.
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::sample::{POOL, refusing, run_worker};
+
+    fn with_shard(test: impl AsyncFnOnce(Rc<Shard>)) {
+        run_worker(&[refusing()], |_| (), test);
+    }
+
+    #[test]
+    fn a_worker_that_drains_does_not_go_back_to_retiring() {
+        type Change = fn(&Shard);
+        let rows: [(&[Change], bool, bool); 4] = [
+            (&[], false, false),
+            (&[Shard::retire], true, false),
+            (&[Shard::retire, Shard::drain], false, true),
+            (&[Shard::drain, Shard::retire], false, true),
+        ];
+        for (row, (changes, is_retiring, is_draining)) in rows.into_iter().enumerate() {
+            with_shard(async |shard| {
+                changes.iter().for_each(|change| change(&shard));
+                let found = (shard.is_retiring(), shard.is_draining());
+                assert_eq!(found, (is_retiring, is_draining), "row {row}");
+                assert_eq!(shard.is_ending(), is_retiring || is_draining);
+            });
+        }
+    }
+
+    #[test]
+    fn requests_have_numbers_of_their_own_below_that_of_their_worker() {
+        with_shard(async |shard| {
+            let ids = [(); 3].map(|()| shard.begin_exchange().id.0);
+            assert_eq!(ids, [0, 1, 2], "of the first worker");
+        });
+    }
+
+    #[test]
+    fn what_is_counted_ends_with_its_guard() {
+        with_shard(async |shard| {
+            let id = shard.plan().backend(POOL, 0).id();
+            let table = shard.tables.of(shard.worker);
+            let in_flight = [(); 2].map(|()| shard.count_in_flight(id));
+            assert_eq!(table.in_flight(id), 2);
+            drop(in_flight);
+            assert_eq!(table.in_flight(id), 0);
+            let gauges = shard.links.gauges(shard.worker);
+            let exchange = shard.count_exchange();
+            assert_eq!(gauges.exchanges(), 1);
+            drop(exchange);
+            assert_eq!(gauges.exchanges(), 0);
+        });
+    }
+
+    #[test]
+    fn a_gate_that_is_opened_while_the_worker_ends_is_closed() {
+        with_shard(async |shard| {
+            let addr = ListenAddr::Tcp(([127, 0, 0, 1], 1).into());
+            let early = shard.open_gate(addr.clone());
+            assert!(!early.is_closed());
+            shard.retire();
+            assert!(early.is_closed() && shard.open_gate(addr).is_closed());
+        });
     }
 }

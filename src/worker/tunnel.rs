@@ -88,7 +88,7 @@ fn is_one_gone(sides: [&Stream; 2], next_look: &Timer, cx: &mut Context<'_>) -> 
     })
 }
 
-/// What a tunnel still has that is to end.
+/// The time that a tunnel still has which is to end.
 fn last_time(shard: &Shard) -> Timer {
     let timer = Timer::new(&shard.timers);
     timer.set(shard.plan().snapshot().shutdown_timeout);

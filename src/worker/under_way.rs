@@ -43,6 +43,10 @@ impl Counted<'_> {
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
+        debug_assert!(
+            self.all.places.borrow()[self.number].is_some(),
+            "a place is left once"
+        );
         self.all.places.borrow_mut()[self.number] = None;
         self.all.free.borrow_mut().push(self.number);
     }
@@ -62,6 +66,7 @@ impl UnderWay {
         let mut places = self.places.borrow_mut();
         let number = match self.free.borrow_mut().pop() {
             Some(number) => {
+                debug_assert!(places[number].is_none(), "a free place is nobody's");
                 places[number] = place;
                 number
             }

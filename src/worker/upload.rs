@@ -25,6 +25,10 @@ use rate::BodyRate;
 /// final head is with the client, both may take their time: the answer goes on without the upload, and ends it when
 /// it ends.
 pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Result<(), Failure> {
+    debug_assert!(
+        !attempt.request.is_whole,
+        "a request without a rest has no upload"
+    );
     let (client, exchange) = (attempt.client, attempt.exchange);
     let (no_rate, rate) = (MinRate::none(), BodyRate::of(attempt));
     let relay = Relay {

@@ -32,12 +32,12 @@ pub struct Attempt<'a> {
     pub upload_timer: Option<&'a Timer>,
     /// How fast the client must take the answer's body, once that has begun.
     pub reader_rate: OnceCell<MinRate>,
-    /// What the two directions tell each other.
+    /// The state that the two directions share.
     pub(super) duplex: Cell<Duplex>,
 }
 
 impl Attempt<'_> {
-    /// What the two directions have told each other.
+    /// The state that the two directions share, as it is now.
     pub fn duplex(&self) -> Duplex {
         self.duplex.get()
     }

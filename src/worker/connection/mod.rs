@@ -45,7 +45,8 @@ async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>
     }
 }
 
-/// What is needed only once, or not by all, is boxed, so that the task of an idle connection has no room for it.
+/// Serves a connection by the protocol that it speaks. Futures that are needed only once, or not by all connections,
+/// are boxed, so that the task of an idle connection has no room for them.
 async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
     match Box::pin(greet(shard, accepted)).await {
         None => {}
@@ -93,7 +94,7 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
         }
     };
     // A client whose preface breaks off understands no answer of HTTP/1 either.
-    let is_neither = |bytes: &[u8]| is_foreign(bytes) || (!is_secured && is_part_of_preface(bytes));
+    let is_neither = |bytes: &[u8]| is_neither(bytes, is_secured);
     if listener.http2 && !is_http2 && client.wire.with(|block| is_neither(block.filled())) {
         let failure = ConnectionFailure::Http2(ConnectionError::BadPreface);
         report(shard, client.arrival.peer, &failure);
@@ -107,4 +108,34 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
             Protocol::Http1
         },
     ))
+}
+
+/// Whether a client that does not speak HTTP/2 begins with bytes that are no HTTP/1 either. A client in cleartext that
+/// sends a part of the preface of HTTP/2 has not sent the preface.
+fn is_neither(bytes: &[u8], is_secured: bool) -> bool {
+    is_foreign(bytes) || (!is_secured && is_part_of_preface(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preface_that_breaks_off_is_no_request() {
+        let rows: [(&[u8], bool, bool); 6] = [
+            (b"GET / HTTP/1.1\r\n\r\n", false, false),
+            (b"GET", false, false),
+            (b"PRI * HTTP/2.0\r\n", false, true),
+            (b"PRI * HTTP/2.0\r\n", true, false),
+            (b"PRI * HTTP/1.1\r\n", false, false),
+            (b"hello you there\r\n\r\n", true, true),
+        ];
+        for (bytes, is_secured, expected) in rows {
+            assert_eq!(
+                is_neither(bytes, is_secured),
+                expected,
+                "{bytes:?} {is_secured}"
+            );
+        }
+    }
 }

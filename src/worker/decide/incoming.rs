@@ -13,12 +13,17 @@ use crate::worker::shard::Shard;
 
 /// A request whose head has been parsed, with all that the steps of a decision look at.
 pub struct Incoming<'a> {
+    /// The core that decides.
     pub shard: &'a Shard,
+    /// The client that has sent the request.
     pub client: &'a Client,
     /// The configuration with which the exchange began.
     pub plan: &'a Rc<Plan>,
+    /// The head of the request.
     pub head: &'a RequestHead<'a, 'a>,
+    /// The target of the request.
     pub target: Target<'a>,
+    /// The fate of the fields that name the request's trace.
     pub trace: Trace,
     /// How often the request may still be forwarded. Errors: its `Max-Forwards` is malformed.
     pub forwards: Result<Forwards, Refusal>,

@@ -13,7 +13,7 @@ mod incoming;
 mod memory;
 mod route;
 #[cfg(test)]
-mod sample;
+pub mod sample;
 mod target;
 mod trace;
 

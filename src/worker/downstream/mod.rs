@@ -32,8 +32,11 @@ pub use persistence::{Next, Persistence, Surroundings};
 
 /// A client's connection.
 pub struct Client {
+    /// The client's stream with its received bytes.
     pub wire: Wire,
+    /// The way by which the client came.
     pub arrival: Arrival,
+    /// The timer of the connection's task.
     pub timer: Timer,
     /// When the head of the first request is due. The head of a later one is due some time after its first byte.
     pub first_due: Cell<Micros>,
@@ -100,7 +103,7 @@ impl Client {
         self.empty_bytes.set(0);
     }
 
-    /// What is known of the persistence of the connection.
+    /// The persistence of the connection as it is now.
     pub fn persistence(&self) -> Persistence {
         self.persistence.get()
     }
@@ -126,7 +129,7 @@ impl Client {
         })
     }
 
-    /// What follows the exchange that has just ended.
+    /// The act that follows the exchange which has just ended.
     pub fn next(&self) -> Next {
         self.next_look.take();
         self.persistence().next()

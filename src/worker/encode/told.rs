@@ -1,4 +1,4 @@
-//! What a backend is told of the client and of the way by which the request came.
+//! The fields that tell a backend of the client and of the way by which the request came.
 
 use crate::http::h1::{Forwarding, RequestHead};
 use crate::http::names::Identity;
@@ -29,7 +29,7 @@ pub fn forwarding<'a>(
     }
 }
 
-/// Who the client is, as its backend is told.
+/// The facts of the client that its backend is told.
 pub fn identity<'a>(exchange: &'a Exchange, client: &'a Client) -> Identity<'a> {
     let Arrival {
         listener, secured, ..

@@ -1,4 +1,4 @@
-//! What a connection has received for one stream and nobody has taken yet.
+//! Bytes and heads that a connection has received for one stream and nobody has taken yet.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -27,7 +27,7 @@ pub enum Gone {
     Reset(ErrorCode),
     /// Nothing of it was processed: it may be repeated elsewhere.
     Unprocessed,
-    /// Its head breaks a rule.
+    /// The head of the stream breaks a rule.
     Malformed(Refusal),
     /// The connection was lost.
     Lost,
@@ -42,9 +42,9 @@ pub enum Gone {
 pub enum Unconnected {
     Failed,
     TimedOut,
-    /// It does not prove to be who it should be, or does not speak TLS with us.
+    /// The backend does not prove to be who it should be, or does not speak TLS with us.
     Untrusted,
-    /// This process has no descriptor or memory left.
+    /// The process has no descriptor or memory left.
     Exhausted,
 }
 
@@ -61,7 +61,9 @@ pub(super) enum Reading {
 /// The receiving side of a stream. One task works on it.
 #[derive(Default)]
 pub(super) struct State {
+    /// The heads that have come, in their order.
     pub(super) heads: RefCell<VecDeque<Message>>,
+    /// The bytes of the body that have come.
     pub(super) body: RefCell<Block>,
     /// Each `name: value CRLF`.
     pub(super) trailers: RefCell<Vec<u8>>,
@@ -69,6 +71,7 @@ pub(super) struct State {
     pub(super) ended: Cell<bool>,
     /// The reason why the end of the peer's message is refused. The stream itself goes on.
     pub(super) refused: Cell<Option<Refusal>>,
+    /// The reason for which the stream has ended before its time.
     pub(super) gone: Cell<Option<Gone>>,
     /// The rate that is demanded of a client that takes the answer.
     pub(super) reading: Cell<Reading>,
@@ -76,6 +79,7 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Has the task woken when something has changed.
     pub(super) fn wait(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         match &*waker {
@@ -84,6 +88,7 @@ impl State {
         }
     }
 
+    /// Wakes the task that works on the stream.
     pub(super) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();

@@ -17,6 +17,10 @@ impl Attempt<'_> {
         if self.is_of_messages() {
             self.client.wire.stream.allow_leisure();
         }
+        debug_assert!(
+            !exchange.tally().is_answered,
+            "an exchange has one final head"
+        );
         let now = Micros::now();
         let micros = now.since(self.asked_at);
         exchange.note(|tally| {

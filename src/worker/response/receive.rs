@@ -19,9 +19,11 @@ use crate::worker::wire::Amount;
 
 /// A response that is waited for.
 pub struct Receiving<'a> {
+    /// The core that receives.
     pub shard: &'a Shard,
+    /// The connection that the response comes on.
     pub upstream: &'a Upstream,
-    /// What decides how the response is read.
+    /// The facts of the request that decide how the response is read.
     pub asked: Asked,
     /// The timer of the task that waits.
     pub timer: &'a Timer,

@@ -115,7 +115,8 @@ impl Connecting<'_> {
         }
     }
 
-    /// What the caller may use: what it was granted while it waited, an idle connection, or a place for a new one.
+    /// The connection that the caller may use: the one that it was granted while it waited, an idle one, or a new one
+    /// if there is a place for it.
     fn claim(&self, granted: Option<Box<Granted>>) -> Claim {
         let (shard, id) = (self.shard, self.backend.id());
         match granted.map(|granted| *granted) {

@@ -11,9 +11,13 @@ use crate::worker::upstream::{Caller, ConnectionMode, Hold, ReuseKey};
 
 /// A connection that is being asked for.
 pub(super) struct Connecting<'a> {
+    /// The core that asks.
     pub shard: &'a Rc<Shard>,
+    /// The party that asks.
     pub caller: &'a Caller<'a>,
+    /// The demands of the request on its connection.
     pub mode: ConnectionMode,
+    /// The pool of the backend.
     pub pool: PoolId,
     /// The backend that was picked.
     pub backend: &'a Backend,
@@ -33,7 +37,7 @@ impl Connecting<'_> {
 /// The backend has as many connections as it may.
 pub(super) struct Full;
 
-/// What another connection takes up of the backend's bound; `None`: the backend has no bound.
+/// The part of the backend's bound that another connection takes up; `None`: the backend has no bound.
 pub(super) fn new_hold(
     shard: &Shard,
     plan: &Plan,
@@ -46,4 +50,30 @@ pub(super) fn new_hold(
     }
     let permit = shard.tables.try_open(backend.id(), most).ok_or(Full)?;
     Ok(Some(Hold::permit(plan.live(pool).queue(), permit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::sample::{POOL, refusing, run_worker};
+
+    #[test]
+    fn a_connection_takes_up_a_place_only_where_there_is_a_bound() {
+        for (most, expected) in [(u32::MAX, [true, true, true]), (2, [true, true, false])] {
+            run_worker(
+                &[refusing()],
+                |pool| pool.backends[0].max_connections = most,
+                async |shard| {
+                    let plan = shard.plan();
+                    let backend = plan.backend(POOL, 0);
+                    let holds = [(); 3].map(|()| new_hold(&shard, &plan, POOL, backend));
+                    assert_eq!(holds.each_ref().map(Result::is_ok), expected);
+                    let counted = holds.iter().flatten().flatten().count();
+                    assert_eq!(counted as u32, shard.tables.open(backend.id()));
+                    drop(holds);
+                    assert_eq!(shard.tables.open(backend.id()), 0);
+                },
+            );
+        }
+    }
 }

@@ -169,6 +169,7 @@ impl Waiters {
     fn set(&self, waiter: &Waiter, let_go: Option<LetGo>) {
         let before = waiter.let_go.replace(let_go);
         let count = |it: Option<LetGo>| usize::from(it == Some(LetGo::Descriptor));
+        debug_assert!(self.gone.get() + count(let_go) >= count(before));
         self.gone
             .set(self.gone.get() + count(let_go) - count(before));
     }

@@ -125,6 +125,10 @@ impl Upstreams {
         let before = backend.idle.len();
         let outcome = change(backend);
         let after = backend.idle.len();
+        debug_assert!(
+            self.count.get() >= before,
+            "each idle connection is counted"
+        );
         self.count.set(self.count.get() + after - before);
         table.set_idle(id, after as u32);
         outcome
@@ -212,6 +216,13 @@ impl Backend {
             keep.most
         };
         if self.idle.len() < most as usize {
+            debug_assert!(
+                self.idle
+                    .back()
+                    .is_none_or(|last| last.upstream.key == upstream.key),
+                "the idle connections of a backend were made with the settings that are in force"
+            );
+            debug_assert!(upstream.reused, "an idle connection has served an exchange");
             self.idle.push_back(Idle {
                 upstream,
                 since: now,
@@ -259,7 +270,8 @@ impl Backend {
     }
 }
 
-/// What has come on an idle connection, as far as the ring has told. It is watched from then on.
+/// Bytes or an end that have come on an idle connection, as far as the ring has told. The connection is watched from
+/// then on.
 fn told(upstream: &Upstream) -> Option<Unasked> {
     let stream = &upstream.wire.stream;
     stream.watch();
@@ -281,7 +293,7 @@ mod tests {
     use crate::worker::upstream::keep_idle;
     use crate::worker::upstream::sample::{FRESH, Own, ready};
 
-    /// What may be done with the idle connections to a backend.
+    /// A step that may be taken with the idle connections to a backend.
     #[derive(Clone, Copy, Debug)]
     enum Step {
         /// Opens a connection and gives it back.

@@ -54,7 +54,9 @@ pub use wait::choose;
 /// A connection to a backend. It is watched at all times between exchanges: that something comes then means that
 /// the backend has closed or sent what nobody asked for, and after a checkout the same wait brings the response.
 pub struct Upstream {
+    /// The connection's stream with its received bytes.
     pub wire: Wire,
+    /// The backend that was picked.
     pub backend: BackendId,
     /// Of the settings that it was made with.
     key: ReuseKey,
@@ -85,10 +87,11 @@ impl Upstream {
 
 /// The backend to reach.
 pub struct Target {
+    /// The pool of the backend.
     pub pool: PoolId,
     /// Index in the pool's backends.
     pub index: u32,
-    /// What the request was given while it waited for a connection to the pool.
+    /// The connection, or the place for one, that the request was given while it waited.
     granted: Option<Box<Granted>>,
 }
 
@@ -103,9 +106,10 @@ impl Target {
     }
 }
 
-/// What a request needs of a connection.
+/// The demands of a request on its connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionMode {
+    /// The protocol by which the request is sent.
     pub carrier: Carrier,
     /// Whether the connection must never have been idle, since its backend may have closed such a one just now. Over
     /// HTTP/2 a backend says before it closes, so that any connection will do.

@@ -69,7 +69,7 @@ impl Picking<'_> {
         }
     }
 
-    /// What an offer comes to; `None`: to nothing.
+    /// The outcome of an offer; `None`: the offer is of no use.
     fn consider(&self, offer: Offer, place: &Place) -> Option<Result<Target, Failure>> {
         let (plan, pool) = (self.plan, self.selection.pool);
         match offer {

@@ -1,4 +1,4 @@
-//! What received bytes say, and to which stream.
+//! The events that received bytes bring, each for its stream.
 
 use std::rc::Rc;
 

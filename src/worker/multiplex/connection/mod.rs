@@ -67,10 +67,13 @@ pub struct Connection {
     suspected_at: Cell<Option<u64>>,
 }
 
-/// What a connection is told by its owner.
+/// The terms on which a connection works, set by its owner.
 pub struct Terms<'a> {
+    /// The free blocks of the core.
     pub blocks: &'a Blocks,
+    /// The room for bulk transfers in each turn of the core.
     pub pace: &'a Pace,
+    /// The use of memory of the core.
     pub memory: &'a Memory,
     /// Takes a stream that the peer opened.
     pub begin: &'a dyn Fn(Stream),
@@ -135,10 +138,12 @@ impl Connection {
         self.timers.millis()
     }
 
+    /// The side of the connection that palantir is.
     pub(super) fn role(&self) -> Role {
         self.role
     }
 
+    /// The state of the protocol.
     pub(super) fn protocol(&self) -> RefMut<'_, h2::Connection> {
         self.protocol.borrow_mut()
     }
@@ -148,6 +153,7 @@ impl Connection {
         self.heard_bytes.get()
     }
 
+    /// Whether there is a socket.
     pub(super) fn is_connected(&self) -> bool {
         self.connected.get()
     }
@@ -157,6 +163,7 @@ impl Connection {
         self.backend.set(Some(id));
     }
 
+    /// The backend that the connection was made to.
     pub(super) fn backend(&self) -> Option<BackendId> {
         self.backend.get()
     }
@@ -245,6 +252,7 @@ impl Connection {
         unsettled.iter().filter(waits).count()
     }
 
+    /// Opens a stream with a request. `None`: the connection takes no further stream.
     pub(super) fn open(
         &self,
         request: &Request<'_>,
@@ -255,9 +263,11 @@ impl Connection {
         if self.deaf.get() {
             return None;
         }
+        debug_assert_eq!(self.role, Role::Client, "a server opens no stream");
         let is_first = self.open_streams() == 0;
         let id = self.protocol().open(request, fields, is_last)?;
         self.forget_unsettled(state);
+        debug_assert!(id != 0 && !self.streams.borrow().contains_key(&id));
         self.streams.borrow_mut().insert(id, state.clone());
         self.note_opened(is_first);
         Some(id)
@@ -320,6 +330,7 @@ impl Connection {
         }
     }
 
+    /// Takes a head back for another stream.
     pub(super) fn give_head(&self, head: Head) {
         let mut free = self.free_heads.borrow_mut();
         if free.len() < limits::H2_FREE_HEADS && memory::level() < Level::Tight {

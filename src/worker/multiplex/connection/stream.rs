@@ -31,6 +31,7 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// A stream of a connection; `id` is 0 if the stream is not open yet.
     pub(super) fn new(connection: Rc<Connection>, id: StreamId, state: Rc<State>) -> Stream {
         Stream {
             connection,
@@ -185,6 +186,11 @@ impl Stream {
             block.extend(&body.filled()[..count]);
             body.consume(count);
         }
+        debug_assert_eq!(
+            self.taken.get(),
+            0,
+            "room was given back before more is received"
+        );
         self.taken.set(count);
         Ok(count)
     }
@@ -240,6 +246,7 @@ impl Stream {
         let head = &request.filled()[..length];
         let (asked, fields) = raise::request(head, scheme, is_websocket);
         let id = self.connection.open(&asked, fields, is_last, &self.state);
+        debug_assert_eq!(self.id.get(), 0, "a stream carries one request");
         request.advance(length);
         self.id.set(id.unwrap_or_default());
         if id.is_none() {
@@ -256,6 +263,7 @@ impl Stream {
 
     /// Sends trailers, each `name: value CRLF`: the end of our message. Errors: the peer has given the stream up.
     pub fn send_trailers(&self, lines: &[u8]) -> io::Result<()> {
+        debug_assert!(!self.finished.get(), "a message has one end");
         let mut protocol = self.connection.protocol();
         let sent = protocol.send_trailers(self.id.get(), raise::trailers(lines));
         drop(protocol);
@@ -301,12 +309,17 @@ impl Stream {
         if *left == 0 && (!is_last || self.finished.get()) {
             return Ok(());
         }
+        debug_assert!(
+            !self.finished.get(),
+            "nothing is sent behind the end of a message"
+        );
         let bytes = &block.filled()[..*left];
         self.connection.bound_output();
         let mut protocol = self.connection.protocol();
         let sent = protocol.send_body(self.id.get(), bytes, is_last, Micros::now());
         drop(protocol);
         let taken = *sent.as_ref().unwrap_or(&0);
+        debug_assert!(taken <= *left, "no more is taken than was offered");
         block.advance(taken);
         *left -= taken;
         if sent.is_ok() && *left > 0 {
@@ -336,7 +349,7 @@ impl Stream {
         Ok(())
     }
 
-    /// What to tell the peer of a stream that is dropped.
+    /// The code that the peer of a dropped stream is told.
     fn closing_code(&self) -> ErrorCode {
         match self.connection.role() {
             // A client that has its answer may stop sending (RFC 9113 section 8.1).
