@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use divan::{Bencher, black_box};
 use palantir::balance::{
-    ALGORITHMS, AlgorithmPlan, Balancer, Candidate, HashKey, Member, View, hash_key,
+    ALGORITHMS, AlgorithmSettings, Balancer, Candidate, HashKey, Member, PickInput, hash_key,
 };
 use palantir::base::ids::{BackendId, WorkerId};
 use palantir::base::limits;
@@ -45,7 +45,7 @@ fn member(candidate: &Candidate) -> Member {
 /// A pool under load: requests under way on both workers, latencies seen.
 fn busy_pool(name: &str, usable: &[Candidate]) -> (Arc<BackendTables>, Box<dyn Balancer>) {
     let tables = BackendTables::new(2);
-    let plan = AlgorithmPlan::new(name, HashKey::Path).unwrap();
+    let plan = AlgorithmSettings::new(name, HashKey::Path).unwrap();
     let mut balancer = plan.build(WorkerId(0));
     if let Some(table) = plan.table(usable.iter().map(member)) {
         balancer.take_table(&table);
@@ -81,7 +81,7 @@ fn pick_every<const COUNT: usize>(micros: u64, bencher: Bencher, name: &str) {
     let mut last = usable[0].id;
     bencher.bench_local(|| {
         request.set(request.get() + 1);
-        let view = View {
+        let view = PickInput {
             in_flight: &*tables,
             now: Micros(request.get() * micros),
             key: request.get().wrapping_mul(0x9e37_79b9_7f4a_7c15),

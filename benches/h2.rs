@@ -9,7 +9,7 @@ use httparse::Header;
 use palantir::base::time::Micros;
 use palantir::http::h1::{FieldSlots, Forwarding, RequestEdits, encode_request};
 use palantir::http::h2::hpack::{Decoder, Encoder, FieldList, ListLimits};
-use palantir::http::h2::{Connection, Event, Field, LocalSettings, Role};
+use palantir::http::h2::{Field, H2Connection, H2Event, LocalSettings, Role};
 use palantir::http::names::{Identity, NO_EDITS};
 use palantir::http::traceparent::TraceFields;
 
@@ -83,7 +83,7 @@ fn main() {
 }
 
 /// A section as it is when all of its fields were sent before.
-fn learnt(fields: &[(&str, &str)], decoder: &mut Decoder) -> Vec<u8> {
+fn indexed(fields: &[(&str, &str)], decoder: &mut Decoder) -> Vec<u8> {
     let mut encoder = Encoder::new();
     let mut section = Vec::new();
     for _ in 0..3 {
@@ -97,9 +97,9 @@ fn learnt(fields: &[(&str, &str)], decoder: &mut Decoder) -> Vec<u8> {
 }
 
 #[divan::bench(args = [("browser", BROWSER), ("small", SMALL)].iter().map(Named))]
-fn decode_learnt_fields(bencher: Bencher, request: Named) {
+fn decode_indexed_fields(bencher: Bencher, request: Named) {
     let mut decoder = Decoder::new(LIMITS);
-    let section = learnt(request.0.1, &mut decoder);
+    let section = indexed(request.0.1, &mut decoder);
     let mut list = FieldList::default();
     bencher.bench_local(|| {
         list.clear();
@@ -142,7 +142,7 @@ fn encode_response_head(bencher: Bencher) {
 /// HEADERS received, checked, and written as an HTTP/1 request; a response's head and 1 KiB of body framed.
 #[divan::bench(args = [("browser", BROWSER), ("small", SMALL)].iter().map(Named))]
 fn whole_exchange(bencher: Bencher, request: Named) {
-    let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
+    let mut server = H2Connection::new(Role::Server, LocalSettings::default(), Micros(0));
     let begin = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         &[0, 0, 0, 4, 0, 0, 0, 0, 0][..],
@@ -164,7 +164,7 @@ fn whole_exchange(bencher: Bencher, request: Named) {
         frame[1] = ((frame.len() - 9) >> 8) as u8;
         frame.extend(window);
         let (used, event) = server.receive(black_box(&frame), Micros(0)).unwrap();
-        let Some(Event::Head {
+        let Some(H2Event::Head {
             stream: asked,
             head,
             end,

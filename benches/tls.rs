@@ -8,7 +8,7 @@ use std::sync::Arc;
 use divan::Bencher;
 use divan::counter::BytesCount;
 use palantir::base::limits;
-use palantir::net::tls::Records;
+use palantir::net::tls::TlsRecords;
 use palantir::net::{Block, Blocks};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
@@ -67,7 +67,7 @@ fn handshake(bencher: Bencher) {
     bencher.bench_local(|| connected(&configs));
 }
 
-fn sealed(records: &mut Records, plain: &[u8], blocks: &Blocks) -> Block {
+fn sealed(records: &mut TlsRecords, plain: &[u8], blocks: &Blocks) -> Block {
     let mut block = match records.sealed_bytes(plain.len()) {
         ..=limits::BLOCK_BYTES => blocks.take(),
         _ => blocks.take_relay(),
@@ -101,10 +101,10 @@ fn configs() -> Configs {
 }
 
 /// A server and a client that have shaken hands.
-fn connected((server, client): &Configs) -> (Records, Records) {
+fn connected((server, client): &Configs) -> (TlsRecords, TlsRecords) {
     let name = ServerName::try_from("server.test").unwrap();
-    let mut server = Records::server(server.clone()).unwrap();
-    let mut client = Records::client(client.clone(), name).unwrap();
+    let mut server = TlsRecords::server(server.clone()).unwrap();
+    let mut client = TlsRecords::client(client.clone(), name).unwrap();
     advance(&mut client, &[]);
     while server.is_handshaking() || client.is_handshaking() {
         advance(&mut server, &client.replies());
@@ -113,7 +113,7 @@ fn connected((server, client): &Configs) -> (Records, Records) {
     (server, client)
 }
 
-fn advance(records: &mut Records, received: &[u8]) {
+fn advance(records: &mut TlsRecords, received: &[u8]) {
     let mut raw = Block::default();
     records.load(&mut raw);
     raw.extend(received);

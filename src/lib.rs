@@ -19,7 +19,7 @@
 //!                         is waited for
 //! worker/connection/      a client's connection from accept to close: opening.rs (PROXY header, TLS), h1.rs, h2.rs,
 //!                         tasks.rs (streams), failure.rs
-//! worker/multiplex/       HTTP/2 connections on either side: connection/ (connection/carry.rs, connection/events.rs,
+//! worker/multiplex/       HTTP/2 connections on either side: connection/ (connection/drive.rs, connection/events.rs,
 //!                         connection/watch.rs, connection/stream.rs), state.rs
 //! worker/downstream/      the client's side: arrival.rs, head.rs, persistence.rs (may the connection go on), linger.rs
 //! worker/proxy.rs         the way of one request through all that follows; exchange.rs is the request and its response
@@ -77,9 +77,9 @@
 //!
 //! Where several want the same and there is not enough of it, one place decides: `worker/upstream/queue.rs` for
 //! connections to a bounded backend, `worker/upstream/rest.rs` for backends that cannot be connected to,
-//! `worker/upstream/descriptors.rs` for descriptors, `worker/client_room.rs` for places of clients, `worker/pace.rs`
-//! for the time of a core, `worker/memory/` for memory, and `http/h2/connection/send.rs` for the bytes of a connection.
-//! `docs/architecture.md` says how ("Fair shares").
+//! `worker/upstream/descriptors.rs` for descriptors, `worker/client_room.rs` for places of clients,
+//! `worker/bulk_turns.rs` for the time of a core, `worker/memory/` for memory, and `http/h2/connection/send.rs` for the
+//! bytes of a connection. `docs/architecture.md` says how ("Fair shares").
 //!
 //! ## The way of a change
 //!
@@ -102,9 +102,9 @@
 //!
 //! The state of the control thread has an owner for each part: `control/configuration` (the configuration, and which
 //! one is in force), `control/change` (the changes under way), `control/resolve` (names), `control/certificates` (keys
-//! and certificates that are renewed), `control/departures` (backends that are drained), `control/listeners`,
+//! and certificates that are renewed), `control/removals` (backends that are drained), `control/listeners`,
 //! `control/threads`, `control/file_thread`, `control/access_log`, `control/monitoring` (what is counted and shown),
-//! `control/shutdown` and `control/succession` (upgrades and the service manager). `control/turn` is one turn of its
+//! `control/shutdown` and `control/upgrade_run` (upgrades and the service manager). `control/turn` is one turn of its
 //! loop, and `control/compiler` compiles its configurations on the thread that works with files.
 //!
 //! ## The layers

@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 
 use palantir::base::log;
-use palantir::base::memory::Counted;
+use palantir::base::memory::CountedAllocator;
 use palantir::cli;
 
 #[cfg(feature = "fast")]
 #[global_allocator]
-static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
+static ALLOCATOR: CountedAllocator<mimalloc::MiMalloc> = CountedAllocator(mimalloc::MiMalloc);
 #[cfg(not(feature = "fast"))]
 #[global_allocator]
-static ALLOCATOR: Counted<std::alloc::System> = Counted(std::alloc::System);
+static ALLOCATOR: CountedAllocator<std::alloc::System> = CountedAllocator(std::alloc::System);
 
 fn main() -> ExitCode {
     cli::start_log();

@@ -403,7 +403,7 @@ fn each_rule_finds_its_breaches() {
             order,
         ),
         ("http/host.rs", "use crate::tls::Vault;\n", order),
-        ("tls/vault.rs", "use crate::snapshot::Snapshot;\n", order),
+        ("tls/store.rs", "use crate::snapshot::Snapshot;\n", order),
         ("net/mod.rs", "use super::worker;\n", order),
         (
             "snapshot/mod.rs",

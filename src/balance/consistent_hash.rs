@@ -8,7 +8,7 @@
 use crate::balance::SharedHashTable;
 use crate::balance::hash::{mix, scale};
 use crate::balance::key::HASH_ON;
-use crate::balance::{AlgorithmEntry, Balancer, Candidate, Member, View, first_unblocked};
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, Member, PickInput, first_unblocked};
 use crate::base::limits;
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
@@ -40,7 +40,7 @@ struct ConsistentHash {
 
 impl ConsistentHash {
     /// The candidate that has a place of the table, if it may be picked.
-    fn at(&self, place: u16, view: &View<'_>) -> Option<usize> {
+    fn at(&self, place: u16, view: &PickInput<'_>) -> Option<usize> {
         let index = *self.usable.get(usize::from(place))?;
         let takes = || self.takes(index.into(), view.key) && !(view.blocked)(index.into());
         (index != NOBODY && takes()).then_some(index.into())
@@ -69,7 +69,7 @@ impl Balancer for ConsistentHash {
         }
     }
 
-    fn pick(&mut self, view: &View<'_>) -> Option<usize> {
+    fn pick(&mut self, view: &PickInput<'_>) -> Option<usize> {
         let places = &*self.table.as_ref()?.places;
         let start = scale(view.key, places.len());
         if let Some(first) = self.at(*places.get(start)?, view) {
@@ -85,7 +85,7 @@ impl Balancer for ConsistentHash {
 }
 
 /// What a member asks for while places are given away.
-struct Wish {
+struct Permutation {
     /// The member's own order of all places: this one next, then on by `stride` and around.
     place: usize,
     stride: usize,
@@ -97,9 +97,9 @@ struct Wish {
     identity: u64,
 }
 
-impl Wish {
-    fn new(member: &Member, index: u16, size: usize, largest: u16) -> Wish {
-        Wish {
+impl Permutation {
+    fn new(member: &Member, index: u16, size: usize, largest: u16) -> Permutation {
+        Permutation {
             place: scale(mix(member.identity), size),
             stride: 1 + scale(mix(!member.identity), size - 1),
             saved: u32::from(largest - member.weight),
@@ -128,22 +128,22 @@ pub(super) fn populate(members: &[Member]) -> Vec<u16> {
         return Vec::new();
     };
     let size = table_size(members.len());
-    let wishes = members.iter().zip(0..);
-    let mut wishes: Vec<Wish> = wishes
-        .map(|(member, index)| Wish::new(member, index, size, largest))
+    let permutations = members.iter().zip(0..);
+    let mut permutations: Vec<Permutation> = permutations
+        .map(|(member, index)| Permutation::new(member, index, size, largest))
         .collect();
-    wishes.sort_unstable_by_key(|wish| wish.identity);
+    permutations.sort_unstable_by_key(|permutation| permutation.identity);
     let mut places = vec![NOBODY; size];
     let mut free = size;
     loop {
-        for wish in &mut wishes {
-            wish.saved += wish.weight;
-            if wish.saved < u32::from(largest) {
+        for permutation in &mut permutations {
+            permutation.saved += permutation.weight;
+            if permutation.saved < u32::from(largest) {
                 continue;
             }
-            wish.saved -= u32::from(largest);
-            let place = wish.free_place(&places);
-            places[place] = wish.index;
+            permutation.saved -= u32::from(largest);
+            let place = permutation.free_place(&places);
+            places[place] = permutation.index;
             free -= 1;
             if free == 0 {
                 return places;

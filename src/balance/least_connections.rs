@@ -7,7 +7,7 @@
 //! ended, within that time.
 
 use crate::balance::round_robin::RoundRobin;
-use crate::balance::{AlgorithmEntry, Balancer, Candidate, View};
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, PickInput};
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -48,7 +48,7 @@ impl LeastConnections {
         }
     }
 
-    fn read_loads(&mut self, view: &View<'_>) {
+    fn read_loads(&mut self, view: &PickInput<'_>) {
         view.in_flight.at_each(&self.ids, &mut self.totals);
         for ((load, &total), &step) in self.loads.iter_mut().zip(&self.totals).zip(&self.steps) {
             *load = total as f32 * step;
@@ -76,7 +76,7 @@ impl Balancer for LeastConnections {
         self.read = None;
     }
 
-    fn pick(&mut self, view: &View<'_>) -> Option<usize> {
+    fn pick(&mut self, view: &PickInput<'_>) -> Option<usize> {
         let count = self.ids.len();
         if count == 0 {
             return None;
@@ -145,7 +145,7 @@ fn position(loads: &[f32], load: f32) -> Option<usize> {
 }
 
 /// The same among the candidates that are not blocked, if there are any.
-fn least_unblocked(view: &View<'_>, loads: &[f32], start: usize) -> Option<usize> {
+fn least_unblocked(view: &PickInput<'_>, loads: &[f32], start: usize) -> Option<usize> {
     (start..loads.len())
         .chain(0..start)
         .filter(|&index| !(view.blocked)(index))

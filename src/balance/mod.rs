@@ -38,7 +38,7 @@ pub static ALGORITHMS: &[AlgorithmEntry] = &[
 pub struct AlgorithmEntry {
     /// The name that a configuration gives.
     pub name: &'static str,
-    /// Whether [`View::key`] decides; otherwise the caller need not compute it.
+    /// Whether [`PickInput::key`] decides; otherwise the caller need not compute it.
     pub uses_key: bool,
     /// The settings of a pool that mean something to this algorithm.
     pub parameters: &'static [Setting],
@@ -58,18 +58,18 @@ pub struct Member {
 
 /// What is made of all backends of a pool, once for all workers, for an algorithm that uses keys.
 #[derive(Debug)]
-pub struct Table {
+pub struct KeyTable {
     /// The member that has each place, as index in the pool's backends.
     places: Box<[u16]>,
 }
 
 /// The table of a pool's backends as every snapshot of the pool holds it.
-pub type SharedHashTable = Arc<Table>;
+pub type SharedHashTable = Arc<KeyTable>;
 
-impl Table {
+impl KeyTable {
     /// Milliseconds of work for thousands of members: not for a worker.
-    pub fn new(members: &[Member]) -> Table {
-        Table {
+    pub fn new(members: &[Member]) -> KeyTable {
+        KeyTable {
             places: consistent_hash::populate(members).into(),
         }
     }
@@ -77,17 +77,17 @@ impl Table {
 
 /// A pool's algorithm as configured.
 #[derive(Clone, Debug)]
-pub struct AlgorithmPlan {
+pub struct AlgorithmSettings {
     entry: &'static AlgorithmEntry,
-    /// Where [`View::key`] comes from; without meaning if [`AlgorithmPlan::uses_key`] is false.
+    /// Where [`PickInput::key`] comes from; without meaning if [`AlgorithmSettings::uses_key`] is false.
     pub key: HashKey,
 }
 
-impl AlgorithmPlan {
+impl AlgorithmSettings {
     /// The algorithm called `name`; `None` if [`ALGORITHMS`] has none of that name.
-    pub fn new(name: &str, key: HashKey) -> Option<AlgorithmPlan> {
+    pub fn new(name: &str, key: HashKey) -> Option<AlgorithmSettings> {
         let entry = ALGORITHMS.iter().find(|entry| entry.name == name)?;
-        Some(AlgorithmPlan { entry, key })
+        Some(AlgorithmSettings { entry, key })
     }
 
     /// The algorithm's name.
@@ -104,7 +104,7 @@ impl AlgorithmPlan {
     pub fn table(&self, members: impl Iterator<Item = Member>) -> Option<SharedHashTable> {
         let members = || members.collect::<Vec<_>>();
         self.uses_key()
-            .then(|| SharedHashTable::new(Table::new(&members())))
+            .then(|| SharedHashTable::new(KeyTable::new(&members())))
     }
 
     /// A balancer for one worker, without backends until its first [`Balancer::rebuild`].
@@ -141,12 +141,12 @@ pub trait InFlight {
 
 /// What a pick may look at.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub struct PickInput<'a> {
     /// The requests under way at each backend.
     pub in_flight: &'a dyn InFlight,
     /// The time of the pick.
     pub now: Micros,
-    /// [`hash_key`] of what the request has for [`AlgorithmPlan::key`]; 0 if the algorithm uses none.
+    /// [`hash_key`] of what the request has for [`AlgorithmSettings::key`]; 0 if the algorithm uses none.
     pub key: u64,
     /// Whether this request may not use the candidate of this index: tried already, or at its `max_connections`.
     /// Asked only for candidates that would be picked.
@@ -163,7 +163,7 @@ pub trait Balancer: Debug {
     fn rebuild(&mut self, usable: &[Candidate]);
 
     /// An index into the slice last given to [`Balancer::rebuild`]; `None` only if every candidate is blocked.
-    fn pick(&mut self, view: &View<'_>) -> Option<usize>;
+    fn pick(&mut self, view: &PickInput<'_>) -> Option<usize>;
 
     /// Learns how long a backend took until its response head was complete. Not called for attempts that failed:
     /// refusing quickly must not look like answering quickly.

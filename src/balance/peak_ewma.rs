@@ -3,7 +3,7 @@
 //! are those of all cores. The idea is Finagle's load balancer of the same name.
 
 use crate::balance::two_choices::TwoChoices;
-use crate::balance::{AlgorithmEntry, Balancer, Candidate, View};
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, PickInput};
 use crate::base::ewma::PeakEwma;
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::time::Micros;
@@ -70,7 +70,7 @@ impl Balancer for PeakEwmaBalancer {
         self.by_id.sort_unstable();
     }
 
-    fn pick(&mut self, view: &View<'_>) -> Option<usize> {
+    fn pick(&mut self, view: &PickInput<'_>) -> Option<usize> {
         let known = &self.known;
         self.choices.pick(view, |index| known[index].cost(view))
     }
@@ -88,7 +88,7 @@ impl Balancer for PeakEwmaBalancer {
 
 impl Known {
     /// Microseconds until a request given to it now would probably end.
-    fn cost(&self, view: &View<'_>) -> f64 {
+    fn cost(&self, view: &PickInput<'_>) -> f64 {
         let ahead = f64::from(view.in_flight.at(self.id));
         match self.latency {
             Some(latency) => latency.value(view.now) * (ahead + 1.0) * self.step,

@@ -2,7 +2,7 @@
 //! together. Reads two backends' counters whatever the size of the pool: the choice for many cores and many backends.
 
 use crate::balance::two_choices::TwoChoices;
-use crate::balance::{AlgorithmEntry, Balancer, Candidate, View};
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, PickInput};
 use crate::base::ids::{BackendId, WorkerId};
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
@@ -44,7 +44,7 @@ impl Balancer for RandomTwo {
         self.backends = backends.collect();
     }
 
-    fn pick(&mut self, view: &View<'_>) -> Option<usize> {
+    fn pick(&mut self, view: &PickInput<'_>) -> Option<usize> {
         let backends = &self.backends;
         self.choices.pick(view, |index| {
             let backend = backends[index];

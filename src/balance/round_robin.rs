@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::balance::{AlgorithmEntry, Balancer, Candidate, View, first_unblocked};
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, PickInput, first_unblocked};
 use crate::base::ids::WorkerId;
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
@@ -89,7 +89,7 @@ impl Balancer for RoundRobin {
         self.rings = rings.collect();
     }
 
-    fn pick(&mut self, view: &View<'_>) -> Option<usize> {
+    fn pick(&mut self, view: &PickInput<'_>) -> Option<usize> {
         let count = self.members.len();
         let mut index = 0;
         for _ in 0..count {

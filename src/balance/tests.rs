@@ -32,7 +32,7 @@ impl Pool {
     }
 
     fn balancer(&self, name: &str, worker: u32) -> Box<dyn Balancer> {
-        let plan = AlgorithmPlan::new(name, HashKey::ClientAddress).unwrap();
+        let plan = AlgorithmSettings::new(name, HashKey::ClientAddress).unwrap();
         let mut balancer = plan.build(WorkerId(worker));
         if let Some(table) = plan.table(self.usable.iter().map(member)) {
             balancer.take_table(&table);
@@ -52,7 +52,7 @@ impl Pool {
         blocked: &dyn Fn(usize) -> bool,
     ) -> Option<usize> {
         self.now.set(self.now.get() + limits::IN_FLIGHT_AGE_MICROS);
-        balancer.pick(&View {
+        balancer.pick(&PickInput {
             in_flight: &*self.tables,
             now: Micros(self.now.get()),
             key,
@@ -110,17 +110,17 @@ fn names() -> impl Iterator<Item = &'static str> {
 fn names_are_unique_and_found() {
     for (index, name) in names().enumerate() {
         assert_eq!(names().position(|other| other == name), Some(index));
-        let plan = AlgorithmPlan::new(name, HashKey::Path).unwrap();
+        let plan = AlgorithmSettings::new(name, HashKey::Path).unwrap();
         assert_eq!((plan.name(), plan.key), (name, HashKey::Path));
     }
-    assert!(AlgorithmPlan::new("fastest", HashKey::Path).is_none());
+    assert!(AlgorithmSettings::new("fastest", HashKey::Path).is_none());
 }
 
 #[test]
 fn without_backends_there_is_no_pick() {
     let pool = Pool::new(&[]);
     for name in names() {
-        let fresh = AlgorithmPlan::new(name, HashKey::Path)
+        let fresh = AlgorithmSettings::new(name, HashKey::Path)
             .unwrap()
             .build(WorkerId(0));
         for mut balancer in [fresh, pool.balancer(name, 0)] {
@@ -167,8 +167,11 @@ fn every_algorithm_follows_the_weights() {
 #[test]
 fn cores_do_not_begin_alike() {
     let pool = Pool::new(&[1; 100]);
-    for name in names().filter(|&name| !AlgorithmPlan::new(name, HashKey::Path).unwrap().uses_key())
-    {
+    for name in names().filter(|&name| {
+        !AlgorithmSettings::new(name, HashKey::Path)
+            .unwrap()
+            .uses_key()
+    }) {
         let mut first: Vec<_> = (0..4)
             .map(|worker| pool.pick(&mut pool.balancer(name, worker), 0))
             .collect();
@@ -251,7 +254,7 @@ fn least_connections_counts_its_own_picks_between_two_readings() {
         pool.begin(1, busy, 100);
     }
     let mut balancer = pool.balancer("least_connections", 0);
-    let view = View {
+    let view = PickInput {
         in_flight: &*pool.tables,
         now: Micros(7),
         key: 0,
@@ -335,7 +338,7 @@ fn consistent_hash_gives_a_key_one_backend_on_every_core() {
         pool.balancer("consistent_hash", 0),
         pool.balancer("consistent_hash", 2),
     );
-    let table = Table::new(&reordered.iter().map(member).collect::<Vec<_>>());
+    let table = KeyTable::new(&reordered.iter().map(member).collect::<Vec<_>>());
     other.take_table(&Arc::new(table));
     let members: Vec<Candidate> = (0..)
         .zip(&reordered)
@@ -473,7 +476,7 @@ proptest! {
         }
         let mut members = remaining.clone();
         (0..).zip(&mut members).for_each(|(index, candidate)| candidate.member = index);
-        balancer.take_table(&Arc::new(Table::new(&members.iter().map(member).collect::<Vec<_>>())));
+        balancer.take_table(&Arc::new(KeyTable::new(&members.iter().map(member).collect::<Vec<_>>())));
         balancer.rebuild(&members);
         let (mut stayed, mut kept) = (0, 0);
         for (&key, &before) in keys.iter().zip(&before).filter(|(_, before)| **before != leaving) {

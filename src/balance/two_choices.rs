@@ -4,7 +4,7 @@
 use std::hint::select_unpredictable;
 
 use crate::balance::random::{Random, WeightedDraw};
-use crate::balance::{Candidate, View, first_unblocked};
+use crate::balance::{Candidate, PickInput, first_unblocked};
 use crate::base::ids::WorkerId;
 
 /// Draws that may meet unusable candidates before all are looked at in turn.
@@ -34,7 +34,7 @@ impl TwoChoices {
     /// The cheaper of two different candidates that are not blocked, the first one drawn if they cost the same; the
     /// only one if there is but one.
     #[inline]
-    pub fn pick(&mut self, view: &View<'_>, cost: impl Fn(usize) -> f64) -> Option<usize> {
+    pub fn pick(&mut self, view: &PickInput<'_>, cost: impl Fn(usize) -> f64) -> Option<usize> {
         let first = self.draw_one(view.blocked)?;
         let unfit = |index| index == first || (view.blocked)(index);
         match self.draw_one(unfit) {

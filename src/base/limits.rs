@@ -383,15 +383,15 @@ pub const WAITING_REQUESTS: usize = 1024;
 /// one: that connection is closed for it, and it opens another one.
 pub const UNFAIR_WAIT_MICROS: u64 = 20_000;
 /// Milliseconds below which the age of an idle connection at its close teaches nothing about the backend's time-out.
-pub const LEARNT_IDLE_MILLIS: u64 = 900;
-/// Milliseconds after which a learnt idle time-out is forgotten.
-pub const LEARNT_FOR_MILLIS: u64 = 600_000;
+pub const IDLE_ESTIMATE_MIN_MILLIS: u64 = 900;
+/// Milliseconds after which an estimated idle timeout is forgotten.
+pub const IDLE_ESTIMATE_KEPT_MILLIS: u64 = 600_000;
 /// Milliseconds after which an idle time-out is forgotten that one close alone has taught, unless twice that time-out
 /// is longer.
-pub const LEARNT_ONCE_MILLIS: u64 = 10_000;
+pub const IDLE_ESTIMATE_ONCE_MILLIS: u64 = 10_000;
 /// Milliseconds that must lie between two closes for the second to confirm what the first taught: a backend that is
 /// restarted closes all that is idle at once.
-pub const LEARNT_APART_MILLIS: u64 = 1_000;
+pub const IDLE_ESTIMATE_APART_MILLIS: u64 = 1_000;
 /// Milliseconds for which a core sends no requests to a backend that could not be connected to, the first time.
 pub const REST_MILLIS: u64 = 1_000;
 /// The most milliseconds for which a core sends no requests to such a backend: each further rest is twice as long.
@@ -503,7 +503,7 @@ pub const POST_AGAIN_MILLIS: u64 = 50;
 /// Seconds after which the control thread looks around although nothing woke it.
 pub const CONTROL_PAUSE_SECS: u64 = 1;
 /// Changes of configuration that may wait to be decided, and as many that wait for the workers to follow.
-pub const ASKS: usize = 64;
+pub const CHANGE_REQUESTS: usize = 64;
 /// Seconds for which a piece of work on files may stand still; then the control thread gives it up and refuses the
 /// change.
 pub const FILE_SECS: u64 = 5;
@@ -590,7 +590,7 @@ pub const LOOKUP_STACK_BYTES: usize = 512 << 10;
 /// is due now.
 pub const LOOKUP_SHARE_OF_PAUSE: u32 = 8;
 /// The time for which answers of look-ups are collected, so that answers that come together come into force together.
-pub const LOOKUP_GATHER: Duration = Duration::from_millis(100);
+pub const LOOKUP_ANSWERS_TOGETHER: Duration = Duration::from_millis(100);
 /// Milliseconds for which a start waits for names without known addresses.
 pub const START_RESOLVE_MILLIS: u64 = 1_000;
 /// Revisions of the configuration that can be gone back to, the one in force included.

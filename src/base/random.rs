@@ -5,17 +5,17 @@ use std::hash::BuildHasher;
 
 /// A stream of numbers (SplitMix64, Steele et al. 2014).
 #[derive(Debug)]
-pub struct Random(u64);
+pub struct SplitMix64(u64);
 
-impl Random {
+impl SplitMix64 {
     /// Starts somewhere else every time.
-    pub fn new() -> Random {
-        Random(RandomState::new().hash_one(0))
+    pub fn new() -> SplitMix64 {
+        SplitMix64(RandomState::new().hash_one(0))
     }
 
     /// Starts at a known place, for tests.
-    pub fn from_seed(seed: u64) -> Random {
-        Random(seed)
+    pub fn from_seed(seed: u64) -> SplitMix64 {
+        SplitMix64(seed)
     }
 
     /// The next number, each equally likely.
@@ -33,9 +33,9 @@ impl Random {
     }
 }
 
-impl Default for Random {
+impl Default for SplitMix64 {
     fn default() -> Self {
-        Random::new()
+        SplitMix64::new()
     }
 }
 
@@ -45,11 +45,11 @@ mod tests {
 
     #[test]
     fn streams_differ_and_go_on() {
-        let (mut first, mut second) = (Random::new(), Random::new());
+        let (mut first, mut second) = (SplitMix64::new(), SplitMix64::new());
         assert_ne!(first.number(), second.number());
         assert_ne!(first.number(), first.number());
         // The first outputs for the seed 1234567, as the authors publish them.
-        let mut known = Random::from_seed(1_234_567);
+        let mut known = SplitMix64::from_seed(1_234_567);
         let numbers = [known.number(), known.number()];
         assert_eq!(
             numbers,

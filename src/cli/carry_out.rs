@@ -22,7 +22,7 @@ pub fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| log::Lines)
+        .with_writer(|| log::LogLines)
         .log_internal_errors(false) // They would be printed to standard error.
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)

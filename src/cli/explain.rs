@@ -11,11 +11,11 @@ use crate::http::h1::{self, FieldSlots, HeadLimits};
 use crate::http::host;
 use crate::http::path::{self, MergeSlashes};
 use crate::http::refusal::Refusal;
-use crate::route::Outcome;
+use crate::route::RouteOutcome;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{Route, Snapshot};
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 /// Prints the route, pool and limits that the request would meet, and why. No name is looked up and nothing is sent.
 /// `listener` is the address of the listener that the request reaches. Fails if the configuration has mistakes, if the
@@ -39,7 +39,7 @@ fn compile(path: &Path) -> Result<Snapshot, String> {
         &machine,
         &Resolved::new(),
         &mut slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         1,
     )
     .map_err(|error| error.to_string())
@@ -100,7 +100,7 @@ fn report_routes(
         .explain(host.as_bytes(), path.as_bytes());
     let chosen = outcomes
         .iter()
-        .find(|(_, outcome)| *outcome == Outcome::Chosen);
+        .find(|(_, outcome)| *outcome == RouteOutcome::Chosen);
     let misreading = chosen.and_then(|(id, _)| {
         let table = &snapshot.route_table;
         table.misreading(host.as_bytes(), path.as_bytes(), *id)
@@ -121,7 +121,7 @@ fn report_routes(
         None => report.line("answer", "404: no route takes it"),
     }
     for (id, outcome) in outcomes {
-        if outcome != Outcome::Chosen {
+        if outcome != RouteOutcome::Chosen {
             let name = &snapshot.routes[id.index()].name;
             report.line("other route", format!("{name} {outcome}"));
         }
@@ -211,7 +211,7 @@ mod tests {
             &machine,
             &Resolved::new(),
             &mut slots,
-            &mut Vault::default(),
+            &mut TlsStore::default(),
             1,
         )
         .unwrap()

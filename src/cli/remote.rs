@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::admin::{Client, Trouble};
+use super::admin::{AdminClient, AdminError};
 use super::{output, top};
 use crate::base::{limits, quantity};
 
@@ -57,13 +57,13 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// Asks the palantir that the configuration names, and prints what it says. Ends with 0 if it was done, 1 if it was
 /// refused (every reason on stderr), 3 if palantir cannot be reached.
-pub fn remote(config: &Path, wish: &Remote) -> ExitCode {
+pub fn remote(config: &Path, command: &Remote) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(carry_out(config, wish)),
-        Err(error) => Err(Trouble::Unreachable(format!("no runtime: {error}"))),
+        Ok(runtime) => runtime.block_on(carry_out(config, command)),
+        Err(error) => Err(AdminError::Unreachable(format!("no runtime: {error}"))),
     };
     match outcome {
         Ok(text) => output::print(&text),
@@ -77,9 +77,9 @@ pub fn remote(config: &Path, wish: &Remote) -> ExitCode {
 }
 
 /// What is to be printed when it is done.
-async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
-    let client = Client::find(config)?;
-    match wish {
+async fn carry_out(config: &Path, command: &Remote) -> Result<String, AdminError> {
+    let client = AdminClient::find(config)?;
+    match command {
         Remote::Top => top::watch(client).await.map(|()| String::new()),
         Remote::Reload {
             confirm,

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::balance::{AlgorithmPlan, HashKey};
+use crate::balance::{AlgorithmSettings, HashKey};
 use crate::config::{self, MASK};
 use crate::http::names::FieldEdits;
 use crate::http::path;
@@ -141,7 +141,7 @@ fn protocol(pool: &Pool) -> String {
     format!("{}{tls}{header}", pool.protocol)
 }
 
-fn algorithm(plan: &AlgorithmPlan) -> String {
+fn algorithm(plan: &AlgorithmSettings) -> String {
     if !plan.uses_key() {
         return plan.name().to_owned();
     }

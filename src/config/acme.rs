@@ -8,27 +8,27 @@ use http::Uri;
 
 use super::address;
 use super::declared::ChallengeKind;
-use super::document::{Item, Table};
-use super::notes::{Notes, Place};
+use super::document::{DocumentTable, Item};
+use super::notes::{Notes, Position};
 use crate::base::file;
 use crate::base::limits::{self, default};
-use crate::tls::{PairFiles, TlsFault, Vault};
+use crate::tls::{PairFiles, TlsFault, TlsStore};
 
 /// `[acme]` as written.
 #[derive(Clone, Debug)]
 pub struct Acme {
-    pub(super) place: Place,
+    pub(super) position: Position,
     /// The settings of the section.
     pub settings: AcmeSettings,
-    pub(super) places: Places,
+    pub(super) positions: Positions,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places {
-    state_dir: Place,
-    pub(super) challenge: Place,
-    ca: Place,
-    hmac_key_file: Place,
+pub(super) struct Positions {
+    state_dir: Position,
+    pub(super) challenge: Position,
+    ca: Position,
+    hmac_key_file: Position,
 }
 
 /// The settings of `[acme]`.
@@ -92,8 +92,8 @@ impl ExternalAccount {
 }
 
 /// Reads the section.
-pub(super) fn read(table: &mut Table<'_>) -> Acme {
-    let mut places = Places::default();
+pub(super) fn read(table: &mut DocumentTable<'_>) -> Acme {
+    let mut positions = Positions::default();
     table.must("terms_of_service_agreed", |item| {
         if item.flag()? {
             return Some(());
@@ -103,48 +103,50 @@ pub(super) fn read(table: &mut Table<'_>) -> Acme {
     let settings = AcmeSettings {
         // What is missing was noted.
         state_dir: table
-            .must("state_dir", |item| read_file(item, &mut places.state_dir))
+            .must("state_dir", |item| {
+                read_file(item, &mut positions.state_dir)
+            })
             .unwrap_or_default(),
         directory: table
             .get("directory", |item| item.parsed(directory))
             .unwrap_or_else(|| default::ACME_DIRECTORY.to_owned()),
         contacts: table.list("contacts", |item| item.parsed(contact)),
-        ca: table.get("ca", |item| read_file(item, &mut places.ca)),
+        ca: table.get("ca", |item| read_file(item, &mut positions.ca)),
         // Nothing needs to be open for it but the port that wants the certificate.
         challenge: table
             .get("challenge", |item| {
-                places.challenge = item.placed(()).place;
+                positions.challenge = item.positioned(()).position;
                 item.word()
             })
             .unwrap_or(ChallengeKind::TlsAlpn01),
         eab: table
             .get("eab", |item| {
-                item.table(|table| read_eab(table, &mut places.hmac_key_file))
+                item.table(|table| read_eab(table, &mut positions.hmac_key_file))
             })
             .flatten(),
     };
-    let place = table.place().clone();
+    let position = table.position().clone();
     Acme {
-        place,
+        position,
         settings,
-        places,
+        positions,
     }
 }
 
-fn read_eab(table: &mut Table<'_>, place: &mut Place) -> Option<ExternalAccount> {
+fn read_eab(table: &mut DocumentTable<'_>, position: &mut Position) -> Option<ExternalAccount> {
     let key_id = table.must("key_id", |item| match item.text()? {
         "" => item.wrong("must not be empty"),
         text => Some(text.to_owned()),
     });
-    let hmac_key_file = table.must("hmac_key_file", |item| read_file(item, place));
+    let hmac_key_file = table.must("hmac_key_file", |item| read_file(item, position));
     Some(ExternalAccount {
         key_id: key_id?,
         hmac_key_file: hmac_key_file?,
     })
 }
 
-fn read_file(item: &Item<'_>, place: &mut Place) -> Option<PathBuf> {
-    *place = item.placed(()).place;
+fn read_file(item: &Item<'_>, position: &mut Position) -> Option<PathBuf> {
+    *position = item.positioned(()).position;
     address::file_path(item)
 }
 
@@ -176,22 +178,24 @@ fn contact(text: &str) -> Result<String, String> {
 }
 
 /// Notes which of its files cannot be used.
-pub(super) fn check_files(acme: &Acme, vault: &mut Vault, notes: &Notes<'_>) {
+pub(super) fn check_files(acme: &Acme, tls_store: &mut TlsStore, notes: &Notes<'_>) {
     let Acme {
-        settings, places, ..
+        settings,
+        positions,
+        ..
     } = acme;
     if let Some(ca) = &settings.ca
-        && let Err(why) = vault.roots(ca)
+        && let Err(why) = tls_store.roots(ca)
     {
-        notes.add_fault(&places.ca, why);
+        notes.add_fault(&positions.ca, why);
     }
     if let Some(eab) = &settings.eab
         && let Err(why) = eab.hmac_key()
     {
-        notes.add_fault(&places.hmac_key_file, why);
+        notes.add_fault(&positions.hmac_key_file, why);
     }
     if is_something_else(&settings.state_dir) {
-        notes.add(&places.state_dir, "is no folder");
+        notes.add(&positions.state_dir, "is no folder");
     }
 }
 

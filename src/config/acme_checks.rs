@@ -12,21 +12,21 @@ pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
     let automatic: Vec<_> = tls.filter(|tls| !tls.automatic.is_empty()).collect();
     let Some(acme) = &settings.acme else {
         for tls in automatic {
-            notes.add(&tls.automatic_place, "needs an [acme] section");
+            notes.add(&tls.automatic_position, "needs an [acme] section");
         }
         return;
     };
     match acme.settings.challenge {
         ChallengeKind::Http01 if settings.listeners.iter().all(|one| one.tls.is_some()) => {
             let what = "is answered in cleartext, but every listener speaks TLS";
-            notes.add(&acme.places.challenge, what);
+            notes.add(&acme.positions.challenge, what);
         }
         ChallengeKind::Http01 => {}
         ChallengeKind::TlsAlpn01 => {
             let shuts_out = |tls: &&&_| is_required(tls);
             for tls in automatic.iter().filter(shuts_out) {
                 let what = "the authority has no certificate to show when it asks: set challenge = \"http-01\" in [acme], or client_cert = \"optional\"";
-                notes.add(&tls.automatic_place, what);
+                notes.add(&tls.automatic_position, what);
             }
         }
     }
@@ -43,6 +43,6 @@ pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
         && tls.all(|tls| tls.automatic.is_empty())
     {
         let what = "nothing is ordered: no listener has tls = { automatic = [\"…\"] }";
-        notes.add(&acme.place, what);
+        notes.add(&acme.position, what);
     }
 }

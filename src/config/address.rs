@@ -17,12 +17,12 @@ pub struct BackendAddress {
     /// The `Host` that a client would send; `localhost` for a Unix socket.
     pub host: String,
     /// The place of the backend on the network or on this machine.
-    pub place: BackendPlace,
+    pub target: BackendTarget,
 }
 
 /// The place of a backend: a known address, a name to resolve, or a socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum BackendPlace {
+pub enum BackendTarget {
     /// An IP address and a port.
     Ip(SocketAddr),
     /// A name to look up, in lower case.
@@ -40,10 +40,10 @@ impl BackendAddress {
 
     /// The name that the backend is asked for and verified as over TLS, unless its pool names another.
     pub(super) fn server_name(&self) -> ServerName<'static> {
-        match &self.place {
-            BackendPlace::Ip(addr) => ServerName::IpAddress(addr.ip().into()),
-            BackendPlace::Name(name, _) => dns_name(name.clone()),
-            BackendPlace::Unix(_) => dns_name(self.host.clone()),
+        match &self.target {
+            BackendTarget::Ip(addr) => ServerName::IpAddress(addr.ip().into()),
+            BackendTarget::Name(name, _) => dns_name(name.clone()),
+            BackendTarget::Unix(_) => dns_name(self.host.clone()),
         }
     }
 }
@@ -54,12 +54,12 @@ fn dns_name(name: String) -> ServerName<'static> {
         .expect("every host name that is accepted is a DNS name")
 }
 
-impl fmt::Display for BackendPlace {
+impl fmt::Display for BackendTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BackendPlace::Ip(addr) => addr.fmt(f),
-            BackendPlace::Name(name, port) => write!(f, "{name}:{port}"),
-            BackendPlace::Unix(path) => write!(f, "unix:{}", path.display()),
+            BackendTarget::Ip(addr) => addr.fmt(f),
+            BackendTarget::Name(name, port) => write!(f, "{name}:{port}"),
+            BackendTarget::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -99,7 +99,7 @@ pub(super) fn backend(text: &str) -> Result<BackendAddress, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Ok(BackendAddress {
             host: "localhost".to_owned(),
-            place: BackendPlace::Unix(unix_path(path)?),
+            target: BackendTarget::Unix(unix_path(path)?),
         });
     }
     if text.starts_with("https://") {
@@ -121,9 +121,9 @@ pub(super) fn backend(text: &str) -> Result<BackendAddress, String> {
     let (host, port) = split_port(authority)?;
     Ok(BackendAddress {
         host: authority.to_owned(),
-        place: match ip_address(host) {
-            Some(ip) => BackendPlace::Ip(SocketAddr::new(ip, port)),
-            None => BackendPlace::Name(host_name(host)?, port),
+        target: match ip_address(host) {
+            Some(ip) => BackendTarget::Ip(SocketAddr::new(ip, port)),
+            None => BackendTarget::Name(host_name(host)?, port),
         },
     })
 }
@@ -224,8 +224,8 @@ mod tests {
 
     #[test]
     fn backends_as_written() {
-        let ip = |text: &str| BackendPlace::Ip(text.parse().unwrap());
-        let name = |text: &str, port| BackendPlace::Name(text.to_owned(), port);
+        let ip = |text: &str| BackendTarget::Ip(text.parse().unwrap());
+        let name = |text: &str, port| BackendTarget::Name(text.to_owned(), port);
         let rows = [
             ("127.0.0.1:9001", "127.0.0.1:9001", ip("127.0.0.1:9001")),
             (
@@ -247,12 +247,12 @@ mod tests {
             (
                 "unix:/run/app.sock",
                 "localhost",
-                BackendPlace::Unix("/run/app.sock".into()),
+                BackendTarget::Unix("/run/app.sock".into()),
             ),
         ];
-        for (text, host, place) in rows {
+        for (text, host, target) in rows {
             let host = host.to_owned();
-            assert_eq!(backend(text), Ok(BackendAddress { host, place }), "{text}");
+            assert_eq!(backend(text), Ok(BackendAddress { host, target }), "{text}");
         }
     }
 

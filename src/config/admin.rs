@@ -1,7 +1,7 @@
 //! `[admin]`: the address of the management API, and who may use it.
 
 use super::address;
-use super::document::Table;
+use super::document::DocumentTable;
 use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
 use crate::base::addresses::ListenAddr;
@@ -9,7 +9,7 @@ use crate::base::limits::default;
 use crate::snapshot::{Admin, ClientCertificate};
 
 /// Reads the section, and the TLS that is spoken there; `None` if its address was mistaken.
-pub(super) fn read(table: &mut Table<'_>) -> Option<(Admin, Option<ServerTlsSettings>)> {
+pub(super) fn read(table: &mut DocumentTable<'_>) -> Option<(Admin, Option<ServerTlsSettings>)> {
     let has_token = table.has("token_file");
     let tls = table.get("tls", |item| {
         let tls = tls::read_server(item, false)?;

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 
 use super::acme_checks;
-use super::address::BackendPlace;
+use super::address::BackendTarget;
 use super::document::instead_of;
 use super::listener::ListenerSettings;
-use super::notes::{Notes, Place};
+use super::notes::{Notes, Position};
 use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
@@ -30,30 +30,30 @@ fn check_addresses(settings: &Settings, notes: &Notes<'_>) {
     let listened = settings
         .listeners
         .iter()
-        .map(|listener| (&listener.addr.place, listener.addr.value.clone()));
+        .map(|listener| (&listener.addr.position, listener.addr.value.clone()));
     let tested = settings
         .test_servers
         .iter()
-        .map(|addr| (&addr.place, ListenAddr::Tcp(addr.value)));
+        .map(|addr| (&addr.position, ListenAddr::Tcp(addr.value)));
     let admin = settings.admin.iter();
-    let admin = admin.map(|admin| (&admin.place, admin.listen_addr.clone()));
-    let all: Vec<(&Place, ListenAddr)> = listened.chain(tested).chain(admin).collect();
-    for (place, _) in repeated(all.iter().cloned()) {
-        notes.add(place, "is listened on already");
+    let admin = admin.map(|admin| (&admin.position, admin.listen_addr.clone()));
+    let all: Vec<(&Position, ListenAddr)> = listened.chain(tested).chain(admin).collect();
+    for (position, _) in repeated(all.iter().cloned()) {
+        notes.add(position, "is listened on already");
     }
     let wide = all.iter().filter(|(_, addr)| is_wildcard(addr));
     let wide: Vec<&ListenAddr> = wide.map(|(_, addr)| addr).collect();
-    for (place, addr) in &all {
+    for (position, addr) in &all {
         if let Some(other) = wide.iter().find(|other| is_wider(other, addr)) {
             let what = "listens on all addresses of this port already, this one among them";
-            notes.add(place, format!("{other} {what}"));
+            notes.add(position, format!("{other} {what}"));
         }
     }
     if settings.listeners.len() > limits::LISTENERS {
         let most = limits::LISTENERS;
-        let place = &settings.listeners[most].addr.place;
+        let position = &settings.listeners[most].addr.position;
         notes.add(
-            place,
+            position,
             format!("with this there are more than {most} listeners"),
         );
     }
@@ -80,27 +80,27 @@ fn check_pools(settings: &Settings, notes: &Notes<'_>) {
         .iter()
         .map(|pool| &pool.name)
         .filter(|name| !name.is_empty());
-    for (place, name) in repeated(named.map(|name| (&name.place, &name.value))) {
-        notes.add(place, format!("there is a pool {name:?} already"));
+    for (position, name) in repeated(named.map(|name| (&name.position, &name.value))) {
+        notes.add(position, format!("there is a pool {name:?} already"));
     }
     check_total(
-        settings.all_pools().map(|pool| (&pool.name.place, 1)),
+        settings.all_pools().map(|pool| (&pool.name.position, 1)),
         limits::POOLS,
         "pools",
         notes,
     );
     let backends = settings
         .all_pools()
-        .map(|pool| (&pool.name.place, pool.backends.len()));
+        .map(|pool| (&pool.name.position, pool.backends.len()));
     check_total(backends, limits::BACKENDS, "backends", notes);
 }
 
 fn check_backends(settings: &Settings, notes: &Notes<'_>) {
     for backend in settings.all_pools().flat_map(|pool| &pool.backends) {
         let mut listeners = settings.listeners.iter();
-        if listeners.any(|listener| is_own(&listener.addr, &backend.address.place)) {
+        if listeners.any(|listener| is_own(&listener.addr, &backend.address.target)) {
             let what = "is palantir's own listener: requests would go round in circles";
-            notes.add(&backend.place, what);
+            notes.add(&backend.position, what);
         }
     }
     for pool in settings.all_pools() {
@@ -112,12 +112,12 @@ fn check_backends(settings: &Settings, notes: &Notes<'_>) {
 fn check_probed_ports(pool: &PoolSettings, notes: &Notes<'_>) {
     for backend in &pool.backends {
         let check = backend.health_check.as_ref().or(pool.health_check.as_ref());
-        if let Some(place) = check.and_then(|check| check.port_place.as_ref())
-            && let BackendPlace::Unix(path) = &backend.address.place
+        if let Some(position) = check.and_then(|check| check.port_position.as_ref())
+            && let BackendTarget::Unix(path) = &backend.address.target
         {
             let path = path.display();
             notes.add(
-                place,
+                position,
                 format!("backend unix:{path} is a Unix socket, which has no port"),
             );
         }
@@ -126,30 +126,30 @@ fn check_probed_ports(pool: &PoolSettings, notes: &Notes<'_>) {
 
 /// Whether requests to the backend are certain to reach this listener: it listens at the backend's address, or on every
 /// address of the machine, of which the backend's is one.
-fn is_own(listened: &ListenAddr, backend: &BackendPlace) -> bool {
+fn is_own(listened: &ListenAddr, backend: &BackendTarget) -> bool {
     match (listened, backend) {
-        (ListenAddr::Tcp(listened), BackendPlace::Ip(backend)) => {
+        (ListenAddr::Tcp(listened), BackendTarget::Ip(backend)) => {
             let is_here = backend.ip().is_loopback() || backend.ip().is_unspecified();
             let on_all = listened.ip().is_unspecified() && listened.is_ipv4() == backend.is_ipv4();
             listened == backend || (on_all && is_here && listened.port() == backend.port())
         }
-        (ListenAddr::Unix(listened), BackendPlace::Unix(backend)) => listened == backend,
+        (ListenAddr::Unix(listened), BackendTarget::Unix(backend)) => listened == backend,
         _ => false,
     }
 }
 
 /// Notes where the sum first exceeds `most`.
 fn check_total<'s>(
-    counts: impl Iterator<Item = (&'s Place, usize)>,
+    counts: impl Iterator<Item = (&'s Position, usize)>,
     most: usize,
     what: &str,
     notes: &Notes<'_>,
 ) {
     let mut total = 0;
-    for (place, count) in counts {
+    for (position, count) in counts {
         if total <= most && total + count > most {
             notes.add(
-                place,
+                position,
                 format!("with this there are more than {most} {what}"),
             );
         }
@@ -161,8 +161,11 @@ fn check_routes(settings: &Settings, notes: &Notes<'_>) {
     let whole = settings.routes.iter().filter(|route| route.is_whole());
     let matches =
         |route: &RouteSettings| (route.host.clone(), prefix_as_read(route.prefix.as_bytes()));
-    for (place, _) in repeated(whole.map(|route| (&route.place, matches(route)))) {
-        notes.add(place, "there is a route with this host and prefix already");
+    for (position, _) in repeated(whole.map(|route| (&route.position, matches(route)))) {
+        notes.add(
+            position,
+            "there is a route with this host and prefix already",
+        );
     }
     let names: BTreeSet<&str> = settings
         .pools
@@ -176,7 +179,7 @@ fn check_routes(settings: &Settings, notes: &Notes<'_>) {
             && known.binary_search(&name.as_str()).is_err()
         {
             notes.add(
-                &name.place,
+                &name.position,
                 format!("unknown pool; {}", instead_of(name, &known)),
             );
         }
@@ -198,7 +201,7 @@ fn check_wanted_certificates(settings: &Settings, notes: &Notes<'_>) {
         .flat_map(|route| &route.wants_certificate)
     {
         notes.add(
-            &wanted.place,
+            &wanted.position,
             "no listener asks clients for a certificate, so every request would be refused: a listener needs tls with a client_ca",
         );
     }
@@ -206,8 +209,8 @@ fn check_wanted_certificates(settings: &Settings, notes: &Notes<'_>) {
 
 /// The values that an earlier one equals.
 fn repeated<'s, K: Clone + Eq + Hash>(
-    values: impl Iterator<Item = (&'s Place, K)>,
-) -> Vec<(&'s Place, K)> {
+    values: impl Iterator<Item = (&'s Position, K)>,
+) -> Vec<(&'s Position, K)> {
     let mut seen = HashSet::new();
     values
         .filter(|(_, key)| !seen.insert(key.clone()))

@@ -9,12 +9,12 @@ use thiserror::Error;
 
 use super::Config;
 use super::acme::Acme;
-use super::address::BackendPlace;
+use super::address::BackendTarget;
 use super::descriptors::share_out;
 use super::health_check::HealthCheckSettings;
 use super::listener::ListenerSettings;
 use super::machine::Machine;
-use super::notes::{Place, Placed};
+use super::notes::{Position, Positioned};
 use super::pool::{BackendSettings, PoolSettings};
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::{Settings, TrustedProxy};
@@ -31,7 +31,7 @@ use crate::snapshot::{
     Backend, ClientLimits, ClientTls, HealthCheck, HostHeader, Listener, Pool, ProbeTls, Protocol,
     Route, RouteTimeouts, ServerTls, Snapshot,
 };
-use crate::tls::{Alpn, Fact, TlsFault, Vault};
+use crate::tls::{Alpn, Fact, TlsFault, TlsStore};
 
 /// The addresses of host names, as far as they are known. Names as [`Config::names`] gives them.
 pub type Resolved = HashMap<String, Vec<IpAddr>>;
@@ -68,28 +68,28 @@ pub enum CannotCompile {
 }
 
 impl CannotCompile {
-    fn tls(place: &Place, fault: TlsFault) -> CannotCompile {
+    fn tls(position: &Position, fault: TlsFault) -> CannotCompile {
         CannotCompile::Tls {
-            key: place.key.clone(),
+            key: position.key.clone(),
             text: fault.text,
             may_pass: fault.may_pass,
         }
     }
 }
 
-/// Compiles a checked configuration, and loads its new and changed certificates into the vault. A name without
+/// Compiles a checked configuration, and loads its new and changed certificates into the TLS store. A name without
 /// addresses becomes one backend without an address.
 pub fn compile(
     config: &Config,
     machine: &Machine,
     resolved: &Resolved,
     slots: &mut Slots,
-    vault: &mut Vault,
+    tls_store: &mut TlsStore,
     generation: u64,
 ) -> Result<Snapshot, CannotCompile> {
     let admin_tls = config.settings.admin_tls.as_ref();
     compile_beside(
-        admin_tls, config, machine, resolved, slots, vault, generation,
+        admin_tls, config, machine, resolved, slots, tls_store, generation,
     )
 }
 
@@ -101,29 +101,29 @@ pub fn compile_beside(
     machine: &Machine,
     resolved: &Resolved,
     slots: &mut Slots,
-    vault: &mut Vault,
+    tls_store: &mut TlsStore,
     generation: u64,
 ) -> Result<Snapshot, CannotCompile> {
     let settings = &config.settings;
     let pools: Result<Vec<Arc<Pool>>, _> = settings
         .all_pools()
-        .map(|pool| compile_pool(pool, settings, resolved, slots, vault).map(Arc::new))
+        .map(|pool| compile_pool(pool, settings, resolved, slots, tls_store).map(Arc::new))
         .collect();
     let pools = pools?;
     let listeners = settings.listeners.iter();
     let listeners: Result<Vec<Listener>, _> = listeners
-        .map(|listener| compile_listener(listener, settings, slots, vault))
+        .map(|listener| compile_listener(listener, settings, slots, tls_store))
         .collect();
     let listeners = listeners?;
-    let admin_tls = admin_tls.map(|tls| compile_server_tls(tls, None, vault));
+    let admin_tls = admin_tls.map(|tls| compile_server_tls(tls, None, tls_store));
     let admin_tls = admin_tls.transpose()?;
-    let files = vault.forget_unused();
+    let files = tls_store.forget_unused();
     let (routes, route_table) = compile_routes(settings, &pools, slots);
     let workers = workers(settings, machine);
     Ok(Snapshot {
         generation,
         listeners,
-        challenges: vault.challenges(),
+        challenges: tls_store.challenges(),
         files,
         workers,
         descriptors: share_out(settings, machine, workers),
@@ -177,10 +177,10 @@ fn compile_listener(
     listener: &ListenerSettings,
     settings: &Settings,
     slots: &mut Slots,
-    vault: &mut Vault,
+    tls_store: &mut TlsStore,
 ) -> Result<Listener, CannotCompile> {
     let tls = listener.tls.as_ref();
-    let tls = tls.map(|tls| compile_server_tls(tls, settings.acme.as_ref(), vault));
+    let tls = tls.map(|tls| compile_server_tls(tls, settings.acme.as_ref(), tls_store));
     let speaks_h2 = |tls: &ServerTlsSettings| tls.settings.alpn.contains(&Alpn::H2);
     Ok(Listener {
         addr: listener.addr.value.clone(),
@@ -210,7 +210,7 @@ fn identity_names(settings: &Settings) -> NameSet {
         .collect()
 }
 
-fn trusts_unix(proxies: &[Placed<TrustedProxy>]) -> bool {
+fn trusts_unix(proxies: &[Positioned<TrustedProxy>]) -> bool {
     let mut proxies = proxies.iter();
     proxies.any(|proxy| proxy.value == TrustedProxy::Unix)
 }
@@ -219,11 +219,11 @@ fn name_of((name, _): &(String, Fact)) -> String {
     name.clone()
 }
 
-fn ranges(placed: &[Placed<Cidr>]) -> Vec<Cidr> {
-    placed.iter().map(|range| range.value).collect()
+fn ranges(positioned: &[Positioned<Cidr>]) -> Vec<Cidr> {
+    positioned.iter().map(|range| range.value).collect()
 }
 
-fn networks(proxies: &[Placed<TrustedProxy>]) -> impl Iterator<Item = Cidr> {
+fn networks(proxies: &[Positioned<TrustedProxy>]) -> impl Iterator<Item = Cidr> {
     proxies.iter().filter_map(|proxy| match proxy.value {
         TrustedProxy::Network(range) => Some(range),
         TrustedProxy::Unix => None,
@@ -233,11 +233,11 @@ fn networks(proxies: &[Placed<TrustedProxy>]) -> impl Iterator<Item = Cidr> {
 fn compile_server_tls(
     tls: &ServerTlsSettings,
     acme: Option<&Acme>,
-    vault: &mut Vault,
+    tls_store: &mut TlsStore,
 ) -> Result<ServerTls, CannotCompile> {
     let settings = tls.complete(acme.map(|acme| &acme.settings));
-    let side = vault.server(&settings);
-    let side = side.map_err(|fault| CannotCompile::tls(&tls.place, fault))?;
+    let side = tls_store.server(&settings);
+    let side = side.map_err(|fault| CannotCompile::tls(&tls.position, fault))?;
     Ok(ServerTls {
         config: side.config,
         certificates: side.pairs,
@@ -253,14 +253,14 @@ fn compile_server_tls(
 
 fn compile_client_tls(
     pool: &PoolSettings,
-    vault: &mut Vault,
+    tls_store: &mut TlsStore,
 ) -> Result<Option<ClientTls>, CannotCompile> {
     let Some(tls) = &pool.tls else {
         return Ok(None);
     };
     let mut build = |protocol| {
-        let built = vault.client(&pool.name, &tls.settings(protocol));
-        built.map_err(|fault| CannotCompile::tls(&tls.place, fault))
+        let built = tls_store.client(&pool.name, &tls.settings(protocol));
+        built.map_err(|fault| CannotCompile::tls(&tls.position, fault))
     };
     Ok(Some(ClientTls {
         config: build(pool.options.protocol)?,
@@ -315,7 +315,7 @@ fn compile_route(
         .unwrap_or(settings.limits.request_body_bytes);
     Route {
         pool,
-        counts: slots.route_counts(&name),
+        counters: slots.route_counters(&name),
         name,
         prefix: route.prefix.trim_end_matches('/').to_owned(),
         strip_prefix: route.strip_prefix,
@@ -357,23 +357,23 @@ fn compile_pool(
     settings: &Settings,
     resolved: &Resolved,
     slots: &mut Slots,
-    vault: &mut Vault,
+    tls_store: &mut TlsStore,
 ) -> Result<Pool, CannotCompile> {
     let name = &pool.name.value;
-    let tls = compile_client_tls(pool, vault)?;
+    let tls = compile_client_tls(pool, tls_store)?;
     let host = literal_host(settings, name);
     let mut seen = HashSet::new();
     let mut backends = Vec::new();
     for written in &pool.backends {
         // Two backends of one pool must not share a row: a repetition is left out (and was warned of).
-        if !seen.insert(&written.address.place) {
+        if !seen.insert(&written.address.target) {
             continue;
         }
         let addresses = addresses(written, resolved);
         let first = backends.len() as u32;
         let all = first..first + addresses.len() as u32;
         let check = written.health_check.as_ref().or(pool.health_check.as_ref());
-        let check = check.map(|check| compile_check(check, pool, host, vault));
+        let check = check.map(|check| compile_check(check, pool, host, tls_store));
         let check = check.transpose()?;
         for address in addresses {
             let check = check.clone();
@@ -389,7 +389,7 @@ fn compile_pool(
         options: pool.options.clone(),
         tls,
         keepalive: settings.timeouts.upstream_keepalive,
-        counts: slots.pool_counts(name),
+        counters: slots.pool_counters(name),
     })
 }
 
@@ -411,13 +411,13 @@ fn compile_check(
     written: &HealthCheckSettings,
     pool: &PoolSettings,
     host: Option<&str>,
-    vault: &mut Vault,
+    tls_store: &mut TlsStore,
 ) -> Result<HealthCheck, CannotCompile> {
     let mut check = written.check.clone();
     check.host = check.host.or_else(|| host.map(str::to_owned));
     if let Some((tls, settings)) = written.own_tls(pool.options.protocol) {
-        let config = vault.client(&pool.name, &settings);
-        let config = config.map_err(|fault| CannotCompile::tls(&tls.place, fault))?;
+        let config = tls_store.client(&pool.name, &settings);
+        let config = config.map_err(|fault| CannotCompile::tls(&tls.position, fault))?;
         check.tls = ProbeTls::Own(config, tls.server_name.clone());
     }
     Ok(check)
@@ -463,13 +463,13 @@ fn compile_backend(
 
 /// Every address of a backend, each with its label.
 fn addresses(written: &BackendSettings, resolved: &Resolved) -> Vec<(Option<BackendAddr>, String)> {
-    let (name, port) = match &written.address.place {
-        BackendPlace::Ip(addr) => return vec![(Some(BackendAddr::Tcp(*addr)), addr.to_string())],
-        BackendPlace::Unix(path) => {
+    let (name, port) = match &written.address.target {
+        BackendTarget::Ip(addr) => return vec![(Some(BackendAddr::Tcp(*addr)), addr.to_string())],
+        BackendTarget::Unix(path) => {
             let label = format!("unix:{}", path.display());
             return vec![(Some(BackendAddr::Unix(path.clone())), label)];
         }
-        BackendPlace::Name(name, port) => (name, *port),
+        BackendTarget::Name(name, port) => (name, *port),
     };
     // Sorted, so that the order in which a name server happens to answer changes nothing.
     let mut ips = resolved.get(name).cloned().unwrap_or_default();

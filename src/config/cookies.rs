@@ -1,12 +1,12 @@
 //! The settings `cookie_domain` and `cookie_path` of a route, which replace attributes of cookies.
 
 use super::address;
-use super::document::Table;
+use super::document::DocumentTable;
 use crate::base::limits;
 
 /// Reads `{ "from" = "to" }`. The function `right` checks both texts and is told whether a text is the `from`.
 pub(super) fn read(
-    table: &mut Table<'_>,
+    table: &mut DocumentTable<'_>,
     key: &'static str,
     right: fn(&str, bool) -> Result<String, String>,
 ) -> Vec<(String, String)> {

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use http::{HeaderName, HeaderValue};
 
-use super::document::{Item, Table};
+use super::document::{DocumentTable, Item};
 use super::mask::{MASK, is_credential};
 use crate::base::limits;
 use crate::http::fields;
 use crate::http::names::{self, FieldEdits};
 
 /// `{ set = { "name" = "value" }, remove = ["name"] }`
-pub(super) fn read(table: &mut Table<'_>) -> FieldEdits {
+pub(super) fn read(table: &mut DocumentTable<'_>) -> FieldEdits {
     let entries = table.get("set", |item| item.entries());
     let mut names = HashSet::new();
     let mut set = Vec::new();

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use ::http::uri::PathAndQuery;
 
-use super::document::{Item, Table};
+use super::document::{DocumentTable, Item};
 use super::fields;
-use super::notes::Place;
+use super::notes::Position;
 use super::tls::{self, ClientTlsSettings};
 use crate::base::limits::{self, default};
 use crate::http::host;
 use crate::snapshot::{HealthCheck, ProbeKind, ProbeTls, Protocol};
-use crate::tls::{Alpn, ClientSettings};
+use crate::tls::{Alpn, TlsClientSettings};
 
 /// A health check as the configuration has it.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct HealthCheckSettings {
     /// The check's own TLS settings; `None`: TLS is as `check` says.
     pub tls: Option<Box<ClientTlsSettings>>,
     /// The place of `port` in the file, if the check has one.
-    pub(super) port_place: Option<Place>,
+    pub(super) port_position: Option<Position>,
 }
 
 impl HealthCheckSettings {
@@ -31,7 +31,7 @@ impl HealthCheckSettings {
     pub(super) fn own_tls(
         &self,
         protocol: Protocol,
-    ) -> Option<(&ClientTlsSettings, ClientSettings)> {
+    ) -> Option<(&ClientTlsSettings, TlsClientSettings)> {
         let tls = self.tls.as_deref()?;
         let mut settings = tls.settings(protocol);
         if let ProbeKind::Grpc { .. } = self.check.kind {
@@ -41,14 +41,14 @@ impl HealthCheckSettings {
     }
 }
 
-pub(super) fn read(table: &mut Table<'_>) -> HealthCheckSettings {
+pub(super) fn read(table: &mut DocumentTable<'_>) -> HealthCheckSettings {
     let timeout = table.timeout("timeout");
     let or_default = |secs| timeout.unwrap_or(Duration::from_secs(secs));
     let (tls, own_tls) = read_tls(table);
-    let mut port_place = None;
+    let mut port_position = None;
     let port = table.get("port", |item| {
         let port = item.whole()?;
-        port_place = Some(item.placed(()).place);
+        port_position = Some(item.positioned(()).position);
         Some(port)
     });
     let kind = read_probe(table);
@@ -67,11 +67,11 @@ pub(super) fn read(table: &mut Table<'_>) -> HealthCheckSettings {
     HealthCheckSettings {
         check,
         tls: own_tls,
-        port_place,
+        port_position,
     }
 }
 
-fn read_tls(table: &mut Table<'_>) -> (ProbeTls, Option<Box<ClientTlsSettings>>) {
+fn read_tls(table: &mut DocumentTable<'_>) -> (ProbeTls, Option<Box<ClientTlsSettings>>) {
     if !table.has("tls") {
         table.get("tls", |_| Some(()));
         return (ProbeTls::AsPool, None);
@@ -85,7 +85,7 @@ fn read_tls(table: &mut Table<'_>) -> (ProbeTls, Option<Box<ClientTlsSettings>>)
 
 const SENDS_NOTHING: &str = "a probe with tcp = true sends no request; leave this out";
 
-fn read_host(table: &mut Table<'_>, kind: &ProbeKind) -> Option<String> {
+fn read_host(table: &mut DocumentTable<'_>, kind: &ProbeKind) -> Option<String> {
     if *kind == ProbeKind::Tcp {
         table.refuse("host", SENDS_NOTHING);
         return None;
@@ -101,7 +101,7 @@ fn authority(text: &str) -> Result<String, String> {
     }
 }
 
-fn read_headers(table: &mut Table<'_>, kind: &ProbeKind) -> Vec<(String, String)> {
+fn read_headers(table: &mut DocumentTable<'_>, kind: &ProbeKind) -> Vec<(String, String)> {
     if *kind == ProbeKind::Tcp {
         table.refuse("headers", SENDS_NOTHING);
         return Vec::new();
@@ -124,7 +124,7 @@ fn read_headers(table: &mut Table<'_>, kind: &ProbeKind) -> Vec<(String, String)
     entries.into_iter().flatten().filter_map(read).collect()
 }
 
-fn read_probe(table: &mut Table<'_>) -> ProbeKind {
+fn read_probe(table: &mut DocumentTable<'_>) -> ProbeKind {
     if table.flag("tcp") {
         for key in ["path", "expect", "method", "body_contains", "grpc"] {
             table.refuse(key, SENDS_NOTHING);

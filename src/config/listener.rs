@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::address;
 use super::declared::Tolerable;
-use super::document::{Item, Table};
-use super::notes::Placed;
+use super::document::{DocumentTable, Item};
+use super::notes::Positioned;
 use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
 use crate::base::addresses::{ListenAddr, SocketAccess};
@@ -19,7 +19,7 @@ use crate::snapshot::HalfClose;
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
     /// The address to listen on.
-    pub addr: Placed<ListenAddr>,
+    pub addr: Positioned<ListenAddr>,
     /// TLS with clients; `None`: cleartext.
     pub tls: Option<ServerTlsSettings>,
     /// Whether HTTP/2 is spoken besides HTTP/1.1.
@@ -28,7 +28,7 @@ pub struct ListenerSettings {
     pub proxy_protocol: bool,
     /// Networks whose PROXY headers are taken. Empty: those of everybody who reaches the address, which then is a local
     /// one.
-    pub proxy_protocol_from: Vec<Placed<Cidr>>,
+    pub proxy_protocol_from: Vec<Positioned<Cidr>>,
     /// Whether every request is redirected to the same URL under `https`.
     pub redirect_to_https: bool,
     /// Treatment of several slashes in a row.
@@ -50,23 +50,23 @@ pub struct ListenerSettings {
 }
 
 /// Reads both forms; the default address if there is neither.
-pub(super) fn read(table: &mut Table<'_>) -> Vec<ListenerSettings> {
+pub(super) fn read(table: &mut DocumentTable<'_>) -> Vec<ListenerSettings> {
     let read_short = |item: &Item<'_>| Some(ListenerSettings::short(read_addr(item)?));
     let short = table.get("listen_addr", |item| item.one_or_list(read_short));
     let long = table.list("listeners", |item| item.table(read_long).flatten());
     if !table.has("listen_addr") && !table.has("listeners") {
         let value = address::listen_addr(default::LISTEN_ADDR).expect("the default is an address");
-        let place = table.place().clone();
-        return vec![ListenerSettings::short(Placed { place, value })];
+        let position = table.position().clone();
+        return vec![ListenerSettings::short(Positioned { position, value })];
     }
     short.into_iter().flatten().chain(long).collect()
 }
 
-fn read_addr(item: &Item<'_>) -> Option<Placed<ListenAddr>> {
-    Some(item.placed(item.parsed(address::listen_addr)?))
+fn read_addr(item: &Item<'_>) -> Option<Positioned<ListenAddr>> {
+    Some(item.positioned(item.parsed(address::listen_addr)?))
 }
 
-fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
+fn read_long(table: &mut DocumentTable<'_>) -> Option<ListenerSettings> {
     let http2 = table.flag("http2");
     let has_tls = table.has("tls");
     let redirect = table.get("redirect_to_https", |item| {
@@ -98,7 +98,7 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
     })
 }
 
-fn read_https_port(table: &mut Table<'_>, redirects: bool) -> u16 {
+fn read_https_port(table: &mut DocumentTable<'_>, redirects: bool) -> u16 {
     const KEY: &str = "https_port";
     if !redirects {
         table.refuse(KEY, "means nothing without redirect_to_https");
@@ -109,10 +109,10 @@ fn read_https_port(table: &mut Table<'_>, redirects: bool) -> u16 {
 
 /// `proxy_protocol_from`. A PROXY header says who a client is, so not everybody may send one.
 fn read_from(
-    table: &mut Table<'_>,
+    table: &mut DocumentTable<'_>,
     proxy_protocol: bool,
     addr: Option<&ListenAddr>,
-) -> Vec<Placed<Cidr>> {
+) -> Vec<Positioned<Cidr>> {
     const KEY: &str = "proxy_protocol_from";
     let is_unix = matches!(addr, Some(ListenAddr::Unix(_)));
     if !proxy_protocol || is_unix {
@@ -145,12 +145,12 @@ fn read_from(
 }
 
 /// A network, with its place.
-pub(super) fn read_range(item: &Item<'_>) -> Option<Placed<Cidr>> {
-    Some(item.placed(item.parsed(str::parse)?))
+pub(super) fn read_range(item: &Item<'_>) -> Option<Positioned<Cidr>> {
+    Some(item.positioned(item.parsed(str::parse)?))
 }
 
 impl ListenerSettings {
-    fn short(addr: Placed<ListenAddr>) -> ListenerSettings {
+    fn short(addr: Positioned<ListenAddr>) -> ListenerSettings {
         ListenerSettings {
             addr,
             tls: None,

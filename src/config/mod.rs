@@ -46,7 +46,7 @@ use std::thread;
 use std::time::Duration;
 
 pub use acme::AcmeSettings;
-pub use address::{BackendAddress, BackendPlace};
+pub use address::{BackendAddress, BackendTarget};
 pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, compile_beside, workers};
 pub use declared::{
     BACKEND, ChallengeKind, HEALTH_CHECK, POOL, ROOT, RouteTimeoutSettings, TimeoutSettings,
@@ -57,7 +57,7 @@ pub use health_check::HealthCheckSettings;
 pub use listener::ListenerSettings;
 pub use machine::Machine;
 pub use mask::{MASK, hides, is_credential, is_file_name, is_telling};
-pub use notes::{Mistakes, Note, Place, Placed};
+pub use notes::{Mistakes, Note, Position, Positioned};
 pub use pool::{BackendSettings, PoolSettings};
 pub use route::{RouteSettings, RouteTarget, name_as_written};
 pub use settings::{LimitSettings, Settings};
@@ -270,8 +270,8 @@ impl Config {
     pub fn names(&self) -> Vec<String> {
         let backends = self.settings.all_pools().flat_map(|pool| &pool.backends);
         let names: BTreeSet<&String> = backends
-            .filter_map(|backend| match &backend.address.place {
-                BackendPlace::Name(name, _) => Some(name),
+            .filter_map(|backend| match &backend.address.target {
+                BackendTarget::Name(name, _) => Some(name),
                 _ => None,
             })
             .collect();

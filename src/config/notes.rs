@@ -11,7 +11,7 @@ use crate::tls::TlsFault;
 
 /// The place of a value in the file, and its text there.
 #[derive(Clone, Debug, Default)]
-pub struct Place {
+pub struct Position {
     /// The way to it: `pools[0].backends[1].weight`.
     pub key: String,
     /// Offset of the first byte of the value in the file.
@@ -22,14 +22,14 @@ pub struct Place {
 
 /// A value with its place, kept where a later check may have to point at it.
 #[derive(Clone, Debug, Default)]
-pub struct Placed<T> {
+pub struct Positioned<T> {
     /// The place of the value in the file.
-    pub place: Place,
+    pub position: Position,
     /// The value as read.
     pub value: T,
 }
 
-impl<T> Deref for Placed<T> {
+impl<T> Deref for Positioned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -87,16 +87,16 @@ impl<'t> Notes<'t> {
     }
 
     /// Notes that the value at `place` is not right; `what` says what would be.
-    pub(super) fn add(&self, place: &Place, what: impl fmt::Display) {
-        if place.offset < self.reliable.get() {
-            self.push(place.offset, &place.key, &place.shown, what);
+    pub(super) fn add(&self, position: &Position, what: impl fmt::Display) {
+        if position.offset < self.reliable.get() {
+            self.push(position.offset, &position.key, &position.shown, what);
         }
     }
 
     /// Notes that what files hold cannot be used at `place`, which may pass though nobody changes anything.
-    pub(super) fn add_fault(&self, place: &Place, fault: TlsFault) {
+    pub(super) fn add_fault(&self, position: &Position, fault: TlsFault) {
         let lasting = self.lasting.get();
-        self.add(place, &fault.text);
+        self.add(position, &fault.text);
         self.lasting.set(lasting || !fault.may_pass);
     }
 
@@ -106,9 +106,9 @@ impl<'t> Notes<'t> {
     }
 
     /// Notes that something is missing at `place`.
-    pub(super) fn add_absence(&self, place: &Place, what: impl fmt::Display) {
+    pub(super) fn add_absence(&self, position: &Position, what: impl fmt::Display) {
         if self.all_reliable() {
-            self.add(place, what);
+            self.add(position, what);
         }
     }
 
@@ -232,7 +232,7 @@ mod tests {
     fn the_list_is_bounded_and_says_how_much_it_left_out() {
         let notes = Notes::new("x");
         for _ in 0..limits::CONFIG_MISTAKES + 7 {
-            notes.add(&Place::default(), "wrong");
+            notes.add(&Position::default(), "wrong");
         }
         let (list, left_out) = notes.into_list();
         assert_eq!((list.len(), left_out), (limits::CONFIG_MISTAKES, 7));

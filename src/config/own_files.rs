@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::document;
-use super::notes::{Notes, Place};
+use super::notes::{Notes, Position};
 use super::settings::Settings;
 use super::tls_files;
 use crate::base::addresses::ListenAddr;
@@ -18,7 +18,7 @@ use crate::base::file;
 /// A file that the configuration names.
 struct OwnFile<'s> {
     path: Cow<'s, Path>,
-    place: Place,
+    position: Position,
     /// Whether palantir writes the file, so that it may be no other file at the same time.
     is_written: bool,
     is_secret: bool,
@@ -71,10 +71,10 @@ pub(super) fn check(path: &Path, settings: &Settings, notes: &Notes<'_>) {
             && folder.is_some()
             && whole(&own.path).parent() == folder.as_deref();
         if let Some(what) = clash {
-            notes.add(&own.place, what);
+            notes.add(&own.position, what);
         } else if is_in_folder {
             notes.add(
-                &own.place,
+                &own.position,
                 "is in the folder where the certificates of acme.state_dir are kept",
             );
         } else {
@@ -95,7 +95,7 @@ struct Known {
 impl Known {
     fn of(own: &OwnFile<'_>) -> Known {
         Known {
-            key: own.place.key.clone(),
+            key: own.position.key.clone(),
             is_written: own.is_written,
         }
     }
@@ -127,12 +127,12 @@ fn besides<'s>(files: &[OwnFile<'s>]) -> Vec<OwnFile<'s>> {
             Role::Lock => file::lock_of(&whole(&own.path)).into(),
             Role::Named | Role::New => file::beside(&whole(&own.path)).into(),
         },
-        place: own.place.clone(),
+        position: own.position.clone(),
         is_written: true,
         is_secret: false,
         role,
     };
-    let of_file = |own: &OwnFile<'s>| match own.place.key.as_str() {
+    let of_file = |own: &OwnFile<'s>| match own.position.key.as_str() {
         "admin.state_file" => vec![beside(own, Role::New), beside(own, Role::Lock)],
         "tls.ticket_key_file" => vec![beside(own, Role::New)],
         _ => Vec::new(),
@@ -144,21 +144,21 @@ fn besides<'s>(files: &[OwnFile<'s>]) -> Vec<OwnFile<'s>> {
 /// address.
 fn sockets<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
     let listeners = settings.listeners.iter();
-    let listened = listeners.map(|listener| (&listener.addr.value, listener.addr.place.clone()));
-    let admin_place = document::find(notes, &[&["admin", "listen_addr"]])
+    let listened = listeners.map(|listener| (&listener.addr.value, listener.addr.position.clone()));
+    let admin_position = document::find(notes, &[&["admin", "listen_addr"]])
         .pop()
         .flatten();
     let admin = settings.admin.as_ref().map(|admin| &admin.listen_addr);
     let mut seen = HashSet::new();
-    let all = listened.chain(admin.zip(admin_place));
-    let paths = all.filter_map(|(addr, place)| match addr {
-        ListenAddr::Unix(path) => Some((path.as_path(), place)),
+    let all = listened.chain(admin.zip(admin_position));
+    let paths = all.filter_map(|(addr, position)| match addr {
+        ListenAddr::Unix(path) => Some((path.as_path(), position)),
         ListenAddr::Tcp(_) => None,
     });
     let paths = paths.filter(|(path, _)| seen.insert(*path));
-    let files = paths.map(|(path, place)| OwnFile {
+    let files = paths.map(|(path, position)| OwnFile {
         path: path.into(),
-        place,
+        position,
         is_written: true,
         is_secret: false,
         role: Role::Named,
@@ -172,7 +172,7 @@ pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
     files.retain(|own| own.is_secret && file::is_public(&own.path));
     for own in files {
         let what = "everybody on this machine may read it; take that right away (chmod 600)";
-        notes.add(&own.place, what);
+        notes.add(&own.position, what);
     }
 }
 
@@ -210,12 +210,12 @@ fn named<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
             SECRET,
         ),
     ];
-    let places = document::find(notes, &rows.map(|(way, _, _)| way));
-    let rows = rows.into_iter().zip(places);
-    rows.filter_map(|((_, path, (is_written, is_secret)), place)| {
+    let positions = document::find(notes, &rows.map(|(way, _, _)| way));
+    let rows = rows.into_iter().zip(positions);
+    rows.filter_map(|((_, path, (is_written, is_secret)), position)| {
         Some(OwnFile {
             path: path?.into(),
-            place: place?,
+            position: position?,
             is_written,
             is_secret,
             role: Role::Named,
@@ -225,9 +225,9 @@ fn named<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
 }
 
 fn of_certificates(settings: &Settings) -> impl Iterator<Item = OwnFile<'_>> {
-    tls_files::named(settings).map(|(path, place)| OwnFile {
+    tls_files::named(settings).map(|(path, position)| OwnFile {
         path: path.into(),
-        place: place.clone(),
+        position: position.clone(),
         is_written: false,
         is_secret: true,
         role: Role::Named,

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::address::{self, BackendAddress};
 use super::algorithm;
-use super::document::{Item, Table};
+use super::document::{DocumentTable, Item};
 use super::health_check::{self, HealthCheckSettings};
-use super::notes::Placed;
+use super::notes::Positioned;
 use super::tls::{self, ClientTlsSettings};
-use crate::balance::AlgorithmPlan;
+use crate::balance::AlgorithmSettings;
 use crate::base::limits;
 use crate::snapshot::{Outlier, PoolOptions, Protocol};
 
@@ -16,11 +16,11 @@ use crate::snapshot::{Outlier, PoolOptions, Protocol};
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
     /// The name of the pool; of a pool that is a route's own, the name of the route.
-    pub name: Placed<String>,
+    pub name: Positioned<String>,
     /// The algorithm that picks the backend of a request.
-    pub algorithm: AlgorithmPlan,
+    pub algorithm: AlgorithmSettings,
     /// The backends, in the order of the file.
-    pub backends: Vec<Placed<BackendSettings>>,
+    pub backends: Vec<Positioned<BackendSettings>>,
     /// How those backends are probed that have no check of their own; `None`: not at all.
     pub health_check: Option<HealthCheckSettings>,
     /// When a backend is ejected because of its answers; `None`: never.
@@ -50,7 +50,7 @@ pub struct BackendSettings {
 
 /// Notes, where the former key `pipelining` is written, that there is no such setting any more, and names the setting
 /// that does instead.
-pub fn refuse_pipelining(table: &mut Table<'_>) {
+pub fn refuse_pipelining(table: &mut DocumentTable<'_>) {
     table.refuse_former(
         "pipelining",
         "is gone: a connection to a backend carries one HTTP/1.1 request at a time, because a backend that breaks \
@@ -62,7 +62,9 @@ impl PoolSettings {
     /// Reads one of `[[pools]]`.
     pub(super) fn read(item: &Item<'_>) -> Option<PoolSettings> {
         item.table(|table| {
-            let name = table.must("name", |item| Some(item.placed(item.parsed(pool_name)?)));
+            let name = table.must("name", |item| {
+                Some(item.positioned(item.parsed(pool_name)?))
+            });
             table.require("backends");
             PoolSettings::read_work(table, name.unwrap_or_default(), "backends")
         })
@@ -70,8 +72,8 @@ impl PoolSettings {
 
     /// The part that a pool and a route with a pool of its own have in common.
     pub(super) fn read_work(
-        table: &mut Table<'_>,
-        name: Placed<String>,
+        table: &mut DocumentTable<'_>,
+        name: Positioned<String>,
         backends_key: &'static str,
     ) -> PoolSettings {
         refuse_pipelining(table);
@@ -87,7 +89,7 @@ impl PoolSettings {
             algorithm: algorithm::read(table),
             backends: read_backends(table, backends_key),
             health_check: table.get("health_check", |item| item.table(health_check::read)),
-            outlier: table.get("outlier", |item| item.table(Table::plain)),
+            outlier: table.get("outlier", |item| item.table(DocumentTable::plain)),
             options,
             tls: table.get("tls", tls::read_client).map(Box::new),
         }
@@ -106,7 +108,10 @@ pub(super) fn pool_name(text: &str) -> Result<String, String> {
     ))
 }
 
-fn read_backends(table: &mut Table<'_>, key: &'static str) -> Vec<Placed<BackendSettings>> {
+fn read_backends(
+    table: &mut DocumentTable<'_>,
+    key: &'static str,
+) -> Vec<Positioned<BackendSettings>> {
     let backends = table.get(key, |list| {
         let items = list.list()?;
         if items.is_empty() {
@@ -118,7 +123,7 @@ fn read_backends(table: &mut Table<'_>, key: &'static str) -> Vec<Placed<Backend
     items.iter().filter_map(read_backend).collect()
 }
 
-fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
+fn read_backend(item: &Item<'_>) -> Option<Positioned<BackendSettings>> {
     let settings = if item.is_table() {
         item.table(|table| {
             Some(BackendSettings {
@@ -141,5 +146,5 @@ fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
                 remove_after: None,
             })
     };
-    Some(item.placed(settings?))
+    Some(item.positioned(settings?))
 }

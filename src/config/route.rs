@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::address;
 use super::cookies;
 use super::declared::{Demand, RouteTimeoutSettings, work_keys};
-use super::document::{Item, Table};
+use super::document::{DocumentTable, Item};
 use super::fields;
-use super::notes::{Place, Placed};
+use super::notes::{Position, Positioned};
 use super::pool::{self, PoolSettings};
 use crate::base::limits;
 use crate::http::cookies::CookieEdits;
@@ -19,7 +19,7 @@ use crate::snapshot::HostHeader;
 #[derive(Clone, Debug)]
 pub struct RouteSettings {
     /// The place of the route in the file.
-    pub place: Place,
+    pub position: Position,
     /// Host of the requests, in lower case; `None`: every host.
     pub host: Option<String>,
     /// Prefix of the path of the requests. It begins with `/`.
@@ -31,7 +31,7 @@ pub struct RouteSettings {
     /// The `Host` that backends get.
     pub host_header: HostHeader,
     /// The place of `client_cert = "required"`; `None`: clients need no certificate.
-    pub wants_certificate: Option<Placed<()>>,
+    pub wants_certificate: Option<Positioned<()>>,
     /// Fields of requests that are set or removed.
     pub request_headers: FieldEdits,
     /// Fields of responses that are set or removed.
@@ -62,7 +62,7 @@ pub struct RouteSettings {
 #[derive(Clone, Debug)]
 pub enum RouteTarget {
     /// To one of `[[pools]]`, by its name.
-    Pool(Placed<String>),
+    Pool(Positioned<String>),
     /// The short form: to a pool that no other route has.
     Own(Box<PoolSettings>),
 }
@@ -90,7 +90,7 @@ impl RouteSettings {
             let prefix = prefix.unwrap_or_else(|| "/".to_owned());
             let name = route_name(host.as_deref(), &prefix);
             RouteSettings {
-                place: table.place().clone(),
+                position: table.position().clone(),
                 host,
                 prefix,
                 target: RouteTarget::read(table, name),
@@ -100,7 +100,7 @@ impl RouteSettings {
                     .unwrap_or(HostHeader::Backend),
                 wants_certificate: table.get("client_cert", |item| {
                     let is_required = item.word::<Demand>()? == Demand::Required;
-                    is_required.then(|| item.placed(()))
+                    is_required.then(|| item.positioned(()))
                 }),
                 request_headers: table
                     .get("request_headers", |item| item.table(fields::read))
@@ -111,7 +111,7 @@ impl RouteSettings {
                 retries: table.whole("retries"),
                 timeout: table.timeout("timeout"),
                 timeouts: table
-                    .get("timeouts", |item| item.table(Table::plain))
+                    .get("timeouts", |item| item.table(DocumentTable::plain))
                     .unwrap_or_default(),
                 request_body_bytes: table
                     .get("limits", |item| item.table(read_body_limit))
@@ -131,10 +131,10 @@ impl RouteSettings {
 }
 
 impl RouteTarget {
-    fn read(table: &mut Table<'_>, name: String) -> RouteTarget {
+    fn read(table: &mut DocumentTable<'_>, name: String) -> RouteTarget {
         if table.has("pool") {
             let name = table.get("pool", |item| {
-                Some(item.placed(item.parsed(pool::pool_name)?))
+                Some(item.positioned(item.parsed(pool::pool_name)?))
             });
             table.refuse(
                 "backend_addrs",
@@ -149,8 +149,11 @@ impl RouteTarget {
         if !table.has("backend_addrs") {
             table.lacks("needs \"pool\", the name of one of [[pools]], or \"backend_addrs\"");
         }
-        let place = table.place().clone();
-        let name = Placed { place, value: name };
+        let position = table.position().clone();
+        let name = Positioned {
+            position,
+            value: name,
+        };
         RouteTarget::Own(Box::new(PoolSettings::read_work(
             table,
             name,
@@ -170,7 +173,7 @@ fn route_name(host: Option<&str>, prefix: &str) -> String {
     format!("{}{prefix}", host.unwrap_or_default())
 }
 
-fn read_body_limit(table: &mut Table<'_>) -> Option<u64> {
+fn read_body_limit(table: &mut DocumentTable<'_>) -> Option<u64> {
     table.get("request_body_size", Item::size)
 }
 

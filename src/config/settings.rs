@@ -8,10 +8,10 @@ use super::acme::{self, Acme};
 use super::address;
 use super::admin;
 use super::declared::TimeoutSettings;
-use super::document::{Item, Table};
+use super::document::{DocumentTable, Item};
 use super::fields;
 use super::listener::{self, ListenerSettings};
-use super::notes::Placed;
+use super::notes::Positioned;
 use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use super::tls::{self, ServerTlsSettings};
@@ -32,9 +32,9 @@ pub struct Settings {
     /// Time for which requests under way may go on after a stop.
     pub shutdown_timeout: Duration,
     /// Number of workers; 0: one for each CPU that the process may run on.
-    pub workers: Placed<usize>,
+    pub workers: Positioned<usize>,
     /// Proxies whose forwarding fields are believed.
-    pub trusted_proxies: Vec<Placed<TrustedProxy>>,
+    pub trusted_proxies: Vec<Positioned<TrustedProxy>>,
     /// Names, in lower case, of fields that pass from every client although they pass only from trusted proxies by
     /// default.
     pub pass_fields: Vec<String>,
@@ -51,13 +51,13 @@ pub struct Settings {
     /// The access log; `None`: there is none.
     pub access_log: Option<AccessLog>,
     /// The management API, with the place of its section; `None`: there is none.
-    pub admin: Option<Placed<Admin>>,
+    pub admin: Option<Positioned<Admin>>,
     /// TLS of the management API; `None`: cleartext.
     pub admin_tls: Option<ServerTlsSettings>,
     /// Treatment of trace contexts.
     pub traceparent: Traceparent,
     /// Addresses of the test servers that palantir itself starts.
-    pub test_servers: Vec<Placed<SocketAddr>>,
+    pub test_servers: Vec<Positioned<SocketAddr>>,
     /// The pools of `[[pools]]`.
     pub pools: Vec<PoolSettings>,
     /// The routes, in the order of the file.
@@ -81,11 +81,11 @@ pub struct LimitSettings {
     /// Largest size of a request body in bytes; 0: unlimited.
     pub request_body_bytes: u64,
     /// Largest number of clients at one listener; 0: as many as the process may have descriptors for.
-    pub connections: Placed<u32>,
+    pub connections: Positioned<u32>,
     /// Largest number of requests on one client connection; 0: unlimited.
     pub requests_per_connection: u32,
     /// Bytes that the process may use. 0: a part of what the machine or a control group leaves it.
-    pub memory_bytes: Placed<u64>,
+    pub memory_bytes: Positioned<u64>,
 }
 
 impl Settings {
@@ -98,7 +98,7 @@ impl Settings {
         self.pools.iter().chain(own)
     }
 
-    pub(super) fn read(table: &mut Table<'_>) -> Settings {
+    pub(super) fn read(table: &mut DocumentTable<'_>) -> Settings {
         let mut admin_tls = None;
         Settings {
             listeners: listener::read(table),
@@ -106,14 +106,14 @@ impl Settings {
             acme: table.get("acme", |item| item.table(acme::read)),
             shutdown_timeout: table.time("shutdown_timeout"),
             workers: table
-                .get("workers", |item| Some(item.placed(item.whole()?)))
+                .get("workers", |item| Some(item.positioned(item.whole()?)))
                 .unwrap_or_default(),
             trusted_proxies: table.list("trusted_proxies", read_trusted_proxy),
             pass_fields: table.list("pass_fields", |item| item.parsed(fields::from_proxies)),
             forwarded: table.flag("forwarded"),
             x_real_ip: table.flag("x_real_ip"),
             resolve_interval: table.time("resolve_interval"),
-            timeouts: table.section("timeouts", Table::plain),
+            timeouts: table.section("timeouts", DocumentTable::plain),
             limits: table.section("limits", LimitSettings::read),
             access_log: table
                 .get("access_log", |item| item.table(read_access_log))
@@ -121,10 +121,10 @@ impl Settings {
             admin: table.get("admin", |item| {
                 let (admin, tls) = item.table(admin::read)??;
                 admin_tls = tls;
-                Some(item.placed(admin))
+                Some(item.positioned(admin))
             }),
             admin_tls,
-            traceparent: table.section("tracing", Table::plain),
+            traceparent: table.section("tracing", DocumentTable::plain),
             test_servers: table
                 .get("test_server", |item| item.table(read_test_servers))
                 .unwrap_or_default(),
@@ -135,7 +135,7 @@ impl Settings {
 }
 
 impl LimitSettings {
-    fn read(table: &mut Table<'_>) -> LimitSettings {
+    fn read(table: &mut DocumentTable<'_>) -> LimitSettings {
         LimitSettings {
             head: HeadLimits {
                 head_bytes: table.size("request_head_size"),
@@ -144,7 +144,7 @@ impl LimitSettings {
             },
             request_body_bytes: table.size("request_body_size"),
             connections: table
-                .get("connections", |item| Some(item.placed(item.whole()?)))
+                .get("connections", |item| Some(item.positioned(item.whole()?)))
                 .unwrap_or_default(),
             requests_per_connection: table.whole("requests_per_connection"),
             memory_bytes: table.get("memory", read_memory_bytes).unwrap_or_default(),
@@ -152,7 +152,7 @@ impl LimitSettings {
     }
 }
 
-fn read_trusted_proxy(item: &Item<'_>) -> Option<Placed<TrustedProxy>> {
+fn read_trusted_proxy(item: &Item<'_>) -> Option<Positioned<TrustedProxy>> {
     let proxy = match item.text()? {
         "unix:" => TrustedProxy::Unix,
         text if text.starts_with("unix:") => {
@@ -160,10 +160,10 @@ fn read_trusted_proxy(item: &Item<'_>) -> Option<Placed<TrustedProxy>> {
         }
         _ => TrustedProxy::Network(item.parsed(str::parse)?),
     };
-    Some(item.placed(proxy))
+    Some(item.positioned(proxy))
 }
 
-fn read_memory_bytes(item: &Item<'_>) -> Option<Placed<u64>> {
+fn read_memory_bytes(item: &Item<'_>) -> Option<Positioned<u64>> {
     let bytes = item.size()?;
     if (1..limits::MEMORY_BYTES_LEAST).contains(&bytes) {
         let least = limits::MEMORY_BYTES_LEAST;
@@ -172,17 +172,17 @@ fn read_memory_bytes(item: &Item<'_>) -> Option<Placed<u64>> {
             limits::MEMORY_PERCENT
         ));
     }
-    Some(item.placed(bytes))
+    Some(item.positioned(bytes))
 }
 
-fn read_access_log(table: &mut Table<'_>) -> Option<AccessLog> {
+fn read_access_log(table: &mut DocumentTable<'_>) -> Option<AccessLog> {
     let format = table.word("format");
     let path = table.must("path", address::file_path)?;
     Some(AccessLog { path, format })
 }
 
-fn read_test_servers(table: &mut Table<'_>) -> Vec<Placed<SocketAddr>> {
+fn read_test_servers(table: &mut DocumentTable<'_>) -> Vec<Positioned<SocketAddr>> {
     table.list("listen_addrs", |item| {
-        Some(item.placed(item.parsed(address::socket_addr)?))
+        Some(item.positioned(item.parsed(address::socket_addr)?))
     })
 }

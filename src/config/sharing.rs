@@ -85,7 +85,7 @@ fn same_route(one: &Route, other: &Route) -> bool {
         forwarded,
         x_real_ip,
         answer_continue,
-        counts,
+        counters,
     } = one;
     let flags = [
         strip_prefix,
@@ -117,7 +117,7 @@ fn same_route(one: &Route, other: &Route) -> bool {
         && *timeout == other.timeout
         && same_timeouts(timeouts, &other.timeouts)
         && *request_body_bytes == other.request_body_bytes
-        && Arc::ptr_eq(counts, &other.counts)
+        && Arc::ptr_eq(counters, &other.counters)
 }
 
 fn same_timeouts(one: &RouteTimeouts, other: &RouteTimeouts) -> bool {
@@ -147,7 +147,7 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         options,
         tls,
         keepalive,
-        counts,
+        counters,
     } = one;
     let config = |tls: &Option<ClientTls>| {
         let tls = tls.as_ref();
@@ -163,7 +163,7 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         && *options == other.options
         && config(tls) == config(&other.tls)
         && *keepalive == other.keepalive
-        && Arc::ptr_eq(counts, &other.counts)
+        && Arc::ptr_eq(counters, &other.counters)
 }
 
 fn same_backend(one: &Backend, other: &Backend) -> bool {

@@ -2,11 +2,15 @@
 
 use nix::unistd::{Group, User};
 
-use super::document::Table;
+use super::document::DocumentTable;
 use crate::base::addresses::{ListenAddr, SocketAccess};
 
 /// Reads the keys, which are valid for a Unix socket only. `mode`: the default.
-pub(super) fn read(table: &mut Table<'_>, addr: Option<&ListenAddr>, mode: u32) -> SocketAccess {
+pub(super) fn read(
+    table: &mut DocumentTable<'_>,
+    addr: Option<&ListenAddr>,
+    mode: u32,
+) -> SocketAccess {
     let mut access = SocketAccess::of_mode(mode);
     if matches!(addr, Some(ListenAddr::Tcp(_))) {
         for key in ["mode", "owner", "group"] {

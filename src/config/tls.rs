@@ -7,34 +7,34 @@ use rustls::pki_types::{DnsName, ServerName};
 use super::acme::AcmeSettings;
 use super::address;
 use super::declared::{ChallengeKind, Demand, UnknownSni};
-use super::document::{Item, Table};
+use super::document::{DocumentTable, Item};
 use super::fields;
-use super::notes::Place;
+use super::notes::Position;
 use crate::base::limits;
 use crate::http::names;
 use crate::snapshot::{ClientCertificate, Protocol};
-use crate::tls::{Alpn, ClientCa, ClientSettings, Fact, PairFiles, Part, ServerSettings};
+use crate::tls::{Alpn, ClientCa, Fact, PairFiles, Part, TlsClientSettings, TlsServerSettings};
 
 /// `tls` of a listener as written.
 #[derive(Clone, Debug)]
 pub struct ServerTlsSettings {
-    pub(super) place: Place,
+    pub(super) position: Position,
     /// Without what `[acme]` makes of it: see [`ServerTlsSettings::complete`].
-    pub(super) settings: ServerSettings,
+    pub(super) settings: TlsServerSettings,
     /// Names whose certificates palantir orders, in lower case.
     pub automatic: Vec<String>,
-    pub(super) automatic_place: Place,
+    pub(super) automatic_position: Position,
     /// The fields in which backends are told who the client is: lower-case names, none twice.
     pub identity: Vec<(String, Fact)>,
     /// In the order of the pairs.
-    pub(super) pair_places: Vec<PairPlaces>,
-    pub(super) ca_place: Option<Place>,
+    pub(super) pair_positions: Vec<PairPositions>,
+    pub(super) ca_position: Option<Position>,
 }
 
 /// `tls` of a pool as written.
 #[derive(Clone, Debug)]
 pub struct ClientTlsSettings {
-    pub(super) place: Place,
+    pub(super) position: Position,
     /// The file of the authorities that backends are verified by; `None`: the authorities of this machine.
     pub ca: Option<PathBuf>,
     /// The certificate that palantir shows backends, and its key; `None`: none.
@@ -43,21 +43,21 @@ pub struct ClientTlsSettings {
     pub verify: bool,
     /// The name that backends are asked for and verified as; `None`: each backend's own.
     pub server_name: Option<ServerName<'static>>,
-    pub(super) pair_places: PairPlaces,
-    pub(super) ca_place: Option<Place>,
+    pub(super) pair_positions: PairPositions,
+    pub(super) ca_position: Option<Position>,
 }
 
 /// The places at which the files of a pair are named.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PairPlaces {
+pub(super) struct PairPositions {
     /// The place of `cert`.
-    pub cert: Place,
-    key: Place,
-    ocsp: Place,
+    pub cert: Position,
+    key: Position,
+    ocsp: Position,
 }
 
-impl PairPlaces {
-    pub(super) fn of(&self, part: Part) -> &Place {
+impl PairPositions {
+    pub(super) fn of(&self, part: Part) -> &Position {
         match part {
             Part::Cert => &self.cert,
             Part::Key => &self.key,
@@ -69,7 +69,7 @@ impl PairPlaces {
 impl ServerTlsSettings {
     /// The whole of it. Every listener with TLS answers an authority, whoever wants the certificate: what matters to it
     /// is the port.
-    pub fn complete(&self, acme: Option<&AcmeSettings>) -> ServerSettings {
+    pub fn complete(&self, acme: Option<&AcmeSettings>) -> TlsServerSettings {
         let mut settings = self.settings.clone();
         if let Some(acme) = acme {
             let names = self.automatic.iter();
@@ -91,8 +91,8 @@ impl ServerTlsSettings {
 
 impl ClientTlsSettings {
     /// For a pool that speaks this.
-    pub(super) fn settings(&self, protocol: Protocol) -> ClientSettings {
-        ClientSettings {
+    pub(super) fn settings(&self, protocol: Protocol) -> TlsClientSettings {
+        TlsClientSettings {
             ca: self.ca.clone(),
             pair: self.pair.clone(),
             verify: self.verify,
@@ -114,13 +114,13 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
         } else {
             vec![Alpn::Http1]
         };
-        let (client_ca, ca_place) = read_client_ca(table);
+        let (client_ca, ca_position) = read_client_ca(table);
         let unknown_sni: UnknownSni = table.word("unknown_sni");
         let tickets = table.flag("session_tickets");
         let identity = read_identity(table);
-        let mut automatic_place = Place::default();
+        let mut automatic_position = Position::default();
         let automatic = table.get("automatic", |item| {
-            automatic_place = item.placed(()).place;
+            automatic_position = item.positioned(()).position;
             read_automatic(item)
         });
         if !table.has("automatic") {
@@ -132,13 +132,13 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
             return None;
         }
         let certificates = certificates.unwrap_or_default();
-        let (mut pairs, mut pair_places): (Vec<_>, Vec<_>) = certificates.into_iter().unzip();
+        let (mut pairs, mut pair_positions): (Vec<_>, Vec<_>) = certificates.into_iter().unzip();
         if let Some(ocsp) = ocsp {
-            put_ocsp_of_first(table, ocsp, &mut pairs, &mut pair_places);
+            put_ocsp_of_first(table, ocsp, &mut pairs, &mut pair_positions);
         }
         Some(ServerTlsSettings {
-            place: table.place().clone(),
-            settings: ServerSettings {
+            position: table.position().clone(),
+            settings: TlsServerSettings {
                 pairs,
                 automatic: Vec::new(),
                 answers_challenges: false,
@@ -149,10 +149,10 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
                 refuse_unknown: unknown_sni == UnknownSni::Refuse,
             },
             automatic: automatic.unwrap_or_default(),
-            automatic_place,
+            automatic_position,
             identity,
-            pair_places,
-            ca_place,
+            pair_positions,
+            ca_position,
         })
     })?
 }
@@ -170,7 +170,7 @@ fn read_alpn(item: &Item<'_>, http2: bool) -> Option<Vec<Alpn>> {
 }
 
 /// `client_ca` and `client_cert`.
-fn read_client_ca(table: &mut Table<'_>) -> (Option<ClientCa>, Option<Place>) {
+fn read_client_ca(table: &mut DocumentTable<'_>) -> (Option<ClientCa>, Option<Position>) {
     if !table.has("client_ca") {
         table.get("client_ca", address::file_path);
         table.refuse("client_cert", "means nothing without client_ca");
@@ -178,13 +178,13 @@ fn read_client_ca(table: &mut Table<'_>) -> (Option<ClientCa>, Option<Place>) {
     }
     let demand: Demand = table.word("client_cert");
     let file = table.get("client_ca", |item| {
-        Some(item.placed(address::file_path(item)?))
+        Some(item.positioned(address::file_path(item)?))
     });
     let ca = file.as_ref().map(|file| ClientCa {
         file: file.value.clone(),
         required: demand == Demand::Required,
     });
-    (ca, file.map(|file| file.place))
+    (ca, file.map(|file| file.position))
 }
 
 /// The keys that name request fields for backends, and the fact of a client's certificate that each field carries.
@@ -195,7 +195,7 @@ pub(super) const IDENTITY_KEYS: [(&str, Fact); 4] = [
     ("client_fingerprint_header", Fact::Fingerprint),
 ];
 
-fn read_identity(table: &mut Table<'_>) -> Vec<(String, Fact)> {
+fn read_identity(table: &mut DocumentTable<'_>) -> Vec<(String, Fact)> {
     let mut identity: Vec<(String, Fact)> = Vec::new();
     for (key, fact) in IDENTITY_KEYS {
         if !table.has("client_ca") {
@@ -215,7 +215,7 @@ fn read_identity(table: &mut Table<'_>) -> Vec<(String, Fact)> {
     identity
 }
 
-fn read_certificates(item: &Item<'_>) -> Option<Vec<(PairFiles, PairPlaces)>> {
+fn read_certificates(item: &Item<'_>) -> Option<Vec<(PairFiles, PairPositions)>> {
     let items = item.list()?;
     if items.is_empty() {
         return item.wrong("must name at least one certificate");
@@ -257,30 +257,30 @@ fn automatic_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn read_certificate(table: &mut Table<'_>) -> Option<(PairFiles, PairPlaces)> {
+fn read_certificate(table: &mut DocumentTable<'_>) -> Option<(PairFiles, PairPositions)> {
     table.require("cert");
     table.require("key");
     let names = table.list("names", |item| item.parsed(certificate_name));
-    let mut ocsp_place = Place::default();
-    let ocsp = table.get("ocsp", |item| read_file(item, &mut ocsp_place));
-    let (files, places) = read_pair(table)?;
+    let mut ocsp_position = Position::default();
+    let ocsp = table.get("ocsp", |item| read_file(item, &mut ocsp_position));
+    let (files, positions) = read_pair(table)?;
     let files = PairFiles {
         ocsp,
         names,
         ..files
     };
-    let places = PairPlaces {
-        ocsp: ocsp_place,
-        ..places
+    let positions = PairPositions {
+        ocsp: ocsp_position,
+        ..positions
     };
-    Some((files, places))
+    Some((files, positions))
 }
 
 /// `cert` and `key`, if both are there and right.
-fn read_pair(table: &mut Table<'_>) -> Option<(PairFiles, PairPlaces)> {
-    let mut places = PairPlaces::default();
-    let cert = table.get("cert", |item| read_file(item, &mut places.cert));
-    let key = table.get("key", |item| read_file(item, &mut places.key));
+fn read_pair(table: &mut DocumentTable<'_>) -> Option<(PairFiles, PairPositions)> {
+    let mut positions = PairPositions::default();
+    let cert = table.get("cert", |item| read_file(item, &mut positions.cert));
+    let key = table.get("key", |item| read_file(item, &mut positions.key));
     let files = PairFiles {
         cert: cert?,
         key: key?,
@@ -288,37 +288,37 @@ fn read_pair(table: &mut Table<'_>) -> Option<(PairFiles, PairPlaces)> {
         names: Vec::new(),
         must_be_for: None,
     };
-    Some((files, places))
+    Some((files, positions))
 }
 
-fn read_file(item: &Item<'_>, place: &mut Place) -> Option<PathBuf> {
-    let file = item.placed(address::file_path(item)?);
-    *place = file.place;
+fn read_file(item: &Item<'_>, position: &mut Position) -> Option<PathBuf> {
+    let file = item.positioned(address::file_path(item)?);
+    *position = file.position;
     Some(file.value)
 }
 
 /// The file of `ocsp` beside the list of certificates.
-fn read_ocsp(table: &mut Table<'_>) -> Option<(PathBuf, Place)> {
-    let mut place = Place::default();
-    let file = table.get("ocsp", |item| read_file(item, &mut place))?;
-    Some((file, place))
+fn read_ocsp(table: &mut DocumentTable<'_>) -> Option<(PathBuf, Position)> {
+    let mut position = Position::default();
+    let file = table.get("ocsp", |item| read_file(item, &mut position))?;
+    Some((file, position))
 }
 
 /// Gives the file of `ocsp` beside the list of certificates to the first certificate.
 fn put_ocsp_of_first(
-    table: &Table<'_>,
-    (ocsp, place): (PathBuf, Place),
+    table: &DocumentTable<'_>,
+    (ocsp, position): (PathBuf, Position),
     pairs: &mut [PairFiles],
-    places: &mut [PairPlaces],
+    positions: &mut [PairPositions],
 ) {
-    let (Some(pair), Some(places)) = (pairs.first_mut(), places.first_mut()) else {
+    let (Some(pair), Some(positions)) = (pairs.first_mut(), positions.first_mut()) else {
         return;
     };
     if pair.ocsp.is_some() {
-        table.wrong_at(&place, "the first certificate has one of its own");
+        table.wrong_at(&position, "the first certificate has one of its own");
     }
     pair.ocsp = Some(ocsp);
-    places.ocsp = place;
+    positions.ocsp = position;
 }
 
 /// A name for which a certificate is chosen: never an address, as nobody asks for one.
@@ -337,37 +337,37 @@ pub(super) fn read_client(item: &Item<'_>) -> Option<ClientTlsSettings> {
         return item.table(read_client_table);
     }
     item.flag()?.then(|| ClientTlsSettings {
-        place: item.placed(()).place,
+        position: item.positioned(()).position,
         ca: None,
         pair: None,
         verify: true,
         server_name: None,
-        pair_places: PairPlaces::default(),
-        ca_place: None,
+        pair_positions: PairPositions::default(),
+        ca_position: None,
     })
 }
 
-fn read_client_table(table: &mut Table<'_>) -> ClientTlsSettings {
+fn read_client_table(table: &mut DocumentTable<'_>) -> ClientTlsSettings {
     let verify = table.flag("verify");
     let ca = table.get("ca", |item| {
         if !verify {
             return item.wrong("with verify = false nobody is verified by it");
         }
-        Some(item.placed(address::file_path(item)?))
+        Some(item.positioned(address::file_path(item)?))
     });
     for (one, other) in [("cert", "key"), ("key", "cert")] {
         if table.has(one) && !table.has(other) {
             table.lacks(format!("has {one:?}, so it needs {other:?}"));
         }
     }
-    let (pair, pair_places) = read_pair(table).unzip();
+    let (pair, pair_positions) = read_pair(table).unzip();
     ClientTlsSettings {
-        place: table.place().clone(),
+        position: table.position().clone(),
         verify,
         server_name: table.get("server_name", |item| item.parsed(server_name)),
         pair,
-        pair_places: pair_places.unwrap_or_default(),
-        ca_place: ca.as_ref().map(|ca| ca.place.clone()),
+        pair_positions: pair_positions.unwrap_or_default(),
+        ca_position: ca.as_ref().map(|ca| ca.position.clone()),
         ca: ca.map(|ca| ca.value),
     }
 }
@@ -378,6 +378,6 @@ fn server_name(text: &str) -> Result<ServerName<'static>, String> {
 }
 
 /// `[tls]`: the file that ticket keys are kept in.
-pub(super) fn read_ticket_key_file(table: &mut Table<'_>) -> Option<PathBuf> {
+pub(super) fn read_ticket_key_file(table: &mut DocumentTable<'_>) -> Option<PathBuf> {
     table.get("ticket_key_file", address::file_path)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::acme_checks;
-use super::address::BackendPlace;
+use super::address::BackendTarget;
 use super::compile::{memory_bytes, workers};
 use super::descriptors::{configured_clients, share_out};
 use super::listener::ListenerSettings;
@@ -38,7 +38,7 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     if settings.workers.value > machine.cpus {
         let cpus = machine.cpus;
         let what = format!("more workers than the {cpus} CPUs that this process may run on");
-        notes.add(&settings.workers.place, what);
+        notes.add(&settings.workers.position, what);
     }
     let descriptors = machine.descriptors;
     let sockets = share_out(settings, machine, workers(settings, machine)).sockets;
@@ -56,7 +56,7 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
         );
         match settings.limits.connections.value {
             0 => notes.add_at(0, "", what),
-            _ => notes.add(&settings.limits.connections.place, what),
+            _ => notes.add(&settings.limits.connections.position, what),
         }
     }
     warn_of_few_clients(settings, machine, notes);
@@ -64,7 +64,7 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     if memory.value > machine.memory_bytes {
         let bytes = machine.memory_bytes;
         notes.add(
-            &memory.place,
+            &memory.position,
             format!("the process may have only {bytes} bytes of memory"),
         );
     }
@@ -80,7 +80,7 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
         );
         match memory.value {
             0 => notes.add_at(0, "", what),
-            _ => notes.add(&memory.place, what),
+            _ => notes.add(&memory.position, what),
         }
     }
 }
@@ -103,17 +103,17 @@ fn warn_of_few_clients(settings: &Settings, machine: &Machine, notes: &Notes<'_>
 fn warn_of_ranges(settings: &Settings, notes: &Notes<'_>) {
     let listeners = settings.listeners.iter();
     let senders = listeners.flat_map(|listener| &listener.proxy_protocol_from);
-    let senders = senders.map(|range| (&range.place, range.value));
+    let senders = senders.map(|range| (&range.position, range.value));
     let trusted = settings
         .trusted_proxies
         .iter()
         .filter_map(|proxy| match proxy.value {
-            TrustedProxy::Network(range) => Some((&proxy.place, range)),
+            TrustedProxy::Network(range) => Some((&proxy.position, range)),
             TrustedProxy::Unix => None,
         });
-    for (place, range) in trusted.chain(senders) {
+    for (position, range) in trusted.chain(senders) {
         if let Some(meant) = range.corrected() {
-            notes.add(place, format!("stands for all of {meant}"));
+            notes.add(position, format!("stands for all of {meant}"));
         }
     }
 }
@@ -132,7 +132,7 @@ fn warn_of_pools(settings: &Settings, notes: &Notes<'_>) {
         .iter()
         .filter(|pool| !used.contains(pool.name.as_str()))
     {
-        notes.add(&pool.name.place, "no route leads to this pool");
+        notes.add(&pool.name.position, "no route leads to this pool");
     }
 }
 
@@ -145,7 +145,7 @@ fn warn_of_slashes(settings: &Settings, notes: &Notes<'_>) {
     let routes = settings.routes.iter();
     for route in routes.filter(|route| route.prefix.contains("//")) {
         notes.add(
-            &route.place,
+            &route.position,
             "the prefix has slashes in a row, and a listener merges them (merge_slashes): no request that comes there \
              is for this route",
         );
@@ -165,11 +165,11 @@ fn warn_of_bounds(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
                 "max_connections is less than the {workers} workers, and each of them has connections of its own over \
                  HTTP/2: requests on the others wait"
             );
-            notes.add(&backend.place, what);
+            notes.add(&backend.position, what);
         }
         if most == 1 {
             notes.add(
-                &backend.place,
+                &backend.position,
                 "max_connections = 1: if the backend does not offer WebSockets over HTTP/2 (RFC 8441), the first \
                  WebSocket to it takes its only connection, and all other requests wait until that WebSocket has ended",
             );
@@ -181,18 +181,18 @@ fn warn_of_backends(settings: &Settings, notes: &Notes<'_>) {
     for pool in settings.all_pools() {
         let mut seen = HashSet::new();
         for backend in &pool.backends {
-            let place = &backend.address.place;
-            if !seen.insert(place) {
+            let position = &backend.address.target;
+            if !seen.insert(position) {
                 notes.add(
-                    &backend.place,
+                    &backend.position,
                     "is in this pool already; the first one counts",
                 );
             }
             let mut listeners = settings.listeners.iter();
-            if listeners.any(|listener| may_be(&listener.addr, place)) {
+            if listeners.any(|listener| may_be(&listener.addr, position)) {
                 let what = "is palantir's own listener, if the address is one of this machine: requests would go \
                             round in circles";
-                notes.add(&backend.place, what);
+                notes.add(&backend.position, what);
             }
         }
     }
@@ -200,9 +200,9 @@ fn warn_of_backends(settings: &Settings, notes: &Notes<'_>) {
 
 /// Whether a listener on every address may receive what is sent to the backend, if the backend is on this machine. A
 /// backend that is certain to be the listener itself is a mistake and not a warning.
-fn may_be(listened: &ListenAddr, backend: &BackendPlace) -> bool {
+fn may_be(listened: &ListenAddr, backend: &BackendTarget) -> bool {
     match (listened, backend) {
-        (ListenAddr::Tcp(listened), BackendPlace::Ip(backend)) => {
+        (ListenAddr::Tcp(listened), BackendTarget::Ip(backend)) => {
             let is_sure = backend.ip().is_loopback() || backend.ip().is_unspecified();
             listened.ip().is_unspecified()
                 && listened.port() == backend.port()

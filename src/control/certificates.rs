@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::control::acme::{OrderCounts, Wanted};
+use crate::control::acme::{OrderCounters, WantedCertificates};
 use crate::control::file_watch::FileWatch;
 use crate::tls::{FilesRead, TicketKeys};
 
@@ -17,9 +17,9 @@ pub(super) struct Certificates {
     /// The watch over the files.
     pub file_watch: FileWatch,
     /// The certificates that are ordered and renewed.
-    pub wanted: watch::Sender<Wanted>,
+    pub wanted: watch::Sender<WantedCertificates>,
     /// The results of the orders so far.
-    pub orders: Arc<OrderCounts>,
+    pub orders: Arc<OrderCounters>,
 }
 
 impl Certificates {
@@ -28,14 +28,14 @@ impl Certificates {
         Certificates {
             tickets,
             file_watch: FileWatch::new(files),
-            wanted: watch::Sender::new(Wanted::of(config)),
+            wanted: watch::Sender::new(WantedCertificates::of(config)),
             orders: Arc::default(),
         }
     }
 
     /// Has the certificates ordered that this configuration asks for.
     pub fn follow(&self, config: &Config) {
-        let wanted = Wanted::of(config);
+        let wanted = WantedCertificates::of(config);
         self.wanted.send_if_modified(|followed| {
             let is_new = *followed != wanted;
             *followed = wanted;
@@ -45,7 +45,7 @@ impl Certificates {
 
     /// Orders no more certificates: nobody will be there to answer an authority.
     pub fn stop_orders(&self) {
-        self.wanted.send_replace(Wanted::default());
+        self.wanted.send_replace(WantedCertificates::default());
     }
 }
 
@@ -69,6 +69,6 @@ mod tests {
         assert!(!wanted.has_changed().unwrap());
         certificates.stop_orders();
         assert!(wanted.has_changed().unwrap());
-        assert_eq!(*wanted.borrow_and_update(), Wanted::default());
+        assert_eq!(*wanted.borrow_and_update(), WantedCertificates::default());
     }
 }

@@ -3,7 +3,7 @@
 use crate::config::{self, CannotCompile, Config, Machine, Resolved, ServerTlsSettings, Sharing};
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 /// Compiles all configurations of a process. The thread that works with files owns it.
 pub struct Compiler {
@@ -13,7 +13,7 @@ pub struct Compiler {
     /// The rows of the backends, which stay the same from one snapshot to the next.
     slots: Slots,
     /// The certificates and keys that have been read.
-    vault: Vault,
+    tls_store: TlsStore,
     /// The parts of the last snapshot, which the next one uses again where they are equal.
     sharing: Sharing,
     /// Stands in a test between a configuration and its snapshot.
@@ -27,13 +27,13 @@ impl Compiler {
         machine: Machine,
         admin_tls: Option<ServerTlsSettings>,
         slots: Slots,
-        vault: Vault,
+        tls_store: TlsStore,
     ) -> Compiler {
         Compiler {
             machine,
             admin_tls,
             slots,
-            vault,
+            tls_store,
             sharing: Sharing::default(),
             #[cfg(test)]
             hooks: Hooks::default(),
@@ -56,7 +56,7 @@ impl Compiler {
             &self.machine,
             resolved,
             &mut self.slots,
-            &mut self.vault,
+            &mut self.tls_store,
             generation,
         );
         let snapshot = self.sharing.share(compiled?);
@@ -76,7 +76,7 @@ impl Compiler {
             memory_bytes: 1 << 30,
         };
         let slots = Slots::new(crate::shared::backend_table::BackendTables::new(cpus));
-        Compiler::new(machine, None, slots, Vault::default())
+        Compiler::new(machine, None, slots, TlsStore::default())
     }
 }
 

@@ -6,18 +6,18 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use crate::control::ask::{Accepted, InForce, Standing};
 use crate::control::change::Saved;
-use crate::control::desk::{Desk, Diff, Problem, ProblemKind, Proposal};
+use crate::control::change_request::{CompletedOperation, InForce, Standing};
+use crate::control::config_store::{ConfigStore, Diff, Problem, ProblemKind, Proposal};
 use crate::snapshot::Snapshot;
 
 /// The configuration, with everything that describes which one is in force. Only the control thread changes it.
 pub(super) struct Configuration {
     /// The file, and what the API has changed against it.
-    pub desk: Arc<Desk>,
+    pub config_store: Arc<ConfigStore>,
     /// The content of the state file, and its path.
     pub saved: Arc<Saved>,
-    /// As in [`crate::control::desk::state_file::State::taken_back`].
+    /// As in [`crate::control::config_store::state_file::SavedState::taken_back`].
     pub taken_back: Option<String>,
     /// The compiled form that the workers use.
     pub snapshot: Arc<Snapshot>,
@@ -27,10 +27,10 @@ pub(super) struct Configuration {
 
 impl Configuration {
     /// The configuration of a process that starts.
-    pub fn new(desk: Desk, saved: Saved, snapshot: Arc<Snapshot>) -> Configuration {
-        let in_force = InForce::new(&desk, &snapshot);
+    pub fn new(config_store: ConfigStore, saved: Saved, snapshot: Arc<Snapshot>) -> Configuration {
+        let in_force = InForce::new(&config_store, &snapshot);
         Configuration {
-            desk: Arc::new(desk),
+            config_store: Arc::new(config_store),
             saved: Arc::new(saved),
             taken_back: None,
             snapshot,
@@ -49,14 +49,14 @@ impl Configuration {
         let in_force = InForce {
             draining,
             retired,
-            ..InForce::new(&self.desk, &self.snapshot)
+            ..InForce::new(&self.config_store, &self.snapshot)
         };
         self.standing.send_replace(Arc::new(in_force));
     }
 
     /// Checks the condition of a request. Errors: another revision than `if_match` is in force.
     pub fn must_match(&self, if_match: Option<u64>) -> Result<(), Problem> {
-        let revision = self.desk.revision();
+        let revision = self.config_store.revision();
         if if_match.is_some_and(|wanted| wanted != revision) {
             let text = format!("the revision in force is {revision}");
             return Err(Problem::new(ProblemKind::Changed, text));
@@ -65,9 +65,9 @@ impl Configuration {
     }
 
     /// The answer to a request that changes nothing.
-    pub fn unchanged(&self) -> Accepted {
-        Accepted {
-            revision: self.desk.revision(),
+    pub fn unchanged(&self) -> CompletedOperation {
+        CompletedOperation {
+            revision: self.config_store.revision(),
             changed: false,
             notes: Vec::new(),
             diff: Diff::default(),
@@ -76,10 +76,10 @@ impl Configuration {
     }
 
     /// Makes the proposal the configuration, and returns its revision.
-    pub fn accept(&mut self, proposal: Proposal, origin: &str) -> u64 {
-        let desk = Arc::make_mut(&mut self.desk);
-        let revision = desk.accept(proposal, origin, SystemTime::now());
-        desk.note_departures(self.saved.state.departures.clone());
+    pub fn accept(&mut self, proposal: Proposal, requested_by: &str) -> u64 {
+        let config_store = Arc::make_mut(&mut self.config_store);
+        let revision = config_store.accept(proposal, requested_by, SystemTime::now());
+        config_store.note_removals(self.saved.state.removals.clone());
         revision
     }
 
@@ -100,7 +100,7 @@ impl Configuration {
             return None;
         }
         let loaded = self.taken_back.clone();
-        let loaded = loaded.unwrap_or_else(|| self.desk.file_digest());
+        let loaded = loaded.unwrap_or_else(|| self.config_store.file_digest());
         (proposal.file_digest() != loaded).then_some(loaded)
     }
 
@@ -121,15 +121,19 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::control::desk::{Edit, Overlay};
+    use crate::control::config_store::{Edit, Overrides};
     use crate::snapshot::sample;
 
     const FILE: &str = "[[pools]]\nname = \"api\"\nbackends = [\"127.0.0.1:1\"]\n";
 
     fn configuration() -> Configuration {
         let config = config::parse(Path::new("test.toml"), FILE.to_owned()).unwrap();
-        let (desk, _) = Desk::new(config, Overlay::default(), SystemTime::now());
-        Configuration::new(desk, Saved::default(), sample::snapshot(1, Vec::new()))
+        let (config_store, _) = ConfigStore::new(config, Overrides::default(), SystemTime::now());
+        Configuration::new(
+            config_store,
+            Saved::default(),
+            sample::snapshot(1, Vec::new()),
+        )
     }
 
     fn drain() -> Edit {
@@ -143,7 +147,7 @@ mod tests {
     #[test]
     fn a_condition_holds_for_the_revision_in_force_only() {
         let configuration = configuration();
-        let revision = configuration.desk.revision();
+        let revision = configuration.config_store.revision();
         assert_eq!(configuration.must_match(None), Ok(()));
         assert_eq!(configuration.must_match(Some(revision)), Ok(()));
         let refused = configuration.must_match(Some(revision + 1)).unwrap_err();
@@ -154,8 +158,8 @@ mod tests {
     fn an_accepted_proposal_is_a_new_revision_that_is_shown_when_it_is_published() {
         let mut configuration = configuration();
         let standing = configuration.standing();
-        let before = configuration.desk.revision();
-        let proposal = configuration.desk.propose(&drain()).unwrap();
+        let before = configuration.config_store.revision();
+        let proposal = configuration.config_store.propose(&drain()).unwrap();
         let revision = configuration.accept(proposal, "a test");
         assert_eq!(revision, before + 1);
         assert_eq!(standing.borrow().revision, before);

@@ -34,7 +34,7 @@ impl Control {
         let is_at_once = self.shutdown.is_at_once();
         let deadline = self.shutdown.deadline().unwrap_or_default();
         let patience = Duration::from_micros(deadline.since(Micros::now()));
-        let upgrades = &mut self.succession.upgrades;
+        let upgrades = &mut self.upgrade_run.upgrades;
         if !upgrades.is_under_way() {
             return 0;
         }

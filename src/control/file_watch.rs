@@ -10,7 +10,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::change::Looked;
-use crate::control::pending::Operation;
+use crate::control::pending::PendingOperation;
 use crate::snapshot::Snapshot;
 use crate::tls::FilesRead;
 
@@ -58,7 +58,7 @@ impl Control {
         if let Some(Err(problem)) = looked.ready {
             return self.retry_files(&problem.to_string(), now);
         }
-        self.changes.pending.settle(Operation::TlsFiles);
+        self.changes.pending.settle(PendingOperation::TlsFiles);
         match looked.ready {
             None | Some(Err(_)) => {}
             Some(Ok(ready)) if has_same_tls(&self.config.snapshot, &ready.snapshot) => {
@@ -77,7 +77,7 @@ impl Control {
         if self
             .changes
             .pending
-            .note_refusal(Operation::TlsFiles, why, now)
+            .note_refusal(PendingOperation::TlsFiles, why, now)
         {
             error!("the new files of TLS cannot be used: {why}");
         }

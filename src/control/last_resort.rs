@@ -8,10 +8,10 @@ use tracing::error;
 
 use crate::base::limits;
 use crate::control::Control;
-use crate::control::ask::Standing;
+use crate::control::change_request::Standing;
 use crate::messages::ToWorker;
-use crate::shared::gauges::{self, AllGauges};
 use crate::shared::mailbox::Mailbox;
+use crate::shared::worker_counters::{self, AllWorkerCounters};
 
 /// The exit code of a process that ends because something failed.
 const FAILED: u8 = 1;
@@ -19,7 +19,7 @@ const FAILED: u8 = 1;
 /// The means to end the process in good order.
 pub struct LastResort {
     workers: Vec<Mailbox<ToWorker>>,
-    gauges: AllGauges,
+    counters: AllWorkerCounters,
     standing: Standing,
 }
 
@@ -28,7 +28,7 @@ impl LastResort {
     pub fn of(control: &Control) -> LastResort {
         LastResort {
             workers: control.threads.mailboxes(),
-            gauges: control.monitoring.gauges.clone(),
+            counters: control.monitoring.counters.clone(),
             standing: control.config.standing(),
         }
     }
@@ -47,7 +47,7 @@ impl LastResort {
         let pause = Duration::from_millis(limits::POST_AGAIN_MILLIS);
         // Workers need this time to count connections that they have just accepted as requests.
         thread::sleep(pause);
-        while gauges::exchanges(&self.gauges) > 0 && Instant::now() < deadline {
+        while worker_counters::exchanges(&self.counters) > 0 && Instant::now() < deadline {
             thread::sleep(pause);
         }
         FAILED

@@ -184,8 +184,8 @@ mod tests {
         assert_eq!(passed.next_left().unwrap().0, addrs[1]);
         let missing = listeners.bind_missing(&places(&addrs[..1]), Duration::ZERO);
         assert_eq!(missing.unwrap().addrs().count(), 0);
-        let counts = [0, 1].map(|worker| listeners.of_worker(worker).unwrap().len());
-        assert_eq!(counts, [2, 1]);
+        let counters = [0, 1].map(|worker| listeners.of_worker(worker).unwrap().len());
+        assert_eq!(counters, [2, 1]);
         assert_eq!(listeners.duplicates().unwrap().len(), 3);
     }
 

@@ -9,15 +9,13 @@
 pub mod access_log;
 pub mod acme;
 pub mod api;
-pub mod ask;
-mod asked_file;
 pub mod bad_requests;
 mod certificates;
 mod change;
+pub mod change_request;
 pub mod compiler;
+pub mod config_store;
 mod configuration;
-mod departures;
-pub mod desk;
 mod ending;
 mod file_thread;
 mod file_watch;
@@ -28,18 +26,20 @@ mod monitoring;
 pub mod page;
 pub mod pending;
 mod prepared;
+mod removals;
+mod requested_file;
 pub mod resolve;
 mod shutdown;
 mod signals;
 pub mod start_files;
 mod start_signals;
 pub mod start_state;
-mod succession;
 pub mod systemd;
 mod threads;
 mod trial;
 mod turn;
 pub mod upgrade;
+mod upgrade_run;
 
 use std::io;
 
@@ -52,27 +52,27 @@ pub use signals::hold_signals;
 pub use start_signals::StartSignals;
 
 use crate::base::time::Micros;
-use crate::control::access_log::AccessLog;
+use crate::control::access_log::RunningAccessLog;
 use crate::control::acme::order_forever;
-use crate::control::ask::Ask;
 use crate::control::certificates::Certificates;
-use crate::control::change::{Changes, Finished, Saved, state_path};
+use crate::control::change::{ChangesUnderWay, Finished, Saved, state_path};
+use crate::control::change_request::ChangeRequest;
+use crate::control::config_store::ConfigStore;
 use crate::control::configuration::Configuration;
-use crate::control::departures::Departures;
-use crate::control::desk::Desk;
 use crate::control::file_thread::FileThread;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::Sources;
 use crate::control::monitoring::Monitoring;
-use crate::control::resolve::{FollowedNames, Found, NameChannels};
+use crate::control::removals::Removals;
+use crate::control::resolve::{FollowedNames, LookUpResults, NameChannels};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::Signal;
 use crate::control::start_state::StartState;
-use crate::control::succession::Succession;
 use crate::control::threads::Threads;
-use crate::control::upgrade::Progress;
+use crate::control::upgrade::UpgradeStep;
+use crate::control::upgrade_run::UpgradeRun;
 use crate::messages::ToControl;
-use crate::shared::mailbox::Letters;
+use crate::shared::mailbox::Inbox;
 use crate::snapshot::Snapshot;
 
 /// The state of the control thread: the owners of everything that it changes.
@@ -80,41 +80,45 @@ struct Control {
     /// The configuration, and which one is in force.
     config: Configuration,
     /// The changes that are under way.
-    changes: Changes,
+    changes: ChangesUnderWay,
     /// The names that are looked up.
     names: FollowedNames,
     /// Certificates and keys that are renewed.
     certificates: Certificates,
     /// The backends that are drained until they are removed.
-    departures: Departures,
+    removals: Removals,
     /// The listening sockets of the workers.
     listeners: Listeners,
     /// The workers and the health thread.
     threads: Threads,
     /// The messages of the other threads.
-    letters: Letters<ToControl>,
+    inbox: Inbox<ToControl>,
     /// The thread that works with files.
     files: FileThread,
     /// The access log and its thread.
-    access_log: AccessLog,
+    access_log: RunningAccessLog,
     /// The counters, and the numbers made of them.
     monitoring: Monitoring,
     /// The end of the process.
     shutdown: Shutdown,
     /// Upgrades, and the service manager.
-    succession: Succession,
+    upgrade_run: UpgradeRun,
     /// The channels that bring results back to the loop.
     outlets: Outlets,
 }
 
 /// Takes over the state that an earlier process left: the drains that it began go on.
-fn resume(desk: &mut Desk, left: StartState, snapshot: &Snapshot) -> (Departures, Saved) {
+fn resume(
+    config_store: &mut ConfigStore,
+    left: StartState,
+    snapshot: &Snapshot,
+) -> (Removals, Saved) {
     let StartState { state, lock, .. } = left;
-    desk.note_departures(state.departures.clone());
-    let mut departures = Departures::default();
-    departures.resume(&state, snapshot.generation, Micros::now());
-    let path = state_path(desk.config());
-    (departures, Saved { path, state, lock })
+    config_store.note_removals(state.removals.clone());
+    let mut removals = Removals::default();
+    removals.resume(&state, snapshot.generation, Micros::now());
+    let path = state_path(config_store.config());
+    (removals, Saved { path, state, lock })
 }
 
 /// The channels by which tasks deliver results to the control thread's loop.
@@ -129,8 +133,8 @@ struct Outlets {
 struct Inlets {
     wake: UnixStream,
     finished: mpsc::Receiver<Finished>,
-    found: mpsc::Receiver<Found>,
-    asks: mpsc::Receiver<Ask>,
+    found: mpsc::Receiver<LookUpResults>,
+    change_requests: mpsc::Receiver<ChangeRequest>,
     broken: mpsc::Receiver<&'static str>,
 }
 
@@ -139,16 +143,16 @@ enum Event {
     /// A signal has come.
     Signal(Signal),
     /// Look-ups of names have ended.
-    Found(Found),
+    Found(LookUpResults),
     /// A piece of work on files has ended.
     Finished(Finished),
     /// The management API asks for an operation.
-    Asked(Ask),
+    Asked(ChangeRequest),
     /// A new process has taken a step.
-    Upgrade(Progress),
+    Upgrade(UpgradeStep),
     /// A task whose panic ends the process has panicked.
     Broken(&'static str),
-    /// Letters, or time has passed.
+    /// Messages have come, or time has passed.
     Turn,
 }
 
@@ -157,11 +161,11 @@ impl Control {
     fn new(mut started: Started, names: NameChannels, outlets: Outlets) -> io::Result<Control> {
         let now = Micros::now();
         let left = std::mem::take(&mut started.left);
-        let (departures, saved) = resume(&mut started.desk, left, &started.snapshot);
-        let config = Configuration::new(started.desk, saved, started.snapshot.clone());
-        let settings = config.desk.config();
+        let (removals, saved) = resume(&mut started.config_store, left, &started.snapshot);
+        let config = Configuration::new(started.config_store, saved, started.snapshot.clone());
+        let settings = config.config_store.config();
         let files = FileThread::start(started.compiler)?;
-        let changes = Changes::default();
+        let changes = ChangesUnderWay::default();
         let tls_files = started.snapshot.files.clone();
         let certificates = Certificates::new(settings, tls_files, started.tickets);
         let health = (started.health, started.health_thread.thread);
@@ -169,7 +173,7 @@ impl Control {
         let sources = Sources {
             standing: config.standing(),
             tables: started.tables.clone(),
-            gauges: started.gauges,
+            counters: started.counters,
             orders: certificates.orders.clone(),
             wanted: changes.pending.wanted(),
             access_log: started.access_log.progress(),
@@ -181,17 +185,22 @@ impl Control {
         };
         started.access_log.learn(&started.snapshot);
         Ok(Control {
-            names: FollowedNames::new(settings, config.desk.revision(), started.known, names),
+            names: FollowedNames::new(
+                settings,
+                config.config_store.revision(),
+                started.known,
+                names,
+            ),
             monitoring: Monitoring::new(sources, now),
             shutdown: Shutdown::new(started.tables.workers()),
-            succession: Succession::new(started.upgrades, started.is_alone, now),
+            upgrade_run: UpgradeRun::new(started.upgrades, started.is_alone, now),
             config,
             changes,
             certificates,
-            departures,
+            removals,
             listeners: started.listeners,
             threads,
-            letters: started.letters,
+            inbox: started.inbox,
             files,
             access_log: started.access_log,
             outlets,
@@ -206,7 +215,7 @@ impl Control {
             challenges,
             self.certificates.orders.clone(),
         );
-        let mut accepting = self.succession.upgrades.accepting();
+        let mut accepting = self.upgrade_run.upgrades.accepting();
         self.spawn_vital("the order of certificates", async move {
             tokio::select! {
                 () = orders => {}
@@ -228,10 +237,10 @@ impl Control {
     /// Turns until the process is to end; the exit code.
     async fn run(mut self, mut inlets: Inlets, mut next_signal: impl AsyncFnMut() -> Signal) -> u8 {
         loop {
-            let pause = self.turn(!inlets.asks.is_empty(), Micros::now());
+            let pause = self.turn(!inlets.change_requests.is_empty(), Micros::now());
             if self.may_end(Micros::now()) {
                 self.tell_last().await;
-                let code = self.shutdown.exit_code(&self.monitoring.gauges);
+                let code = self.shutdown.exit_code(&self.monitoring.counters);
                 self.record_cut().await;
                 self.access_log.finish();
                 shutdown::remove_socket_files();
@@ -241,21 +250,21 @@ impl Control {
                 // A signal that came before an upgrade's last step is followed before that step.
                 biased;
                 signal = next_signal() => Event::Signal(signal),
-                progress = self.succession.upgrades.progress() => Event::Upgrade(progress),
+                progress = self.upgrade_run.upgrades.progress() => Event::Upgrade(progress),
                 Some(task) = inlets.broken.recv() => Event::Broken(task),
                 Some(found) = inlets.found.recv() => Event::Found(found),
                 Some(finished) = inlets.finished.recv() => Event::Finished(finished),
-                Some(ask) = inlets.asks.recv(), if self.may_decide() => Event::Asked(ask),
+                Some(request) = inlets.change_requests.recv(), if self.may_decide() => Event::Asked(request),
                 () = woken(&inlets.wake) => Event::Turn,
                 () = sleep(pause) => Event::Turn,
             };
             let now = Micros::now();
             match event {
                 Event::Signal(signal) => self.take_signal(signal, now),
-                Event::Found(Found::New(answers)) => self.take_new_names(answers, now),
-                Event::Found(Found::Again(answers)) => self.names.known.take_in(answers),
+                Event::Found(LookUpResults::New(answers)) => self.take_new_names(answers, now),
+                Event::Found(LookUpResults::Again(answers)) => self.names.known.take_in(answers),
                 Event::Finished(finished) => self.take_finished(finished, now),
-                Event::Asked(ask) => self.take_ask(ask, now),
+                Event::Asked(request) => self.take_request(request, now),
                 Event::Upgrade(progress) => self.take_progress(progress, now),
                 Event::Broken(task) => self.take_broken(task, now),
                 Event::Turn => {}
@@ -264,10 +273,10 @@ impl Control {
     }
 }
 
-/// Waits until letters have come. May be dropped while it waits.
+/// Waits until messages have come. May be dropped while it waits.
 async fn woken(wake: &UnixStream) {
     let mut bytes = [0; 256];
-    // An error is as good as a letter: the next turn looks for itself.
+    // An error is as good as a message: the next turn looks for itself.
     if wake.readable().await.is_ok() {
         while wake.try_read(&mut bytes).is_ok_and(|read| read > 0) {}
     }

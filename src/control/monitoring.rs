@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use crate::base::time::Micros;
 use crate::control::api::ApiState;
-use crate::control::ask::Asks;
 use crate::control::bad_requests::BadRequests;
-use crate::control::metrics::{Boards, Sources};
+use crate::control::change_request::ChangeRequests;
+use crate::control::metrics::{LiveStatsMaker, Sources};
 use crate::messages::RefusedHead;
 use crate::shared::SharedTables;
-use crate::shared::gauges::{self, AllGauges, Outcomes};
+use crate::shared::worker_counters::{self, AllWorkerCounters, Outcomes};
 use crate::snapshot::Snapshot;
 
 /// The sources of all numbers that palantir shows of itself.
@@ -18,9 +18,9 @@ pub(super) struct Monitoring {
     /// The workers' tables of the backends' states.
     pub tables: SharedTables,
     /// The counters of the workers.
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// The numbers of the last seconds.
-    pub boards: Boards,
+    pub live_stats: LiveStatsMaker,
     /// The beginnings of the last requests that were refused.
     pub bad_requests: BadRequests,
 }
@@ -30,20 +30,20 @@ impl Monitoring {
     pub fn new(sources: Sources, now: Micros) -> Monitoring {
         Monitoring {
             tables: sources.tables.clone(),
-            gauges: sources.gauges.clone(),
-            boards: Boards::new(sources, now),
+            counters: sources.counters.clone(),
+            live_stats: LiveStatsMaker::new(sources, now),
             bad_requests: BadRequests::default(),
         }
     }
 
     /// How the requests of all workers have come out so far.
     pub fn outcomes(&self) -> Outcomes {
-        gauges::outcomes(&self.gauges)
+        worker_counters::outcomes(&self.counters)
     }
 
     /// Whether every request has ended.
     pub fn is_idle(&self) -> bool {
-        gauges::exchanges(&self.gauges) == 0
+        worker_counters::exchanges(&self.counters) == 0
     }
 
     /// Keeps the beginning of a refused request.
@@ -53,9 +53,9 @@ impl Monitoring {
     }
 
     /// Everything that the management API speaks of.
-    pub fn api_state(&self, asks: Asks) -> ApiState {
-        let (sources, board) = (self.boards.sources().clone(), self.boards.watch());
-        ApiState::new(asks, sources, board, self.bad_requests.clone())
+    pub fn api_state(&self, change_requests: ChangeRequests) -> ApiState {
+        let (sources, stats) = (self.live_stats.sources().clone(), self.live_stats.watch());
+        ApiState::new(change_requests, sources, stats, self.bad_requests.clone())
     }
 }
 
@@ -69,25 +69,25 @@ mod tests {
     use super::*;
     use crate::base::ids::{RequestId, WorkerId};
     use crate::config;
-    use crate::control::access_log::Progress;
-    use crate::control::ask::InForce;
-    use crate::control::desk::{Desk, Overlay};
+    use crate::control::access_log::LogProgress;
+    use crate::control::change_request::InForce;
+    use crate::control::config_store::{ConfigStore, Overrides};
     use crate::http::refusal::Refusal;
     use crate::shared::backend_table::BackendTables;
     use crate::snapshot::sample;
 
     fn monitoring() -> (Monitoring, Arc<Snapshot>) {
         let config = config::parse(Path::new("test.toml"), String::new()).unwrap();
-        let (desk, _) = Desk::new(config, Overlay::default(), SystemTime::now());
+        let (config_store, _) = ConfigStore::new(config, Overrides::default(), SystemTime::now());
         let snapshot = sample::snapshot(1, Vec::new());
-        let in_force = Arc::new(InForce::new(&desk, &snapshot));
+        let in_force = Arc::new(InForce::new(&config_store, &snapshot));
         let sources = Sources {
             standing: watch::Sender::new(in_force).subscribe(),
             tables: BackendTables::new(2),
-            gauges: gauges::gauges(2),
+            counters: worker_counters::counters(2),
             orders: Default::default(),
             wanted: Default::default(),
-            access_log: Arc::new(Progress::new(Micros(0))),
+            access_log: Arc::new(LogProgress::new(Micros(0))),
             health: Default::default(),
             files: Default::default(),
             texts: Default::default(),
@@ -101,10 +101,10 @@ mod tests {
     fn requests_of_every_worker_count() {
         let (monitoring, _) = monitoring();
         assert!(monitoring.is_idle());
-        monitoring.gauges[1].begin_exchange();
+        monitoring.counters[1].begin_exchange();
         assert!(!monitoring.is_idle());
-        monitoring.gauges[1].fail();
-        monitoring.gauges[1].end_exchange();
+        monitoring.counters[1].fail();
+        monitoring.counters[1].end_exchange();
         assert!(monitoring.is_idle());
         assert_eq!(monitoring.outcomes().failed, 1);
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::control::desk::ProblemKind;
+use crate::control::config_store::ProblemKind;
 
 /// An operation that palantir may want. The discriminant is the index of the operation in every table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub enum PendingOperation {
     /// A reload on trial is to be taken back.
     Rollback,
     /// SIGHUP came.
@@ -30,37 +30,43 @@ pub enum Operation {
 }
 
 /// All operations, and what metrics call them.
-pub const OPERATIONS: [(Operation, &str); 7] = [
-    (Operation::Rollback, "rollback"),
-    (Operation::Reload, "reload"),
-    (Operation::Upgrade, "upgrade"),
-    (Operation::Removal, "removal"),
-    (Operation::Addresses, "addresses"),
-    (Operation::TlsFiles, "tls_files"),
-    (Operation::StateFile, "state_file"),
+pub const PENDING_OPERATIONS: [(PendingOperation, &str); 7] = [
+    (PendingOperation::Rollback, "rollback"),
+    (PendingOperation::Reload, "reload"),
+    (PendingOperation::Upgrade, "upgrade"),
+    (PendingOperation::Removal, "removal"),
+    (PendingOperation::Addresses, "addresses"),
+    (PendingOperation::TlsFiles, "tls_files"),
+    (PendingOperation::StateFile, "state_file"),
 ];
 
-impl Operation {
+impl PendingOperation {
     /// Whether a refusal of this kind is final: the same attempt would be refused again.
     pub fn is_final(self, refusal: ProblemKind) -> bool {
         match self {
             // The file has mistakes, or is another one than the signal asked for.
-            Operation::Reload => [ProblemKind::Invalid, ProblemKind::Changed].contains(&refusal),
+            PendingOperation::Reload => {
+                [ProblemKind::Invalid, ProblemKind::Changed].contains(&refusal)
+            }
             // A program that fails to start is not started again.
-            Operation::Upgrade => refusal != ProblemKind::Unavailable,
-            Operation::Rollback | Operation::Removal => refusal == ProblemKind::Absent,
-            Operation::Addresses | Operation::TlsFiles | Operation::StateFile => false,
+            PendingOperation::Upgrade => refusal != ProblemKind::Unavailable,
+            PendingOperation::Rollback | PendingOperation::Removal => {
+                refusal == ProblemKind::Absent
+            }
+            PendingOperation::Addresses
+            | PendingOperation::TlsFiles
+            | PendingOperation::StateFile => false,
         }
     }
 }
 
 /// The operations that are wanted and not done, for metrics.
 #[derive(Debug, Default)]
-pub struct Wanted([AtomicBool; OPERATIONS.len()]);
+pub struct PendingOperations([AtomicBool; PENDING_OPERATIONS.len()]);
 
-impl Wanted {
+impl PendingOperations {
     /// Whether this operation is wanted and not done.
-    pub fn is_wanted(&self, operation: Operation) -> bool {
+    pub fn is_wanted(&self, operation: PendingOperation) -> bool {
         self.0[operation as usize].load(Relaxed)
     }
 }
@@ -68,8 +74,8 @@ impl Wanted {
 /// The state of every operation.
 #[derive(Debug, Default)]
 pub struct Pending {
-    rows: [Row; OPERATIONS.len()],
-    wanted: Arc<Wanted>,
+    rows: [Row; PENDING_OPERATIONS.len()],
+    wanted: Arc<PendingOperations>,
     /// Whether the last thing that was begun was one of these operations, and not a request of the API.
     was_last: bool,
 }
@@ -86,34 +92,34 @@ struct Row {
 
 impl Pending {
     /// The wanted operations, for metrics.
-    pub fn wanted(&self) -> Arc<Wanted> {
+    pub fn wanted(&self) -> Arc<PendingOperations> {
         self.wanted.clone()
     }
 
     /// Notes that the operation is wanted from now on.
-    pub fn want(&self, operation: Operation) {
+    pub fn want(&self, operation: PendingOperation) {
         self.wanted.0[operation as usize].store(true, Relaxed);
     }
 
     /// Notes that a signal asks for the operation. A signal that comes during an attempt has the operation done once
     /// more.
-    pub fn ask(&mut self, operation: Operation) {
+    pub fn request(&mut self, operation: PendingOperation) {
         self.want(operation);
         self.rows[operation as usize].again = true;
     }
 
     /// Whether a signal has asked for the operation since the last attempt.
-    pub fn is_asked_again(&self, operation: Operation) -> bool {
+    pub fn is_asked_again(&self, operation: PendingOperation) -> bool {
         self.rows[operation as usize].again
     }
 
     /// Whether the operation is wanted and may be tried again.
-    pub fn is_due(&self, operation: Operation, now: Micros) -> bool {
+    pub fn is_due(&self, operation: PendingOperation, now: Micros) -> bool {
         self.wanted.is_wanted(operation) && self.may_try(operation, now)
     }
 
     /// Whether the operation may be tried, wanted or not.
-    pub fn may_try(&self, operation: Operation, now: Micros) -> bool {
+    pub fn may_try(&self, operation: PendingOperation, now: Micros) -> bool {
         self.rows[operation as usize].due <= now
     }
 
@@ -129,12 +135,12 @@ impl Pending {
     }
 
     /// Whether the last attempt was refused.
-    pub fn was_refused(&self, operation: Operation) -> bool {
+    pub fn was_refused(&self, operation: PendingOperation) -> bool {
         self.rows[operation as usize].told.is_some()
     }
 
     /// Notes that an attempt begins.
-    pub fn note_try(&mut self, operation: Operation, now: Micros) {
+    pub fn note_try(&mut self, operation: PendingOperation, now: Micros) {
         self.want(operation);
         self.was_last = true;
         let pause = Duration::from_secs(limits::OWN_RETRY_SECS);
@@ -143,20 +149,20 @@ impl Pending {
     }
 
     /// Notes that the operation is done or no longer wanted, unless it was asked for again meanwhile.
-    pub fn settle(&mut self, operation: Operation) {
+    pub fn settle(&mut self, operation: PendingOperation) {
         let row = std::mem::take(&mut self.rows[operation as usize]);
         self.wanted.0[operation as usize].store(row.again, Relaxed);
     }
 
     /// Notes that the operation is no longer wanted, however often it was asked for. Returns whether it was wanted.
-    pub fn forget(&mut self, operation: Operation) -> bool {
+    pub fn forget(&mut self, operation: PendingOperation) -> bool {
         self.rows[operation as usize] = Row::default();
         self.wanted.0[operation as usize].swap(false, Relaxed)
     }
 
     /// Notes that the operation could not be done and stays wanted. Returns whether to log the reason: a new reason at
     /// once, the same one once a minute.
-    pub fn note_refusal(&mut self, operation: Operation, reason: &str, now: Micros) -> bool {
+    pub fn note_refusal(&mut self, operation: PendingOperation, reason: &str, now: Micros) -> bool {
         self.want(operation);
         let row = &mut self.rows[operation as usize];
         // Counted from the end of the attempt, which may have taken long: other work needs its turn.
@@ -184,7 +190,7 @@ mod tests {
     #[test]
     fn what_is_refused_stays_wanted_and_is_tried_again_every_second() {
         let mut pending = Pending::default();
-        let removal = Operation::Removal;
+        let removal = PendingOperation::Removal;
         assert!(!pending.is_due(removal, at(0)));
         pending.want(removal);
         assert!(pending.is_due(removal, at(10)));
@@ -207,7 +213,7 @@ mod tests {
         assert!(!pending.is_due(removal, at(71)));
         assert!(pending.is_due(removal, at(72)));
         assert!(pending.wanted().is_wanted(removal));
-        pending.ask(removal);
+        pending.request(removal);
         pending.settle(removal);
         assert!(pending.is_due(removal, at(72)), "asked for once more");
         pending.note_try(removal, at(11));
@@ -220,8 +226,8 @@ mod tests {
     fn one_thing_that_somebody_waits_for_comes_between_two_attempts() {
         let mut pending = Pending::default();
         assert!(!pending.must_yield(true));
-        pending.note_try(Operation::Removal, at(1));
-        pending.settle(Operation::Removal);
+        pending.note_try(PendingOperation::Removal, at(1));
+        pending.settle(PendingOperation::Removal);
         assert!(pending.must_yield(true), "also when it was done");
         assert!(!pending.must_yield(false));
         pending.note_other();
@@ -230,7 +236,7 @@ mod tests {
 
     #[test]
     fn operations_stand_at_their_places() {
-        for (index, (operation, _)) in OPERATIONS.iter().enumerate() {
+        for (index, (operation, _)) in PENDING_OPERATIONS.iter().enumerate() {
             assert_eq!(*operation as usize, index);
         }
     }

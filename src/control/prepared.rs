@@ -17,22 +17,22 @@ use super::{Control, Inlets, Outlets, api};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::Machine;
-use crate::control::access_log::AccessLog;
-use crate::control::ask::Asks;
+use crate::control::access_log::RunningAccessLog;
+use crate::control::change_request::ChangeRequests;
 use crate::control::compiler::Compiler;
-use crate::control::desk::Desk;
+use crate::control::config_store::ConfigStore;
 use crate::control::last_resort::LastResort;
 use crate::control::listeners::Listeners;
-use crate::control::resolve::{Known, LookUps, NameChannels, Question};
+use crate::control::resolve::{KnownAddrs, LookUpRequest, LookUps, NameChannels};
 use crate::control::signals::Signals;
 use crate::control::start_state::StartState;
 use crate::control::upgrade::Upgrades;
 use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
-use crate::shared::gauges::AllGauges;
-use crate::shared::mailbox::{Letters, Mailbox};
+use crate::shared::mailbox::{Inbox, Mailbox};
 use crate::shared::pulse::Watched;
+use crate::shared::worker_counters::AllWorkerCounters;
 use crate::snapshot::Snapshot;
 use crate::tls::TicketKeys;
 
@@ -41,11 +41,11 @@ pub struct Started {
     /// The configuration with which the workers and the health thread began.
     pub snapshot: Arc<Snapshot>,
     /// The configuration that `snapshot` was compiled from.
-    pub desk: Desk,
+    pub config_store: ConfigStore,
     /// The state that an earlier process left.
     pub left: StartState,
     /// The addresses that were found before the snapshot was compiled.
-    pub known: Known,
+    pub known: KnownAddrs,
     /// The look-ups of names, which go on from now on.
     pub look_ups: LookUps,
     /// Compiles all further configurations.
@@ -59,21 +59,21 @@ pub struct Started {
     /// The workers' tables of the backends' states.
     pub tables: SharedTables,
     /// The counters of the workers.
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// The access log, with an open file if the snapshot has an access log.
-    pub access_log: AccessLog,
+    pub access_log: RunningAccessLog,
     /// The mailbox of the health thread.
     pub health: Mailbox<ToHealth>,
     /// The health thread, and its signs of life.
     pub health_thread: Watched,
     /// The messages to the control thread.
-    pub letters: Letters<ToControl>,
+    pub inbox: Inbox<ToControl>,
     /// The means of an upgrade.
     pub upgrades: Upgrades,
     /// Whether no other process is the service, or was until just now.
     pub is_alone: bool,
     /// The socket of the management API and the checks for its requests, if there is one.
-    pub admin: Option<(BoundListener, api::Gate)>,
+    pub admin: Option<(BoundListener, api::AccessPolicy)>,
 }
 
 /// The control thread before it serves, with everything that the system might refuse later.
@@ -82,11 +82,11 @@ pub struct Prepared {
     control: Control,
     inlets: Inlets,
     /// The look-ups of names, and the receiver of new names to look up.
-    look_ups: (LookUps, mpsc::Receiver<Question>),
+    look_ups: (LookUps, mpsc::Receiver<LookUpRequest>),
     /// The socket of the management API, and the checks for its requests.
-    admin: Option<(api::ApiListener, api::Gate)>,
+    admin: Option<(api::ApiListener, api::AccessPolicy)>,
     /// The channel by which the management API asks.
-    asks: Asks,
+    change_requests: ChangeRequests,
     signals: Signals,
 }
 
@@ -99,20 +99,20 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         .build()?;
     let entered = runtime.enter();
     let (found, answers) = mpsc::channel(1);
-    let (asks, asked) = mpsc::channel(limits::ASKS);
+    let (change_requests, asked) = mpsc::channel(limits::CHANGE_REQUESTS);
     let (finished, ended) = mpsc::channel(1);
     let (questions, questioned) = mpsc::channel(1);
     let (broken, breaks) = mpsc::channel(1);
     let inlets = Inlets {
-        wake: UnixStream::from_std(started.letters.wake_stream()?)?,
+        wake: UnixStream::from_std(started.inbox.wake_stream()?)?,
         finished: ended,
         found: answers,
-        asks: asked,
+        change_requests: asked,
         broken: breaks,
     };
     let admin = started.admin.take();
     let admin = match admin {
-        Some((listener, gate)) => Some((api::ApiListener::open(listener)?, gate)),
+        Some((listener, access_policy)) => Some((api::ApiListener::open(listener)?, access_policy)),
         None => None,
     };
     let look_ups = (std::mem::take(&mut started.look_ups), questioned);
@@ -132,7 +132,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         inlets,
         look_ups,
         admin,
-        asks,
+        change_requests,
         signals,
     })
 }
@@ -173,7 +173,7 @@ fn has_memory() -> io::Result<()> {
 /// Waits until every worker has reported that it has adopted its snapshot, and therefore done everything that it was
 /// told before. `read` gets every other message. Errors: a worker has ended, or takes too long.
 pub fn wait_for_workers(
-    letters: &Letters<ToControl>,
+    inbox: &Inbox<ToControl>,
     workers: usize,
     mut read: impl FnMut(ToControl),
 ) -> Result<(), String> {
@@ -181,14 +181,14 @@ pub fn wait_for_workers(
     let mut adopted = BTreeSet::new();
     while adopted.len() < workers {
         let left = deadline.saturating_duration_since(Instant::now());
-        match letters.take_within(left) {
+        match inbox.take_within(left) {
             Some(ToControl::Adopted(worker, _)) => drop(adopted.insert(worker)),
             Some(
                 ToControl::WorkerEnded(worker, reason) | ToControl::NotListening(worker, reason),
             ) => {
                 return Err(format!("cannot start: worker {}: {reason}", worker.0));
             }
-            Some(letter) => read(letter),
+            Some(message) => read(message),
             None => return Err("cannot start: a worker does not answer".to_owned()),
         }
     }
@@ -198,19 +198,19 @@ pub fn wait_for_workers(
 impl Prepared {
     /// Whether this process stops: see [`Upgrades::stopping`].
     pub fn stopping(&self) -> Arc<AtomicBool> {
-        self.control.succession.upgrades.stopping()
+        self.control.upgrade_run.upgrades.stopping()
     }
 
     /// Lets the servers on the sockets that are not the workers' accept, and waits until all workers have done what
     /// they were told. Errors: a worker has ended, or takes too long.
     pub fn accept(&mut self) -> Result<(), String> {
         let control = &mut self.control;
-        control.succession.upgrades.accept();
+        control.upgrade_run.upgrades.accept();
         let mut others = Vec::new();
         let workers = control.monitoring.tables.workers();
-        wait_for_workers(&control.letters, workers, |letter| others.push(letter))?;
-        for letter in others {
-            control.read(letter, Micros::now());
+        wait_for_workers(&control.inbox, workers, |message| others.push(message))?;
+        for message in others {
+            control.read(message, Micros::now());
         }
         Ok(())
     }
@@ -225,17 +225,18 @@ impl Prepared {
             inlets,
             look_ups: (look_ups, questions),
             admin,
-            asks,
+            change_requests,
             mut signals,
         } = self;
         let last = LastResort::of(&control);
         let turning = async {
             signals.let_in();
             control.order_certificates();
-            if let Some((listener, gate)) = admin {
-                let router = api::router(control.monitoring.api_state(asks), gate);
+            if let Some((listener, access_policy)) = admin {
+                let router =
+                    api::router(control.monitoring.api_state(change_requests), access_policy);
                 let standing = control.config.standing();
-                let mut accepting = control.succession.upgrades.accepting();
+                let mut accepting = control.upgrade_run.upgrades.accepting();
                 control.spawn_vital("the management API", async move {
                     tokio::select! {
                         () = api::serve(listener, router, standing) => {}

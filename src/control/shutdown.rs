@@ -9,8 +9,8 @@ use tracing::{info, warn};
 use crate::base::ids::WorkerId;
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::shared::gauges::{self, AllGauges};
 use crate::shared::socket_files;
+use crate::shared::worker_counters::{self, AllWorkerCounters};
 
 /// How far a stop has come. Time is an argument.
 #[derive(Debug)]
@@ -106,12 +106,12 @@ impl Shutdown {
     }
 
     /// Counts and logs what is cut; the exit code.
-    pub fn exit_code(&self, gauges: &AllGauges) -> u8 {
-        let requests = gauges::exchanges(gauges);
+    pub fn exit_code(&self, counters: &AllWorkerCounters) -> u8 {
+        let requests = worker_counters::exchanges(counters);
         if requests > 0 {
             warn!(
                 requests,
-                connections = gauges::connections(gauges),
+                connections = worker_counters::connections(counters),
                 "stopped: {requests} requests were cut"
             );
         } else {
@@ -158,12 +158,12 @@ mod tests {
         assert!(!shutdown.is_over(at(1)), "the other one is not done");
         shutdown.worker_done(WorkerId(0));
         assert!(shutdown.is_over(at(1)));
-        assert_eq!(shutdown.exit_code(&gauges::gauges(2)), 0);
+        assert_eq!(shutdown.exit_code(&worker_counters::counters(2)), 0);
     }
 
     #[test]
     fn ends_by_time_and_says_what_is_cut() {
-        let all = gauges::gauges(2);
+        let all = worker_counters::counters(2);
         all[1].begin_exchange();
         let mut shutdown = Shutdown::new(2);
         shutdown.signal("SIGTERM", PATIENCE, at(5));
@@ -197,7 +197,7 @@ mod tests {
         shutdown.retire(at(0));
         shutdown.worker_done(WorkerId(0));
         assert!(shutdown.is_over(at(1)));
-        assert_eq!(shutdown.exit_code(&gauges::gauges(1)), 0);
+        assert_eq!(shutdown.exit_code(&worker_counters::counters(1)), 0);
     }
 
     #[test]
@@ -209,6 +209,6 @@ mod tests {
         shutdown.worker_done(WorkerId(0));
         shutdown.worker_done(WorkerId(1));
         assert!(shutdown.is_over(at(1)));
-        assert_eq!(shutdown.exit_code(&gauges::gauges(2)), 1);
+        assert_eq!(shutdown.exit_code(&worker_counters::counters(2)), 1);
     }
 }

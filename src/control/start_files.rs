@@ -12,8 +12,8 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, accessat};
 
 use super::access_log;
 use super::api::Tokens;
-use super::desk::state_file;
-use super::desk::state_lock::StateLock;
+use super::config_store::state_file;
+use super::config_store::state_lock::StateLock;
 use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::{file, limits};
 use crate::config::Config;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desk::state_file::{self, State};
-use super::desk::state_handed;
-use super::desk::state_lock::StateLock;
+use super::config_store::state_file::{self, SavedState};
+use super::config_store::state_handed;
+use super::config_store::state_lock::StateLock;
 use crate::base::limits;
 use crate::net::Handed;
 
@@ -15,7 +15,7 @@ use crate::net::Handed;
 #[derive(Clone, Debug, Default)]
 pub struct StartState {
     /// The state.
-    pub state: State,
+    pub state: SavedState,
     /// The lock of the state file, if there is one.
     pub lock: Option<Arc<StateLock>>,
     /// The path where the state is to be written, because the old process kept it elsewhere.

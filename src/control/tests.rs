@@ -17,33 +17,33 @@ use crate::base::limits;
 use crate::config::Resolved;
 use crate::config::{self, CannotCompile, TooManyBackends};
 use crate::control::access_log::{LogFile, open_in_time};
-use crate::control::ask::{Accepted, Asks, Standing, Wish};
+use crate::control::change_request::{ChangeRequests, CompletedOperation, Operation, Standing};
 use crate::control::compiler::Compiler;
-use crate::control::desk::{Overlay, Problem, ProblemKind};
-use crate::control::resolve::{Known, LookUps, Names, Question};
+use crate::control::config_store::{Overrides, Problem, ProblemKind};
+use crate::control::resolve::{KnownAddrs, LookUpRequest, LookUps, WatchedNames};
 use crate::control::upgrade::{HealthReport, Program, Upgrades};
 use crate::messages::{ToHealth, ToWorker};
-use crate::shared::access::{AccessLine, RequestFacts, Tally, Texts};
+use crate::shared::access::{AccessLine, LoggedTexts, RequestFacts, Tally};
 use crate::shared::backend_table::BackendTables;
-use crate::shared::gauges::{self, AllGauges};
 use crate::shared::mailbox::{Mailbox, mailbox};
 use crate::shared::pulse::Watched;
+use crate::shared::worker_counters::{self, AllWorkerCounters};
 use crate::snapshot::AccessLogFormat;
 
 const WORKERS: usize = 2;
 
 /// The other side of everything that the thread was given.
 struct Outside {
-    workers: Vec<Letters<ToWorker>>,
-    health: Letters<ToHealth>,
+    workers: Vec<Inbox<ToWorker>>,
+    health: Inbox<ToHealth>,
     to_control: Mailbox<ToControl>,
-    gauges: AllGauges,
+    counters: AllWorkerCounters,
     rings: Vec<crossbeam_channel::Sender<AccessLine>>,
     /// Ends the health thread when dropped.
     health_life: Option<std::sync::mpsc::Sender<()>>,
     signals: mpsc::Sender<Signal>,
-    answers: mpsc::Sender<Found>,
-    asks: Asks,
+    answers: mpsc::Sender<LookUpResults>,
+    change_requests: ChangeRequests,
     standing: Standing,
 }
 
@@ -54,11 +54,11 @@ impl Outside {
             .unwrap();
     }
 
-    /// Takes the letters of every worker up to the snapshot of this generation, and says that it is adopted.
+    /// Takes the messages of every worker up to the snapshot of this generation, and says that it is adopted.
     async fn adopt(&self, generation: u64) -> Arc<Snapshot> {
         let mut adopted = None;
-        for (letters, worker) in self.workers.iter().zip(0..) {
-            adopted = Some(expect(letters, |letter| of_generation(letter, generation)).await);
+        for (inbox, worker) in self.workers.iter().zip(0..) {
+            adopted = Some(expect(inbox, |message| of_generation(message, generation)).await);
             let adopted = ToControl::Adopted(WorkerId(worker), generation);
             self.to_control.post(adopted).unwrap();
         }
@@ -67,34 +67,45 @@ impl Outside {
 
     /// Waits until the first worker is told of this generation.
     async fn snapshot(&self, generation: u64) -> Arc<Snapshot> {
-        expect(&self.workers[0], |letter| of_generation(letter, generation)).await
+        expect(&self.workers[0], |message| {
+            of_generation(message, generation)
+        })
+        .await
     }
 
     /// Puts a question; what receives the answer.
-    async fn ask(&self, wish: Wish) -> oneshot::Receiver<Result<Accepted, Problem>> {
-        self.ask_if(wish, None).await
+    async fn send_request(
+        &self,
+        operation: Operation,
+    ) -> oneshot::Receiver<Result<CompletedOperation, Problem>> {
+        self.send_request_if(operation, None).await
     }
 
     /// Asks under the condition that this revision is in force.
-    async fn ask_if(
+    async fn send_request_if(
         &self,
-        wish: Wish,
+        operation: Operation,
         if_match: Option<u64>,
-    ) -> oneshot::Receiver<Result<Accepted, Problem>> {
+    ) -> oneshot::Receiver<Result<CompletedOperation, Problem>> {
         let (answer, answered) = oneshot::channel();
-        let origin = "a test".to_owned();
-        let ask = Ask {
-            wish,
+        let requested_by = "a test".to_owned();
+        let request = ChangeRequest {
+            operation,
             if_match,
-            origin,
+            requested_by,
             answer,
         };
-        self.asks.send(ask).await.unwrap();
+        self.change_requests.send(request).await.unwrap();
         answered
     }
 
-    async fn refusal(&self, wish: Wish) -> ProblemKind {
-        self.ask(wish).await.await.unwrap().unwrap_err().kind
+    async fn refusal(&self, operation: Operation) -> ProblemKind {
+        self.send_request(operation)
+            .await
+            .await
+            .unwrap()
+            .unwrap_err()
+            .kind
     }
 
     async fn stop(&self) {
@@ -103,8 +114,8 @@ impl Outside {
     }
 }
 
-fn of_generation(letter: ToWorker, generation: u64) -> Option<Arc<Snapshot>> {
-    match letter {
+fn of_generation(message: ToWorker, generation: u64) -> Option<Arc<Snapshot>> {
+    match message {
         ToWorker::Snapshot(snapshot) if snapshot.generation == generation => Some(snapshot),
         _ => None,
     }
@@ -125,16 +136,16 @@ fn outside_of(
     let mut compiler = compiler(shutdown_timeout);
     let config = config::parse(path, FILE.to_owned()).unwrap();
     let tables = BackendTables::new(WORKERS);
-    let (workers, worker_letters): (Vec<_>, Vec<_>) =
+    let (workers, worker_inboxes): (Vec<_>, Vec<_>) =
         (0..WORKERS).map(|_| mailbox(10).unwrap()).unzip();
-    let (health, health_letters) = mailbox(10).unwrap();
-    let (to_control, letters) = mailbox(10).unwrap();
+    let (health, health_inbox) = mailbox(10).unwrap();
+    let (to_control, inbox) = mailbox(10).unwrap();
     let (rings, access_lines) = (0..WORKERS).map(|_| crossbeam_channel::bounded(10)).unzip();
     let (health_life, lives) = std::sync::mpsc::channel::<()>();
-    let gauges = gauges::gauges(WORKERS);
+    let counters = worker_counters::counters(WORKERS);
     let (signals, signals_taken) = mpsc::channel(4);
     let (answers, answers_taken) = mpsc::channel(4);
-    let (asks, asked) = mpsc::channel(4);
+    let (change_requests, asked) = mpsc::channel(4);
     let (finished, ended) = mpsc::channel(1);
     let (broken, breaks) = mpsc::channel(1);
     let health_report = HealthReport::of(health.clone());
@@ -143,7 +154,7 @@ fn outside_of(
             .compile(&config, &Resolved::new(), 1)
             .unwrap()
             .into(),
-        desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
+        config_store: ConfigStore::new(config, Overrides::default(), SystemTime::now()).0,
         left: StartState::default(),
         known: known(),
         look_ups: LookUps::default(),
@@ -151,8 +162,8 @@ fn outside_of(
         listeners: Listeners::new(WORKERS),
         workers,
         tables,
-        gauges: gauges.clone(),
-        access_log: AccessLog::start(log, access_lines, gauges.clone()).unwrap(),
+        counters: counters.clone(),
+        access_log: RunningAccessLog::start(log, access_lines, counters.clone()).unwrap(),
         health,
         health_thread: Watched {
             thread: std::thread::spawn(move || {
@@ -160,7 +171,7 @@ fn outside_of(
             }),
             pulse: Default::default(),
         },
-        letters,
+        inbox,
         tickets: Default::default(),
         upgrades: Upgrades::new(Program::of_this_process(), health_report, Vec::new()),
         is_alone: true,
@@ -174,22 +185,22 @@ fn outside_of(
     };
     let control = Control::new(started, names, Outlets { finished, broken }).unwrap();
     let outside = Outside {
-        workers: worker_letters,
-        health: health_letters,
+        workers: worker_inboxes,
+        health: health_inbox,
         to_control,
-        gauges,
+        counters,
         rings,
         health_life: Some(health_life),
         signals,
         answers,
-        asks,
+        change_requests,
         standing: control.config.standing(),
     };
     let inputs = Inputs {
         signals: signals_taken,
         answers: answers_taken,
         finished: ended,
-        asks: asked,
+        change_requests: asked,
         questions: questioned,
         broken: breaks,
     };
@@ -197,18 +208,18 @@ fn outside_of(
 }
 
 /// Answers by which the backend's name does not resolve.
-fn known() -> Known {
-    let mut known = Known::default();
+fn known() -> KnownAddrs {
+    let mut known = KnownAddrs::default();
     known.take_in(vec![("api.internal".to_owned(), Err("unknown".to_owned()))]);
     known
 }
 
 struct Inputs {
     signals: mpsc::Receiver<Signal>,
-    answers: mpsc::Receiver<Found>,
+    answers: mpsc::Receiver<LookUpResults>,
     finished: mpsc::Receiver<Finished>,
-    asks: mpsc::Receiver<Ask>,
-    questions: mpsc::Receiver<Question>,
+    change_requests: mpsc::Receiver<ChangeRequest>,
+    questions: mpsc::Receiver<LookUpRequest>,
     broken: mpsc::Receiver<&'static str>,
 }
 
@@ -243,7 +254,7 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         .unwrap();
     runtime.block_on(async {
         // New names are looked up, and those in force are not.
-        let in_force = watch::Sender::new(Names {
+        let in_force = watch::Sender::new(WatchedNames {
             hosts: Vec::new(),
             every: Duration::from_secs(60),
         });
@@ -251,10 +262,10 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         tokio::spawn(LookUps::default().run(names, inputs.questions, found));
         let inlets = Inlets {
             broken: inputs.broken,
-            wake: UnixStream::from_std(control.letters.wake_stream().unwrap()).unwrap(),
+            wake: UnixStream::from_std(control.inbox.wake_stream().unwrap()).unwrap(),
             found: inputs.answers,
             finished: inputs.finished,
-            asks: inputs.asks,
+            change_requests: inputs.change_requests,
         };
         let next_signal = async || match inputs.signals.recv().await {
             Some(signal) => signal,
@@ -264,24 +275,24 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
     })
 }
 
-/// Waits for a letter that fits.
-async fn expect<T, R>(letters: &Letters<T>, fits: impl Fn(T) -> Option<R>) -> R {
+/// Waits for a message that fits.
+async fn expect<T, R>(inbox: &Inbox<T>, fits: impl Fn(T) -> Option<R>) -> R {
     let patience = Instant::now() + Duration::from_secs(30);
     loop {
-        match letters.take() {
-            Some(letter) => {
-                if let Some(found) = fits(letter) {
+        match inbox.take() {
+            Some(message) => {
+                if let Some(found) = fits(message) {
                     return found;
                 }
             }
             None => sleep(Duration::from_millis(1)).await,
         }
-        assert!(Instant::now() < patience, "no such letter came");
+        assert!(Instant::now() < patience, "no such message came");
     }
 }
 
-fn is_drain(letter: ToWorker) -> Option<()> {
-    matches!(letter, ToWorker::Drain).then_some(())
+fn is_drain(message: ToWorker) -> Option<()> {
+    matches!(message, ToWorker::Drain).then_some(())
 }
 
 const LONG: Duration = Duration::from_secs(600);
@@ -293,8 +304,8 @@ fn a_signal_drains_the_workers_and_ends_when_all_are_done() {
     let (outside, control, inputs) = outside(LONG, None);
     let code = run_beside(control, inputs, async || {
         outside.signals.send(STOP).await.unwrap();
-        for (letters, worker) in outside.workers.iter().zip(0..) {
-            expect(letters, is_drain).await;
+        for (inbox, worker) in outside.workers.iter().zip(0..) {
+            expect(inbox, is_drain).await;
             outside.say_drained(worker);
         }
     });
@@ -304,7 +315,7 @@ fn a_signal_drains_the_workers_and_ends_when_all_are_done() {
 #[test]
 fn what_still_runs_after_the_timeout_is_cut() {
     let (outside, control, inputs) = outside(SHORT, None);
-    outside.gauges[1].begin_exchange();
+    outside.counters[1].begin_exchange();
     let code = run_beside(control, inputs, async || {
         outside.signals.send(STOP).await.unwrap();
         expect(&outside.workers[0], is_drain).await;
@@ -316,7 +327,7 @@ fn what_still_runs_after_the_timeout_is_cut() {
 #[test]
 fn a_second_signal_does_not_wait_for_anybody() {
     let (outside, control, inputs) = outside(LONG, None);
-    outside.gauges[0].begin_exchange();
+    outside.counters[0].begin_exchange();
     let code = run_beside(control, inputs, async || {
         outside.signals.send(STOP).await.unwrap();
         expect(&outside.workers[1], is_drain).await;
@@ -344,8 +355,8 @@ fn a_health_thread_that_ends_stops_the_process_too() {
     let (mut outside, control, inputs) = outside(LONG, None);
     let code = run_beside(control, inputs, async || {
         outside.health_life.take();
-        for (letters, worker) in outside.workers.iter().zip(0..) {
-            expect(letters, is_drain).await;
+        for (inbox, worker) in outside.workers.iter().zip(0..) {
+            expect(inbox, is_drain).await;
             outside.say_drained(worker);
         }
     });
@@ -362,12 +373,12 @@ fn new_addresses_become_a_new_snapshot_for_everybody() {
         )]
     };
     run_beside(control, inputs, async || {
-        let generation_of = |letter| match letter {
+        let generation_of = |message| match message {
             ToHealth::Snapshot(snapshot) => Some(snapshot.generation),
             _ => None,
         };
         let find = async |last| {
-            let found = Found::Again(answer(last));
+            let found = LookUpResults::Again(answer(last));
             outside.answers.send(found).await.unwrap();
         };
         // A repeated answer makes no second snapshot, and an answer that cannot be compiled makes none at all.
@@ -398,7 +409,11 @@ fn addresses_that_could_not_be_compiled_are_tried_again() {
     run_beside(control, inputs, async || {
         let ip = IpAddr::from([192, 0, 2, 1]);
         let answers = vec![("api.internal".to_owned(), Ok(vec![ip]))];
-        outside.answers.send(Found::Again(answers)).await.unwrap();
+        outside
+            .answers
+            .send(LookUpResults::Again(answers))
+            .await
+            .unwrap();
         outside.adopt(2).await;
         outside.stop().await;
     });
@@ -413,7 +428,7 @@ fn access_line(request_id: u64) -> AccessLine {
             pool: Some(PoolId(0)),
             ..RequestFacts::default()
         },
-        texts: Texts::new(b"GET", b"/", b"", b"", b"", b""),
+        texts: LoggedTexts::new(b"GET", b"/", b"", b"", b"", b""),
         tally: Tally {
             status: 200,
             ..Tally::default()

@@ -9,7 +9,7 @@ use crate::base::ids::WorkerId;
 use crate::base::limits;
 use crate::messages::{ToHealth, ToWorker};
 use crate::net::BoundListener;
-use crate::shared::count::Count;
+use crate::shared::counter::Counter;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::outbox::Outbox;
 use crate::snapshot::Snapshot;
@@ -41,7 +41,7 @@ pub struct Threads {
     /// reference is always here.
     retired: Vec<Arc<Snapshot>>,
     /// The number of snapshots in use, including the one in force.
-    in_use: Arc<Count>,
+    in_use: Arc<Counter>,
     /// Requests that began under this generation or an earlier one are told to end.
     ended: u64,
 }
@@ -171,7 +171,7 @@ impl Threads {
     }
 
     /// The number of snapshots in use.
-    pub fn generations(&self) -> Arc<Count> {
+    pub fn generations(&self) -> Arc<Counter> {
         self.in_use.clone()
     }
 
@@ -217,16 +217,16 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_dropped_here_once_nobody_else_has_it() {
-        let (worker, letters) = mailbox(4).unwrap();
-        let (health, health_letters) = mailbox(4).unwrap();
+        let (worker, inbox) = mailbox(4).unwrap();
+        let (health, health_inbox) = mailbox(4).unwrap();
         let [first, second] = [1, 2].map(|generation| sample::snapshot(generation, Vec::new()));
         let mut threads = Threads::new(vec![worker], (health, ended()), &first);
         assert!(threads.send());
         let used_by_a_request = first.clone();
         threads.put_in_force(first, &second, vec![Vec::new()]);
         assert!(threads.send());
-        while health_letters.take().is_some() {}
-        assert!(matches!(letters.take(), Some(ToWorker::Snapshot(_))));
+        while health_inbox.take().is_some() {}
+        assert!(matches!(inbox.take(), Some(ToWorker::Snapshot(_))));
         assert_eq!(threads.take_unused().len(), 0);
         drop(used_by_a_request);
         assert_eq!(threads.take_unused().len(), 1);
@@ -234,8 +234,8 @@ mod tests {
 
     #[test]
     fn what_began_under_the_oldest_of_too_many_snapshots_is_to_end() {
-        let (worker, letters) = mailbox(1000).unwrap();
-        let (health, _health_letters) = mailbox(1000).unwrap();
+        let (worker, inbox) = mailbox(1000).unwrap();
+        let (health, _health_inbox) = mailbox(1000).unwrap();
         let first = sample::snapshot(1, Vec::new());
         let mut threads = Threads::new(vec![worker], (health, ended()), &first);
         let mut used = vec![first];
@@ -252,8 +252,8 @@ mod tests {
             assert_eq!(threads.generations().get(), generation);
         }
         threads.send();
-        let told = std::iter::from_fn(|| letters.take());
-        let ends = told.filter(|letter| matches!(letter, ToWorker::EndGenerations(_)));
+        let told = std::iter::from_fn(|| inbox.take());
+        let ends = told.filter(|message| matches!(message, ToWorker::EndGenerations(_)));
         assert_eq!(ends.count(), 2);
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::control::ask::Trial;
-use crate::shared::gauges::Outcomes;
+use crate::control::change_request::Trial;
+use crate::shared::worker_counters::Outcomes;
 
 /// A reload on trial. Time and counts are arguments.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use crate::base::log;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::control::Control;
-use crate::control::ask::Wish;
-use crate::control::departures::Leaving;
-use crate::control::desk::Edit;
-use crate::control::pending::Operation;
+use crate::control::change_request::Operation;
+use crate::control::config_store::Edit;
+use crate::control::pending::PendingOperation;
+use crate::control::removals::DueRemoval;
 use crate::control::signals::Signal;
 use crate::messages::ToControl;
 
@@ -20,18 +20,18 @@ impl Control {
     /// Does all work that is due, and returns the time until the next turn, at the latest. `somebody_waits`: the API
     /// has asked for something that was not begun.
     pub(super) fn turn(&mut self, somebody_waits: bool, now: Micros) -> Duration {
-        while let Some(letter) = self.letters.take() {
-            self.read(letter, now);
+        while let Some(message) = self.inbox.take() {
+            self.read(message, now);
         }
         panic_on_demand("control");
         self.look_at_threads(now);
         self.changes.answer_adopted(self.threads.adopted_by_all());
         self.look_at_clock(now);
-        self.follow_own_wishes(somebody_waits, now);
+        self.follow_pending(somebody_waits, now);
         self.keep_up(now);
         self.tell_systemd(now);
         self.access_log.watch(now);
-        self.monitoring.boards.turn(now);
+        self.monitoring.live_stats.turn(now);
         for unused in self.threads.take_unused() {
             self.access_log.forget(&unused);
             self.files.discard(unused);
@@ -64,8 +64,8 @@ impl Control {
 
     fn pause(&self, all_sent: bool, now: Micros) -> Duration {
         let pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
-        let until_board = Duration::from_micros(self.monitoring.boards.due().since(now));
-        let mut pause = pause.min(until_board);
+        let until_stats = Duration::from_micros(self.monitoring.live_stats.due().since(now));
+        let mut pause = pause.min(until_stats);
         let deadlines = [
             self.shutdown.deadline(),
             self.files.deadline(),
@@ -82,7 +82,7 @@ impl Control {
         if let Some(trial) = &self.changes.trial {
             pause = pause.min(trial.left(now));
         }
-        if let Some(next) = self.succession.next() {
+        if let Some(next) = self.upgrade_run.next() {
             pause = pause.min(Duration::from_micros(next.since(now)));
         }
         let mut at_most = |holds: bool, millis| {
@@ -96,18 +96,18 @@ impl Control {
     }
 
     fn has_conditions(&self) -> bool {
-        self.changes.trial.is_some() || self.departures.any_drained()
+        self.changes.trial.is_some() || self.removals.any_drained()
     }
 
     /// Does what a message of another thread says.
-    pub(super) fn read(&mut self, letter: ToControl, now: Micros) {
-        match letter {
+    pub(super) fn read(&mut self, message: ToControl, now: Micros) {
+        match message {
             ToControl::Adopted(worker, generation) => self.threads.note_adopted(worker, generation),
             ToControl::Refused(refused) => {
                 self.monitoring
                     .note_refused(*refused, &self.config.snapshot);
             }
-            ToControl::BackendChanged(change) => self.monitoring.boards.note(change, now),
+            ToControl::BackendChanged(change) => self.monitoring.live_stats.note(change, now),
             ToControl::PredecessorOver(left) => self.be_alone(left),
             ToControl::Drained(worker) => self.shutdown.worker_done(worker),
             ToControl::NotListening(worker, reason) => {
@@ -138,7 +138,7 @@ impl Control {
         match signal {
             Signal::Stop(name) => {
                 // Before anybody hears of the stop from the log.
-                self.succession.upgrades.note_stop();
+                self.upgrade_run.upgrades.note_stop();
                 let patience = self.config.snapshot.shutdown_timeout;
                 if self.shutdown.signal(name, patience, now) {
                     self.drain(now);
@@ -146,15 +146,15 @@ impl Control {
             }
             Signal::HangUp => {
                 self.reopen_logs("SIGHUP");
-                self.take_wish(Operation::Reload, "SIGHUP");
+                self.take_pending(PendingOperation::Reload, "SIGHUP");
             }
             Signal::Reopen => self.reopen_logs("SIGUSR1"),
-            Signal::Upgrade => self.take_wish(Operation::Upgrade, "SIGUSR2"),
+            Signal::Upgrade => self.take_pending(PendingOperation::Upgrade, "SIGUSR2"),
             Signal::StopAccepting => self.stop_accepting(now),
         }
     }
 
-    fn take_wish(&mut self, operation: Operation, signal: &str) {
+    fn take_pending(&mut self, operation: PendingOperation, signal: &str) {
         if self.shutdown.has_begun() {
             return info!(
                 signal,
@@ -164,14 +164,14 @@ impl Control {
         if self.is_upgrading() {
             info!(signal, "the signal waits, because an upgrade is under way");
         }
-        if operation == Operation::Reload {
-            self.changes.asked_file.ask();
+        if operation == PendingOperation::Reload {
+            self.changes.requested_file.request();
         }
-        self.changes.pending.ask(operation);
+        self.changes.pending.request(operation);
     }
 
     fn stop_failed(&mut self, now: Micros) {
-        self.succession.upgrades.note_stop();
+        self.upgrade_run.upgrades.note_stop();
         self.shutdown
             .fail(self.config.snapshot.shutdown_timeout, now);
         self.drain(now);
@@ -180,7 +180,7 @@ impl Control {
     fn drain(&mut self, now: Micros) {
         self.forsake_changes(now);
         self.end_watching();
-        self.succession.stop();
+        self.upgrade_run.stop();
         self.certificates.stop_orders();
         self.threads.drain();
         // A socket that is kept here would go on taking connections that nobody accepts.
@@ -195,20 +195,20 @@ impl Control {
         self.threads.stop_probing();
     }
 
-    /// Follows wishes that no channel brings: the end of a trial, a reload or upgrade by a signal, the removal of
-    /// backends. One at a time, and only while it can be granted; the next turn comes soon.
-    fn follow_own_wishes(&mut self, somebody_waits: bool, now: Micros) {
+    /// Carries out operations that no channel brings: the end of a trial, a reload or upgrade by a signal, the removal
+    /// of backends. One at a time, and only while it can be granted; the next turn comes soon.
+    fn follow_pending(&mut self, somebody_waits: bool, now: Micros) {
         let why_back = self.changes.why_back(&self.monitoring.outcomes(), now);
         if why_back.is_some() {
-            self.changes.pending.want(Operation::Rollback);
+            self.changes.pending.want(PendingOperation::Rollback);
         }
         let may_try = self.may_decide() && !self.changes.pending.must_yield(somebody_waits);
         if self.shutdown.has_begun() || !may_try || self.files.complaint(now).is_some() {
             return;
         }
         let must_wait = self.is_upgrading() || self.changes.trial.is_some();
-        let may_look = self.changes.pending.is_due(Operation::Reload, now);
-        if must_wait && may_look && self.changes.asked_file.is_unseen() {
+        let may_look = self.changes.pending.is_due(PendingOperation::Reload, now);
+        if must_wait && may_look && self.changes.requested_file.is_unseen() {
             return self.look_at_asked_file(now);
         }
         if !self.is_upgrading() {
@@ -220,43 +220,56 @@ impl Control {
     /// to be taken back.
     fn try_next_own(&mut self, why_back: Option<String>, now: Micros) {
         if let Some(trial) = &self.changes.trial {
-            if self.changes.pending.is_due(Operation::Rollback, now) {
+            if self.changes.pending.is_due(PendingOperation::Rollback, now) {
                 let revision = trial.back_to;
                 let why = why_back.unwrap_or_else(|| "too many requests failed".to_owned());
-                if !self.changes.pending.was_refused(Operation::Rollback) {
+                if !self.changes.pending.was_refused(PendingOperation::Rollback) {
                     warn!("the reload on trial is taken back: {why}");
                 }
-                let origin = format!("trial: {why}");
+                let requested_by = format!("trial: {why}");
                 self.try_own(
-                    Operation::Rollback,
-                    Wish::Rollback { revision },
-                    origin,
+                    PendingOperation::Rollback,
+                    Operation::Rollback { revision },
+                    requested_by,
                     now,
                 );
             }
-        } else if self.changes.pending.is_due(Operation::Reload, now) {
-            let reload = Wish::Reload {
+        } else if self.changes.pending.is_due(PendingOperation::Reload, now) {
+            let reload = Operation::Reload {
                 trial: None,
                 allow_empty: false,
-                asked: Some(self.changes.asked_file.clone()),
+                asked: Some(self.changes.requested_file.clone()),
             };
-            self.try_own(Operation::Reload, reload, "SIGHUP".to_owned(), now);
-        } else if self.changes.pending.is_due(Operation::Upgrade, now) {
-            let upgrade = Wish::Upgrade {
+            self.try_own(PendingOperation::Reload, reload, "SIGHUP".to_owned(), now);
+        } else if self.changes.pending.is_due(PendingOperation::Upgrade, now) {
+            let upgrade = Operation::Upgrade {
                 force: false,
                 allow_empty: false,
             };
-            self.try_own(Operation::Upgrade, upgrade, "SIGUSR2".to_owned(), now);
-        } else if self.changes.pending.may_try(Operation::Removal, now) {
-            match self.next_leaving(now) {
-                Some(Leaving { backend, origin }) => {
+            self.try_own(
+                PendingOperation::Upgrade,
+                upgrade,
+                "SIGUSR2".to_owned(),
+                now,
+            );
+        } else if self.changes.pending.may_try(PendingOperation::Removal, now) {
+            match self.next_removal(now) {
+                Some(DueRemoval {
+                    backend,
+                    requested_by,
+                }) => {
                     let edit = Edit::RemoveServer {
                         pool: backend.pool,
                         addr: backend.addr,
                     };
-                    self.try_own(Operation::Removal, Wish::Edit(edit), origin, now);
+                    self.try_own(
+                        PendingOperation::Removal,
+                        Operation::Edit(edit),
+                        requested_by,
+                        now,
+                    );
                 }
-                None => self.changes.pending.settle(Operation::Removal),
+                None => self.changes.pending.settle(PendingOperation::Removal),
             }
         }
     }
@@ -267,11 +280,18 @@ impl Control {
         if self.shutdown.has_begun() || !may_begin {
             return;
         }
-        let may_save =
-            self.changes.pending.is_due(Operation::StateFile, now) && !self.is_upgrading();
+        let may_save = self
+            .changes
+            .pending
+            .is_due(PendingOperation::StateFile, now)
+            && !self.is_upgrading();
         if may_save {
             self.save_confirmation(now);
-        } else if self.names.is_behind() && self.changes.pending.may_try(Operation::Addresses, now)
+        } else if self.names.is_behind()
+            && self
+                .changes
+                .pending
+                .may_try(PendingOperation::Addresses, now)
         {
             self.follow_addresses(now);
         } else if self.certificates.file_watch.is_due(now) {
@@ -279,18 +299,18 @@ impl Control {
         }
     }
 
-    fn next_leaving(&mut self, now: Micros) -> Option<Leaving> {
+    fn next_removal(&mut self, now: Micros) -> Option<DueRemoval> {
         let adopted = self.threads.adopted_by_all();
-        let drained = self.departures.next_drained(
+        let drained = self.removals.next_drained(
             &self.config.snapshot,
             &self.monitoring.tables,
             adopted,
             now,
         );
         drained.or_else(|| {
-            let config = self.config.desk.config();
-            let in_file = |pool: &str| self.config.desk.backends_in_file(pool);
-            self.departures.next_down(
+            let config = self.config.config_store.config();
+            let in_file = |pool: &str| self.config.config_store.backends_in_file(pool);
+            self.removals.next_down(
                 config,
                 &self.config.snapshot,
                 &self.monitoring.tables,

@@ -4,16 +4,16 @@
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 
 /// A stream of times.
 #[derive(Debug)]
-pub struct Jitter(Random);
+pub struct Jitter(SplitMix64);
 
 impl Jitter {
     /// Starts somewhere else in every process.
     pub fn new() -> Jitter {
-        Jitter(Random::new())
+        Jitter(SplitMix64::new())
     }
 
     /// A time from zero up to `most`, each equally likely.
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn stays_in_its_bounds_and_uses_them() {
-        let mut jitter = Jitter(Random::from_seed(1));
+        let mut jitter = Jitter(SplitMix64::from_seed(1));
         let (mut early, mut late, mut short, mut long) = (0, 0, 0, 0);
         for _ in 0..1000 {
             let below = jitter.below(Duration::from_millis(1000));

@@ -1,13 +1,13 @@
 //! The health thread: probes every backend, listens to what the workers saw, and tells all workers when a backend's
 //! state changes.
 //!
-//! [`watch`] knows all backends and when to do what; [`judge`] decides about one; [`probe`] asks one. This file moves
-//! what they say between the runtime and the other threads.
+//! [`watch`] knows all backends and when to do what; [`backend_health`] decides about one; [`probe`] asks one. This
+//! file moves what they say between the runtime and the other threads.
 
+mod backend_health;
+mod backend_ref;
+mod health_event;
 mod jitter;
-mod judge;
-mod news;
-mod place;
 mod probe;
 mod resume;
 mod schedule;
@@ -27,14 +27,14 @@ use crate::base::limits;
 use crate::base::machine_clock::MachineClock;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
-use crate::health::news::News;
-use crate::health::probe::Outcome;
+use crate::health::health_event::HealthEvent;
+use crate::health::probe::ProbeOutcome;
 use crate::health::resume::Records;
 use crate::health::watch::{Assignment, Watch};
 use crate::messages::{Resumption, ToControl, ToHealth, ToWorker};
 use crate::net::{WakeSocket, run_sleeper, spawn};
 use crate::shared::SharedTables;
-use crate::shared::mailbox::{Letters, Mailbox};
+use crate::shared::mailbox::{Inbox, Mailbox};
 use crate::shared::outbox::Outbox;
 use crate::shared::pulse::{Pulse, SharedPulse, Watched};
 
@@ -42,7 +42,7 @@ use crate::shared::pulse::{Pulse, SharedPulse, Watched};
 /// [`ToHealth::Snapshot`], and ends on [`ToHealth::Stop`]. Errors: no thread can be started, or no descriptors are
 /// left. If the thread ends without being asked, the log has the reason.
 pub fn start(
-    letters: Letters<ToHealth>,
+    inbox: Inbox<ToHealth>,
     workers: Vec<Mailbox<ToWorker>>,
     control: Mailbox<ToControl>,
     tables: &SharedTables,
@@ -50,7 +50,7 @@ pub fn start(
     let tables = tables.clone();
     let pulse = SharedPulse::default();
     let beating = pulse.clone();
-    let wake = letters.wake_stream()?;
+    let wake = inbox.wake_stream()?;
     let (told, tells) = mpsc::channel();
     let thread = std::thread::Builder::new()
         .name("health".to_owned())
@@ -58,7 +58,7 @@ pub fn start(
             let ended = run_sleeper(async {
                 let wake = WakeSocket::new(wake)?;
                 let _ = told.send(());
-                Health::new(letters, workers, control, tables)
+                Health::new(inbox, workers, control, tables)
                     .run(wake, &beating)
                     .await
             });
@@ -74,7 +74,7 @@ pub fn start(
 
 /// What the thread owns.
 struct Health {
-    desk: Rc<Desk>,
+    arrivals: Rc<Arrivals>,
     /// Probes that may be under way at once.
     most_probes: usize,
     watch: Watch,
@@ -85,23 +85,23 @@ struct Health {
     told: Option<Sender<()>>,
 }
 
-/// Where the probes' tasks put their outcomes, beside the letters.
-struct Desk {
-    letters: Letters<ToHealth>,
-    outcomes: RefCell<Vec<(Assignment, Option<Outcome>)>>,
+/// Where the probes' tasks put their outcomes, beside the messages.
+struct Arrivals {
+    inbox: Inbox<ToHealth>,
+    outcomes: RefCell<Vec<(Assignment, Option<ProbeOutcome>)>>,
     under_way: Cell<usize>,
 }
 
 impl Health {
     fn new(
-        letters: Letters<ToHealth>,
+        inbox: Inbox<ToHealth>,
         workers: Vec<Mailbox<ToWorker>>,
         control: Mailbox<ToControl>,
         tables: SharedTables,
     ) -> Health {
         Health {
-            desk: Rc::new(Desk {
-                letters,
+            arrivals: Rc::new(Arrivals {
+                inbox,
                 outcomes: RefCell::default(),
                 under_way: Cell::new(0),
             }),
@@ -114,17 +114,17 @@ impl Health {
         }
     }
 
-    /// Sleeps until a letter or an outcome has come or something is due, and deals with it.
+    /// Sleeps until a message or an outcome has come or something is due, and deals with it.
     async fn run(mut self, wake: WakeSocket, pulse: &Pulse) -> io::Result<()> {
         loop {
             panic_on_demand("health");
-            self.desk.letters.clear_wake();
+            self.arrivals.inbox.clear_wake();
             let now = Micros::now();
             pulse.beat(now);
-            if self.read_letters(now).is_break() {
+            if self.read_messages(now).is_break() {
                 return Ok(());
             }
-            for (assignment, outcome) in self.desk.outcomes.take() {
+            for (assignment, outcome) in self.arrivals.outcomes.take() {
                 self.watch.probed(&assignment, outcome.as_ref(), now);
             }
             self.watch.end_ejections(now);
@@ -132,7 +132,7 @@ impl Health {
             for assignment in self.watch.due_probes(self.room(), now) {
                 self.start_probe(assignment);
             }
-            let all_sent = self.tell_news();
+            let all_sent = self.send_events();
             if all_sent && let Some(told) = self.told.take() {
                 let _ = told.try_send(()); // The receiver may have lost its patience.
             }
@@ -140,9 +140,9 @@ impl Health {
         }
     }
 
-    fn read_letters(&mut self, now: Micros) -> ControlFlow<()> {
-        while let Some(letter) = self.desk.letters.take() {
-            match letter {
+    fn read_messages(&mut self, now: Micros) -> ControlFlow<()> {
+        while let Some(message) = self.arrivals.inbox.take() {
+            match message {
                 ToHealth::Snapshot(snapshot) => {
                     self.most_probes = snapshot.descriptors.probes;
                     self.watch.adopt(&snapshot, now);
@@ -179,26 +179,27 @@ impl Health {
 
     /// How many more probes may be under way.
     fn room(&self) -> usize {
-        self.most_probes.saturating_sub(self.desk.under_way.get())
+        self.most_probes
+            .saturating_sub(self.arrivals.under_way.get())
     }
 
     fn start_probe(&self, assignment: Assignment) {
-        let desk = self.desk.clone();
-        desk.under_way.update(|count| count + 1);
+        let arrivals = self.arrivals.clone();
+        arrivals.under_way.update(|count| count + 1);
         spawn(async move {
             let outcome =
                 probe::probe(assignment.pool(), assignment.backend(), assignment.check()).await;
-            desk.under_way.update(|count| count - 1);
-            desk.outcomes.borrow_mut().push((assignment, outcome));
-            desk.letters.wake();
+            arrivals.under_way.update(|count| count - 1);
+            arrivals.outcomes.borrow_mut().push((assignment, outcome));
+            arrivals.inbox.wake();
         });
     }
 
     /// Logs what happened and tells the workers and the control thread; whether all of them know.
-    fn tell_news(&mut self) -> bool {
-        for news in self.watch.take_news() {
-            news.log();
-            if let News::Changed(change) | News::DownChanged(change) = news {
+    fn send_events(&mut self) -> bool {
+        for events in self.watch.take_events() {
+            events.log();
+            if let HealthEvent::Changed(change) | HealthEvent::DownChanged(change) = events {
                 let (id, state, is_down) = (change.id, change.to, change.is_down);
                 for worker in &mut self.workers {
                     worker.put(id, ToWorker::BackendState { id, state, is_down });
@@ -244,42 +245,37 @@ mod tests {
     use crate::snapshot::sample;
     use crate::snapshot::{Outlier, Pool, Snapshot};
 
-    /// The thread with two workers, the second of which has room for one letter at a time.
+    /// The thread with two workers, the second of which has room for one message at a time.
     struct Running {
         health: Mailbox<ToHealth>,
-        workers: [Letters<ToWorker>; 2],
-        control: Letters<ToControl>,
+        workers: [Inbox<ToWorker>; 2],
+        control: Inbox<ToControl>,
         thread: JoinHandle<()>,
     }
 
     impl Running {
         fn start(snapshot: &Arc<Snapshot>) -> Running {
-            let (health, letters) = mailbox(100).unwrap();
-            let (first, first_letters) = mailbox(100).unwrap();
-            let (second, second_letters) = mailbox(1).unwrap();
-            let (control, control_letters) = mailbox(1000).unwrap();
+            let (health, inbox) = mailbox(100).unwrap();
+            let (first, first_inbox) = mailbox(100).unwrap();
+            let (second, second_inbox) = mailbox(1).unwrap();
+            let (control, control_inbox) = mailbox(1000).unwrap();
             health.post(ToHealth::Snapshot(snapshot.clone())).unwrap();
             Running {
                 health,
-                workers: [first_letters, second_letters],
-                control: control_letters,
-                thread: super::start(
-                    letters,
-                    vec![first, second],
-                    control,
-                    &BackendTables::new(2),
-                )
-                .unwrap()
-                .thread,
+                workers: [first_inbox, second_inbox],
+                control: control_inbox,
+                thread: super::start(inbox, vec![first, second], control, &BackendTables::new(2))
+                    .unwrap()
+                    .thread,
             }
         }
 
         /// Waits until both workers were told this.
         fn expect(&self, id: BackendId, state: BackendState) {
-            for letters in &self.workers {
+            for inbox in &self.workers {
                 let patience = Instant::now() + Duration::from_secs(30);
                 loop {
-                    match letters.take() {
+                    match inbox.take() {
                         Some(ToWorker::BackendState {
                             id: told,
                             state: to,
@@ -298,7 +294,7 @@ mod tests {
         /// Whether the control thread was told of this change, with a reason.
         fn expect_told(&self, from: Option<BackendState>, to: BackendState) {
             let told = std::iter::from_fn(|| self.control.take());
-            let mut changes = told.filter_map(|letter| match letter {
+            let mut changes = told.filter_map(|message| match message {
                 ToControl::BackendChanged(change) => Some(change),
                 _ => None,
             });

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::base::machine_clock::MachineClock;
 use crate::base::time::Micros;
-use crate::health::judge::Judge;
-use crate::health::place::Place;
+use crate::health::backend_health::BackendHealth;
+use crate::health::backend_ref::BackendRef;
 use crate::shared::health_record::HealthRecord;
 use crate::snapshot::{HealthCheck, Outlier, ProbeKind, ProbeTls, Protocol, ProxyProtocol};
 
@@ -36,60 +36,67 @@ impl Records {
 
     /// The judgement of the backend with which this process begins. A backend that the other process did not know, or
     /// watched by other settings, is a new one.
-    pub fn judge(&self, place: &Place, now: Micros) -> Judge {
-        let mut judge = Judge::default();
-        if let Some(record) = self.of(place) {
-            let probes = probe_settings(place);
+    pub fn health(&self, backend_ref: &BackendRef, now: Micros) -> BackendHealth {
+        let mut health = BackendHealth::default();
+        if let Some(record) = self.of(backend_ref) {
+            let probes = probe_settings(backend_ref);
             if probes.is_some() && probes == record.probe_settings {
-                judge.resume_probes(record);
+                health.resume_probes(record);
             }
-            let settings = outlier_settings(place);
-            if let Some(outlier) = &place.pool().outlier
+            let settings = outlier_settings(backend_ref);
+            if let Some(outlier) = &backend_ref.pool().outlier
                 && settings == record.outlier_settings
             {
-                judge.resume_ejections(record, outlier, self.clock, now);
+                health.resume_ejections(record, outlier, self.clock, now);
             }
         }
-        judge
+        health
     }
 
     /// Takes over the instant of the last change of the backend's state, if its state is the one that it had in the
     /// other process.
-    pub fn resume_since(&self, place: &Place, judge: &Judge) {
-        let record = self.of(place);
-        if let Some(record) = record.filter(|record| record.state == judge.state().word()) {
-            let changes = &place.backend().slot.counts().changes;
+    pub fn resume_since(&self, backend_ref: &BackendRef, health: &BackendHealth) {
+        let record = self.of(backend_ref);
+        if let Some(record) = record.filter(|record| record.state == health.state().word()) {
+            let changes = &backend_ref.backend().slot.counters().changes;
             changes.resume(self.clock.own(record.since));
         }
     }
 
-    fn of(&self, place: &Place) -> Option<&HealthRecord> {
-        let key = (place.pool().name.clone(), place.backend().label.clone());
+    fn of(&self, backend_ref: &BackendRef) -> Option<&HealthRecord> {
+        let key = (
+            backend_ref.pool().name.clone(),
+            backend_ref.backend().label.clone(),
+        );
         self.by_backend.get(&key)
     }
 }
 
 /// The record of one backend, for another process.
-pub fn record_of(place: &Place, judge: &Judge, clock: MachineClock) -> HealthRecord {
-    let since = place.backend().slot.counts().changes.since();
+pub fn record_of(
+    backend_ref: &BackendRef,
+    health: &BackendHealth,
+    clock: MachineClock,
+) -> HealthRecord {
+    let since = backend_ref.backend().slot.counters().changes.since();
     let mut record = HealthRecord {
-        pool: place.pool().name.clone(),
-        backend: place.backend().label.clone(),
-        probe_settings: probe_settings(place),
-        outlier_settings: outlier_settings(place),
-        state: judge.state().word().to_owned(),
+        pool: backend_ref.pool().name.clone(),
+        backend: backend_ref.backend().label.clone(),
+        probe_settings: probe_settings(backend_ref),
+        outlier_settings: outlier_settings(backend_ref),
+        state: health.state().word().to_owned(),
         since: clock.shared(Micros(0)).saturating_add(since),
         ..HealthRecord::default()
     };
-    judge.write_to(&mut record, clock);
+    health.write_to(&mut record, clock);
     record
 }
 
 /// A digest of everything that decides how a probe of this backend goes and what its outcome means; `None`: the backend
 /// is not probed. The contents of certificate files are not a part of it. The texts below are a part of the format of
 /// the message between processes.
-fn probe_settings(place: &Place) -> Option<String> {
-    let (pool, backend) = (place.pool(), place.backend());
+fn probe_settings(backend_ref: &BackendRef) -> Option<String> {
+    let (pool, backend) = (backend_ref.pool(), backend_ref.backend());
     let check = backend.health_check.as_ref()?;
     let protocol = match pool.protocol {
         Protocol::Http1 => "http1",
@@ -144,12 +151,12 @@ fn write_check(text: &mut String, check: &HealthCheck) {
 }
 
 /// A digest of the settings by which the backend's pool ejects backends; `None`: the pool ejects none.
-fn outlier_settings(place: &Place) -> Option<String> {
+fn outlier_settings(backend_ref: &BackendRef) -> Option<String> {
     let Outlier {
         consecutive_failures,
         eject,
         max_ejected_percent,
-    } = place.pool().outlier.as_ref()?;
+    } = backend_ref.pool().outlier.as_ref()?;
     let eject = eject.as_micros();
     Some(digest(&format!(
         "{consecutive_failures} {eject} {max_ejected_percent}"

@@ -1,8 +1,8 @@
 //! Every backend that is watched, what is thought of it, and when it is probed next. No I/O and no clock: the thread
-//! tells it what happened and when, and takes the news away.
+//! tells it what happened and when, and takes the events away.
 
 mod ejections;
-mod leaving;
+mod removed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -11,11 +11,11 @@ use std::sync::Arc;
 use crate::base::ids::BackendId;
 use crate::base::machine_clock::MachineClock;
 use crate::base::time::Micros;
+use crate::health::backend_health::{self, BackendHealth};
+use crate::health::backend_ref::BackendRef;
+use crate::health::health_event::{HealthEvent, probes_in_words};
 use crate::health::jitter::Jitter;
-use crate::health::judge::{self, Judge};
-use crate::health::news::{News, probes_in_words};
-use crate::health::place::Place;
-use crate::health::probe::Outcome;
+use crate::health::probe::ProbeOutcome;
 use crate::health::resume::{Records, record_of};
 use crate::health::schedule::Schedule;
 use crate::messages::StateChange;
@@ -29,12 +29,12 @@ pub struct Watch {
     backends: BTreeMap<BackendId, Watched>,
     /// Backends that the snapshot no longer has while requests are under way there. They are probed on, so that these
     /// requests learn when their backend is down.
-    leaving: BTreeSet<BackendId>,
+    removed: BTreeSet<BackendId>,
     /// Every [`NextProbe::At`], and the number of [`NextProbe::AfterThis`].
     schedule: Schedule,
     /// Whether backends are probed at all.
     is_probing: bool,
-    /// Every [`Judge::ejected_until`].
+    /// Every [`BackendHealth::ejected_until`].
     ejection_ends: BTreeSet<(Micros, BackendId)>,
     /// Names of the pools last reported down.
     pools_down: BTreeSet<String>,
@@ -42,15 +42,15 @@ pub struct Watch {
     panicking: BTreeSet<String>,
     /// The records of another process about the backends of the snapshot that is adopted next.
     resumed: Option<Records>,
-    news: Vec<News>,
+    events: Vec<HealthEvent>,
     jitter: Jitter,
 }
 
 /// One backend.
 #[derive(Debug)]
 struct Watched {
-    place: Place,
-    judge: Judge,
+    backend_ref: BackendRef,
+    health: BackendHealth,
     /// The index of the pool in the schedule. Those that leave stand behind all pools.
     lane: usize,
     next_probe: NextProbe,
@@ -70,7 +70,7 @@ enum NextProbe {
 /// One probe to make.
 #[derive(Debug)]
 pub struct Assignment {
-    place: Place,
+    backend_ref: BackendRef,
     check: HealthCheck,
     started: Micros,
 }
@@ -78,12 +78,12 @@ pub struct Assignment {
 impl Assignment {
     /// Its pool.
     pub fn pool(&self) -> &Pool {
-        self.place.pool()
+        self.backend_ref.pool()
     }
 
     /// The backend to probe.
     pub fn backend(&self) -> &Backend {
-        self.place.backend()
+        self.backend_ref.backend()
     }
 
     /// How to probe it.
@@ -97,21 +97,21 @@ impl Watch {
     pub fn new() -> Watch {
         Watch {
             backends: BTreeMap::new(),
-            leaving: BTreeSet::new(),
+            removed: BTreeSet::new(),
             schedule: Schedule::default(),
             is_probing: true,
             ejection_ends: BTreeSet::new(),
             pools_down: BTreeSet::new(),
             panicking: BTreeSet::new(),
             resumed: None,
-            news: Vec::new(),
+            events: Vec::new(),
             jitter: Jitter::new(),
         }
     }
 
     /// What happened since the last call.
-    pub fn take_news(&mut self) -> Vec<News> {
-        mem::take(&mut self.news)
+    pub fn take_events(&mut self) -> Vec<HealthEvent> {
+        mem::take(&mut self.events)
     }
 
     /// The next instant at which there is something to do; `room`: whether another probe may be started.
@@ -132,9 +132,9 @@ impl Watch {
     /// The record of every configured backend, for another process.
     pub fn records(&self, clock: MachineClock) -> Vec<HealthRecord> {
         let configured = self.backends.iter();
-        let configured = configured.filter(|(id, _)| !self.leaving.contains(id));
+        let configured = configured.filter(|(id, _)| !self.removed.contains(id));
         configured
-            .map(|(_, watched)| record_of(&watched.place, &watched.judge, clock))
+            .map(|(_, watched)| record_of(&watched.backend_ref, &watched.health, clock))
             .collect()
     }
 
@@ -145,16 +145,16 @@ impl Watch {
         let mut before = mem::take(&mut self.backends);
         self.schedule = Schedule::of_pools(snapshot.pools.len() + 1);
         self.ejection_ends.clear();
-        self.leaving.clear();
-        for place in Place::all(snapshot) {
-            let id = place.id();
+        self.removed.clear();
+        for backend_ref in BackendRef::all(snapshot) {
+            let id = backend_ref.id();
             // An address that a pool names twice is one backend.
             if !self.backends.contains_key(&id) {
-                self.enter(id, place, before.remove(&id), now);
+                self.enter(id, backend_ref, before.remove(&id), now);
             }
         }
         for (id, watched) in before {
-            self.keep_leaving(id, watched, snapshot.pools.len());
+            self.keep_removed(id, watched, snapshot.pools.len());
         }
         self.schedule.share_out(snapshot.descriptors.probes);
         for pool in &snapshot.pools {
@@ -168,75 +168,94 @@ impl Watch {
         }
     }
 
-    fn enter(&mut self, id: BackendId, place: Place, before: Option<Watched>, now: Micros) {
-        let from = before.as_ref().map(|watched| watched.judge.state());
-        let was_down = (before.as_ref()).is_some_and(|watched| watched.judge.is_down());
-        let (mut judge, planned, last_probe) = match before {
+    fn enter(
+        &mut self,
+        id: BackendId,
+        backend_ref: BackendRef,
+        before: Option<Watched>,
+        now: Micros,
+    ) {
+        let from = before.as_ref().map(|watched| watched.health.state());
+        let was_down = (before.as_ref()).is_some_and(|watched| watched.health.is_down());
+        let (mut health, planned, last_probe) = match before {
             // A probe that is under way by another check than now counts for nothing, and the next one comes soon.
-            Some(watched) if !is_probed_alike(&watched.place, &place) => {
-                (watched.judge.asked_anew(), NextProbe::Never, Micros(0))
+            Some(watched) if !is_probed_alike(&watched.backend_ref, &backend_ref) => {
+                (watched.health.asked_anew(), NextProbe::Never, Micros(0))
             }
-            Some(watched) => (watched.judge, watched.next_probe, watched.last_probe),
-            None => (self.first_judge(&place, now), NextProbe::Never, Micros(0)),
+            Some(watched) => (watched.health, watched.next_probe, watched.last_probe),
+            None => (
+                self.first_health(&backend_ref, now),
+                NextProbe::Never,
+                Micros(0),
+            ),
         };
-        judge.apply(place.backend(), place.pool());
+        health.apply(backend_ref.backend(), backend_ref.pool());
         if let Some(records) = &self.resumed {
-            records.resume_since(&place, &judge);
+            records.resume_since(&backend_ref, &health);
         }
-        let next_probe = self.plan(planned, &judge, &place, now);
+        let next_probe = self.plan(planned, &health, &backend_ref, now);
         match next_probe {
-            NextProbe::At(at) => self.schedule.insert(place.pool_index(), at, id),
-            NextProbe::AfterThis => self.schedule.note_started(place.pool_index()),
+            NextProbe::At(at) => self.schedule.insert(backend_ref.pool_index(), at, id),
+            NextProbe::AfterThis => self.schedule.note_started(backend_ref.pool_index()),
             NextProbe::Never => {}
         }
-        if let Some(until) = judge.ejected_until() {
+        if let Some(until) = health.ejected_until() {
             self.ejection_ends.insert((until, id));
         }
-        let to = judge.state();
+        let to = health.state();
         if from != Some(to) {
             let reason = match (from, to) {
                 (_, BackendState::Draining) => "it is to be drained",
                 (Some(BackendState::Draining), _) => "it is no longer to be drained",
                 _ => "health settings changed",
             };
-            let change = StateChange::new(&place, from, to, reason.to_owned());
-            self.news
-                .push(News::Changed(change.with_down(judge.is_down())));
-        } else if was_down != judge.is_down() {
+            let change = StateChange::new(&backend_ref, from, to, reason.to_owned());
+            self.events
+                .push(HealthEvent::Changed(change.with_down(health.is_down())));
+        } else if was_down != health.is_down() {
             let reason = "health settings changed".to_owned();
-            let change = StateChange::new(&place, from, to, reason).with_down(judge.is_down());
-            self.news.push(News::DownChanged(change));
+            let change =
+                StateChange::new(&backend_ref, from, to, reason).with_down(health.is_down());
+            self.events.push(HealthEvent::DownChanged(change));
         }
         self.backends.insert(
             id,
             Watched {
-                lane: place.pool_index(),
-                place,
-                judge,
+                lane: backend_ref.pool_index(),
+                backend_ref,
+                health,
                 next_probe,
                 last_probe,
             },
         );
     }
 
-    fn first_judge(&self, place: &Place, now: Micros) -> Judge {
+    fn first_health(&self, backend_ref: &BackendRef, now: Micros) -> BackendHealth {
         let records = self.resumed.as_ref();
-        records.map_or_else(Judge::default, |records| records.judge(place, now))
+        records.map_or_else(BackendHealth::default, |records| {
+            records.health(backend_ref, now)
+        })
     }
 
     /// A backend that was not probed will be soon; one that was waits no longer than the settings now say.
-    fn plan(&mut self, planned: NextProbe, judge: &Judge, place: &Place, now: Micros) -> NextProbe {
-        let check = place.backend().health_check.as_ref();
-        let is_probed = self.is_probing && place.backend().addr.is_some();
+    fn plan(
+        &mut self,
+        planned: NextProbe,
+        health: &BackendHealth,
+        backend_ref: &BackendRef,
+        now: Micros,
+    ) -> NextProbe {
+        let check = backend_ref.backend().health_check.as_ref();
+        let is_probed = self.is_probing && backend_ref.backend().addr.is_some();
         let Some(check) = check.filter(|_| is_probed) else {
             return NextProbe::Never;
         };
         match planned {
             NextProbe::Never => {
-                NextProbe::At(now.after(self.jitter.below(judge::short_pause(check))))
+                NextProbe::At(now.after(self.jitter.below(backend_health::short_pause(check))))
             }
             NextProbe::At(at) => {
-                NextProbe::At(at.min(now.after(self.jitter.around(judge.pause(check)))))
+                NextProbe::At(at.min(now.after(self.jitter.around(health.pause(check)))))
             }
             NextProbe::AfterThis => NextProbe::AfterThis,
         }
@@ -261,14 +280,14 @@ impl Watch {
             let Some(watched) = self.backends.get_mut(&id) else {
                 continue;
             };
-            let Some(mut check) = watched.place.backend().health_check.clone() else {
+            let Some(mut check) = watched.backend_ref.backend().health_check.clone() else {
                 continue;
             };
-            check.timeout = watched.judge.timeout(&check);
+            check.timeout = watched.health.timeout(&check);
             watched.next_probe = NextProbe::AfterThis;
             watched.last_probe = now;
             due.push(Assignment {
-                place: watched.place.clone(),
+                backend_ref: watched.backend_ref.clone(),
                 check,
                 started: now,
             });
@@ -278,11 +297,11 @@ impl Watch {
 
     /// Takes in how a probe went; `None` if it could not be made. It is judged by the settings of now, if the backend
     /// is still there to be judged.
-    pub fn probed(&mut self, assignment: &Assignment, outcome: Option<&Outcome>, now: Micros) {
-        let id = assignment.place.id();
+    pub fn probed(&mut self, assignment: &Assignment, outcome: Option<&ProbeOutcome>, now: Micros) {
+        let id = assignment.backend_ref.id();
         let Some(Watched {
-            place,
-            judge,
+            backend_ref,
+            health,
             lane,
             next_probe,
             last_probe,
@@ -293,25 +312,25 @@ impl Watch {
         if *next_probe != NextProbe::AfterThis || *last_probe != assignment.started {
             return;
         }
-        let Some(check) = &place.backend().health_check else {
+        let Some(check) = &backend_ref.backend().health_check else {
             return;
         };
-        let from = judge.state();
+        let from = health.state();
         let turned =
-            outcome.and_then(|outcome| Some((judge.probed(outcome.is_ok(), check)?, outcome)));
+            outcome.and_then(|outcome| Some((health.probed(outcome.is_ok(), check)?, outcome)));
         let at = assignment
             .started
-            .after(self.jitter.around(judge.pause(check)))
+            .after(self.jitter.around(health.pause(check)))
             .max(now);
         *next_probe = NextProbe::At(at);
         self.schedule.note_ended(*lane);
         self.schedule.insert(*lane, at, id);
         if let Some((count, outcome)) = turned {
-            let (to, reason) = (judge.state(), probes_in_words(count, outcome));
-            if to == BackendState::Draining || self.leaving.contains(&id) {
-                let change = StateChange::new(place, Some(to), to, reason);
-                self.news
-                    .push(News::DownChanged(change.with_down(judge.is_down())));
+            let (to, reason) = (health.state(), probes_in_words(count, outcome));
+            if to == BackendState::Draining || self.removed.contains(&id) {
+                let change = StateChange::new(backend_ref, Some(to), to, reason);
+                self.events
+                    .push(HealthEvent::DownChanged(change.with_down(health.is_down())));
                 return;
             }
             self.settle(id, from, reason);
@@ -324,12 +343,15 @@ impl Watch {
         let Some(watched) = self.backends.get_mut(&id) else {
             return;
         };
-        let check = watched.place.backend().health_check.as_ref();
+        let check = watched.backend_ref.backend().health_check.as_ref();
         let (Some(check), NextProbe::At(at)) = (check, watched.next_probe) else {
             return;
         };
-        let soon = watched.last_probe.after(judge::short_pause(check)).max(now);
-        if watched.judge.is_down() || at <= soon {
+        let soon = watched
+            .last_probe
+            .after(backend_health::short_pause(check))
+            .max(now);
+        if watched.health.is_down() || at <= soon {
             return;
         }
         watched.next_probe = NextProbe::At(soon);
@@ -339,17 +361,23 @@ impl Watch {
 
     /// Reports the backend if its state is no longer `from`, and its pool if that made a difference to it.
     fn settle(&mut self, id: BackendId, from: BackendState, reason: String) {
-        let Some(Watched { place, judge, .. }) = self.backends.get(&id) else {
+        let Some(Watched {
+            backend_ref,
+            health,
+            ..
+        }) = self.backends.get(&id)
+        else {
             return;
         };
-        let to = judge.state();
-        let change = StateChange::new(place, Some(from), to, reason).with_down(judge.is_down());
+        let to = health.state();
+        let change =
+            StateChange::new(backend_ref, Some(from), to, reason).with_down(health.is_down());
         if from == to {
             return;
         }
-        let place = place.clone();
-        self.news.push(News::Changed(change));
-        self.look_at(place.pool());
+        let backend_ref = backend_ref.clone();
+        self.events.push(HealthEvent::Changed(change));
+        self.look_at(backend_ref.pool());
     }
 
     /// Reports the pool if its last healthy backend is gone, or the first one back. When the last one goes, those
@@ -360,10 +388,10 @@ impl Watch {
         }
         if self.usable(pool) > 0 {
             if self.pools_down.remove(&pool.name) {
-                self.news.push(News::PoolUp(pool.name.clone()));
+                self.events.push(HealthEvent::PoolUp(pool.name.clone()));
             }
         } else if self.pools_down.insert(pool.name.clone()) {
-            self.news.push(News::PoolDown(pool.name.clone()));
+            self.events.push(HealthEvent::PoolDown(pool.name.clone()));
         }
         self.look_for_panic(pool);
     }
@@ -371,19 +399,19 @@ impl Watch {
     /// Reports the pool if it begins to panic, or panics no longer.
     fn look_for_panic(&mut self, pool: &Pool) {
         let state = |backend: &Backend| match self.backends.get(&backend.id()) {
-            Some(watched) => watched.judge.state(),
+            Some(watched) => watched.health.state(),
             None => BackendState::Healthy,
         };
         let name = &pool.name;
         if !pool.panics(state) {
             if self.panicking.remove(name) {
-                self.news.push(News::PanicEnded(name.clone()));
+                self.events.push(HealthEvent::PanicEnded(name.clone()));
             }
             return;
         }
         let (healthy, of) = pool.healthy_of(state);
         if self.panicking.insert(name.clone()) {
-            self.news.push(News::PanicBegan {
+            self.events.push(HealthEvent::PanicBegan {
                 pool: name.clone(),
                 healthy,
                 of,
@@ -400,15 +428,15 @@ impl Watch {
 
     fn is_usable(&self, backend: &Backend) -> bool {
         let watched = self.backends.get(&backend.id());
-        let is_healthy = |watched: &Watched| watched.judge.state() == BackendState::Healthy;
+        let is_healthy = |watched: &Watched| watched.health.state() == BackendState::Healthy;
         backend.addr.is_some() && watched.is_some_and(is_healthy)
     }
 }
 
 /// Whether the probes of a backend are the same in two snapshots: what they ask, and where.
-fn is_probed_alike(before: &Place, after: &Place) -> bool {
-    let key = |place: &Place| {
-        let (pool, backend) = (place.pool(), place.backend());
+fn is_probed_alike(before: &BackendRef, after: &BackendRef) -> bool {
+    let key = |backend_ref: &BackendRef| {
+        let (pool, backend) = (backend_ref.pool(), backend_ref.backend());
         let tls = pool.tls.as_ref().map(|tls| Arc::as_ptr(&tls.config));
         (
             tls,

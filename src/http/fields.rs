@@ -3,12 +3,12 @@
 use httparse::Header;
 
 use super::names;
-use super::proxy_fields::{self, Letters, bit, may_end_so, place};
+use super::proxy_fields::{self, Initials, bit, may_end_so, place};
 pub use super::proxy_fields::{is_from_proxies, is_of_websphere};
 
 /// The names on which framing, routing, trust or the connection depend. Every other field is passed on unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum KnownField {
     /// `Connection` (RFC 9110 section 7.6.1).
     Connection,
     /// `Content-Length` (RFC 9110 section 8.6).
@@ -58,15 +58,15 @@ pub enum Known {
 }
 
 /// By length: which first letters known names have.
-const FIRST_LETTERS: Letters = {
-    let mut letters = proxy_fields::LETTERS;
+const FIRST_INITIALS: Initials = {
+    let mut initials = proxy_fields::INITIALS;
     let mut at = 0;
     while at < KNOWN_STARTS.len() {
         let (len, first) = KNOWN_STARTS[at];
-        letters[place(len)] |= bit(first);
+        initials[place(len)] |= bit(first);
         at += 1;
     }
-    letters
+    initials
 };
 
 const KNOWN_STARTS: [(usize, u8); 17] = [
@@ -91,61 +91,61 @@ const KNOWN_STARTS: [(usize, u8); 17] = [
 
 /// Tells what a field name means, whatever its case.
 #[inline]
-pub fn recognise(name: &[u8]) -> Known {
+pub fn recognise(name: &[u8]) -> KnownField {
     // Nearly all other names end here: few have length and first letter of a known one.
-    let letters = FIRST_LETTERS[place(name.len())];
+    let initials = FIRST_INITIALS[place(name.len())];
     match name {
-        [first, ..] if letters & bit(*first) != 0 => look_up(name),
-        [.., a, b] if may_end_so([*a, *b]) && is_from_proxies(name) => Known::FromProxies,
-        _ => Known::Other,
+        [first, ..] if initials & bit(*first) != 0 => look_up(name),
+        [.., a, b] if may_end_so([*a, *b]) && is_from_proxies(name) => KnownField::FromProxies,
+        _ => KnownField::Other,
     }
 }
 
 /// Length and first letter leave one candidate at most, besides those that only proxies say.
-fn look_up(name: &[u8]) -> Known {
+fn look_up(name: &[u8]) -> KnownField {
     let known = match (name.len(), name[0] | 0x20) {
-        (2, b't') => compare(name, b"te", Known::Te),
-        (4, b'h') => compare(name, b"host", Known::Host),
-        (6, b'e') => compare(name, b"expect", Known::Expect),
-        (7, b't') => compare(name, b"trailer", Known::Trailer),
-        (7, b'r') => plainly(name, b"refresh", Known::Refresh),
-        (8, b'l') => plainly(name, b"location", Known::Location),
-        (10, b's') => plainly(name, b"set-cookie", Known::SetCookie),
-        (16, b'c') => plainly(name, b"content-location", Known::Location),
-        (7, b'u') => compare(name, b"upgrade", Known::Upgrade),
-        (10, b'c') => compare(name, b"connection", Known::Connection),
-        (10, b'k') => compare(name, b"keep-alive", Known::KeepAlive),
-        (14, b'c') => compare(name, b"content-length", Known::ContentLength),
-        (14, b'h') => compare(name, b"http2-settings", Known::Http2Settings),
-        (15, b'x') => compare(name, b"x-forwarded-for", Known::XForwardedFor),
-        (16, b'p') => compare(name, b"proxy-connection", Known::ProxyConnection),
-        (16, b'x') => compare(name, b"x-forwarded-host", Known::XForwardedHost),
-        (17, b't') => compare(name, b"transfer-encoding", Known::TransferEncoding),
-        (17, b'x') => compare(name, b"x-forwarded-proto", Known::XForwardedProto),
-        (18, b'p') => compare(name, b"proxy-authenticate", Known::ProxyAuthenticate),
-        (19, b'p') => compare(name, b"proxy-authorization", Known::ProxyAuthorization),
-        _ => Known::Other,
+        (2, b't') => compare(name, b"te", KnownField::Te),
+        (4, b'h') => compare(name, b"host", KnownField::Host),
+        (6, b'e') => compare(name, b"expect", KnownField::Expect),
+        (7, b't') => compare(name, b"trailer", KnownField::Trailer),
+        (7, b'r') => plainly(name, b"refresh", KnownField::Refresh),
+        (8, b'l') => plainly(name, b"location", KnownField::Location),
+        (10, b's') => plainly(name, b"set-cookie", KnownField::SetCookie),
+        (16, b'c') => plainly(name, b"content-location", KnownField::Location),
+        (7, b'u') => compare(name, b"upgrade", KnownField::Upgrade),
+        (10, b'c') => compare(name, b"connection", KnownField::Connection),
+        (10, b'k') => compare(name, b"keep-alive", KnownField::KeepAlive),
+        (14, b'c') => compare(name, b"content-length", KnownField::ContentLength),
+        (14, b'h') => compare(name, b"http2-settings", KnownField::Http2Settings),
+        (15, b'x') => compare(name, b"x-forwarded-for", KnownField::XForwardedFor),
+        (16, b'p') => compare(name, b"proxy-connection", KnownField::ProxyConnection),
+        (16, b'x') => compare(name, b"x-forwarded-host", KnownField::XForwardedHost),
+        (17, b't') => compare(name, b"transfer-encoding", KnownField::TransferEncoding),
+        (17, b'x') => compare(name, b"x-forwarded-proto", KnownField::XForwardedProto),
+        (18, b'p') => compare(name, b"proxy-authenticate", KnownField::ProxyAuthenticate),
+        (19, b'p') => compare(name, b"proxy-authorization", KnownField::ProxyAuthorization),
+        _ => KnownField::Other,
     };
     match known {
-        Known::Other if is_from_proxies(name) => Known::FromProxies,
+        KnownField::Other if is_from_proxies(name) => KnownField::FromProxies,
         known => known,
     }
 }
 
 /// Compares with the one candidate of a name that decides nothing: another sign makes another name of it.
-fn plainly(name: &[u8], candidate: &[u8], known: Known) -> Known {
+fn plainly(name: &[u8], candidate: &[u8], known: KnownField) -> KnownField {
     match name.eq_ignore_ascii_case(candidate) {
         true => known,
-        false => Known::Other,
+        false => KnownField::Other,
     }
 }
 
 /// Compares with the one candidate (in lower case). Its length is a constant here, so that this is a few wide
 /// instructions.
 #[inline(always)]
-fn compare<const N: usize>(name: &[u8], candidate: &[u8; N], known: Known) -> Known {
+fn compare<const N: usize>(name: &[u8], candidate: &[u8; N], known: KnownField) -> KnownField {
     let Ok(name) = <&[u8; N]>::try_from(name) else {
-        return Known::Other;
+        return KnownField::Other;
     };
     // A name has no control bytes, so that bit 5 tells nothing but a letter's case.
     let difference = name
@@ -155,14 +155,14 @@ fn compare<const N: usize>(name: &[u8], candidate: &[u8; N], known: Known) -> Kn
     if difference == 0 {
         known
     } else if is_disguised(name, candidate) {
-        Known::Disguised
+        KnownField::Disguised
     } else {
-        Known::Other
+        KnownField::Other
     }
 }
 
-/// Whether a name of [`Known::Disguised`] would tell where a message ends: a request with such a field is refused, any
-/// other one of these fields is left out.
+/// Whether a name of [`KnownField::Disguised`] would tell where a message ends: a request with such a field is refused,
+/// any other one of these fields is left out.
 pub fn disguises_framing(name: &[u8]) -> bool {
     names::same(name, b"content-length") || names::same(name, b"transfer-encoding")
 }
@@ -179,15 +179,15 @@ fn is_disguised(name: &[u8], candidate: &[u8]) -> bool {
 pub fn may_be_edited(name: &str) -> bool {
     matches!(
         recognise(name.as_bytes()),
-        Known::Other
-            | Known::FromProxies
-            | Known::Location
-            | Known::Refresh
-            | Known::SetCookie
-            | Known::Trailer
-            | Known::XForwardedFor
-            | Known::XForwardedHost
-            | Known::XForwardedProto
+        KnownField::Other
+            | KnownField::FromProxies
+            | KnownField::Location
+            | KnownField::Refresh
+            | KnownField::SetCookie
+            | KnownField::Trailer
+            | KnownField::XForwardedFor
+            | KnownField::XForwardedHost
+            | KnownField::XForwardedProto
     )
 }
 
@@ -276,23 +276,23 @@ pub fn values<'b>(fields: &[Header<'b>], name: &str) -> impl Iterator<Item = &'b
 mod tests {
     use super::*;
 
-    const NAMES: [(&str, Known); 16] = [
-        ("connection", Known::Connection),
-        ("content-length", Known::ContentLength),
-        ("expect", Known::Expect),
-        ("host", Known::Host),
-        ("http2-settings", Known::Http2Settings),
-        ("keep-alive", Known::KeepAlive),
-        ("proxy-authenticate", Known::ProxyAuthenticate),
-        ("proxy-authorization", Known::ProxyAuthorization),
-        ("proxy-connection", Known::ProxyConnection),
-        ("te", Known::Te),
-        ("trailer", Known::Trailer),
-        ("transfer-encoding", Known::TransferEncoding),
-        ("upgrade", Known::Upgrade),
-        ("x-forwarded-for", Known::XForwardedFor),
-        ("x-forwarded-host", Known::XForwardedHost),
-        ("x-forwarded-proto", Known::XForwardedProto),
+    const NAMES: [(&str, KnownField); 16] = [
+        ("connection", KnownField::Connection),
+        ("content-length", KnownField::ContentLength),
+        ("expect", KnownField::Expect),
+        ("host", KnownField::Host),
+        ("http2-settings", KnownField::Http2Settings),
+        ("keep-alive", KnownField::KeepAlive),
+        ("proxy-authenticate", KnownField::ProxyAuthenticate),
+        ("proxy-authorization", KnownField::ProxyAuthorization),
+        ("proxy-connection", KnownField::ProxyConnection),
+        ("te", KnownField::Te),
+        ("trailer", KnownField::Trailer),
+        ("transfer-encoding", KnownField::TransferEncoding),
+        ("upgrade", KnownField::Upgrade),
+        ("x-forwarded-for", KnownField::XForwardedFor),
+        ("x-forwarded-host", KnownField::XForwardedHost),
+        ("x-forwarded-proto", KnownField::XForwardedProto),
     ];
 
     #[test]
@@ -304,7 +304,7 @@ mod tests {
             if disguised != name {
                 assert_eq!(
                     recognise(disguised.as_bytes()),
-                    Known::Disguised,
+                    KnownField::Disguised,
                     "{disguised}"
                 );
             }
@@ -314,8 +314,8 @@ mod tests {
     #[test]
     fn any_other_byte_makes_another_name() {
         let other_than = |name: &[u8]| match is_from_proxies(name) {
-            true => Known::FromProxies,
-            false => Known::Other,
+            true => KnownField::FromProxies,
+            false => KnownField::Other,
         };
         for (name, _) in NAMES {
             for at in 0..name.len() {
@@ -336,19 +336,19 @@ mod tests {
             "content_type",
             &"c".repeat(300),
         ] {
-            assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
+            assert_eq!(recognise(name.as_bytes()), KnownField::Other, "{name}");
         }
     }
 
     #[test]
     fn references_and_cookies_are_recognised() {
         for name in ["Location", "content-location"] {
-            assert_eq!(recognise(name.as_bytes()), Known::Location, "{name}");
+            assert_eq!(recognise(name.as_bytes()), KnownField::Location, "{name}");
         }
-        assert_eq!(recognise(b"REFRESH"), Known::Refresh);
-        assert_eq!(recognise(b"Set-Cookie"), Known::SetCookie);
+        assert_eq!(recognise(b"REFRESH"), KnownField::Refresh);
+        assert_eq!(recognise(b"Set-Cookie"), KnownField::SetCookie);
         for name in ["set_cookie", "content_location", "set-cookie2"] {
-            assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
+            assert_eq!(recognise(name.as_bytes()), KnownField::Other, "{name}");
         }
     }
 

@@ -134,43 +134,43 @@ const ENDS: [&[u8]; 6] = [
 
 /// By the length of a name: the first letters that are looked for, one bit per letter. The last one is for all names of
 /// more than [`LONGEST`] bytes.
-pub(super) type Letters = [u32; LONGEST + 2];
+pub(super) type Initials = [u32; LONGEST + 2];
 
-/// Bytes of the longest name that has a place of its own in [`Letters`].
+/// Bytes of the longest name that has a place of its own in [`Initials`].
 pub(super) const LONGEST: usize = 19;
 
 /// The first letters of the names of [`LISTED`].
-const LISTED_LETTERS: Letters = {
-    let mut letters = [0; LONGEST + 2];
+const LISTED_INITIALS: Initials = {
+    let mut initials = [0; LONGEST + 2];
     let mut at = 0;
     while at < LISTED.len() {
-        letters[place(LISTED[at].len())] |= bit(LISTED[at][0]);
+        initials[place(LISTED[at].len())] |= bit(LISTED[at][0]);
         at += 1;
     }
-    letters
+    initials
 };
 
 /// The first letters of all these names, but for those that are known by their end.
-pub(super) const LETTERS: Letters = {
-    let mut letters = LISTED_LETTERS;
+pub(super) const INITIALS: Initials = {
+    let mut initials = LISTED_INITIALS;
     let mut at = 0;
     while at < STARTS.len() {
         let mut len = STARTS[at].len() + 1;
-        while len < letters.len() {
-            letters[len] |= bit(STARTS[at][0]);
+        while len < initials.len() {
+            initials[len] |= bit(STARTS[at][0]);
             len += 1;
         }
         at += 1;
     }
     let mut len = WEBSPHERE.len() + 1;
-    while len < letters.len() {
-        letters[len] |= bit(WEBSPHERE[0]);
+    while len < initials.len() {
+        initials[len] |= bit(WEBSPHERE[0]);
         len += 1;
     }
-    letters
+    initials
 };
 
-/// Where in [`Letters`] names of this length stand.
+/// Where in [`Initials`] names of this length stand.
 #[inline(always)]
 pub(super) const fn place(len: usize) -> usize {
     if len > LONGEST { LONGEST + 1 } else { len }
@@ -204,8 +204,10 @@ pub fn is_from_proxies(name: &[u8]) -> bool {
 }
 
 fn is_listed(name: &[u8]) -> bool {
-    let letters = LISTED_LETTERS[place(name.len())];
-    let may_be = name.first().is_some_and(|first| letters & bit(*first) != 0);
+    let initials = LISTED_INITIALS[place(name.len())];
+    let may_be = name
+        .first()
+        .is_some_and(|first| initials & bit(*first) != 0);
     may_be && LISTED.iter().any(|known| names::same(name, known))
 }
 
@@ -217,7 +219,7 @@ pub fn is_of_websphere(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::fields::{Known, recognise};
+    use crate::http::fields::{KnownField, recognise};
 
     #[test]
     fn what_only_proxies_say_is_recognised_in_any_form() {
@@ -279,7 +281,11 @@ mod tests {
             "X-MS-Client-Principal-Id",
             "X-Goog-Authenticated-User-Email",
         ] {
-            assert_eq!(recognise(name.as_bytes()), Known::FromProxies, "{name}");
+            assert_eq!(
+                recognise(name.as_bytes()),
+                KnownField::FromProxies,
+                "{name}"
+            );
         }
         for name in [
             "x-recipient-ip",
@@ -310,7 +316,7 @@ mod tests {
             "x-real-id",
             "x-requested-with",
         ] {
-            assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
+            assert_eq!(recognise(name.as_bytes()), KnownField::Other, "{name}");
         }
     }
 }

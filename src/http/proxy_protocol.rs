@@ -12,7 +12,7 @@ use crate::base::limits;
 
 /// What a header says of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum ProxiedAddrs {
     /// The proxy speaks for itself, as with a health check; version 2 alone can say so.
     Local,
     /// There is a client, of whom nothing is told that could be used here. One at a Unix socket is such a client.
@@ -32,7 +32,7 @@ pub struct Header {
     /// Bytes of the header; what follows is the client's.
     pub bytes: usize,
     /// What the header says of the client.
-    pub said: Said,
+    pub addrs: ProxiedAddrs,
 }
 
 /// The connection does not begin with a header as the specification has it.
@@ -83,28 +83,28 @@ fn parse_line(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     if words.contains('\r') {
         return Err(Malformed);
     }
-    let said = read_words(words)?;
+    let addrs = read_words(words)?;
     let bytes = end + 1;
-    Ok(Some(Header { bytes, said }))
+    Ok(Some(Header { bytes, addrs }))
 }
 
 /// `TCP4 192.0.2.1 192.0.2.2 50000 443`
-fn read_words(words: &str) -> Result<Said, Malformed> {
+fn read_words(words: &str) -> Result<ProxiedAddrs, Malformed> {
     let mut words = words.split(' ');
-    let said = match words.next() {
+    let addrs = match words.next() {
         // Whatever follows is to be passed over.
-        Some("UNKNOWN") => return Ok(Said::Unknown),
+        Some("UNKNOWN") => return Ok(ProxiedAddrs::Unknown),
         Some("TCP4") => read_ends::<Ipv4Addr>(&mut words)?,
         Some("TCP6") => read_ends::<Ipv6Addr>(&mut words)?,
         _ => return Err(Malformed),
     };
     match words.next() {
-        None => Ok(said),
+        None => Ok(addrs),
         Some(_) => Err(Malformed),
     }
 }
 
-fn read_ends<'w, A>(words: &mut impl Iterator<Item = &'w str>) -> Result<Said, Malformed>
+fn read_ends<'w, A>(words: &mut impl Iterator<Item = &'w str>) -> Result<ProxiedAddrs, Malformed>
 where
     A: FromStr + Into<IpAddr>,
 {
@@ -115,7 +115,7 @@ where
     };
     let (client, server) = (address()?, address()?);
     let mut port = || words.next().and_then(read_port).ok_or(Malformed);
-    Ok(Said::Tcp {
+    Ok(ProxiedAddrs::Tcp {
         client: SocketAddr::new(client, port()?),
         server: SocketAddr::new(server, port()?),
     })
@@ -148,19 +148,19 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let Some(rest) = rest.get(..length) else {
         return Ok(None);
     };
-    let said = match command {
+    let addrs = match command {
         // Its addresses are to be passed over, whatever they are.
-        LOCAL => Said::Local,
+        LOCAL => ProxiedAddrs::Local,
         _ => read_addresses(family, rest)?,
     };
     let bytes = FIXED_BYTES + length;
-    Ok(Some(Header { bytes, said }))
+    Ok(Some(Header { bytes, addrs }))
 }
 
 /// The addresses and the extensions after them. Datagrams have no place on a connection.
-fn read_addresses(family: u8, bytes: &[u8]) -> Result<Said, Malformed> {
-    let (said, extensions) = match family {
-        UNSPECIFIED => return Ok(Said::Unknown),
+fn read_addresses(family: u8, bytes: &[u8]) -> Result<ProxiedAddrs, Malformed> {
+    let (addrs, extensions) = match family {
+        UNSPECIFIED => return Ok(ProxiedAddrs::Unknown),
         TCP4 => {
             let (ends, rest) = bytes.split_first_chunk::<12>().ok_or(Malformed)?;
             let ip = |at: usize| Ipv4Addr::from([0, 1, 2, 3].map(|byte| ends[at + byte])).into();
@@ -174,16 +174,16 @@ fn read_addresses(family: u8, bytes: &[u8]) -> Result<Said, Malformed> {
             };
             (tcp(ip(0), ip(16), &ends[32..]), rest)
         }
-        UNIX_STREAM => (Said::Unknown, bytes.get(216..).ok_or(Malformed)?),
+        UNIX_STREAM => (ProxiedAddrs::Unknown, bytes.get(216..).ok_or(Malformed)?),
         _ => return Err(Malformed),
     };
     check_extensions(extensions)?;
-    Ok(said)
+    Ok(addrs)
 }
 
-fn tcp(client: IpAddr, server: IpAddr, ports: &[u8]) -> Said {
+fn tcp(client: IpAddr, server: IpAddr, ports: &[u8]) -> ProxiedAddrs {
     let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
-    Said::Tcp {
+    ProxiedAddrs::Tcp {
         client: SocketAddr::new(client, port(0)),
         server: SocketAddr::new(server, port(2)),
     }
@@ -218,9 +218,9 @@ impl Pair {
     }
 }
 
-/// Appends a header of version 1, which cannot tell [`Said::Local`] from [`Said::Unknown`].
-pub fn write_v1(said: &Said, out: &mut Vec<u8>) {
-    let Said::Tcp { client, server } = said else {
+/// Appends a header of version 1, which cannot tell [`ProxiedAddrs::Local`] from [`ProxiedAddrs::Unknown`].
+pub fn write_v1(addrs: &ProxiedAddrs, out: &mut Vec<u8>) {
+    let ProxiedAddrs::Tcp { client, server } = addrs else {
         return out.extend_from_slice(b"PROXY UNKNOWN\r\n");
     };
     let (from, to) = (client.port(), server.port());
@@ -232,10 +232,14 @@ pub fn write_v1(said: &Said, out: &mut Vec<u8>) {
 }
 
 /// Appends a header of version 2, without extensions.
-pub fn write_v2(said: &Said, out: &mut Vec<u8>) {
+pub fn write_v2(addrs: &ProxiedAddrs, out: &mut Vec<u8>) {
     out.extend_from_slice(SIGNATURE);
-    let Said::Tcp { client, server } = said else {
-        let command = if *said == Said::Local { LOCAL } else { PROXY };
+    let ProxiedAddrs::Tcp { client, server } = addrs else {
+        let command = if *addrs == ProxiedAddrs::Local {
+            LOCAL
+        } else {
+            PROXY
+        };
         return out.extend_from_slice(&[command, UNSPECIFIED, 0, 0]);
     };
     match Pair::of(client.ip(), server.ip()) {
@@ -260,8 +264,8 @@ mod tests {
 
     use super::*;
 
-    fn ends(client: &str, server: &str) -> Said {
-        Said::Tcp {
+    fn ends(client: &str, server: &str) -> ProxiedAddrs {
+        ProxiedAddrs::Tcp {
             client: client.parse().unwrap(),
             server: server.parse().unwrap(),
         }
@@ -276,7 +280,7 @@ mod tests {
     #[test]
     fn lines_table() {
         let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(91));
-        let rows: [(&str, Said); 7] = [
+        let rows: [(&str, ProxiedAddrs); 7] = [
             (
                 "PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n",
                 ends("192.0.2.1:50000", "192.0.2.2:443"),
@@ -289,15 +293,18 @@ mod tests {
                 "PROXY TCP6 2001:db8::1 ::1 1 2\r\n",
                 ends("[2001:db8::1]:1", "[::1]:2"),
             ),
-            ("PROXY UNKNOWN\r\n", Said::Unknown),
-            ("PROXY UNKNOWN \r\n", Said::Unknown),
-            ("PROXY UNKNOWN ffff::1 ffff::2 x y z\r\n", Said::Unknown),
-            (&long, Said::Unknown),
+            ("PROXY UNKNOWN\r\n", ProxiedAddrs::Unknown),
+            ("PROXY UNKNOWN \r\n", ProxiedAddrs::Unknown),
+            (
+                "PROXY UNKNOWN ffff::1 ffff::2 x y z\r\n",
+                ProxiedAddrs::Unknown,
+            ),
+            (&long, ProxiedAddrs::Unknown),
         ];
         assert_eq!(long.len(), limits::PROXY_LINE_BYTES);
-        for (text, said) in rows {
+        for (text, addrs) in rows {
             let bytes = text.len();
-            let expected = Ok(Some(Header { bytes, said }));
+            let expected = Ok(Some(Header { bytes, addrs }));
             assert_eq!(parse(text.as_bytes()), expected, "{text:?}");
             let more = format!("{text}GET / HTTP/1.1\r\n");
             assert_eq!(parse(more.as_bytes()), expected, "{more:?}");
@@ -369,15 +376,15 @@ mod tests {
             (binary(PROXY, TCP4, &extended), tcp4),
             (binary(PROXY, TCP4, &longest), tcp4),
             (binary(PROXY, TCP6, &v6), ends("[2001:db8::1]:1", "[::1]:2")),
-            (binary(PROXY, UNIX_STREAM, &[0; 216]), Said::Unknown),
-            (binary(PROXY, UNSPECIFIED, &[]), Said::Unknown),
-            (binary(PROXY, UNSPECIFIED, &[1, 2]), Said::Unknown),
-            (binary(LOCAL, UNSPECIFIED, &[]), Said::Local),
-            (binary(LOCAL, 0xff, &[1, 2, 3]), Said::Local),
+            (binary(PROXY, UNIX_STREAM, &[0; 216]), ProxiedAddrs::Unknown),
+            (binary(PROXY, UNSPECIFIED, &[]), ProxiedAddrs::Unknown),
+            (binary(PROXY, UNSPECIFIED, &[1, 2]), ProxiedAddrs::Unknown),
+            (binary(LOCAL, UNSPECIFIED, &[]), ProxiedAddrs::Local),
+            (binary(LOCAL, 0xff, &[1, 2, 3]), ProxiedAddrs::Local),
         ];
-        for (header, said) in rows {
+        for (header, addrs) in rows {
             let bytes = header.len();
-            let expected = Ok(Some(Header { bytes, said }));
+            let expected = Ok(Some(Header { bytes, addrs }));
             assert_eq!(parse(&header), expected, "{header:?}");
             assert_eq!(parse(&[&header[..], b"GET"].concat()), expected);
             for length in 0..bytes {
@@ -423,8 +430,8 @@ mod tests {
     #[test]
     fn written_table() {
         let rows = [
-            (Said::Local, "PROXY UNKNOWN\r\n"),
-            (Said::Unknown, "PROXY UNKNOWN\r\n"),
+            (ProxiedAddrs::Local, "PROXY UNKNOWN\r\n"),
+            (ProxiedAddrs::Unknown, "PROXY UNKNOWN\r\n"),
             (
                 ends("192.0.2.1:1", "192.0.2.2:2"),
                 "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
@@ -438,9 +445,9 @@ mod tests {
                 "PROXY TCP6 ::1 ::ffff:192.0.2.2 1 2\r\n",
             ),
         ];
-        for (said, expected) in rows {
+        for (addrs, expected) in rows {
             let mut line = Vec::new();
-            write_v1(&said, &mut line);
+            write_v1(&addrs, &mut line);
             assert_eq!(String::from_utf8(line).unwrap(), expected);
         }
         let mut bytes = Vec::new();
@@ -450,22 +457,22 @@ mod tests {
         assert_eq!(bytes, expected);
     }
 
-    fn said() -> impl Strategy<Value = Said> {
+    fn addrs() -> impl Strategy<Value = ProxiedAddrs> {
         let tcp = any::<(SocketAddr, SocketAddr)>()
-            .prop_map(|(client, server)| Said::Tcp { client, server });
-        prop_oneof![Just(Said::Local), Just(Said::Unknown), tcp]
+            .prop_map(|(client, server)| ProxiedAddrs::Tcp { client, server });
+        prop_oneof![Just(ProxiedAddrs::Local), Just(ProxiedAddrs::Unknown), tcp]
     }
 
     /// As a header can say it: two addresses of one kind, without scope and flow.
-    fn plain(said: Said) -> Said {
-        let Said::Tcp { client, server } = said else {
-            return said;
+    fn plain(addrs: ProxiedAddrs) -> ProxiedAddrs {
+        let ProxiedAddrs::Tcp { client, server } = addrs else {
+            return addrs;
         };
         let (client_ip, server_ip): (IpAddr, IpAddr) = match Pair::of(client.ip(), server.ip()) {
             Pair::V4(client, server) => (client.into(), server.into()),
             Pair::V6(client, server) => (client.into(), server.into()),
         };
-        Said::Tcp {
+        ProxiedAddrs::Tcp {
             client: SocketAddr::new(client_ip, client.port()),
             server: SocketAddr::new(server_ip, server.port()),
         }
@@ -473,16 +480,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(said in said()) {
+        fn what_is_written_is_read(addrs in addrs()) {
             let (mut line, mut binary) = (Vec::new(), Vec::new());
-            write_v1(&said, &mut line);
-            write_v2(&said, &mut binary);
+            write_v1(&addrs, &mut line);
+            write_v2(&addrs, &mut binary);
             let bytes = binary.len();
-            prop_assert_eq!(parse(&binary), Ok(Some(Header { bytes, said: plain(said) })));
+            prop_assert_eq!(parse(&binary), Ok(Some(Header { bytes, addrs: plain(addrs) })));
             prop_assert!(line.len() <= limits::PROXY_LINE_BYTES);
-            let told = if said == Said::Local { Said::Unknown } else { plain(said) };
+            let told = if addrs == ProxiedAddrs::Local { ProxiedAddrs::Unknown } else { plain(addrs) };
             let bytes = line.len();
-            prop_assert_eq!(parse(&line), Ok(Some(Header { bytes, said: told })));
+            prop_assert_eq!(parse(&line), Ok(Some(Header { bytes, addrs: told })));
         }
 
         #[test]

@@ -5,13 +5,13 @@ use crossbeam_channel::Sender;
 use crate::base::ids::WorkerId;
 use crate::messages::{RefusedHead, ToControl, ToHealth};
 use crate::shared::access::AccessLine;
-use crate::shared::gauges::{AllGauges, WorkerGauges};
 use crate::shared::mailbox::Mailbox;
+use crate::shared::worker_counters::{AllWorkerCounters, WorkerCounters};
 
 /// A worker's connections to the health thread, the control thread and the access log.
 pub struct Links {
     /// The counters of all workers.
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// The mailbox of the health thread.
     pub health: Mailbox<ToHealth>,
     /// The mailbox of the control thread.
@@ -21,9 +21,9 @@ pub struct Links {
 }
 
 impl Links {
-    /// The worker's own gauges.
-    pub fn gauges(&self, worker: WorkerId) -> &WorkerGauges {
-        &self.gauges[worker.index()]
+    /// The worker's own counters.
+    pub fn counters(&self, worker: WorkerId) -> &WorkerCounters {
+        &self.counters[worker.index()]
     }
 
     /// Tells the health thread something, unless its mailbox is full.
@@ -60,7 +60,7 @@ impl Links {
     /// Hands a line to the access log, or counts it as lost if the ring is full.
     pub fn log(&self, worker: WorkerId, line: AccessLine) {
         if self.access_lines.try_send(line).is_err() {
-            self.gauges(worker).lose_line();
+            self.counters(worker).lose_line();
         }
     }
 }

@@ -135,7 +135,8 @@ pub enum ToControl {
     Refused(Box<RefusedHead>),
 }
 
-/// The wishes by signals that came to a process while another one was taking over: the other process follows them.
+/// The operations that signals requested from a process while another one was taking over. The other process carries
+/// them out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftToDo {
     /// Read the configuration file again.

@@ -5,11 +5,11 @@ use crossbeam_channel::{Receiver, bounded};
 use crate::messages::links::Links;
 use crate::messages::{ToControl, ToHealth};
 use crate::shared::access::AccessLine;
-use crate::shared::gauges::gauges;
-use crate::shared::mailbox::{Letters, mailbox};
+use crate::shared::mailbox::{Inbox, mailbox};
+use crate::shared::worker_counters::counters;
 
 /// The other ends of a worker's links.
-pub type LinkEnds = (Letters<ToHealth>, Letters<ToControl>, Receiver<AccessLine>);
+pub type LinkEnds = (Inbox<ToHealth>, Inbox<ToControl>, Receiver<AccessLine>);
 
 /// The links of the only worker, and their other ends.
 pub fn links() -> (Links, LinkEnds) {
@@ -17,7 +17,7 @@ pub fn links() -> (Links, LinkEnds) {
     let (control, to_control) = mailbox(64).unwrap();
     let (access_lines, lines) = bounded(64);
     let links = Links {
-        gauges: gauges(1),
+        counters: counters(1),
         health,
         control,
         access_lines,

@@ -10,12 +10,12 @@ use rustix::net::sockopt;
 use super::Socket;
 use super::operations::count_operation;
 use crate::base::limits;
-use crate::shared::sockets::{Counted, Side};
+use crate::shared::sockets::{CountedSocket, SocketSide};
 
 /// Connects to a TCP address. May be dropped at any time: the attempt is then given up.
 pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Socket> {
     count_operation();
-    let counted = Counted::new(Side::Connected);
+    let counted = CountedSocket::new(SocketSide::Connected);
     #[cfg(test)]
     if let Some(kernel) = crate::simulated::kernel() {
         return Ok(Socket::simulated(kernel.connect(addr).await?, counted));
@@ -33,7 +33,7 @@ pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Socket> {
 /// Connects to a Unix socket. May be dropped at any time.
 pub async fn connect_unix(path: &Path) -> io::Result<Socket> {
     count_operation();
-    let counted = Counted::new(Side::Connected);
+    let counted = CountedSocket::new(SocketSide::Connected);
     let socket = UnixStream::connect(path).await?;
     Socket::of_unix(socket, counted)
 }

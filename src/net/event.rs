@@ -20,15 +20,15 @@ use crate::base::limits;
 use crate::base::time::Micros;
 
 /// A descriptor that becomes readable now and then: an eventfd or a timerfd.
-pub struct Event {
+pub struct WakeEvent {
     /// The engine can wait for the readiness of a stream only; that it is none is of no concern for waiting.
     fd: TcpStream,
 }
 
-impl Event {
+impl WakeEvent {
     /// Takes over a descriptor. Errors: the engine does not take the descriptor.
-    pub fn new(fd: OwnedFd) -> io::Result<Event> {
-        Ok(Event {
+    pub fn new(fd: OwnedFd) -> io::Result<WakeEvent> {
+        Ok(WakeEvent {
             fd: TcpStream::from_std(fd.into())?,
         })
     }
@@ -63,7 +63,7 @@ const TICK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
 /// The core's tick.
 pub struct Ticker {
-    event: Event,
+    event: WakeEvent,
     /// When the next tick is due.
     due: Cell<Micros>,
 }
@@ -83,7 +83,7 @@ impl Ticker {
         let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         timerfd_settime(&fd, TimerfdTimerFlags::empty(), &periodic)?;
         Ok(Ticker {
-            event: Event::new(fd)?,
+            event: WakeEvent::new(fd)?,
             due: Cell::new(Micros::now().after(TICK)),
         })
     }
@@ -108,7 +108,7 @@ impl Ticker {
 
 /// Lets others have their turn: a task that wakes itself would starve them, one that goes through the ring does not.
 pub struct Turn {
-    always_readable: Event,
+    always_readable: WakeEvent,
 }
 
 impl Turn {
@@ -116,7 +116,7 @@ impl Turn {
     pub fn new() -> io::Result<Turn> {
         let fd = eventfd(1, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Turn {
-            always_readable: Event::new(fd)?,
+            always_readable: WakeEvent::new(fd)?,
         })
     }
 

@@ -44,7 +44,7 @@ const PURPOSES: [(&str, ServerKind, bool); 5] = [
 
 /// One end of the line. Nothing waits longer on it than `limits::UPGRADE_SECS`.
 #[derive(Debug)]
-pub struct Line {
+pub struct HandoverLine {
     socket: OwnedFd,
 }
 
@@ -72,7 +72,7 @@ impl From<Vec<Passed>> for Handed {
 }
 
 impl Handed {
-    /// Adds what one message brings. Errors: as [`Line::take`].
+    /// Adds what one message brings. Errors: as [`HandoverLine::take`].
     fn add(&mut self, text: &str, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         if text == LOCK {
             self.lock = descriptors.into_iter().next();
@@ -106,16 +106,16 @@ impl Handed {
 /// What one message brings: text, and descriptors with it.
 type Message = (String, Vec<OwnedFd>);
 
-impl Line {
+impl HandoverLine {
     /// Both ends. Errors: no descriptors left.
-    pub fn pair() -> io::Result<(Line, Line)> {
+    pub fn pair() -> io::Result<(HandoverLine, HandoverLine)> {
         let (one, other) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
             SocketFlags::CLOEXEC,
             None,
         )?;
-        Ok((Line::new(one)?, Line::new(other)?))
+        Ok((HandoverLine::new(one)?, HandoverLine::new(other)?))
     }
 
     /// The end that this process was started with. Errors: there is no such descriptor, or it is something else.
@@ -126,7 +126,7 @@ impl Line {
         unsafe_code,
         reason = "the number of a descriptor says nothing of its owner"
     )]
-    pub unsafe fn from_raw(fd: RawFd) -> io::Result<Line> {
+    pub unsafe fn from_raw(fd: RawFd) -> io::Result<HandoverLine> {
         // SAFETY: a plain system call, which fails if there is no such descriptor; the caller vouches for ownership.
         let socket = unsafe {
             if libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) < 0 {
@@ -138,14 +138,14 @@ impl Line {
             let text = "the descriptor of the handover is something else";
             return Err(io::Error::new(ErrorKind::InvalidInput, text));
         }
-        Line::new(socket)
+        HandoverLine::new(socket)
     }
 
-    fn new(socket: OwnedFd) -> io::Result<Line> {
+    fn new(socket: OwnedFd) -> io::Result<HandoverLine> {
         let patience = Some(Duration::from_secs(limits::UPGRADE_SECS));
         set_socket_timeout(&socket, Timeout::Send, patience)?;
         set_socket_timeout(&socket, Timeout::Recv, patience)?;
-        Ok(Line { socket })
+        Ok(HandoverLine { socket })
     }
 
     /// The descriptor, for starting the process that is to have this end.
@@ -173,7 +173,7 @@ impl Line {
         self.send(text, &[])
     }
 
-    /// Sends a message if there is room for it now. Errors: as [`Line::say`].
+    /// Sends a message if there is room for it now. Errors: as [`HandoverLine::say`].
     pub fn say_at_once(&self, text: &str) -> io::Result<()> {
         rustix::net::send(
             &self.socket,
@@ -229,9 +229,9 @@ impl Line {
         self.say(NO_MORE)
     }
 
-    /// Receives a message of [`Line::hand_sockets`] or [`Line::hand_rest`]. A blob that cannot be read, and each blob
-    /// after the first `limits::HANDOVER_BLOBS`, is only noted: an upgrade does not fail for it. Errors: the other end
-    /// is closed or silent, or a socket does not listen at the address that the message names.
+    /// Receives a message of [`HandoverLine::hand_sockets`] or [`HandoverLine::hand_rest`]. A blob that cannot be read,
+    /// and each blob after the first `limits::HANDOVER_BLOBS`, is only noted: an upgrade does not fail for it. Errors:
+    /// the other end is closed or silent, or a socket does not listen at the address that the message names.
     pub fn take(&self) -> io::Result<Handed> {
         let mut handed = Handed::default();
         for _ in 0..limits::HANDOVER_MESSAGES {

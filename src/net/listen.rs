@@ -27,23 +27,23 @@ use super::{BoundListener, Engine, Socket, Turn};
 use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::limits;
 use crate::shared::socket_files::SocketFile;
-use crate::shared::sockets::{Counted, Side};
+use crate::shared::sockets::{CountedSocket, SocketSide};
 
 /// Who connected: the address of a TCP client, or somebody on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub enum RemoteAddr {
     /// A client over TCP, with the address of its end.
     Tcp(SocketAddr),
     /// A client on a Unix socket.
     Unix,
 }
 
-impl Peer {
+impl RemoteAddr {
     /// The client's IP address, if it has one.
     pub fn ip(self) -> Option<IpAddr> {
         match self {
-            Peer::Tcp(address) => Some(address.ip().to_canonical()),
-            Peer::Unix => None,
+            RemoteAddr::Tcp(address) => Some(address.ip().to_canonical()),
+            RemoteAddr::Unix => None,
         }
     }
 }
@@ -152,25 +152,25 @@ enum Socketed {
 }
 
 /// Ends pending accepts without losing a connection, and lets no further one begin.
-pub struct Gate {
+pub struct AcceptSwitch {
     canceller: RefCell<Option<Canceller>>,
 }
 
-impl Default for Gate {
+impl Default for AcceptSwitch {
     fn default() -> Self {
-        Gate {
+        AcceptSwitch {
             canceller: RefCell::new(Some(Canceller::new())),
         }
     }
 }
 
-impl Gate {
+impl AcceptSwitch {
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
         self.canceller.borrow().is_none()
     }
 
-    /// Closes the gate for good.
+    /// Turns the switch off for good.
     pub fn close(&self) {
         if let Some(canceller) = self.canceller.borrow_mut().take() {
             drop(canceller.cancel());
@@ -183,29 +183,32 @@ impl Gate {
 }
 
 /// A listening socket on a worker's runtime.
-pub struct Listener {
+pub struct ListenSocket {
     socket: Socketed,
 }
 
-impl Listener {
+impl ListenSocket {
     /// Hands the socket to this thread's runtime, which must be running.
-    pub fn new(bound: BoundListener, engine: Engine) -> io::Result<Listener> {
+    pub fn new(bound: BoundListener, engine: Engine) -> io::Result<ListenSocket> {
         // A ring waits on blocking descriptors itself; it would hand back the refusals of others.
         set_blocking(&bound.socket, engine != Engine::Epoll)?;
         let socket = match bound.addr {
             ListenAddr::Unix(_) => Socketed::Unix(UnixListener::from_std(bound.socket.into())?),
             ListenAddr::Tcp(_) => Socketed::Tcp(TcpListener::from_std(bound.socket.into())?),
         };
-        Ok(Listener { socket })
+        Ok(ListenSocket { socket })
     }
 
-    /// The next connection; `None` when the gate is closed. Errors: as the system gives them.
-    pub async fn accept(&self, gate: &Gate) -> Option<io::Result<(Socket, Peer)>> {
+    /// The next connection; `None` when the switch is off. Errors: as the system gives them.
+    pub async fn accept(
+        &self,
+        accept_switch: &AcceptSwitch,
+    ) -> Option<io::Result<(Socket, RemoteAddr)>> {
         #[cfg(test)]
         if let Some(kernel) = crate::simulated::kernel() {
             let fd = self.fd();
             return poll_fn(|cx| {
-                if gate.is_closed() {
+                if accept_switch.is_closed() {
                     Poll::Ready(None)
                 } else {
                     kernel
@@ -215,9 +218,9 @@ impl Listener {
             })
             .await;
         }
-        let stop = gate.handle()?;
+        let stop = accept_switch.handle()?;
         let accepted = self.accept_until(stop).await;
-        if accepted.is_err() && gate.handle().is_none() {
+        if accepted.is_err() && accept_switch.handle().is_none() {
             return None;
         }
         Some(accepted)
@@ -226,7 +229,7 @@ impl Listener {
     /// The next of the connections that are in the socket's queue already; `None` if the queue is empty. For a
     /// listener that is about to be closed: closing it would reset them. Errors: no connection could be accepted
     /// although one may wait.
-    pub async fn accept_waiting(&self, turn: &Turn) -> Option<io::Result<(Socket, Peer)>> {
+    pub async fn accept_waiting(&self, turn: &Turn) -> Option<io::Result<(Socket, RemoteAddr)>> {
         #[cfg(test)]
         if let Some(kernel) = crate::simulated::kernel() {
             let fd = self.fd();
@@ -281,22 +284,22 @@ impl Listener {
         }
     }
 
-    async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Socket, Peer)> {
+    async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Socket, RemoteAddr)> {
         count_operation();
         let (stream, peer) = match &self.socket {
             Socketed::Tcp(listener) => {
                 let (stream, address) = listener.cancelable_accept(stop).await?;
                 (
-                    Socket::new(stream, Counted::new(Side::Accepted)),
-                    Peer::Tcp(address),
+                    Socket::new(stream, CountedSocket::new(SocketSide::Accepted)),
+                    RemoteAddr::Tcp(address),
                 )
             }
             Socketed::Unix(listener) => {
                 let (stream, _) = listener.cancelable_accept(stop).await?;
 
                 (
-                    Socket::of_unix(stream, Counted::new(Side::Accepted))?,
-                    Peer::Unix,
+                    Socket::of_unix(stream, CountedSocket::new(SocketSide::Accepted))?,
+                    RemoteAddr::Unix,
                 )
             }
         };

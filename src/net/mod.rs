@@ -26,10 +26,12 @@ pub use blob::{Blob, BlobKind, UnreadableBlob};
 pub use block::{Block, Blocks};
 pub use bound_listener::BoundListener;
 pub use connect::{connect_tcp, connect_unix};
-pub use event::{Event, Ticker, Turn};
-pub use handover::{Handed, Line};
+pub use event::{Ticker, Turn, WakeEvent};
+pub use handover::{Handed, HandoverLine};
 pub use inherited::{Inherited, Passed, share_out};
-pub use listen::{Gate, Listener, Peer, bind_for_all, check_address, is_exhausted};
+pub use listen::{
+    AcceptSwitch, ListenSocket, RemoteAddr, bind_for_all, check_address, is_exhausted,
+};
 pub use operations::operations;
 #[cfg(not(test))]
 use plain_socket::PlainSocket;

@@ -23,7 +23,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 
 use super::operations::count_operation;
 use super::{Block, Expired, Timer};
-use crate::shared::sockets::Counted;
+use crate::shared::sockets::CountedSocket;
 
 type Raw = UnsafeCell<TcpStream>;
 
@@ -32,7 +32,7 @@ pub struct PlainSocket {
     // Dropped before the socket that it refers to.
     watch: RefCell<Pin<Box<dyn Watch>>>,
     socket: Rc<Raw>,
-    _counted: Counted,
+    _counted: CountedSocket,
 }
 
 /// The thing that came on a connection on which nothing was due.
@@ -122,7 +122,7 @@ fn borrowed(socket: &Raw) -> BorrowedFd<'_> {
 
 impl PlainSocket {
     /// Takes over a socket that this thread's runtime waits on.
-    pub(super) fn new(socket: TcpStream, counted: Counted) -> PlainSocket {
+    pub(super) fn new(socket: TcpStream, counted: CountedSocket) -> PlainSocket {
         PlainSocket {
             watch: RefCell::new(slot(|socket| socket.readable(false))),
             socket: Rc::new(UnsafeCell::new(socket)),
@@ -136,7 +136,7 @@ impl PlainSocket {
         unsafe_code,
         reason = "the engine gives away its descriptor as a number alone"
     )]
-    pub(super) fn of_unix(socket: UnixStream, counted: Counted) -> io::Result<PlainSocket> {
+    pub(super) fn of_unix(socket: UnixStream, counted: CountedSocket) -> io::Result<PlainSocket> {
         // SAFETY: the socket has given its descriptor away, so that nobody else closes it.
         let socket = unsafe { std::net::TcpStream::from_raw_fd(socket.into_raw_fd()) };
         Ok(PlainSocket::new(TcpStream::from_std(socket)?, counted))

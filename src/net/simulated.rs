@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 use monoio::net::{TcpStream, UnixStream};
 
 use super::plain_socket::{self, Unasked};
-use super::{Block, Expired, Peer, Socket, Timer};
-use crate::shared::sockets::{Counted, Side};
+use super::{Block, Expired, RemoteAddr, Socket, Timer};
+use crate::shared::sockets::{CountedSocket, SocketSide};
 use crate::simulated::End;
 
 /// Runs a simulation inside an engine, which has nothing to do but to hold descriptors.
@@ -25,7 +25,7 @@ pub fn inside_engine<T>(run: impl FnOnce() -> T) -> T {
 /// A connected socket of the kernel or of the simulated world.
 pub enum PlainSocket {
     Kernel(plain_socket::PlainSocket),
-    Simulated { end: End, _counted: Counted },
+    Simulated { end: End, _counted: CountedSocket },
 }
 
 /// The bytes in the receive buffer of such a socket.
@@ -50,11 +50,11 @@ impl ReceiveQueue {
 }
 
 impl PlainSocket {
-    pub fn new(socket: TcpStream, counted: Counted) -> PlainSocket {
+    pub fn new(socket: TcpStream, counted: CountedSocket) -> PlainSocket {
         Kernel(plain_socket::PlainSocket::new(socket, counted))
     }
 
-    pub fn of_unix(socket: UnixStream, counted: Counted) -> io::Result<PlainSocket> {
+    pub fn of_unix(socket: UnixStream, counted: CountedSocket) -> io::Result<PlainSocket> {
         plain_socket::PlainSocket::of_unix(socket, counted).map(Kernel)
     }
 
@@ -213,7 +213,7 @@ impl PlainSocket {
 
 impl Socket {
     /// A socket of the simulated world.
-    pub(super) fn simulated(end: End, counted: Counted) -> Socket {
+    pub(super) fn simulated(end: End, counted: CountedSocket) -> Socket {
         Socket {
             plain: Simulated {
                 end,
@@ -233,7 +233,7 @@ impl Socket {
 }
 
 /// The socket of a client that was accepted.
-pub fn accepted((end, from): (End, SocketAddr)) -> (Socket, Peer) {
-    let socket = Socket::simulated(end, Counted::new(Side::Accepted));
-    (socket, Peer::Tcp(from))
+pub fn accepted((end, from): (End, SocketAddr)) -> (Socket, RemoteAddr) {
+    let socket = Socket::simulated(end, CountedSocket::new(SocketSide::Accepted));
+    (socket, RemoteAddr::Tcp(from))
 }

@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 
 use super::tls::{Negotiated, Tls};
 use super::{Block, Expired, PlainSocket, ReceiveQueue, Timer};
-use crate::shared::sockets::Counted;
+use crate::shared::sockets::CountedSocket;
 
 /// A connected socket. After a TLS handshake on it ([`Socket::accept_tls`], [`Socket::connect_tls`]) it takes and gives
 /// plaintext all the same.
@@ -24,7 +24,7 @@ pub struct Socket {
 
 impl Socket {
     /// Takes over a socket that this thread's runtime waits on.
-    pub(super) fn new(socket: TcpStream, counted: Counted) -> Socket {
+    pub(super) fn new(socket: TcpStream, counted: CountedSocket) -> Socket {
         Socket {
             plain: PlainSocket::new(socket, counted),
             tls: None,
@@ -32,7 +32,7 @@ impl Socket {
     }
 
     /// Takes over a Unix socket. Errors: the runtime does not take the descriptor.
-    pub(super) fn of_unix(socket: UnixStream, counted: Counted) -> io::Result<Socket> {
+    pub(super) fn of_unix(socket: UnixStream, counted: CountedSocket) -> io::Result<Socket> {
         Ok(Socket {
             plain: PlainSocket::of_unix(socket, counted)?,
             tls: None,

@@ -8,7 +8,7 @@ use crate::route::rule::{Rule, plain_host};
 
 /// What became of a route when a request was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RouteOutcome {
     /// It takes the request.
     Chosen,
     /// Its host is another.
@@ -24,7 +24,7 @@ pub enum Outcome {
 impl RouteTable {
     /// What became of every route for this request, in the order of the configuration. Host and path as in
     /// [`RouteTable::find`]. Looks at all routes: for people, not for the way of a request.
-    pub fn explain(&self, host: &[u8], path: &[u8]) -> Vec<(RouteId, Outcome)> {
+    pub fn explain(&self, host: &[u8], path: &[u8]) -> Vec<(RouteId, RouteOutcome)> {
         let host = plain_host(host);
         let rank = |rule: &Rule| (rule.host.specificity(), rule.prefix.len());
         let winner = (0..self.rules.len())
@@ -36,14 +36,14 @@ impl RouteTable {
         let outcome = |index: usize| {
             let rule = &self.rules[index];
             match winner {
-                _ if !rule.host.takes(&host) => Outcome::OtherHost,
-                None => Outcome::OtherPrefix,
-                _ if !rule.takes_path(path) => Outcome::OtherPrefix,
-                Some(winner) if winner == index => Outcome::Chosen,
+                _ if !rule.host.takes(&host) => RouteOutcome::OtherHost,
+                None => RouteOutcome::OtherPrefix,
+                _ if !rule.takes_path(path) => RouteOutcome::OtherPrefix,
+                Some(winner) if winner == index => RouteOutcome::Chosen,
                 Some(winner) if self.rules[winner].host.specificity() > rule.host.specificity() => {
-                    Outcome::LostByHost(RouteId(winner as u32))
+                    RouteOutcome::LostByHost(RouteId(winner as u32))
                 }
-                Some(winner) => Outcome::LostByPrefix(RouteId(winner as u32)),
+                Some(winner) => RouteOutcome::LostByPrefix(RouteId(winner as u32)),
             }
         };
         (0..self.rules.len())
@@ -53,14 +53,16 @@ impl RouteTable {
 }
 
 /// Completes "the route …".
-impl fmt::Display for Outcome {
+impl fmt::Display for RouteOutcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Outcome::Chosen => "takes the request",
-            Outcome::OtherHost => "is for another host",
-            Outcome::OtherPrefix => "is for another prefix",
-            Outcome::LostByHost(_) => "matches, but the host of another route is more specific",
-            Outcome::LostByPrefix(_) => "matches, but the prefix of another route is longer",
+            RouteOutcome::Chosen => "takes the request",
+            RouteOutcome::OtherHost => "is for another host",
+            RouteOutcome::OtherPrefix => "is for another prefix",
+            RouteOutcome::LostByHost(_) => {
+                "matches, but the host of another route is more specific"
+            }
+            RouteOutcome::LostByPrefix(_) => "matches, but the prefix of another route is longer",
         })
     }
 }

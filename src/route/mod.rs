@@ -21,12 +21,12 @@ mod tree;
 use crate::base::ids::RouteId;
 
 use compile::compile;
-pub use explain::Outcome;
+pub use explain::RouteOutcome;
 pub use misread::prefix_as_read;
 use rule::Rule;
 use segments::Segments;
 use text::{Path, ReversedHost};
-use tree::{Node, Place, Tree};
+use tree::{Node, Tree, TreeCursor};
 
 /// The compiled routes: immutable, shared by all threads.
 #[derive(Debug, PartialEq)]
@@ -111,7 +111,7 @@ impl RouteTable {
     /// any.
     fn walk_host(&self, host: ReversedHost<'_>) -> (Option<SiteId>, Option<Node>) {
         let mut longer = None;
-        let mut place = Place::at_root(Tree::ROOT);
+        let mut place = TreeCursor::at_root(Tree::ROOT);
         for label in Segments::new(host) {
             longer = self.host_nodes[place.node as usize].longer.or(longer);
             match self.hosts.child(place, &label) {
@@ -129,7 +129,7 @@ impl RouteTable {
         let Some(path) = path.strip_prefix(b"/") else {
             return best;
         };
-        let mut place = Place::at_root(root);
+        let mut place = TreeCursor::at_root(root);
         for segment in Segments::new(Path(path)) {
             match self.paths.child(place, &segment) {
                 Some(child) => place = child,

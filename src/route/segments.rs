@@ -1,7 +1,7 @@
 //! Cuts a host or path at its separators, eight bytes at a time: most segments are shorter than that, and their ends
 //! are then found without a loop whose end the processor cannot foresee.
 
-use crate::route::text::Text;
+use crate::route::text::PathText;
 
 const WORD: usize = size_of::<u64>();
 const LOW_BITS: u64 = u64::from_ne_bytes([0x01; WORD]);
@@ -17,7 +17,7 @@ pub struct Segment<T> {
     start: usize,
 }
 
-impl<T: Text> Segment<T> {
+impl<T: PathText> Segment<T> {
     /// Whether `head` is all there is.
     #[inline(always)]
     pub fn is_short(&self) -> bool {
@@ -41,7 +41,7 @@ pub struct Segments<T> {
     start: usize,
 }
 
-impl<T: Text> Segments<T> {
+impl<T: PathText> Segments<T> {
     /// Cuts `text` at every separator.
     pub fn new(text: T) -> Segments<T> {
         Segments { text, start: 0 }
@@ -61,7 +61,7 @@ impl<T: Text> Segments<T> {
     }
 }
 
-impl<T: Text> Iterator for Segments<T> {
+impl<T: PathText> Iterator for Segments<T> {
     type Item = Segment<T>;
 
     #[inline(always)]

@@ -189,22 +189,22 @@ fn explain_gives_each_route_its_reason() {
         ("a.c", "/x"),
         ("a.b", "/z"),
     ]);
-    let outcomes = |host: &str, path: &str| -> Vec<Outcome> {
+    let outcomes = |host: &str, path: &str| -> Vec<RouteOutcome> {
         let explained = table.explain(host.as_bytes(), path.as_bytes());
         explained.into_iter().map(|(_, outcome)| outcome).collect()
     };
     assert_eq!(
         outcomes("A.b.", "/x/y/z"),
         [
-            Outcome::LostByHost(RouteId(2)),
-            Outcome::LostByPrefix(RouteId(2)),
-            Outcome::Chosen,
-            Outcome::OtherHost,
-            Outcome::OtherPrefix,
+            RouteOutcome::LostByHost(RouteId(2)),
+            RouteOutcome::LostByPrefix(RouteId(2)),
+            RouteOutcome::Chosen,
+            RouteOutcome::OtherHost,
+            RouteOutcome::OtherPrefix,
         ]
     );
-    assert_eq!(outcomes("a.b", "/none")[0], Outcome::Chosen);
-    assert_eq!(outcomes("a.b", "/none")[1], Outcome::OtherPrefix);
+    assert_eq!(outcomes("a.b", "/none")[0], RouteOutcome::Chosen);
+    assert_eq!(outcomes("a.b", "/none")[1], RouteOutcome::OtherPrefix);
 }
 
 /// Few and short labels, so that rules and requests meet often; one is longer than a word.
@@ -248,7 +248,7 @@ proptest! {
         let table = RouteTable::new(&rules);
         for (host, path) in requests {
             let explained = table.explain(host.as_bytes(), path.as_bytes());
-            let chosen = explained.iter().find(|(_, outcome)| *outcome == Outcome::Chosen);
+            let chosen = explained.iter().find(|(_, outcome)| *outcome == RouteOutcome::Chosen);
             let found = table.find(host.as_bytes(), path.as_bytes());
             prop_assert_eq!(found, chosen.map(|(id, _)| *id), "{} {}", host, path);
         }

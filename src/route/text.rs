@@ -3,7 +3,7 @@
 const WORD: usize = size_of::<u64>();
 
 /// What can be cut into segments.
-pub trait Text: Copy {
+pub trait PathText: Copy {
     /// What stands between segments; not zero.
     const SEPARATOR: u8;
 
@@ -19,7 +19,7 @@ pub trait Text: Copy {
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'a>(pub &'a [u8]);
 
-impl Text for Path<'_> {
+impl PathText for Path<'_> {
     const SEPARATOR: u8 = b'/';
 
     fn len(self) -> usize {
@@ -50,7 +50,7 @@ impl<'a> ReversedHost<'a> {
     }
 }
 
-impl Text for ReversedHost<'_> {
+impl PathText for ReversedHost<'_> {
     const SEPARATOR: u8 = b'.';
 
     fn len(self) -> usize {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     /// All bytes, read word by word from every start.
-    fn check(text: impl Text, expected: &[u8]) {
+    fn check(text: impl PathText, expected: &[u8]) {
         assert_eq!(text.len(), expected.len());
         for start in 0..=expected.len() {
             let mut word = [0; WORD];

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::route::segments::{Segment, Segments};
-use crate::route::text::Text;
+use crate::route::text::PathText;
 
 /// A node's number in a [`Tree`].
 pub type Node = u32;
@@ -33,22 +33,22 @@ struct Edge {
 /// On the way through a tree: where it has led, and the hash of all segments on the way. Because the hash does not wait
 /// for the node to be found, the processor can look for the next edge while it still checks the last.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct TreeCursor {
     pub node: Node,
     hash: u64,
 }
 
-impl Place {
+impl TreeCursor {
     /// The beginning of the way from a root.
-    pub fn at_root(root: Node) -> Place {
-        Place {
+    pub fn at_root(root: Node) -> TreeCursor {
+        TreeCursor {
             node: root,
             hash: u64::from(root),
         }
     }
 
     #[inline(always)]
-    fn hash_with(self, segment: &Segment<impl Text>) -> u64 {
+    fn hash_with(self, segment: &Segment<impl PathText>) -> u64 {
         let hash = fold(self.hash ^ segment.length as u64, segment.head);
         if segment.is_short() {
             hash
@@ -71,8 +71,12 @@ impl Tree {
 
     /// Where `segment` leads from `place`.
     #[inline(always)]
-    pub fn child(&self, place: Place, segment: &Segment<impl Text>) -> Option<Place> {
-        let hash = place.hash_with(segment);
+    pub fn child(
+        &self,
+        cursor: TreeCursor,
+        segment: &Segment<impl PathText>,
+    ) -> Option<TreeCursor> {
+        let hash = cursor.hash_with(segment);
         let mask = self.edges.len().wrapping_sub(1);
         let mut slot = hash as usize & mask;
         loop {
@@ -81,11 +85,11 @@ impl Tree {
             if edge.child == Tree::ROOT {
                 return None;
             }
-            if edge.parent == place.node
+            if edge.parent == cursor.node
                 && edge.head == segment.head
                 && self.has_segment(edge, segment)
             {
-                return Some(Place {
+                return Some(TreeCursor {
                     node: edge.child,
                     hash,
                 });
@@ -94,7 +98,7 @@ impl Tree {
         }
     }
 
-    fn insert(&mut self, step: Step, child: Place) {
+    fn insert(&mut self, step: Step, child: TreeCursor) {
         let mask = self.edges.len() - 1;
         let mut slot = child.hash as usize & mask;
         while self.edges[slot].child != Tree::ROOT {
@@ -111,7 +115,7 @@ impl Tree {
     }
 
     #[inline(always)]
-    fn has_segment(&self, edge: &Edge, segment: &Segment<impl Text>) -> bool {
+    fn has_segment(&self, edge: &Edge, segment: &Segment<impl PathText>) -> bool {
         edge.length as usize == segment.length
             && (segment.is_short()
                 || segment
@@ -134,7 +138,7 @@ struct Step {
 #[derive(Debug)]
 pub struct TreeBuilder {
     /// In order, so that the same configuration always gives the same table.
-    children: BTreeMap<Step, Place>,
+    children: BTreeMap<Step, TreeCursor>,
     nodes: Node,
 }
 
@@ -160,25 +164,25 @@ impl TreeBuilder {
     }
 
     /// The node that `segments` lead to from `root`, made with all before it where they are missing.
-    pub fn add(&mut self, root: Node, segments: Segments<impl Text>) -> Node {
-        let mut place = Place::at_root(root);
+    pub fn add(&mut self, root: Node, segments: Segments<impl PathText>) -> Node {
+        let mut cursor = TreeCursor::at_root(root);
         for segment in segments {
-            let hash = place.hash_with(&segment);
+            let hash = cursor.hash_with(&segment);
             let step = Step {
-                parent: place.node,
+                parent: cursor.node,
                 length: segment.length as u32,
                 head: segment.head,
                 tail: segment.tail().collect(),
             };
-            place = *self.children.entry(step).or_insert_with(|| {
+            cursor = *self.children.entry(step).or_insert_with(|| {
                 self.nodes += 1;
-                Place {
+                TreeCursor {
                     node: self.nodes - 1,
                     hash,
                 }
             });
         }
-        place.node
+        cursor.node
     }
 
     /// The finished forest.

@@ -21,7 +21,7 @@ pub struct AccessLine {
     /// The facts of the request.
     pub facts: RequestFacts,
     /// The texts of the request's head.
-    pub texts: Texts,
+    pub texts: LoggedTexts,
     /// The course of the exchange.
     pub tally: Tally,
     /// Microseconds from the request's first byte to the answer's last.
@@ -84,7 +84,7 @@ pub struct Tally {
 /// What the request said, byte for byte, in one allocation. Each text is cut at [`limits::LOGGED_TEXT_BYTES`]; an
 /// absent one is empty.
 #[derive(Debug, Default)]
-pub struct Texts {
+pub struct LoggedTexts {
     bytes: Box<[u8]>,
     ends: [u16; TEXTS],
 }
@@ -93,7 +93,7 @@ const TEXTS: usize = 6;
 
 const _: () = assert!(TEXTS * limits::LOGGED_TEXT_BYTES <= u16::MAX as usize);
 
-impl Texts {
+impl LoggedTexts {
     /// Copies the texts.
     pub fn new(
         method: &[u8],
@@ -102,7 +102,7 @@ impl Texts {
         referer: &[u8],
         user_agent: &[u8],
         trace_id: &[u8],
-    ) -> Texts {
+    ) -> LoggedTexts {
         let parts = [method, target, host, referer, user_agent, trace_id]
             .map(|text| &text[..text.len().min(limits::LOGGED_TEXT_BYTES)]);
         let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
@@ -110,7 +110,7 @@ impl Texts {
             bytes.extend_from_slice(part);
             bytes.len() as u16
         });
-        Texts {
+        LoggedTexts {
             bytes: bytes.into_boxed_slice(),
             ends,
         }
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn texts_come_back_as_they_went_in() {
-        let texts = Texts::new(b"GET", b"/a?b", b"", b"", b"curl/8", b"4bf9");
+        let texts = LoggedTexts::new(b"GET", b"/a?b", b"", b"", b"curl/8", b"4bf9");
         assert_eq!(texts.method(), b"GET");
         assert_eq!(texts.target(), b"/a?b");
         assert_eq!(texts.host(), b"");
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut() {
         let long = vec![b'x'; limits::LOGGED_TEXT_BYTES + 1];
-        let texts = Texts::new(b"GET", &long, &long, b"r", &long, b"");
+        let texts = LoggedTexts::new(b"GET", &long, &long, b"r", &long, b"");
         assert_eq!(texts.target().len(), limits::LOGGED_TEXT_BYTES);
         assert_eq!(texts.host().len(), limits::LOGGED_TEXT_BYTES);
         assert_eq!(texts.referer(), b"r");

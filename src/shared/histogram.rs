@@ -1,6 +1,6 @@
 //! How often something took how long: fixed cells between powers of two, so that finding the cell is two instructions.
 
-use super::count::{Count, numbers};
+use super::counter::{Counter, numbers};
 
 /// Cells with two steps per octave: a quantile is known to within half an octave.
 pub const FINE: usize = 42;
@@ -13,15 +13,15 @@ const FIRST_OCTAVE: u32 = 6;
 /// A histogram that one thread writes. `CELLS` is [`FINE`] or [`COARSE`].
 #[derive(Debug)]
 pub struct Histogram<const CELLS: usize> {
-    sum: Count,
-    cells: [Count; CELLS],
+    sum: Counter,
+    cells: [Counter; CELLS],
 }
 
 impl<const CELLS: usize> Default for Histogram<CELLS> {
     fn default() -> Self {
         Histogram {
-            sum: Count::default(),
-            cells: std::array::from_fn(|_| Count::default()),
+            sum: Counter::default(),
+            cells: std::array::from_fn(|_| Counter::default()),
         }
     }
 }

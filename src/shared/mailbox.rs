@@ -20,25 +20,25 @@ pub struct Mailbox<T> {
 
 /// The receiving side, owned by one thread.
 #[derive(Debug)]
-pub struct Letters<T> {
+pub struct Inbox<T> {
     receiver: Receiver<T>,
     wake: UnixStream,
     bell: Arc<UnixStream>,
 }
 
 /// A mailbox for at most `capacity` messages. Errors: no descriptors left.
-pub fn mailbox<T>(capacity: usize) -> io::Result<(Mailbox<T>, Letters<T>)> {
+pub fn mailbox<T>(capacity: usize) -> io::Result<(Mailbox<T>, Inbox<T>)> {
     let (bell, wake) = UnixStream::pair()?;
     bell.set_nonblocking(true)?;
     wake.set_nonblocking(true)?;
     let bell = Arc::new(bell);
     let (sender, receiver) = crossbeam_channel::bounded(capacity);
-    let letters = Letters {
+    let inbox = Inbox {
         receiver,
         wake,
         bell: bell.clone(),
     };
-    Ok((Mailbox { sender, bell }, letters))
+    Ok((Mailbox { sender, bell }, inbox))
 }
 
 impl<T> Clone for Mailbox<T> {
@@ -64,7 +64,7 @@ impl<T> Mailbox<T> {
     }
 }
 
-impl<T> Letters<T> {
+impl<T> Inbox<T> {
     /// The next message, if one is there.
     pub fn take(&self) -> Option<T> {
         self.receiver.try_recv().ok()
@@ -111,45 +111,45 @@ mod tests {
 
     use super::*;
 
-    fn readable<T>(letters: &Letters<T>) -> bool {
-        let mut entries = [PollFd::new(&letters.wake, PollFlags::IN)];
+    fn readable<T>(inbox: &Inbox<T>) -> bool {
+        let mut entries = [PollFd::new(&inbox.wake, PollFlags::IN)];
         poll(&mut entries, Some(&Timespec::default())).unwrap() == 1
     }
 
     #[test]
     fn messages_arrive_in_order_and_wake() {
-        let (mailbox, letters) = mailbox(4).unwrap();
-        assert!(!readable(&letters));
+        let (mailbox, inbox) = mailbox(4).unwrap();
+        assert!(!readable(&inbox));
         for n in 1..=3 {
             mailbox.post(n).unwrap();
         }
-        assert!(readable(&letters));
-        letters.clear_wake();
-        assert!(!readable(&letters));
-        let taken: Vec<_> = std::iter::from_fn(|| letters.take()).collect();
+        assert!(readable(&inbox));
+        inbox.clear_wake();
+        assert!(!readable(&inbox));
+        let taken: Vec<_> = std::iter::from_fn(|| inbox.take()).collect();
         assert_eq!(taken, [1, 2, 3]);
     }
 
     #[test]
     fn a_full_or_orphaned_mailbox_gives_the_message_back() {
-        let (mailbox, letters) = mailbox(1).unwrap();
+        let (mailbox, inbox) = mailbox(1).unwrap();
         mailbox.post("first").unwrap();
         assert_eq!(mailbox.post("second"), Err("second"));
-        assert_eq!(letters.take(), Some("first"));
-        drop(letters);
+        assert_eq!(inbox.take(), Some("first"));
+        drop(inbox);
         assert_eq!(mailbox.post("third"), Err("third"));
     }
 
     #[test]
     fn more_wakes_than_a_socket_holds_neither_block_nor_stay() {
-        let (mailbox, letters) = mailbox(10_000).unwrap();
+        let (mailbox, inbox) = mailbox(10_000).unwrap();
         for n in 0..10_000 {
             mailbox.post(n).unwrap();
         }
-        letters.clear_wake();
-        assert!(!readable(&letters));
-        assert_eq!(std::iter::from_fn(|| letters.take()).count(), 10_000);
-        letters.wake();
-        assert!(readable(&letters));
+        inbox.clear_wake();
+        assert!(!readable(&inbox));
+        assert_eq!(std::iter::from_fn(|| inbox.take()).count(), 10_000);
+        inbox.wake();
+        assert!(readable(&inbox));
     }
 }

@@ -4,20 +4,20 @@ pub mod access;
 pub mod backend_table;
 pub mod client_count;
 pub mod connection_failure;
-pub mod count;
-pub mod counts;
+pub mod counter;
 pub mod failure;
-pub mod gauges;
 pub mod health_record;
 pub mod histogram;
 pub mod mailbox;
 pub mod outbox;
 pub mod pulse;
+pub mod route_counters;
 pub mod slots;
 pub mod socket_files;
 pub mod sockets;
+pub mod worker_counters;
 
 /// A pool's counts as every snapshot of the pool holds them.
-pub type SharedPoolCounts = std::sync::Arc<counts::PoolCounts>;
+pub type SharedPoolCounters = std::sync::Arc<route_counters::PoolCounters>;
 /// The backend tables as every thread holds them.
 pub type SharedTables = std::sync::Arc<backend_table::BackendTables>;

@@ -46,26 +46,26 @@ mod tests {
 
     #[test]
     fn a_full_mailbox_delays_but_loses_nothing() {
-        let (mailbox, letters) = mailbox(1).unwrap();
+        let (mailbox, inbox) = mailbox(1).unwrap();
         let mut outbox = Outbox::new(mailbox);
         outbox.put(2, "about two");
         outbox.put(1, "about one");
         assert!(!outbox.send());
-        assert_eq!(letters.take(), Some("about one"));
+        assert_eq!(inbox.take(), Some("about one"));
         assert!(outbox.send());
-        assert_eq!(letters.take(), Some("about two"));
+        assert_eq!(inbox.take(), Some("about two"));
         assert!(outbox.send());
-        assert_eq!(letters.take(), None);
+        assert_eq!(inbox.take(), None);
     }
 
     #[test]
     fn only_the_latest_about_a_thing_is_sent() {
-        let (mailbox, letters) = mailbox(4).unwrap();
+        let (mailbox, inbox) = mailbox(4).unwrap();
         let mut outbox = Outbox::new(mailbox);
         outbox.put(1, "old");
         outbox.put(1, "new");
         assert!(outbox.send());
-        assert_eq!(letters.take(), Some("new"));
-        assert_eq!(letters.take(), None);
+        assert_eq!(inbox.take(), Some("new"));
+        assert_eq!(inbox.take(), None);
     }
 }

@@ -9,8 +9,8 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::client_count::{ClientCount, SharedClientCount};
-use crate::shared::count::PerWorker;
-use crate::shared::counts::{BackendCounts, PoolCounts, RouteCounts};
+use crate::shared::counter::PerWorker;
+use crate::shared::route_counters::{BackendCounters, PoolCounters, RouteCounters};
 
 /// A backend's row, held by all that works with it.
 pub type SharedSlot = Arc<Slot>;
@@ -19,7 +19,7 @@ pub type SharedSlot = Arc<Slot>;
 #[derive(Debug)]
 pub struct Slot {
     id: BackendId,
-    counts: BackendCounts,
+    counters: BackendCounters,
     free: Weak<Mutex<Vec<BackendId>>>,
 }
 
@@ -31,8 +31,8 @@ impl Slot {
 
     /// What is counted of the backend.
     #[inline]
-    pub fn counts(&self) -> &BackendCounts {
-        &self.counts
+    pub fn counters(&self) -> &BackendCounters {
+        &self.counters
     }
 }
 
@@ -52,8 +52,8 @@ pub struct Slots {
     tables: Arc<BackendTables>,
     free: Arc<Mutex<Vec<BackendId>>>,
     taken: HashMap<(String, String), Weak<Slot>>,
-    routes: HashMap<String, Weak<RouteCounts>>,
-    pools: HashMap<String, Weak<PoolCounts>>,
+    routes: HashMap<String, Weak<RouteCounters>>,
+    pools: HashMap<String, Weak<PoolCounters>>,
     listeners: HashMap<String, Weak<ClientCount>>,
 }
 
@@ -86,7 +86,7 @@ impl Slots {
         self.tables.reset(id);
         let slot = Arc::new(Slot {
             id,
-            counts: BackendCounts::new(self.tables.workers(), Micros::now()),
+            counters: BackendCounters::new(self.tables.workers(), Micros::now()),
             free: Arc::downgrade(&self.free),
         });
         self.taken.insert(key, Arc::downgrade(&slot));
@@ -94,14 +94,14 @@ impl Slots {
     }
 
     /// What is counted of the route of this name.
-    pub fn route_counts(&mut self, name: &str) -> Arc<RouteCounts> {
+    pub fn route_counters(&mut self, name: &str) -> Arc<RouteCounters> {
         kept(&mut self.routes, name, || {
             PerWorker::new(self.tables.workers())
         })
     }
 
     /// What is counted of the pool of this name.
-    pub fn pool_counts(&mut self, name: &str) -> Arc<PoolCounts> {
+    pub fn pool_counters(&mut self, name: &str) -> Arc<PoolCounters> {
         kept(&mut self.pools, name, || {
             PerWorker::new(self.tables.workers())
         })
@@ -116,15 +116,15 @@ impl Slots {
 
 /// What `known` has of this name, if any snapshot still holds it, else something new.
 fn kept<T>(known: &mut HashMap<String, Weak<T>>, name: &str, new: impl FnOnce() -> T) -> Arc<T> {
-    if let Some(counts) = known.get(name).and_then(Weak::upgrade) {
-        return counts;
+    if let Some(counters) = known.get(name).and_then(Weak::upgrade) {
+        return counters;
     }
     if known.len() == known.capacity() {
-        known.retain(|_, counts| counts.strong_count() > 0);
+        known.retain(|_, counters| counters.strong_count() > 0);
     }
-    let counts = Arc::new(new());
-    known.insert(name.to_owned(), Arc::downgrade(&counts));
-    counts
+    let counters = Arc::new(new());
+    known.insert(name.to_owned(), Arc::downgrade(&counters));
+    counters
 }
 
 #[cfg(test)]
@@ -182,14 +182,14 @@ mod tests {
     fn counts_go_on_as_long_as_a_snapshot_holds_them() {
         let mut slots = Slots::new(BackendTables::new(1));
         let worker = WorkerId(0);
-        let first = slots.route_counts("/api");
+        let first = slots.route_counters("/api");
         first.of(worker).retries.add(1);
-        assert_eq!(slots.route_counts("/api").totals().retries, 1);
-        assert_eq!(slots.route_counts("/web").totals().retries, 0);
+        assert_eq!(slots.route_counters("/api").totals().retries, 1);
+        assert_eq!(slots.route_counters("/web").totals().retries, 0);
         drop(first);
-        assert_eq!(slots.route_counts("/api").totals().retries, 0);
+        assert_eq!(slots.route_counters("/api").totals().retries, 0);
         for n in 0..1000 {
-            slots.pool_counts(&n.to_string());
+            slots.pool_counters(&n.to_string());
         }
         assert!(slots.pools.len() < 100, "names of the past are forgotten");
     }

@@ -10,7 +10,7 @@ static CONNECTED: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(0
 
 /// Which end of a connection a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum SocketSide {
     /// A client connected to it.
     Accepted,
     /// It is, or is being, connected to a backend.
@@ -19,14 +19,14 @@ pub enum Side {
 
 /// Open sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketCounts {
+pub struct SocketCounters {
     /// Those of clients that are served.
     pub accepted: usize,
     /// The number of connections to backends.
     pub connected: usize,
 }
 
-impl SocketCounts {
+impl SocketCounters {
     /// Of both sides.
     pub fn all(self) -> usize {
         self.accepted + self.connected
@@ -34,8 +34,8 @@ impl SocketCounts {
 }
 
 /// The sockets that are open now. Other threads may open and close some meanwhile.
-pub fn socket_counts() -> SocketCounts {
-    SocketCounts {
+pub fn socket_counters() -> SocketCounters {
+    SocketCounters {
         accepted: ACCEPTED.load(Relaxed).saturating_sub(WAITING.load(Relaxed)),
         connected: CONNECTED.load(Relaxed),
     }
@@ -61,26 +61,26 @@ impl Drop for WaitingSocket {
 }
 
 /// Counts a socket from before it is asked for until it is dropped.
-pub struct Counted(Side);
+pub struct CountedSocket(SocketSide);
 
-impl Counted {
+impl CountedSocket {
     /// Counts one more.
-    pub fn new(side: Side) -> Counted {
+    pub fn new(side: SocketSide) -> CountedSocket {
         count_of(side).fetch_add(1, Relaxed);
-        Counted(side)
+        CountedSocket(side)
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedSocket {
     fn drop(&mut self) {
         let before = count_of(self.0).fetch_sub(1, Relaxed);
         debug_assert!(before > 0, "an open socket was counted");
     }
 }
 
-fn count_of(side: Side) -> &'static AtomicUsize {
+fn count_of(side: SocketSide) -> &'static AtomicUsize {
     match side {
-        Side::Accepted => &ACCEPTED,
-        Side::Connected => &CONNECTED,
+        SocketSide::Accepted => &ACCEPTED,
+        SocketSide::Connected => &CONNECTED,
     }
 }

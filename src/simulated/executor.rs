@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::clock;
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 
 type Future_ = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -95,7 +95,7 @@ impl Executor {
     }
 
     /// Runs every ready task of a worker once.
-    pub fn run_round(&self, worker: usize, random: &mut Random) {
+    pub fn run_round(&self, worker: usize, random: &mut SplitMix64) {
         let ready = self.loops.borrow()[worker].ready.clone();
         let mut tasks = std::mem::take(&mut *ready.lock().unwrap());
         shuffle(&mut tasks, random);
@@ -157,7 +157,7 @@ impl Executor {
 }
 
 /// Puts a list into an order that the random numbers decide (Fisher and Yates).
-pub fn shuffle<T>(list: &mut [T], random: &mut Random) {
+pub fn shuffle<T>(list: &mut [T], random: &mut SplitMix64) {
     for last in (1..list.len()).rev() {
         let other = (random.number() % (last as u64 + 1)) as usize;
         list.swap(last, other);

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 
 /// How a direction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub struct Weather {
 
 impl Weather {
     /// A delay in microseconds: mostly short.
-    pub fn delay(&self, random: &mut Random) -> u64 {
+    pub fn delay(&self, random: &mut SplitMix64) -> u64 {
         let most = match random.number() % 10 {
             0..6 => 50,
             6..9 => self.latency / 10,
@@ -92,7 +92,7 @@ impl Weather {
     }
 
     /// So many bytes of `count`, mostly all of them.
-    pub fn portion(&self, count: usize, random: &mut Random) -> usize {
+    pub fn portion(&self, count: usize, random: &mut SplitMix64) -> usize {
         if count > 1 && random.number() % 100 < self.short {
             return 1 + (random.number() % count as u64) as usize;
         }

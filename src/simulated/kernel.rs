@@ -12,7 +12,7 @@ use super::clock;
 use super::executor::Executor;
 use super::flow::{Ending, Flow, Weather};
 use super::place::{Attempt, Listening, Place};
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 use crate::base::time::Micros;
 
 /// The number of a connection.
@@ -109,7 +109,7 @@ pub struct Kernel {
 
 /// What the kernel knows.
 pub struct State {
-    pub(super) random: Random,
+    pub(super) random: SplitMix64,
     pub(super) weather: Weather,
     pub(super) conns: Vec<Conn>,
     pub(super) places: BTreeMap<SocketAddr, Place>,
@@ -284,7 +284,7 @@ impl Kernel {
         Rc::new(Kernel {
             executor: Executor::new(workers),
             state: RefCell::new(State {
-                random: Random::from_seed(seed),
+                random: SplitMix64::from_seed(seed),
                 weather,
                 conns: Vec::new(),
                 places: BTreeMap::new(),
@@ -356,8 +356,8 @@ impl Kernel {
         true
     }
 
-    fn own_random(&self) -> Random {
-        Random::from_seed(self.state.borrow_mut().random.number())
+    fn own_random(&self) -> SplitMix64 {
+        SplitMix64::from_seed(self.state.borrow_mut().random.number())
     }
 
     fn pass_events(&self) {

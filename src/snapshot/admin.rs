@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::addresses::{ListenAddr, SocketAccess};
-use crate::tls::ServerSettings;
+use crate::tls::TlsServerSettings;
 
 /// The access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,5 +38,5 @@ pub struct Admin {
     /// Where what the API changed outlives the process. `None`: it does not.
     pub state_file: Option<PathBuf>,
     /// What [`Snapshot::admin_tls`] is made of. `None`: cleartext.
-    pub tls: Option<ServerSettings>,
+    pub tls: Option<TlsServerSettings>,
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 use super::pool_options::{Outlier, PoolOptions};
-use crate::balance::{AlgorithmPlan, SharedHashTable};
+use crate::balance::{AlgorithmSettings, SharedHashTable};
 use crate::base::addresses::BackendAddr;
 use crate::base::ids::BackendId;
 use crate::shared::backend_table::BackendState;
-use crate::shared::counts::PoolCounts;
+use crate::shared::route_counters::PoolCounters;
 use crate::shared::slots::Slot;
 use crate::snapshot::HealthCheck;
 
@@ -21,7 +21,7 @@ pub struct Pool {
     /// The name that the configuration gives the pool.
     pub name: String,
     /// The algorithm that picks the backend of a request.
-    pub algorithm: AlgorithmPlan,
+    pub algorithm: AlgorithmSettings,
     /// Of these backends, if the algorithm uses keys.
     pub table: Option<SharedHashTable>,
     /// The backends, in the order of the configuration.
@@ -35,7 +35,7 @@ pub struct Pool {
     /// How long an idle connection is kept.
     pub keepalive: Duration,
     /// What is counted of it besides what is counted of its backends.
-    pub counts: Arc<PoolCounts>,
+    pub counters: Arc<PoolCounters>,
 }
 
 /// The options of a pool are read as its own: a new one needs no line here.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::ids::PoolId;
 use crate::http::cookies::CookieEdits;
 use crate::http::names::FieldEdits;
-use crate::shared::counts::RouteCounts;
+use crate::shared::route_counters::RouteCounters;
 
 /// Where requests of one host and path prefix go, and under which conditions.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct Route {
     /// Whether palantir itself answers `Expect: 100-continue` (else the backend does).
     pub answer_continue: bool,
     /// What is counted of its requests.
-    pub counts: Arc<RouteCounts>,
+    pub counters: Arc<RouteCounters>,
 }
 
 /// Timeouts of one exchange.

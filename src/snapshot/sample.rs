@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
-use crate::balance::{AlgorithmPlan, HashKey};
+use crate::balance::{AlgorithmSettings, HashKey};
 use crate::base::addresses::{BackendAddr, ListenAddr, SocketAccess};
 use crate::base::ids::PoolId;
 use crate::base::limits;
@@ -16,7 +16,7 @@ use crate::http::path::MergeSlashes;
 use crate::route::RouteTable;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::client_count::ClientCount;
-use crate::shared::count::PerWorker;
+use crate::shared::counter::PerWorker;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     Backend, ClientLimits, Descriptors, HalfClose, HealthCheck, HostHeader, Listener, Outlier,
@@ -129,7 +129,7 @@ pub fn with_route(snapshot: &mut Snapshot) {
         forwarded: false,
         x_real_ip: false,
         answer_continue: false,
-        counts: Arc::new(PerWorker::new(1)),
+        counters: Arc::new(PerWorker::new(1)),
     })];
 }
 
@@ -142,7 +142,7 @@ pub fn route_of(snapshot: &mut Snapshot) -> &mut Route {
 pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
     Pool {
         name: name.to_owned(),
-        algorithm: AlgorithmPlan::new("round_robin", HashKey::ClientAddress).unwrap(),
+        algorithm: AlgorithmSettings::new("round_robin", HashKey::ClientAddress).unwrap(),
         table: None,
         backends: addrs
             .iter()
@@ -155,7 +155,7 @@ pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
         },
         tls: None,
         keepalive: Duration::from_secs(60),
-        counts: slots.pool_counts(name),
+        counters: slots.pool_counters(name),
     }
 }
 

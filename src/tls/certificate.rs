@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// What is of use of one certificate.
-pub(super) struct Said {
+pub(super) struct CertificateFacts {
     /// As of [`subject`].
     pub subject: String,
     /// DNS names it is for, in lower case, some with `*.` in front.
@@ -30,7 +30,7 @@ pub(super) struct Said {
 }
 
 /// Reads a certificate. Errors: what is wrong with it.
-pub(super) fn read(der: &[u8]) -> Result<Said, String> {
+pub(super) fn read(der: &[u8]) -> Result<CertificateFacts, String> {
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|error| format!("is no certificate: {error}"))?;
     let names = certificate
@@ -50,7 +50,7 @@ pub(super) fn read(der: &[u8]) -> Result<Said, String> {
     let common_names = certificate.subject().iter_common_name();
     let mut common_names = common_names.filter_map(|name| name.as_str().ok());
     let common_name = common_names.next().filter(|_| !has_others);
-    Ok(Said {
+    Ok(CertificateFacts {
         common_name: common_name.map(str::to_ascii_lowercase),
         subject: name_text(certificate.subject()),
         names: names.collect(),
@@ -62,7 +62,7 @@ pub(super) fn read(der: &[u8]) -> Result<Said, String> {
     })
 }
 
-impl Said {
+impl CertificateFacts {
     /// Whether the certificate is for this host.
     pub fn is_for(&self, name: &ServerName<'_>) -> bool {
         let name = match name {

@@ -14,7 +14,7 @@ use crate::base::limits;
 
 /// TLS of one pool, as the configuration says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ClientSettings {
+pub struct TlsClientSettings {
     /// Whom to believe; `None`: the authorities of this machine.
     pub ca: Option<PathBuf>,
     /// What palantir shows a backend that asks for it.
@@ -27,7 +27,7 @@ pub struct ClientSettings {
 
 /// Builds them; without `roots`, backends are not verified. Errors: rustls does not take them together.
 pub(super) fn build(
-    settings: &ClientSettings,
+    settings: &TlsClientSettings,
     pair: Option<&Pair>,
     roots: Option<Arc<Roots>>,
 ) -> Result<ClientConfig, Error> {

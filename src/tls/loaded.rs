@@ -24,18 +24,18 @@ pub(super) struct Loaded<T> {
 }
 
 /// The reason why a value cannot be loaded.
-pub(super) trait Fault: Display {
+pub(super) trait LoadFault: Display {
     /// The file, if the failure is that it could not be read, which may pass although the file stays the same.
     fn unread(&self) -> Option<&Path>;
 }
 
-impl Fault for PairFault {
+impl LoadFault for PairFault {
     fn unread(&self) -> Option<&Path> {
         self.is_of_reading.then_some(&*self.path)
     }
 }
 
-impl Fault for FileFault {
+impl LoadFault for FileFault {
     fn unread(&self) -> Option<&Path> {
         self.is_of_reading.then_some(&*self.path)
     }
@@ -43,7 +43,7 @@ impl Fault for FileFault {
 
 /// The value for `key`, loaded again if its files have changed or could not be read. `now` is the state of the files
 /// before the reading, so that a change during the reading is noticed the next time. All files are added to `read`.
-pub(super) fn take<K: Clone + Eq + Hash, T, E: Fault>(
+pub(super) fn take<K: Clone + Eq + Hash, T, E: LoadFault>(
     kept: &mut HashMap<K, Loaded<T>>,
     read: &mut FilesRead,
     key: &K,
@@ -82,8 +82,8 @@ pub(super) fn take<K: Clone + Eq + Hash, T, E: Fault>(
 }
 
 /// The state of the files to remember after the reading, which failed if there is a `fault`.
-fn after<E: Fault>(now: FilesRead, fault: Option<&E>) -> FilesRead {
-    match fault.and_then(Fault::unread) {
+fn after<E: LoadFault>(now: FilesRead, fault: Option<&E>) -> FilesRead {
+    match fault.and_then(LoadFault::unread) {
         Some(path) => now.without(path),
         None => now,
     }

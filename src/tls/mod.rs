@@ -1,10 +1,10 @@
 //! The part of TLS that is built outside the workers: certificates and keys are loaded and checked, certificates are
 //! found by name, and the settings of rustls for both sides are built from these and the keys of tickets.
 //!
-//! A [`Vault`] loads the files that a configuration names, and keeps the results: a file that did not change gives the
-//! next snapshot the same value, and so does a file that can no longer be used. [`FilesRead`] says when to look again.
-//! The workers hold what is built here behind `Arc`s and only read it; the one lock that a handshake takes is that of
-//! the [`TicketKeys`], for the time of cloning an `Arc`. (One that answers an authority takes that of the
+//! A [`TlsStore`] loads the files that a configuration names, and keeps the results: a file that did not change gives
+//! the next snapshot the same value, and so does a file that can no longer be used. [`FilesRead`] says when to look
+//! again. The workers hold what is built here behind `Arc`s and only read it; the one lock that a handshake takes is
+//! that of the [`TicketKeys`], for the time of cloning an `Arc`. (One that answers an authority takes that of the
 //! [`Challenges`] besides. A [`Hearing`] has one, too, but is a single handshake's.)
 
 mod certificate;
@@ -23,11 +23,11 @@ mod resolver;
 mod roots;
 mod server;
 mod server_trust;
+mod store;
 mod ticket_file;
 mod ticket_secret;
 mod ticket_state;
 mod tickets;
-mod vault;
 mod words;
 
 use std::sync::{Arc, LazyLock};
@@ -36,16 +36,16 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use certificate::{subject, unix_secs};
 pub use challenges::{ACME_TLS, Challenges, OpenChallenge};
-pub use client::ClientSettings;
+pub use client::TlsClientSettings;
 pub use client_trust::ClientTrust;
 pub use fault::TlsFault;
 pub use files::FilesRead;
 pub use hearing::{Heard, Hearing};
 pub use identity::{Fact, Unidentified, identify};
 pub use pair::{Pair, PairFault, PairFiles, Part, Validity};
-pub use server::{ClientCa, ServerSettings};
+pub use server::{ClientCa, TlsServerSettings};
+pub use store::{ServerSide, TlsStore};
 pub use tickets::{TicketKeys, check_ticket_file};
-pub use vault::{ServerSide, Vault};
 pub use words::in_words;
 
 /// The settings of the side that connects, as everybody who makes connections with them holds them.

@@ -277,7 +277,9 @@ impl Pair {
 
 /// Reads the first certificate, its own validity, and that of the whole chain. Errors: a certificate cannot be read, or
 /// has not issued the one before it.
-fn read_chain(chain: &[CertificateDer<'static>]) -> Result<(certificate::Said, Validity), String> {
+fn read_chain(
+    chain: &[CertificateDer<'static>],
+) -> Result<(certificate::CertificateFacts, Validity), String> {
     if chain.len() > limits::CHAIN_CERTIFICATES {
         let (count, most) = (chain.len(), limits::CHAIN_CERTIFICATES);
         return Err(format!(
@@ -295,7 +297,7 @@ fn read_chain(chain: &[CertificateDer<'static>]) -> Result<(certificate::Said, V
         }
     }
     // A root at the end is nobody's business: clients go by their own copy.
-    let is_root = |said: &certificate::Said| said.raw_issuer == said.raw_subject;
+    let is_root = |said: &certificate::CertificateFacts| said.raw_issuer == said.raw_subject;
     let issuers = read[1..].iter().filter(|said| !is_root(said));
     let (mut from, mut to) = (read[0].not_before, read[0].not_after);
     for said in issuers {

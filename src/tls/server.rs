@@ -13,7 +13,7 @@ use super::{
 
 /// TLS of one listener, as the configuration says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ServerSettings {
+pub struct TlsServerSettings {
     /// The first is the default.
     pub pairs: Vec<PairFiles>,
     /// The pairs that palantir itself orders, behind the others; each may not be there yet. At least one pair, of
@@ -44,7 +44,7 @@ pub struct ClientCa {
 
 /// Builds them. Errors: rustls does not take them together.
 pub(super) fn build(
-    settings: &ServerSettings,
+    settings: &TlsServerSettings,
     pairs: &[Arc<Pair>],
     trust: Option<&ClientTrust>,
     keys: &Arc<TicketKeys>,

@@ -13,7 +13,7 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
-use super::certificate::{self, Said};
+use super::certificate::{self, CertificateFacts};
 use super::provider;
 
 /// The certificates of a file of authorities.
@@ -245,7 +245,7 @@ fn verify_pinned(
     }
 }
 
-pub(super) fn verify_time(said: &Said, now: UnixTime) -> Result<(), Error> {
+pub(super) fn verify_time(said: &CertificateFacts, now: UnixTime) -> Result<(), Error> {
     let at = |secs: i64| UnixTime::since_unix_epoch(Duration::from_secs(secs.max(0) as u64));
     let (time, not_before, not_after) = (now, at(said.not_before), at(said.not_after));
     let wrong = if now > not_after {

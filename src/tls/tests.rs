@@ -82,8 +82,8 @@ pub(super) fn pair(names: &[&str]) -> Arc<Pair> {
     Arc::new(Pair::load(&files).unwrap())
 }
 
-pub(super) fn server_settings(pairs: &[PairFiles]) -> ServerSettings {
-    ServerSettings {
+pub(super) fn server_settings(pairs: &[PairFiles]) -> TlsServerSettings {
+    TlsServerSettings {
         pairs: pairs.to_vec(),
         automatic: Vec::new(),
         answers_challenges: false,
@@ -95,8 +95,8 @@ pub(super) fn server_settings(pairs: &[PairFiles]) -> ServerSettings {
     }
 }
 
-pub(super) fn client_settings(ca: &Path) -> ClientSettings {
-    ClientSettings {
+pub(super) fn client_settings(ca: &Path) -> TlsClientSettings {
+    TlsClientSettings {
         ca: Some(ca.to_owned()),
         pair: None,
         verify: true,
@@ -104,8 +104,8 @@ pub(super) fn client_settings(ca: &Path) -> ClientSettings {
     }
 }
 
-pub(super) fn vault() -> Vault {
-    Vault::new(TicketKeys::open(None, SystemTime::now()).unwrap())
+pub(super) fn tls_store() -> TlsStore {
+    TlsStore::new(TicketKeys::open(None, SystemTime::now()).unwrap())
 }
 
 /// Both ends of a connection after their handshake. Errors: why there is none, as the end says that found out.
@@ -141,9 +141,9 @@ fn a_verified_connection_with_the_protocol_that_both_speak() {
     let authority = Authority::new("authority");
     let ca = folder.write("ca.pem", &authority.0.pem());
     let files = folder.pair("a", &["a.example", "*.b.example"], &authority);
-    let mut vault = vault();
-    let server = vault.server(&server_settings(&[files])).unwrap().config;
-    let client = vault.client("api", &client_settings(&ca)).unwrap();
+    let mut tls_store = tls_store();
+    let server = tls_store.server(&server_settings(&[files])).unwrap().config;
+    let client = tls_store.client("api", &client_settings(&ca)).unwrap();
     let (one, _) = shake(&server, &client, "x.b.example").unwrap();
     assert_eq!(one.alpn_protocol(), Some(&b"http/1.1"[..]));
     assert_eq!(
@@ -156,16 +156,16 @@ fn a_verified_connection_with_the_protocol_that_both_speak() {
         "{error}"
     );
     let other = folder.write("other.pem", &Authority::new("other").0.pem());
-    let stranger = vault.client("api", &client_settings(&other)).unwrap();
+    let stranger = tls_store.client("api", &client_settings(&other)).unwrap();
     let error = shake(&server, &stranger, "a.example").unwrap_err();
     assert!(error.contains("UnknownIssuer"), "{error}");
-    let lax = ClientSettings {
+    let lax = TlsClientSettings {
         verify: false,
         alpn: Alpn::H2,
         ca: None,
         pair: None,
     };
-    let lax = vault.client("api", &lax).unwrap();
+    let lax = tls_store.client("api", &lax).unwrap();
     let (one, _) = shake(&server, &lax, "c.example").unwrap();
     assert_eq!(one.alpn_protocol(), Some(&b"h2"[..]));
 }
@@ -177,10 +177,10 @@ fn an_unknown_name_is_refused_where_the_settings_say_so() {
     let files = folder.pair("a", &["a.example"], &authority);
     let mut settings = server_settings(&[files]);
     settings.refuse_unknown = true;
-    let mut vault = vault();
-    let server = vault.server(&settings).unwrap().config;
+    let mut tls_store = tls_store();
+    let server = tls_store.server(&settings).unwrap().config;
     let ca = folder.write("ca.pem", &authority.0.pem());
-    let client = vault.client("api", &client_settings(&ca)).unwrap();
+    let client = tls_store.client("api", &client_settings(&ca)).unwrap();
     assert!(shake(&server, &client, "a.example").is_ok());
     for name in ["b.example", "127.0.0.1"] {
         let error = shake(&server, &client, name).unwrap_err();
@@ -194,23 +194,23 @@ fn an_authority_that_asks_for_a_name_is_shown_what_was_made_for_it() {
     let authority = Authority::new("authority");
     let files = folder.pair("a", &["a.example"], &authority);
     let mut settings = server_settings(&[files]);
-    let mut vault = vault();
-    let without = vault.server(&settings).unwrap().config;
+    let mut tls_store = tls_store();
+    let without = tls_store.server(&settings).unwrap().config;
     settings.answers_challenges = true;
-    let server = vault.server(&settings).unwrap().config;
-    let offering = |vault: &mut Vault, alpn: &[&[u8]]| {
-        let lax = ClientSettings {
+    let server = tls_store.server(&settings).unwrap().config;
+    let offering = |tls_store: &mut TlsStore, alpn: &[&[u8]]| {
+        let lax = TlsClientSettings {
             verify: false,
             alpn: Alpn::H2,
             ca: None,
             pair: None,
         };
-        let mut client = vault.client("api", &lax).unwrap();
+        let mut client = tls_store.client("api", &lax).unwrap();
         let protocols = alpn.iter().map(|name| name.to_vec());
         Arc::make_mut(&mut client).alpn_protocols = protocols.collect();
         client
     };
-    let asking = offering(&mut vault, &[ACME_TLS]);
+    let asking = offering(&mut tls_store, &[ACME_TLS]);
     let shown = |server, client, name| {
         let (_, client) = shake(server, client, name)?;
         let shown = client.peer_certificates().unwrap()[0].clone();
@@ -222,7 +222,7 @@ fn an_authority_that_asks_for_a_name_is_shown_what_was_made_for_it() {
         shown(&server, &asking, "a.example").is_err(),
         "nobody waits for it"
     );
-    let open = vault.challenges().show("a.example", &[1; 32]).unwrap();
+    let open = tls_store.challenges().show("a.example", &[1; 32]).unwrap();
     // The extension is critical: only an authority knows what it means, and a client that does not ends the handshake.
     let error = shown(&server, &asking, "a.example").unwrap_err();
     assert!(error.contains("UnsupportedCriticalExtension"), "{error}");
@@ -231,8 +231,8 @@ fn an_authority_that_asks_for_a_name_is_shown_what_was_made_for_it() {
         assert!(error.contains("no server certificate"), "{error}");
     }
     // Everybody else is shown what they always were.
-    let both = offering(&mut vault, &[ACME_TLS, b"http/1.1"]);
-    let none = offering(&mut vault, &[]);
+    let both = offering(&mut tls_store, &[ACME_TLS, b"http/1.1"]);
+    let none = offering(&mut tls_store, &[]);
     let (subject, alpn) = shown(&server, &both, "a.example").unwrap();
     assert!(!subject.is_empty());
     assert_eq!(alpn, Some(b"http/1.1".to_vec()));
@@ -251,9 +251,9 @@ fn a_connection_is_resumed_by_another_process_but_not_where_clients_are_vouched_
         let keys = folder.0.join(format!("keys-{min_version:?}"));
         let keys = || TicketKeys::open(Some(keys.clone()), SystemTime::now()).unwrap();
         let settings = server_settings(std::slice::from_ref(&files));
-        let mut vault = Vault::new(keys());
-        let first = vault.server(&settings).unwrap().config;
-        let mut client = vault.client("api", &client_settings(&ca)).unwrap();
+        let mut tls_store = TlsStore::new(keys());
+        let first = tls_store.server(&settings).unwrap().config;
+        let mut client = tls_store.client("api", &client_settings(&ca)).unwrap();
         if min_version == MinVersion::Tls12 {
             client = Arc::new(only_tls12(&client, &ca));
         }
@@ -263,18 +263,18 @@ fn a_connection_is_resumed_by_another_process_but_not_where_clients_are_vouched_
         };
         assert_ne!(kind(&first), HandshakeKind::Resumed);
         assert_eq!(kind(&first), HandshakeKind::Resumed);
-        let second = Vault::new(keys()).server(&settings).unwrap().config;
+        let second = TlsStore::new(keys()).server(&settings).unwrap().config;
         assert_eq!(kind(&second), HandshakeKind::Resumed, "{min_version:?}");
         let mut vouched = settings.clone();
         vouched.client_ca = Some(ClientCa {
             file: ca.clone(),
             required: false,
         });
-        let vouched = Vault::new(keys()).server(&vouched).unwrap().config;
+        let vouched = TlsStore::new(keys()).server(&vouched).unwrap().config;
         assert_ne!(kind(&vouched), HandshakeKind::Resumed, "{min_version:?}");
         let mut without = settings.clone();
         without.tickets = false;
-        let without = Vault::new(keys()).server(&without).unwrap().config;
+        let without = TlsStore::new(keys()).server(&without).unwrap().config;
         assert_ne!(kind(&without), HandshakeKind::Resumed, "{min_version:?}");
         assert_ne!(kind(&without), HandshakeKind::Resumed, "{min_version:?}");
     }
@@ -307,15 +307,15 @@ fn clients_are_known_by_their_certificates() {
     anonymous.pair = None;
     let mut known = client_settings(&ca);
     known.pair = Some(client_files);
-    let mut vault = vault();
-    let anonymous = vault.client("api", &anonymous).unwrap();
-    let known = vault.client("api", &known).unwrap();
+    let mut tls_store = tls_store();
+    let anonymous = tls_store.client("api", &anonymous).unwrap();
+    let known = tls_store.client("api", &known).unwrap();
     for required in [true, false] {
         settings.client_ca = Some(ClientCa {
             file: ca.clone(),
             required,
         });
-        let server = vault.server(&settings).unwrap().config;
+        let server = tls_store.server(&settings).unwrap().config;
         let (server_end, _) = shake(&server, &known, "a.example").unwrap();
         let certificates: &[CertificateDer<'_>] = server_end.peer_certificates().unwrap();
         let subject = subject(&certificates[0]).unwrap();
@@ -331,31 +331,31 @@ fn what_did_not_change_is_the_same_thing_and_what_broke_stays() {
     let ca = folder.write("ca.pem", &authority.0.pem());
     let files = folder.pair("a", &["a.example"], &authority);
     let settings = server_settings(std::slice::from_ref(&files));
-    let mut vault = vault();
-    let client = vault.client("api", &client_settings(&ca)).unwrap();
-    let first = vault.server(&settings).unwrap();
-    vault.forget_unused();
+    let mut tls_store = tls_store();
+    let client = tls_store.client("api", &client_settings(&ca)).unwrap();
+    let first = tls_store.server(&settings).unwrap();
+    tls_store.forget_unused();
     assert!(Arc::ptr_eq(
-        &vault.server(&settings).unwrap().config,
+        &tls_store.server(&settings).unwrap().config,
         &first.config
     ));
-    let again = vault.client("api", &client_settings(&ca)).unwrap();
+    let again = tls_store.client("api", &client_settings(&ca)).unwrap();
     assert!(Arc::ptr_eq(&again, &client));
     // The certificate is there already, its key is not yet.
     let (cert, key) = authority.issue(&["a.example", "b.example"], |_| {});
     fs::write(&files.cert, cert).unwrap();
-    let same = vault.server(&settings).unwrap();
+    let same = tls_store.server(&settings).unwrap();
     assert!(Arc::ptr_eq(&same.config, &first.config));
     assert_eq!(same.pairs[0].names, ["a.example"]);
     fs::write(&files.key, key).unwrap();
-    let renewed = vault.server(&settings).unwrap();
+    let renewed = tls_store.server(&settings).unwrap();
     assert!(!Arc::ptr_eq(&renewed.config, &first.config));
     assert_eq!(renewed.pairs[0].names, ["a.example", "b.example"]);
     fs::remove_file(&files.key).unwrap();
-    assert!(vault.server(&settings).is_ok());
-    vault.forget_unused();
-    vault.forget_unused();
-    let error = vault.server(&settings).unwrap_err();
+    assert!(tls_store.server(&settings).is_ok());
+    tls_store.forget_unused();
+    tls_store.forget_unused();
+    let error = tls_store.server(&settings).unwrap_err();
     assert!(
         error.text.contains("a.key cannot be read: No such file"),
         "{error}"

@@ -63,7 +63,7 @@ mod tests {
     use rustls::server::ProducesTickets;
     use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
-    use super::super::tests::{Authority, Folder, server_settings, shake, vault};
+    use super::super::tests::{Authority, Folder, server_settings, shake, tls_store};
     use super::super::{ClientCa, Pair, PairFiles, provider, roots};
     use super::*;
 
@@ -115,7 +115,7 @@ mod tests {
         let mut settings = server_settings(std::slice::from_ref(files));
         let (file, required) = (ca.to_owned(), false);
         settings.client_ca = Some(ClientCa { file, required });
-        let mut config = (*vault().server(&settings).unwrap().config).clone();
+        let mut config = (*tls_store().server(&settings).unwrap().config).clone();
         let recorder = Arc::<Recorder>::default();
         config.ticketer = recorder.clone();
         (Arc::new(config), recorder)

@@ -9,35 +9,37 @@ use std::time::Duration;
 
 use crate::base::addresses::{ListenAddr, Purpose};
 use crate::base::limits;
-use crate::net::{Block, BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, spawn};
+use crate::net::{
+    AcceptSwitch, Block, BoundListener, Engine, ListenSocket, RemoteAddr, Socket, Timer, spawn,
+};
 use crate::worker::accept_pause::pause_after;
 use crate::worker::client_room;
 use crate::worker::connection;
-use crate::worker::downstream::{Accepted, Arrival};
+use crate::worker::downstream::{AcceptedClient, Arrival};
 use crate::worker::live_listener::LiveListener;
 use crate::worker::shard::{CountedListener, Shard};
 use crate::worker::turn_away;
 
 /// A listening socket on a core.
-struct Door {
-    listener: Listener,
+struct WorkerListener {
+    listener: ListenSocket,
     addr: ListenAddr,
-    gate: Rc<Gate>,
+    accept_switch: Rc<AcceptSwitch>,
     /// How its clients were spoken to last: a removed listener may still have some in its queue.
     last: RefCell<Rc<LiveListener>>,
 }
 
-impl Door {
+impl WorkerListener {
     /// How clients that come now are spoken to.
     fn settings(&self, shard: &Shard) -> Rc<LiveListener> {
-        if let Some(settings) = shard.plan().listener(&self.addr) {
+        if let Some(settings) = shard.config().listener(&self.addr) {
             self.last.replace(settings.clone());
         }
         self.last.borrow().clone()
     }
 
     fn poll_closed(&self) -> Poll<()> {
-        if self.gate.is_closed() {
+        if self.accept_switch.is_closed() {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -49,16 +51,16 @@ impl Door {
 /// spoken to there, and what is demanded of them, is not known then. Errors: the engine does not take the socket.
 pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Result<()> {
     let (addr, came_for) = (bound.addr.clone(), bound.came_for);
-    let listener = Listener::new(bound, engine)?;
-    match (shard.plan().listener(&addr), came_for) {
+    let listener = ListenSocket::new(bound, engine)?;
+    match (shard.config().listener(&addr), came_for) {
         (Some(settings), _) => {
-            let door = Door {
+            let worker_listener = WorkerListener {
                 listener,
-                gate: shard.open_gate(addr.clone()),
+                accept_switch: shard.open_accept_switch(addr.clone()),
                 addr,
                 last: RefCell::new(settings.clone()),
             };
-            spawn(run(shard.count_listener(), door, came_for));
+            spawn(run(shard.count_listener(), worker_listener, came_for));
         }
         (None, Some(came_for)) => {
             let counted = shard.count_listener();
@@ -71,21 +73,21 @@ pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Res
 
 /// Accepts until the worker drains, retires or the listener is removed. When the worker drains, the connections in the
 /// socket's queue stay there, because another process may have the same socket.
-async fn run(counted: CountedListener, door: Door, came_for: Option<Purpose>) {
+async fn run(counted: CountedListener, worker_listener: WorkerListener, came_for: Option<Purpose>) {
     let shard = counted.shard();
     if let Some(came_for) = came_for {
-        turn_away::queue(shard, &door.listener, came_for, || false).await;
+        turn_away::queue(shard, &worker_listener.listener, came_for, || false).await;
     }
-    let was_waiting = accept_all(shard, &door).await;
+    let was_waiting = accept_all(shard, &worker_listener).await;
     if shard.is_retiring() {
         if was_waiting {
-            serve_unnoticed(shard, &door).await;
+            serve_unnoticed(shard, &worker_listener).await;
         }
         return;
     }
-    if serve_queue(shard, &door).await == Queue::Crowded {
-        let came_for = door.last.borrow().purpose();
-        turn_away::queue(shard, &door.listener, came_for, || true).await;
+    if serve_queue(shard, &worker_listener).await == Queue::Crowded {
+        let came_for = worker_listener.last.borrow().purpose();
+        turn_away::queue(shard, &worker_listener.listener, came_for, || true).await;
     }
 }
 
@@ -100,16 +102,19 @@ enum Queue {
 
 /// Takes in the connections that are in the queue of a removed listener, as far as there is room for them, for a
 /// moment: whoever floods the listener must not keep it.
-async fn serve_queue(shard: &Rc<Shard>, door: &Door) -> Queue {
+async fn serve_queue(shard: &Rc<Shard>, worker_listener: &WorkerListener) -> Queue {
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
     for _ in 0..=limits::BACKLOG {
         if shard.is_ending() {
             return Queue::Left;
         }
-        match door.listener.accept_waiting(&shard.turn).await {
+        match worker_listener.listener.accept_waiting(&shard.turn).await {
             Some(Ok(accepted)) => {
-                serve(shard, accepted, door, |cx| timer.poll(cx).map(|_| ())).await;
+                serve(shard, accepted, worker_listener, |cx| {
+                    timer.poll(cx).map(|_| ())
+                })
+                .await;
             }
             Some(Err(error)) => pause_after(shard, &error).await,
             None => return Queue::Left,
@@ -124,13 +129,16 @@ async fn serve_queue(shard: &Rc<Shard>, door: &Door) -> Queue {
 /// Serves the client that this process was woken for, if it stopped waiting for clients just then. The next process
 /// accepts from the same socket, but the kernel wakes one process only for each client: the next one would not look at
 /// this client before another one comes.
-async fn serve_unnoticed(shard: &Rc<Shard>, door: &Door) {
+async fn serve_unnoticed(shard: &Rc<Shard>, worker_listener: &WorkerListener) {
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
-    while door.listener.has_waiting() && !timer.expired() {
-        match door.listener.accept_waiting(&shard.turn).await {
+    while worker_listener.listener.has_waiting() && !timer.expired() {
+        match worker_listener.listener.accept_waiting(&shard.turn).await {
             Some(Ok(accepted)) => {
-                return serve(shard, accepted, door, |cx| timer.poll(cx).map(|_| ())).await;
+                return serve(shard, accepted, worker_listener, |cx| {
+                    timer.poll(cx).map(|_| ())
+                })
+                .await;
             }
             Some(Err(error)) => pause_after(shard, &error).await,
             None => {} // The next process was faster.
@@ -138,13 +146,22 @@ async fn serve_unnoticed(shard: &Rc<Shard>, door: &Door) {
     }
 }
 
-/// Accepts until the gate is closed. When descriptors or memory run out, or there are as many connections as may be,
-/// one client waits here and the others in the listening socket's queue. Returns whether it was waiting for a client
-/// when the gate was closed.
-async fn accept_all(shard: &Rc<Shard>, door: &Door) -> bool {
-    while !door.gate.is_closed() {
-        match door.listener.accept(&door.gate).await {
-            Some(Ok(accepted)) => serve(shard, accepted, door, |_| door.poll_closed()).await,
+/// Accepts until the switch is off. When descriptors or memory run out, or there are as many connections as may be, one
+/// client waits here and the others in the listening socket's queue. Returns whether it was waiting for a client when
+/// the switch was turned off.
+async fn accept_all(shard: &Rc<Shard>, worker_listener: &WorkerListener) -> bool {
+    while !worker_listener.accept_switch.is_closed() {
+        match worker_listener
+            .listener
+            .accept(&worker_listener.accept_switch)
+            .await
+        {
+            Some(Ok(accepted)) => {
+                serve(shard, accepted, worker_listener, |_| {
+                    worker_listener.poll_closed()
+                })
+                .await
+            }
             Some(Err(error)) => pause_after(shard, &error).await,
             None => return true,
         }
@@ -155,11 +172,11 @@ async fn accept_all(shard: &Rc<Shard>, door: &Door) -> bool {
 /// Serves a client as soon as there is a place for it, or `poll_over` says so.
 async fn serve(
     shard: &Rc<Shard>,
-    (socket, peer): (Socket, Peer),
-    door: &Door,
+    (socket, peer): (Socket, RemoteAddr),
+    worker_listener: &WorkerListener,
     poll_over: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) {
-    let listener = door.settings(shard);
+    let listener = worker_listener.settings(shard);
     let entering = client_room::enter(shard, &listener.clients, &socket, poll_over);
     let Some(counted) = entering.await else {
         return;
@@ -167,12 +184,12 @@ async fn serve(
     let arrival = Arrival {
         peer,
         connection_peer: peer,
-        reached: reached(&door.addr, || socket.local_addr()),
-        listener: door.settings(shard),
+        reached: reached(&worker_listener.addr, || socket.local_addr()),
+        listener: worker_listener.settings(shard),
         secured: None,
         upstreams: Rc::default(),
     };
-    let accepted = Box::new(Accepted {
+    let accepted = Box::new(AcceptedClient {
         socket,
         arrival,
         received: Block::default(),

@@ -45,7 +45,7 @@ pub enum Unacceptable {
 
 /// How far [`Body::reframe`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum BodyProgress {
     /// The output has no room for more.
     Full,
     /// All input is used.
@@ -127,18 +127,18 @@ impl Body {
         &mut self,
         received: &mut Block,
         out: &mut Block,
-    ) -> Result<Progress, Unacceptable> {
+    ) -> Result<BodyProgress, Unacceptable> {
         while !self.has_ended() {
             let room = limits::BLOCK_BYTES.saturating_sub(out.len() + limits::CHUNK_FRAMING_BYTES);
             if room == 0 {
-                return Ok(Progress::Full);
+                return Ok(BodyProgress::Full);
             }
             if self.is_held_back() {
                 self.put_filtered(room, out);
                 continue;
             }
             if received.is_empty() {
-                return Ok(Progress::Drained);
+                return Ok(BodyProgress::Drained);
             }
             let input = &received.filled()[..received.len().min(room)];
             let used = match &mut self.coming {
@@ -162,7 +162,7 @@ impl Body {
             };
             received.consume(used);
         }
-        Ok(Progress::Ended)
+        Ok(BodyProgress::Ended)
     }
 
     /// The sender has ended its side, with these trailers: the end of a body that lasts until then, and of no other.
@@ -295,7 +295,10 @@ mod tests {
                 filters: None,
             };
             let (mut received, mut out) = (block(input), block(b""));
-            assert_eq!(body.reframe(&mut received, &mut out), Ok(Progress::Ended));
+            assert_eq!(
+                body.reframe(&mut received, &mut out),
+                Ok(BodyProgress::Ended)
+            );
             assert_eq!((out.filled(), received.filled()), (expected, rest));
         }
     }
@@ -366,7 +369,7 @@ mod tests {
                     let progress = body.reframe(&mut received, &mut out).unwrap();
                     prop_assert!(out.len() <= limits::BLOCK_BYTES);
                     passed.extend_from_slice(out.filled());
-                    if progress != Progress::Full { break; }
+                    if progress != BodyProgress::Full { break; }
                 }
             }
             prop_assert!(body.has_ended());

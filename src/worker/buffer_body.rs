@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::net::Blocks;
-use crate::worker::body::{Coming, Progress, Unacceptable};
+use crate::worker::body::{BodyProgress, Coming, Unacceptable};
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
@@ -48,7 +48,7 @@ fn take_received(
     let (body, bytes) = (&mut request.body, &mut request.bytes);
     let outcome = client.wire.with(|received| body.reframe(received, bytes));
     let stream = &client.wire.stream;
-    if outcome == Ok(Progress::Drained) && stream.is_complete() {
+    if outcome == Ok(BodyProgress::Drained) && stream.is_complete() {
         body.source_ended(stream.take_trailers(), bytes);
     }
     exchange.count_request(request.bytes.len() - before);

@@ -14,7 +14,7 @@ use crate::base::limits;
 use crate::messages::ToWorker;
 use crate::net::{Socket, Timer};
 use crate::shared::client_count::{ClientCount, SharedClientCount};
-use crate::shared::sockets::{WaitingSocket, socket_counts};
+use crate::shared::sockets::{WaitingSocket, socket_counters};
 use crate::worker::memory::relief;
 use crate::worker::shard::Shard;
 
@@ -73,7 +73,7 @@ async fn wait(
         listener,
         _socket: WaitingSocket::default(),
     };
-    shard.links.gauges(shard.worker).begin_waiting();
+    shard.links.counters(shard.worker).begin_waiting();
     tell_of_bound(shard, listener);
     let again = Duration::from_millis(limits::ASK_AGAIN_MILLIS);
     let next_ask = Timer::new(&shard.timers);
@@ -112,7 +112,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shard.links.gauges(self.shard.worker).end_waiting();
+        self.shard.links.counters(self.shard.worker).end_waiting();
         if self.listener.stop_waiting(self.shard.worker) {
             pass_on(self.shard, self.listener); // The place is not needed any more.
         }
@@ -121,8 +121,8 @@ impl Drop for Waiting<'_> {
 
 /// Logs now and then that a client waits, and at which bound.
 fn tell_of_bound(shard: &Shard, listener: &ClientCount) {
-    let plan = shard.plan();
-    let snapshot = plan.snapshot();
+    let config = shard.config();
+    let snapshot = config.snapshot();
     let mut listeners = snapshot.listeners.iter();
     let Some(known) = listeners.find(|known| std::ptr::eq(&*known.clients, listener)) else {
         return; // The listener was removed, and its last clients are being served.
@@ -150,7 +150,7 @@ fn tell_of_bound(shard: &Shard, listener: &ClientCount) {
 }
 
 fn try_begin(shard: &Shard, listener: &ClientCount) -> bool {
-    may_serve(shard) && shard.plan().snapshot().has_place(listener) && listener.try_begin()
+    may_serve(shard) && shard.config().snapshot().has_place(listener) && listener.try_begin()
 }
 
 /// Whether there are memory and descriptors for another client.
@@ -164,7 +164,7 @@ fn may_serve(shard: &Shard) -> bool {
 
 /// Whether the workers have fewer sockets than they may: the other descriptors are for whatever else the process needs.
 pub fn has_descriptors(shard: &Shard) -> bool {
-    socket_counts().all() <= shard.plan().snapshot().descriptors.sockets
+    socket_counters().all() <= shard.config().snapshot().descriptors.sockets
 }
 
 /// Counts one client of a listener less, which has left, and tells whoever waits for its place.
@@ -176,8 +176,8 @@ pub fn end(shard: &Shard, listener: &ClientCount) {
 /// Counts one client of a listener less, and tells whoever waits for its place: first those who have less than their
 /// share.
 fn pass_on(shard: &Shard, listener: &ClientCount) {
-    let plan = shard.plan();
-    let snapshot = plan.snapshot();
+    let config = shard.config();
+    let snapshot = config.snapshot();
     let others = || {
         let others = snapshot.listeners.iter().map(|other| &*other.clients);
         others.filter(|other| !std::ptr::eq(*other, listener))
@@ -213,9 +213,9 @@ pub fn close_idle(shard: &Shard, listener: &SharedClientCount, asker: WorkerId) 
     let is_closed = if listener.is_full() {
         shard.idle_clients.close_one_of(listener)
     } else {
-        let plan = shard.plan();
+        let config = shard.config();
         let is_it = |other: &ClientCount| std::ptr::eq(other, &**listener);
-        let gives = |other: &ClientCount| is_it(other) || !plan.snapshot().is_below_share(other);
+        let gives = |other: &ClientCount| is_it(other) || !config.snapshot().is_below_share(other);
         shard.idle_clients.close_oldest(gives)
     };
     let next = WorkerId((shard.worker.0 + 1) % shard.tables.workers() as u32);

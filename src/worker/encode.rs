@@ -71,7 +71,7 @@ pub fn encode(
     balanced: Balanced,
 ) -> PreparedRequest {
     let (client, head) = (incoming.client, incoming.head);
-    let is_trusted = client.arrival.is_trusted(exchange.plan.snapshot());
+    let is_trusted = client.arrival.is_trusted(exchange.config.snapshot());
     let mut bytes = incoming.shard.blocks.take();
     let host_value = encode_head(incoming, exchange, route, &balanced, &mut bytes);
     debug_assert!(host_value.end <= bytes.len() && host_value.start <= host_value.end);
@@ -82,7 +82,7 @@ pub fn encode(
         asked: Asked {
             head: head.method.is_head(),
             upgrade: head.upgrade,
-            strict: exchange.plan.pool(route.pool).strict_responses,
+            strict: exchange.config.pool(route.pool).strict_responses,
         },
         version: head.version,
         idempotent: head.method.is_idempotent(),
@@ -117,7 +117,7 @@ fn encode_head(
     } else {
         incoming.target.forwarded
     };
-    let client_trusted = client.arrival.is_trusted(exchange.plan.snapshot());
+    let client_trusted = client.arrival.is_trusted(exchange.config.snapshot());
     let edits = RequestEdits {
         path,
         host: host_of(exchange, route, balanced.first),
@@ -142,7 +142,7 @@ fn host_of<'a>(exchange: &'a Exchange, route: &'a Route, first: Option<u32>) -> 
         HostHeader::Preserve => None,
         HostHeader::Literal(host) => Some(host.as_bytes()),
         HostHeader::Backend => {
-            let backend = exchange.plan.backend(route.pool, first.unwrap_or(0));
+            let backend = exchange.config.backend(route.pool, first.unwrap_or(0));
             Some(backend.host.as_bytes())
         }
     }
@@ -161,7 +161,7 @@ fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
 fn body_of(incoming: &Incoming<'_>, exchange: &Exchange, carrier: Carrier) -> Body {
     let (route, head) = (exchange.route(), incoming.head);
     let speaks_http1 =
-        carrier == Carrier::Http1 || exchange.plan.pool(route.pool).protocol == Protocol::Http1;
+        carrier == Carrier::Http1 || exchange.config.pool(route.pool).protocol == Protocol::Http1;
     let framing = framing::of_request(head.body, head.version, speaks_http1);
     Body {
         chunked: framing.chunked,
@@ -194,7 +194,7 @@ impl PreparedRequest {
         if self.host_of.is_none_or(|named| named == index) {
             return;
         }
-        let host = exchange.plan.backend(self.pool, index).host.as_bytes();
+        let host = exchange.config.backend(self.pool, index).host.as_bytes();
         let value = self.host_value.clone();
         self.bytes.vec().splice(value.clone(), host.iter().copied());
         debug_assert!(value.end <= self.bytes.len() + value.len());

@@ -8,17 +8,17 @@ use std::time::Duration;
 use crate::base::ids::{BackendId, RequestId, RouteId, WorkerId};
 use crate::base::time::Micros;
 use crate::http::names::{FieldEdits, NO_EDITS};
-use crate::shared::access::{RequestFacts, Tally, Texts};
-use crate::shared::counts::{BackendBlock, RouteBlock};
+use crate::shared::access::{LoggedTexts, RequestFacts, Tally};
+use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
 use crate::worker::failure::Failure;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::retry::Used;
 
 /// A request with its response.
 pub struct Exchange {
     /// The configuration with which it began.
-    pub plan: Rc<Plan>,
+    pub config: Rc<LiveConfig>,
     worker: WorkerId,
     /// Told to the client in answers of our own, and to the log.
     pub id: RequestId,
@@ -27,7 +27,7 @@ pub struct Exchange {
     /// The facts of the request. The decision alone writes them.
     pub facts: RequestFacts,
     /// Texts for the access log, if there is one.
-    pub texts: Texts,
+    pub texts: LoggedTexts,
     /// The bound on the whole exchange.
     deadline: Deadline,
     /// How far the exchange has come.
@@ -62,17 +62,17 @@ pub struct Progress {
 impl Drop for Exchange {
     /// Takes the request off the count of its route, also where a panic ends the exchange.
     fn drop(&mut self) {
-        if let Some(counts) = self.route_counts() {
-            counts.in_flight.sub(1);
+        if let Some(counters) = self.route_counters() {
+            counters.in_flight.sub(1);
         }
     }
 }
 
 impl Exchange {
     /// An exchange that begins now.
-    pub fn new(plan: Rc<Plan>, worker: WorkerId, id: RequestId) -> Exchange {
+    pub fn new(config: Rc<LiveConfig>, worker: WorkerId, id: RequestId) -> Exchange {
         Exchange {
-            plan,
+            config,
             worker,
             id,
             began: Micros::now(),
@@ -80,7 +80,7 @@ impl Exchange {
                 version: 11,
                 ..RequestFacts::default()
             },
-            texts: Texts::default(),
+            texts: LoggedTexts::default(),
             deadline: Deadline::default(),
             progress: Progress::default(),
             tally: Cell::default(),
@@ -90,10 +90,10 @@ impl Exchange {
     /// Takes the route's conditions over.
     pub fn take_route(&mut self, id: RouteId) {
         debug_assert!(self.facts.route.is_none(), "a request takes one route");
-        let route = &self.plan.snapshot().routes[id.index()];
+        let route = &self.config.snapshot().routes[id.index()];
         self.facts.route = Some(id);
         self.facts.pool = Some(route.pool);
-        route.counts.of(self.worker).in_flight.add(1);
+        route.counters.of(self.worker).in_flight.add(1);
         self.deadline.due = route.timeout.map(|timeout| self.began.after(timeout));
     }
 
@@ -152,7 +152,7 @@ impl Exchange {
 
     /// The route. Only after [`Exchange::take_route`].
     pub fn route(&self) -> &Route {
-        &self.plan.snapshot().routes[self.route_id().index()]
+        &self.config.snapshot().routes[self.route_id().index()]
     }
 
     /// The number of the request's route.
@@ -164,29 +164,29 @@ impl Exchange {
     /// The operator's changes of answers to the request, as far as its route is known.
     pub fn response_edits(&self) -> &FieldEdits {
         match self.facts.found_route {
-            Some(id) => &self.plan.snapshot().routes[id.index()].response_fields,
+            Some(id) => &self.config.snapshot().routes[id.index()].response_fields,
             None => &NO_EDITS,
         }
     }
 
     /// This worker's counts of the route, once the route is known.
-    pub fn route_counts(&self) -> Option<&RouteBlock> {
+    pub fn route_counters(&self) -> Option<&RouteBlock> {
         let id = self.facts.route?;
-        let route = &self.plan.snapshot().routes[id.index()];
-        Some(route.counts.of(self.worker))
+        let route = &self.config.snapshot().routes[id.index()];
+        Some(route.counters.of(self.worker))
     }
 
     /// This worker's counts of the backend that the request was last sent to, if any.
-    pub fn backend_counts(&self) -> Option<&BackendBlock> {
+    pub fn backend_counters(&self) -> Option<&BackendBlock> {
         let (pool, index) = (self.facts.pool?, self.tally().backend?);
-        let backend = self.plan.backend(pool, index);
-        Some(backend.slot.counts().workers.of(self.worker))
+        let backend = self.config.backend(pool, index);
+        Some(backend.slot.counters().workers.of(self.worker))
     }
 
     /// The backend that the request was last sent to, or was to be sent to.
     pub fn last_backend(&self) -> Option<BackendId> {
         let (pool, index) = (self.facts.pool?, self.tally().backend?);
-        Some(self.plan.backend(pool, index).id())
+        Some(self.config.backend(pool, index).id())
     }
 
     /// How long a step may take that may take `wait` by itself: what is left of the whole exchange bounds it.
@@ -227,7 +227,7 @@ impl Exchange {
 
     /// The instant by which the exchange must end: by its route, by its client, or because its snapshot is too old.
     fn due(&self) -> Option<Micros> {
-        let bounds = [self.deadline.due, self.plan.due()];
+        let bounds = [self.deadline.due, self.config.due()];
         bounds.into_iter().flatten().min()
     }
 
@@ -245,7 +245,7 @@ impl Exchange {
 
     /// Notes the backend that the request goes to.
     pub fn note_backend(&self, id: BackendId) {
-        if let Some(index) = self.plan.index_of(id) {
+        if let Some(index) = self.config.index_of(id) {
             self.note(|tally| tally.backend = Some(index));
         }
     }
@@ -273,8 +273,8 @@ mod tests {
             worker: WorkerId(0),
             mailboxes: Vec::new(),
         });
-        let plan = Plan::new(sample::snapshot(1, vec![pool]), &neighbours);
-        Exchange::new(Rc::new(plan), WorkerId(0), RequestId(7))
+        let config = LiveConfig::new(sample::snapshot(1, vec![pool]), &neighbours);
+        Exchange::new(Rc::new(config), WorkerId(0), RequestId(7))
     }
 
     #[test]

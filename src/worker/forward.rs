@@ -35,7 +35,7 @@ pub async fn forward(
     exchange: &mut Exchange,
     request: &mut PreparedRequest,
 ) -> Result<(), Failure> {
-    exchange.plan.live(request.pool).note_request();
+    exchange.config.live(request.pool).note_request();
     if request.is_whole {
         client.watch();
     }
@@ -105,7 +105,7 @@ async fn attempt_at(
     exchange.note(|tally| tally.backend = Some(picked));
     exchange.backend_has_time();
     let is_down = |id| shard.tables.of(shard.worker).is_down(id);
-    let first = exchange.plan.backend(request.pool, picked).id();
+    let first = exchange.config.backend(request.pool, picked).id();
     let under_way = (shard.under_way).begin(first, is_down(first), &client.timer);
     exchange.progress.place = Some(under_way.number());
     let mode = ConnectionMode {
@@ -144,20 +144,20 @@ fn how_again(
         is_answered: tally.is_heard || tally.is_answered,
     };
     let again = leave::decide(shard, exchange, repeatable, failed);
-    let budget = exchange.plan.live(request.pool).retry_budget();
+    let budget = exchange.config.live(request.pool).retry_budget();
     match again {
         Again::Retry if !budget.borrow_mut().try_take(Micros::now()) => return Again::Never,
         Again::Retry | Again::Next | Again::Leave => {}
         Again::Never | Again::Fresh | Again::Elsewhere => return again,
     }
-    if let Some(route) = exchange.route_counts() {
+    if let Some(route) = exchange.route_counters() {
         route.retries.add(1);
     }
     again
 }
 
 fn wants_fresh(exchange: &Exchange, request: &PreparedRequest) -> bool {
-    let protocol = exchange.plan.pool(request.pool).protocol;
+    let protocol = exchange.config.pool(request.pool).protocol;
     retry::wants_fresh(request.is_whole, protocol == Protocol::Http1)
 }
 

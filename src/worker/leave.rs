@@ -76,7 +76,7 @@ pub fn poll_answered(
 /// Whether an exchange ends because its backend has become unhealthy.
 pub fn is_cut(shard: &Shard, exchange: &Exchange) -> bool {
     is_down(shard, exchange)
-        && exchange.plan.pool(exchange.route().pool).on_unhealthy == OnUnhealthy::Cut
+        && exchange.config.pool(exchange.route().pool).on_unhealthy == OnUnhealthy::Cut
 }
 
 fn is_down(shard: &Shard, exchange: &Exchange) -> bool {
@@ -84,7 +84,7 @@ fn is_down(shard: &Shard, exchange: &Exchange) -> bool {
         .progress
         .place
         .is_some_and(|place| shard.under_way.is_down(place))
-        && !exchange.plan.panics(exchange.route().pool, &shard.tables)
+        && !exchange.config.panics(exchange.route().pool, &shard.tables)
 }
 
 fn may_leave(
@@ -114,17 +114,17 @@ pub fn decide(
         // A request that leaves a backend may go back to one that it has left before, which may be healthy again by
         // now.
         let is_left = failed.failure == Failure::BackendDown;
-        let avoids_others = prefers_well(shard, &exchange.plan, route.pool, last);
+        let avoids_others = prefers_well(shard, &exchange.config, route.pool, last);
         let may_go_to = |id| {
             last != Some(id)
                 && (is_left || !exchange.has_tried(id))
                 && (!avoids_others || is_well(shard, id))
         };
-        let plan = &exchange.plan;
+        let config = &exchange.config;
         // If all other backends are at their `max_connections`, the request has to wait in the queue, which must have a
         // place.
-        (!is_left || plan.live(route.pool).queue().has_place())
-            && plan.takes_any(route.pool, &shard.tables, may_go_to)
+        (!is_left || config.live(route.pool).queue().has_place())
+            && config.takes_any(route.pool, &shard.tables, may_go_to)
     };
     retry::again(
         request,
@@ -155,7 +155,7 @@ mod tests {
                 let mut exchange = shard.begin_exchange();
                 exchange.take_route(RouteId(0));
                 exchange.note(|tally| tally.backend = Some(0));
-                let id = exchange.plan.backend(POOL, 0).id();
+                let id = exchange.config.backend(POOL, 0).id();
                 let timer = Timer::new(&shard.timers);
                 let counted = shard.under_way.begin(id, false, &timer);
                 exchange.progress.place = Some(counted.number());

@@ -6,18 +6,18 @@ use std::rc::Rc;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::messages::ToWorker;
-use crate::net::{BoundListener, Engine, Event};
-use crate::shared::mailbox::Letters;
+use crate::net::{BoundListener, Engine, WakeEvent};
+use crate::shared::mailbox::Inbox;
 use crate::worker::shard::Shard;
 use crate::worker::{accept, client_room};
 
 /// Takes messages for as long as the worker lives.
-pub async fn run(shard: Rc<Shard>, letters: Letters<ToWorker>, engine: Engine) -> io::Result<()> {
-    let event = Event::new(letters.wake_stream()?.into())?;
+pub async fn run(shard: Rc<Shard>, inbox: Inbox<ToWorker>, engine: Engine) -> io::Result<()> {
+    let event = WakeEvent::new(inbox.wake_stream()?.into())?;
     loop {
         event.wait().await?;
-        letters.clear_wake();
-        while let Some(message) = letters.take() {
+        inbox.clear_wake();
+        while let Some(message) = inbox.take() {
             panic_on_demand("worker mailbox");
             take_over(&shard, message, engine);
         }

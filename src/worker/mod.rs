@@ -5,6 +5,7 @@ mod accept_pause;
 mod attempt;
 mod body;
 mod buffer_body;
+mod bulk_turns;
 mod client_room;
 mod client_wait;
 mod connection;
@@ -18,14 +19,13 @@ mod framing;
 mod idle_clients;
 mod interim;
 mod leave;
+mod live_config;
 mod live_listener;
 mod log_ration;
 mod mailbox;
 mod memory;
 mod min_rate;
 mod multiplex;
-mod pace;
-mod plan;
 mod proxy;
 mod record;
 mod references;
@@ -56,9 +56,9 @@ use crate::messages::ToWorker;
 use crate::messages::links::Links;
 use crate::net::{Engine, Ticker, Turn, pin, run, spawn};
 use crate::shared::SharedTables;
-use crate::shared::mailbox::{Letters, Mailbox};
+use crate::shared::mailbox::{Inbox, Mailbox};
 use crate::snapshot::SharedSnapshot;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Neighbours;
 
@@ -75,7 +75,7 @@ pub struct Start {
     /// The tables of all workers.
     pub tables: SharedTables,
     /// The messages of other threads to the worker.
-    pub letters: Letters<ToWorker>,
+    pub inbox: Inbox<ToWorker>,
     /// The ways to other threads.
     pub links: Links,
     /// The mailboxes of all workers, in their order.
@@ -113,13 +113,13 @@ async fn work_here(start: Start) -> io::Result<()> {
         worker: start.worker,
         mailboxes: start.mailboxes,
     });
-    let plan = Plan::new(start.snapshot, &neighbours);
+    let config = LiveConfig::new(start.snapshot, &neighbours);
     let turn = Turn::new()?;
     let shard = Rc::new(Shard::new(
         neighbours,
         start.tables,
         start.links,
-        plan,
+        config,
         turn,
     ));
     let ticker = Ticker::new()?;
@@ -129,7 +129,7 @@ async fn work_here(start: Start) -> io::Result<()> {
             tick::tick(&ticked.0, lag);
         }
     });
-    let paced = Vital(shard.clone(), "sharing out time");
-    spawn(async move { paced.0.pace.run(&paced.0.turn).await });
-    mailbox::run(shard, start.letters, start.engine).await
+    let bulk_counter = Vital(shard.clone(), "sharing out time");
+    spawn(async move { bulk_counter.0.bulk_turns.run(&bulk_counter.0.turn).await });
+    mailbox::run(shard, start.inbox, start.engine).await
 }

@@ -5,7 +5,7 @@ use tracing::{Level, debug, error, warn};
 
 use crate::base::time::Micros;
 use crate::shared::access::{AccessLine, RequestFacts};
-use crate::shared::counts::status_class;
+use crate::shared::route_counters::status_class;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::{Failure, FailureRow, Fault, STATUS_5XX};
@@ -24,13 +24,13 @@ pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
         tally.status = row.status;
     }
     count(shard, exchange, tally.status);
-    if exchange.plan.snapshot().access_log.is_none() {
+    if exchange.config.snapshot().access_log.is_none() {
         return;
     }
     let line = AccessLine {
         began: exchange.began,
         request_id: exchange.id,
-        generation: exchange.plan.snapshot().generation,
+        generation: exchange.config.snapshot().generation,
         facts: RequestFacts {
             client: exchange.facts.client.or(client.arrival.peer.ip()),
             ..exchange.facts
@@ -47,7 +47,7 @@ pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
 /// told, or would have been.
 fn count(shard: &Shard, exchange: &Exchange, status: u16) {
     let class = status_class(status);
-    let worker = shard.links.gauges(shard.worker);
+    let worker = shard.links.counters(shard.worker);
     worker.answer(class);
     let (tally, failure) = (exchange.tally(), exchange.progress.failure);
     match failure {
@@ -61,7 +61,7 @@ fn count(shard: &Shard, exchange: &Exchange, status: u16) {
             }
         }
     }
-    if let Some(route) = exchange.route_counts() {
+    if let Some(route) = exchange.route_counters() {
         route.classes[class].add(1);
         route.request_bytes.add(tally.request_bytes);
         route.response_bytes.add(tally.response_bytes);
@@ -78,7 +78,7 @@ fn count(shard: &Shard, exchange: &Exchange, status: u16) {
 
 /// Counts the answer for its backend. Attempts that failed by the backend's fault were counted when they did.
 fn count_answer(shard: &Shard, exchange: &Exchange) {
-    let Some(backend) = exchange.backend_counts() else {
+    let Some(backend) = exchange.backend_counters() else {
         return;
     };
     let tally = exchange.tally();
@@ -101,7 +101,7 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
     let succeeded = status < 500;
     backend.answers[status_class(status)].add(1);
     backend.response_times.observe(micros);
-    shard.links.gauges(shard.worker).attempt(succeeded);
+    shard.links.counters(shard.worker).attempt(succeeded);
     if !succeeded {
         backend.note_failure(STATUS_5XX, Micros::now());
     }
@@ -109,10 +109,10 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
 
 /// Counts an attempt that failed by the fault of the backend that it was made at.
 pub fn count_failed_attempt(shard: &Shard, exchange: &Exchange, failure: Failure) {
-    if let Some(backend) = exchange.backend_counts() {
+    if let Some(backend) = exchange.backend_counters() {
         backend.fail(failure.reason_group(), Micros::now());
     }
-    shard.links.gauges(shard.worker).attempt(false);
+    shard.links.counters(shard.worker).attempt(false);
 }
 
 fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, row: &FailureRow) {
@@ -127,7 +127,7 @@ fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, row: &Failur
     let client = client.map_or("-".to_owned(), |ip| ip.to_string());
     let route = exchange.facts.route.map_or("-", |_| &exchange.route().name);
     let backend = match (exchange.facts.pool, exchange.tally().backend) {
-        (Some(pool), Some(index)) => &exchange.plan.backend(pool, index).label,
+        (Some(pool), Some(index)) => &exchange.config.backend(pool, index).label,
         _ => "-",
     };
     let FailureRow { status, label, .. } = row;
@@ -157,7 +157,7 @@ pub fn report_panic(shard: &Shard) {
 mod tests {
     use super::*;
     use crate::base::ids::RouteId;
-    use crate::shared::gauges::Outcomes;
+    use crate::shared::worker_counters::Outcomes;
     use crate::snapshot::sample::with_route;
     use crate::worker::sample::{refusing, run_worker_with};
 
@@ -180,16 +180,16 @@ mod tests {
             |_| (),
             with_route,
             async |shard| {
-                let gauges = shard.links.gauges(shard.worker);
+                let counters = shard.links.counters(shard.worker);
                 for (failure, status, expected) in rows {
                     let mut exchange = shard.begin_exchange();
                     exchange.take_route(RouteId(0));
                     exchange.progress.failure = failure;
-                    let before = gauges.outcomes();
+                    let before = counters.outcomes();
                     count(&shard, &exchange, status);
-                    let after = gauges.outcomes();
+                    let after = counters.outcomes();
                     assert_eq!(after.since(&before), expected, "{failure:?} {status}");
-                    let route = exchange.route_counts().unwrap();
+                    let route = exchange.route_counters().unwrap();
                     assert!(route.classes[status_class(status)].get() > 0, "{status}");
                 }
             },
@@ -212,7 +212,7 @@ mod tests {
             |_| (),
             with_route,
             async |shard| {
-                let gauges = shard.links.gauges(shard.worker);
+                let counters = shard.links.counters(shard.worker);
                 for (attempts, micros, failure, status, expected) in rows {
                     let mut exchange = shard.begin_exchange();
                     exchange.take_route(RouteId(0));
@@ -223,9 +223,9 @@ mod tests {
                         tally.upstream_micros = micros;
                         tally.status = status;
                     });
-                    let before = gauges.outcomes();
+                    let before = counters.outcomes();
                     count_answer(&shard, &exchange);
-                    let new = gauges.outcomes().since(&before);
+                    let new = counters.outcomes().since(&before);
                     let found = (new.server_succeeded, new.server_failed);
                     assert_eq!(
                         found, expected,

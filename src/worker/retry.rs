@@ -69,7 +69,7 @@ impl Used {
 
     /// How often the request has gone round, whatever for.
     pub fn rounds(self) -> u32 {
-        let counts = [
+        let counters = [
             self.free,
             self.fresh.into(),
             self.retries,
@@ -77,7 +77,7 @@ impl Used {
             self.left,
             self.lost_races,
         ];
-        counts.into_iter().map(u32::from).sum()
+        counters.into_iter().map(u32::from).sum()
     }
 }
 

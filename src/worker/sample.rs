@@ -18,7 +18,7 @@ use crate::shared::slots::Slots;
 use crate::snapshot::sample;
 use crate::snapshot::{Pool, Protocol, Snapshot};
 use crate::worker::exchange::Exchange;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Neighbours;
 
@@ -57,8 +57,8 @@ pub fn run_worker_with<T>(
     });
     let (links, _ends) = messages::sample::links();
     let worked = run(Engine::Epoll, async move {
-        let plan = Plan::new(snapshot, &neighbours);
-        let shard = Shard::new(neighbours, tables, links, plan, Turn::new().unwrap());
+        let config = LiveConfig::new(snapshot, &neighbours);
+        let shard = Shard::new(neighbours, tables, links, config, Turn::new().unwrap());
         let shard = Rc::new(shard);
         let (ticked, ticker) = (shard.clone(), Ticker::new().unwrap());
         spawn(async move {
@@ -66,8 +66,8 @@ pub fn run_worker_with<T>(
                 crate::worker::tick::tick(&ticked, lag);
             }
         });
-        let paced = shard.clone();
-        spawn(async move { paced.pace.run(&paced.turn).await });
+        let bulk_counter = shard.clone();
+        spawn(async move { bulk_counter.bulk_turns.run(&bulk_counter.turn).await });
         test(shard).await
     });
     worked.unwrap()
@@ -141,8 +141,8 @@ pub fn routed(change: impl FnOnce(&mut Snapshot)) -> Exchange {
         worker: WorkerId(0),
         mailboxes: Vec::new(),
     });
-    let plan = Plan::new(snapshot, &neighbours);
-    let mut exchange = Exchange::new(Rc::new(plan), WorkerId(0), RequestId(7));
+    let config = LiveConfig::new(snapshot, &neighbours);
+    let mut exchange = Exchange::new(Rc::new(config), WorkerId(0), RequestId(7));
     exchange.take_route(RouteId(0));
     exchange
 }

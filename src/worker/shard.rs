@@ -8,23 +8,23 @@ use crate::base::addresses::ListenAddr;
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
 use crate::base::memory;
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 use crate::base::time::Micros;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
 use crate::messages::ToHealth;
 use crate::messages::links::Links;
-use crate::net::{Blocks, Gate, Timers, Turn, thread_number};
+use crate::net::{AcceptSwitch, Blocks, Timers, Turn, thread_number};
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, Permit};
-use crate::shared::gauges::WorkerGauges;
+use crate::shared::worker_counters::WorkerCounters;
 use crate::snapshot::SharedSnapshot;
+use crate::worker::bulk_turns::BulkTurns;
 use crate::worker::exchange::Exchange;
 use crate::worker::idle_clients::IdleClients;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::log_ration::LogRation;
 use crate::worker::memory::Memory;
-use crate::worker::pace::Pace;
-use crate::worker::plan::Plan;
 use crate::worker::reply::RenderedReplies;
 use crate::worker::under_way::UnderWay;
 use crate::worker::upstream::{Neighbours, Rests, Shared, Upstreams, descriptors};
@@ -49,7 +49,7 @@ pub struct Shard {
     /// Free blocks.
     pub blocks: Blocks,
     /// The room for bulk transfers in each turn.
-    pub pace: Pace,
+    pub bulk_turns: BulkTurns,
     /// The use of memory.
     pub memory: Memory,
     /// The timers of all tasks.
@@ -76,13 +76,13 @@ pub struct Shard {
     pub rendered_replies: RenderedReplies,
     /// The attempts at backends that are under way.
     pub under_way: UnderWay,
-    plan: RefCell<Rc<Plan>>,
-    /// Plans that requests began with which may still run.
-    earlier_plans: RefCell<Vec<Weak<Plan>>>,
-    /// The generation of the plan, if the control thread could not be told of it yet.
+    config: RefCell<Rc<LiveConfig>>,
+    /// Live configurations that requests began with which may still run.
+    earlier_configs: RefCell<Vec<Weak<LiveConfig>>>,
+    /// The generation of the live configuration, if the control thread could not be told of it yet.
     untold: Cell<Option<u64>>,
     /// One for each address that is listened on.
-    gates: RefCell<Vec<(ListenAddr, Rc<Gate>)>>,
+    accept_switches: RefCell<Vec<(ListenAddr, Rc<AcceptSwitch>)>>,
     next_request: Cell<u64>,
     connections: Cell<usize>,
     listeners: Cell<usize>,
@@ -94,7 +94,7 @@ pub struct Shard {
     /// The longest lag of the loop in this second, in microseconds.
     worst_lag: Cell<u64>,
     /// Two, because one alone would begin where another process' does before long.
-    trace_ids: RefCell<[Random; 2]>,
+    trace_ids: RefCell<[SplitMix64; 2]>,
 }
 
 impl Shard {
@@ -103,7 +103,7 @@ impl Shard {
         neighbours: Rc<Neighbours>,
         tables: SharedTables,
         links: Links,
-        plan: Plan,
+        config: LiveConfig,
         turn: Turn,
     ) -> Shard {
         let worker = neighbours.worker;
@@ -112,7 +112,7 @@ impl Shard {
             neighbours,
             tables,
             blocks: Blocks::default(),
-            pace: Pace::default(),
+            bulk_turns: BulkTurns::default(),
             memory: Memory::default(),
             timers: Rc::default(),
             idle_clients: Rc::default(),
@@ -125,10 +125,10 @@ impl Shard {
             log_ration: LogRation::default(),
             rendered_replies: RenderedReplies::default(),
             under_way: UnderWay::default(),
-            plan: RefCell::new(Rc::new(plan)),
-            earlier_plans: RefCell::default(),
+            config: RefCell::new(Rc::new(config)),
+            earlier_configs: RefCell::default(),
             untold: Cell::default(),
-            gates: RefCell::default(),
+            accept_switches: RefCell::default(),
             next_request: Cell::new(0),
             connections: Cell::default(),
             listeners: Cell::default(),
@@ -138,26 +138,26 @@ impl Shard {
             worst_lag: Cell::default(),
             trace_ids: RefCell::default(),
         };
-        let gauges = shard.links.gauges(worker);
-        gauges.set_thread(thread_number());
-        gauges.pulse().beat(Micros::now());
+        let counters = shard.links.counters(worker);
+        counters.set_thread(thread_number());
+        counters.pulse().beat(Micros::now());
         shard.derive_bounds();
         shard
     }
 
-    /// The plan that requests begin with now.
-    pub fn plan(&self) -> Rc<Plan> {
-        self.plan.borrow().clone()
+    /// The live configuration that requests begin with now.
+    pub fn config(&self) -> Rc<LiveConfig> {
+        self.config.borrow().clone()
     }
 
     /// Takes a new snapshot over, between two requests.
     pub fn adopt(&self, snapshot: SharedSnapshot) {
-        let before = self.plan();
-        let plan = Rc::new(Plan::after(&before, snapshot));
-        self.plan.replace(plan.clone());
+        let before = self.config();
+        let config = Rc::new(LiveConfig::after(&before, snapshot));
+        self.config.replace(config.clone());
         self.remember(&before);
         // The row of a backend that is gone may soon be another's.
-        let stays = |id| plan.takes(id) && plan.reuse_key(id) == before.reuse_key(id);
+        let stays = |id| config.takes(id) && config.reuse_key(id) == before.reuse_key(id);
         self.upstreams
             .forget_unless(self.tables.of(self.worker), stays);
         self.shared_upstreams.forget_unless(stays);
@@ -165,21 +165,21 @@ impl Shard {
         for id in forgotten {
             self.set_share(id, limits::WHOLE_SHARE);
         }
-        self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
-        if plan.end_changed_listeners(&before) {
+        self.close_accept_switches(|addr| config.snapshot().listener(addr).is_none());
+        if config.end_changed_listeners(&before) {
             self.timers.wake_all();
         }
         self.derive_bounds();
         self.look_for_places();
-        self.untold.set(Some(plan.snapshot().generation));
+        self.untold.set(Some(config.snapshot().generation));
         self.tell_adopted();
     }
 
-    /// Keeps a plan in sight for as long as requests that began with it may run.
-    fn remember(&self, plan: &Rc<Plan>) {
-        let mut earlier = self.earlier_plans.borrow_mut();
-        earlier.retain(|plan| plan.strong_count() > 0);
-        earlier.push(Rc::downgrade(plan));
+    /// Keeps a live configuration in sight for as long as requests that began with it may run.
+    fn remember(&self, config: &Rc<LiveConfig>) {
+        let mut earlier = self.earlier_configs.borrow_mut();
+        earlier.retain(|config| config.strong_count() > 0);
+        earlier.push(Rc::downgrade(config));
     }
 
     /// Says which generation is adopted; [`Shard::tick`] says it again if the mailbox was full.
@@ -201,8 +201,8 @@ impl Shard {
         table.set_state(id, state);
         table.set_down(id, is_down);
         self.tables.end_failures(id); // What failed before says nothing about how it is now.
-        self.plan.borrow().state_changed(id);
-        self.each_earlier_plan(|plan| plan.state_changed(id));
+        self.config.borrow().state_changed(id);
+        self.each_earlier_config(|config| config.state_changed(id));
         if is_down && !was_down {
             self.upstreams.close_idle_to(id, table);
             self.shared_upstreams.suspect(id);
@@ -224,69 +224,71 @@ impl Shard {
             return;
         }
         table.set_share(id, share);
-        self.plan.borrow().state_changed(id);
-        self.each_earlier_plan(|plan| plan.state_changed(id));
+        self.config.borrow().state_changed(id);
+        self.each_earlier_config(|config| config.state_changed(id));
     }
 
-    fn each_earlier_plan(&self, look: impl Fn(&Plan)) {
-        let earlier = self.earlier_plans.borrow();
+    fn each_earlier_config(&self, look: impl Fn(&LiveConfig)) {
+        let earlier = self.earlier_configs.borrow();
         earlier
             .iter()
             .filter_map(Weak::upgrade)
-            .for_each(|plan| look(&plan));
+            .for_each(|config| look(&config));
     }
 
     /// Lets exchanges that began under a snapshot up to the generation `last` end soon.
     pub fn end_generations(&self, last: u64) {
-        let due = Micros::now().after(self.plan().snapshot().shutdown_timeout);
-        self.each_earlier_plan(|plan| {
-            if plan.snapshot().generation <= last {
-                plan.end_by(due);
+        let due = Micros::now().after(self.config().snapshot().shutdown_timeout);
+        self.each_earlier_config(|config| {
+            if config.snapshot().generation <= last {
+                config.end_by(due);
             }
         });
         self.timers.wake_all();
     }
 
-    /// Opens a gate for an address that is listened on from now on.
-    pub fn open_gate(&self, addr: ListenAddr) -> Rc<Gate> {
-        let gate = Rc::new(Gate::default());
+    /// Makes a switch for an address that is listened on from now on.
+    pub fn open_accept_switch(&self, addr: ListenAddr) -> Rc<AcceptSwitch> {
+        let accept_switch = Rc::new(AcceptSwitch::default());
         if self.is_ending() {
-            gate.close();
+            accept_switch.close();
         }
-        self.gates.borrow_mut().push((addr, gate.clone()));
-        gate
+        self.accept_switches
+            .borrow_mut()
+            .push((addr, accept_switch.clone()));
+        accept_switch
     }
 
-    /// Closes these gates: accepting ends there.
-    fn close_gates(&self, closes: impl Fn(&ListenAddr) -> bool) {
-        let mut gates = self.gates.borrow_mut();
-        for (_, gate) in gates.extract_if(.., |(addr, _)| closes(addr)) {
-            gate.close();
+    /// Turns these switches off: accepting ends there.
+    fn close_accept_switches(&self, closes: impl Fn(&ListenAddr) -> bool) {
+        let mut accept_switches = self.accept_switches.borrow_mut();
+        for (_, accept_switch) in accept_switches.extract_if(.., |(addr, _)| closes(addr)) {
+            accept_switch.close();
         }
     }
 
     fn derive_bounds(&self) {
-        let plan = self.plan.borrow();
-        for listener in &plan.snapshot().listeners {
+        let config = self.config.borrow();
+        for listener in &config.snapshot().listeners {
             listener.clients.set_most(listener.connections);
         }
-        memory::set_budget(plan.snapshot().memory_bytes);
+        memory::set_budget(config.snapshot().memory_bytes);
     }
 
     /// Counts an exchange under way until the guard is dropped: what a stop would cut.
     pub fn count_exchange(&self) -> CountedExchange<'_> {
-        let gauges = self.links.gauges(self.worker);
-        gauges.begin_exchange();
-        CountedExchange(gauges)
+        let counters = self.links.counters(self.worker);
+        counters.begin_exchange();
+        CountedExchange(counters)
     }
 
-    /// A new exchange: with the current plan and an id of its own.
+    /// A new exchange: with the current live configuration and an id of its own.
     pub fn begin_exchange(&self) -> Exchange {
         let count = self.next_request.get();
         self.next_request.set(count + 1);
         debug_assert!(count < 1 << 48, "the number of the worker stands above");
         let id = RequestId((u64::from(self.worker.0) << 48) | count);
-        Exchange::new(self.plan(), self.worker, id)
+        Exchange::new(self.config(), self.worker, id)
     }
 
     /// `traceparent` for a request that begins a trace.
@@ -309,17 +311,17 @@ impl Shard {
     pub fn connection_begins(&self) {
         self.connections.set(self.connections.get() + 1);
         self.memory.note_accepted();
-        let gauges = self.links.gauges(self.worker);
-        gauges.accept();
-        gauges.set_connections(self.connections.get() as u32);
+        let counters = self.links.counters(self.worker);
+        counters.accept();
+        counters.set_connections(self.connections.get() as u32);
     }
 
     /// Counts a client's connection less.
     pub fn connection_ends(&self) {
         debug_assert!(self.connections.get() > 0, "each connection began before");
         self.connections.set(self.connections.get() - 1);
-        let gauges = self.links.gauges(self.worker);
-        gauges.set_connections(self.connections.get() as u32);
+        let counters = self.links.counters(self.worker);
+        counters.set_connections(self.connections.get() as u32);
     }
 
     /// Has the task woken when there may be a place for another client.
@@ -335,7 +337,7 @@ impl Shard {
     /// Begins to drain: accepting stops, and every waiting task is woken to look around.
     pub fn drain(&self) {
         self.ending.set(Ending::Draining);
-        self.close_gates(|_| true);
+        self.close_accept_switches(|_| true);
         self.look_for_places();
         self.timers.wake_all();
         self.upstreams.close_idle(self.tables.of(self.worker));
@@ -348,7 +350,7 @@ impl Shard {
         if self.ending.get() == Ending::Serving {
             self.ending.set(Ending::Retiring);
         }
-        self.close_gates(|_| true);
+        self.close_accept_switches(|_| true);
         self.look_for_places();
         self.timers.wake_all();
         self.report_drained();
@@ -387,9 +389,9 @@ impl Shard {
     }
 
     /// Counts a request under way at a backend until the guard is dropped.
-    pub fn count_in_flight(&self, backend: BackendId) -> InFlight<'_> {
+    pub fn count_in_flight(&self, backend: BackendId) -> CountedInFlight<'_> {
         self.tables.of(self.worker).begin(backend);
-        InFlight {
+        CountedInFlight {
             shard: self,
             backend,
         }
@@ -403,17 +405,17 @@ impl Shard {
 
     /// Takes over what another worker freed for a request that waits here.
     pub fn take_permit(&self, permit: Permit) {
-        let plan = self.plan();
-        if let Some(queue) = plan.queue_for(permit.backend()) {
+        let config = self.config();
+        if let Some(queue) = config.queue_for(permit.backend()) {
             queue.take_over(permit);
         }
     }
 
     /// Gives idle connections to the pool of this backend up for requests that wait on other workers.
     pub fn give_idle(&self, id: BackendId) {
-        let plan = self.plan();
+        let config = self.config();
         let table = self.tables.of(self.worker);
-        let backends = plan
+        let backends = config
             .pool_with(id)
             .into_iter()
             .flat_map(|pool| &pool.backends);
@@ -423,29 +425,29 @@ impl Shard {
 
     /// Lets requests that wait for a connection to the pool of this backend look around.
     pub fn look_for(&self, id: BackendId) {
-        if let Some(queue) = self.plan().queue_for(id) {
+        if let Some(queue) = self.config().queue_for(id) {
             queue.look();
         }
     }
 
     /// Takes in how long the loop was kept from its work, in microseconds.
     pub fn note_lag(&self, micros: u64) {
-        self.links.gauges(self.worker).observe_lag(micros);
+        self.links.counters(self.worker).observe_lag(micros);
         self.worst_lag.set(self.worst_lag.get().max(micros));
     }
 
     /// Lets requests that wait look around, and says what other threads were not told yet: the end of a tick in the
     /// core's millisecond `now`.
     pub fn end_tick(&self, now: u64) {
-        self.plan.borrow().let_look();
-        self.each_earlier_plan(Plan::let_look);
+        self.config.borrow().let_look();
+        self.each_earlier_config(LiveConfig::let_look);
         self.tell_adopted();
         if now.is_multiple_of(limits::SUSPECT_LOOK_MILLIS) {
             self.report_silent(now);
         }
         if now.is_multiple_of(1000) {
-            let gauges = self.links.gauges(self.worker);
-            gauges.set_worst_lag(self.worst_lag.take());
+            let counters = self.links.counters(self.worker);
+            counters.set_worst_lag(self.worst_lag.take());
             self.log_ration.renew(self.worker);
         }
     }
@@ -453,7 +455,7 @@ impl Shard {
     /// Takes into account that a request to a backend failed, and tells the health thread when that makes as many in
     /// a row as the pool ejects a backend for. A full mailbox loses the report: no request waits for it.
     pub fn report_failure(&self, exchange: &Exchange, backend: BackendId, word: &'static str) {
-        let Some(outlier) = &exchange.plan.pool(exchange.route().pool).outlier else {
+        let Some(outlier) = &exchange.config.pool(exchange.route().pool).outlier else {
             return;
         };
         let most = outlier.consecutive_failures;
@@ -510,7 +512,7 @@ impl Drop for CountedListener {
 }
 
 /// An exchange under way, counted.
-pub struct CountedExchange<'a>(&'a WorkerGauges);
+pub struct CountedExchange<'a>(&'a WorkerCounters);
 
 impl Drop for CountedExchange<'_> {
     fn drop(&mut self) {
@@ -519,17 +521,17 @@ impl Drop for CountedExchange<'_> {
 }
 
 /// A request under way at a backend, counted.
-pub struct InFlight<'a> {
+pub struct CountedInFlight<'a> {
     shard: &'a Shard,
     backend: BackendId,
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for CountedInFlight<'_> {
     fn drop(&mut self) {
         let shard = self.shard;
         shard.tables.of(shard.worker).end(self.backend);
         if !shard.descriptor_waiters.is_empty() {
-            let most = shard.plan().snapshot().descriptors;
+            let most = shard.config().snapshot().descriptors;
             shard.descriptor_waiters.let_go(most); // The connection may have ended as well.
         }
     }
@@ -574,17 +576,17 @@ mod tests {
     #[test]
     fn what_is_counted_ends_with_its_guard() {
         with_shard(async |shard| {
-            let id = shard.plan().backend(POOL, 0).id();
+            let id = shard.config().backend(POOL, 0).id();
             let table = shard.tables.of(shard.worker);
             let in_flight = [(); 2].map(|()| shard.count_in_flight(id));
             assert_eq!(table.in_flight(id), 2);
             drop(in_flight);
             assert_eq!(table.in_flight(id), 0);
-            let gauges = shard.links.gauges(shard.worker);
+            let counters = shard.links.counters(shard.worker);
             let exchange = shard.count_exchange();
-            assert_eq!(gauges.exchanges(), 1);
+            assert_eq!(counters.exchanges(), 1);
             drop(exchange);
-            assert_eq!(gauges.exchanges(), 0);
+            assert_eq!(counters.exchanges(), 0);
         });
     }
 
@@ -592,10 +594,10 @@ mod tests {
     fn a_gate_that_is_opened_while_the_worker_ends_is_closed() {
         with_shard(async |shard| {
             let addr = ListenAddr::Tcp(([127, 0, 0, 1], 1).into());
-            let early = shard.open_gate(addr.clone());
+            let early = shard.open_accept_switch(addr.clone());
             assert!(!early.is_closed());
             shard.retire();
-            assert!(early.is_closed() && shard.open_gate(addr).is_closed());
+            assert!(early.is_closed() && shard.open_accept_switch(addr).is_closed());
         });
     }
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use crate::http::h2::raise;
+use crate::http::h2::to_h2;
 use crate::net::{Block, Expired, Socket, Timer};
 use crate::worker::multiplex;
 
@@ -93,7 +93,7 @@ impl Stream {
         timer: &Timer,
     ) -> Result<io::Result<()>, Expired> {
         if let Stream::Multiplexed(stream) = self {
-            let is_bare = raise::head_bytes(answer.filled()) == answer.len();
+            let is_bare = to_h2::head_bytes(answer.filled()) == answer.len();
             if let Err(error) = stream.answer(answer, is_bare) {
                 return Ok(Err(error));
             }

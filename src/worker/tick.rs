@@ -12,8 +12,8 @@ use crate::worker::upstream::{go_on_with_rests, spare_descriptors};
 /// Does what is due at a tick, which was taken up `lag` microseconds late.
 pub fn tick(shard: &Rc<Shard>, lag: u64) {
     panic_on_demand("worker");
-    let gauges = shard.links.gauges(shard.worker);
-    gauges.pulse().beat(Micros::now());
+    let counters = shard.links.counters(shard.worker);
+    counters.pulse().beat(Micros::now());
     shard.note_lag(lag);
     shard.timers.advance();
     let now = shard.timers.millis();
@@ -23,6 +23,6 @@ pub fn tick(shard: &Rc<Shard>, lag: u64) {
     spare_descriptors(shard);
     go_on_with_rests(shard);
     relief::look_around(shard, now);
-    gauges.set_operations(operations());
+    counters.set_operations(operations());
     shard.end_tick(now);
 }

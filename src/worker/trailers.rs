@@ -8,12 +8,12 @@ use crate::http::h1::retain_trailers;
 use crate::http::names::Identity;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::live_listener::LiveListener;
-use crate::worker::plan::Plan;
 
 /// The rules by which the trailers of one message pass or are dropped.
 pub struct TrailerRules {
-    plan: Rc<Plan>,
+    config: Rc<LiveConfig>,
     route: RouteId,
     /// Where the client came in that sent them; `None`: a backend sent them.
     listener: Option<Rc<LiveListener>>,
@@ -33,7 +33,7 @@ impl TrailerRules {
 
     fn new(exchange: &Exchange, listener: Option<Rc<LiveListener>>) -> TrailerRules {
         TrailerRules {
-            plan: exchange.plan.clone(),
+            config: exchange.config.clone(),
             route: exchange.route_id(),
             listener,
         }
@@ -49,7 +49,7 @@ impl TrailerRules {
     }
 
     fn passes(&self, name: &[u8]) -> bool {
-        let snapshot = self.plan.snapshot();
+        let snapshot = self.config.snapshot();
         let route = &snapshot.routes[self.route.index()];
         match &self.listener {
             None => !route.response_fields.names().contains(name),
@@ -84,7 +84,7 @@ mod tests {
             route_of(snapshot).request_fields = edits("x-request");
             route_of(snapshot).response_fields = edits("x-response");
         });
-        let listener = exchange.plan.listener(&addr).cloned();
+        let listener = exchange.config.listener(&addr).cloned();
         let sent = b"a: 1\r\nx-request: 2\r\nX-Response: 3\r\nx-client: 4\r\n";
         let rows: [(_, &[u8]); 2] = [
             (listener, b"a: 1\r\nX-Response: 3\r\n"),

@@ -60,7 +60,7 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
         if is_cut(shard, exchange) {
             return Poll::Ready(());
         }
-        if client.arrival.listener.is_over() || exchange.plan.due().is_some() {
+        if client.arrival.listener.is_over() || exchange.config.due().is_some() {
             let timer = farewell.get_or_insert_with(|| last_time(shard));
             if timer.poll(cx).is_ready() {
                 return Poll::Ready(());
@@ -91,7 +91,7 @@ fn is_one_gone(sides: [&Stream; 2], next_look: &Timer, cx: &mut Context<'_>) -> 
 /// The time that a tunnel still has which is to end.
 fn last_time(shard: &Shard) -> Timer {
     let timer = Timer::new(&shard.timers);
-    timer.set(shard.plan().snapshot().shutdown_timeout);
+    timer.set(shard.config().snapshot().shutdown_timeout);
     timer
 }
 

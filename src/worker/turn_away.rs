@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::addresses::Purpose;
 use crate::base::limits;
-use crate::net::{Listener, Socket, Timer, spawn};
+use crate::net::{ListenSocket, Socket, Timer, spawn};
 use crate::worker::accept_pause::{pause, pause_after};
 use crate::worker::client_room::CountedConnection;
 use crate::worker::client_room::has_descriptors;
@@ -24,7 +24,7 @@ pub const GONE: &[u8] =
 /// in the queue would be served for what it is not.
 pub async fn queue(
     shard: &Rc<Shard>,
-    listener: &Listener,
+    listener: &ListenSocket,
     came_for: Purpose,
     is_over: impl Fn() -> bool,
 ) {
@@ -56,7 +56,7 @@ pub async fn queue(
 }
 
 /// Turns everybody away on a socket that is for nothing any more, until nobody can have come who did not know that.
-pub async fn leftover(counted: CountedListener, listener: Listener, came_for: Purpose) {
+pub async fn leftover(counted: CountedListener, listener: ListenSocket, came_for: Purpose) {
     let shard = counted.shard();
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));

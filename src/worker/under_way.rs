@@ -10,13 +10,13 @@ use crate::net::{Timer, Timers};
 /// All attempts under way. An attempt keeps its place from its beginning to its end. Places are used again.
 #[derive(Default)]
 pub struct UnderWay {
-    places: RefCell<Vec<Option<Place>>>,
+    attempts: RefCell<Vec<Option<Attempt>>>,
     free: RefCell<Vec<usize>>,
     /// The core's millisecond in which the last answer of each backend began, by its row in the tables.
     heads: RefCell<Vec<u64>>,
 }
 
-struct Place {
+struct Attempt {
     backend: BackendId,
     /// The number of a timer of the attempt's task.
     timer: u32,
@@ -29,25 +29,25 @@ struct Place {
 }
 
 /// An attempt that is under way until this value is dropped.
-pub struct Counted<'a> {
+pub struct CountedAttempt<'a> {
     all: &'a UnderWay,
     number: usize,
 }
 
-impl Counted<'_> {
+impl CountedAttempt<'_> {
     /// The number of the place of the attempt.
     pub fn number(&self) -> usize {
         self.number
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountedAttempt<'_> {
     fn drop(&mut self) {
         debug_assert!(
-            self.all.places.borrow()[self.number].is_some(),
+            self.all.attempts.borrow()[self.number].is_some(),
             "a place is left once"
         );
-        self.all.places.borrow_mut()[self.number] = None;
+        self.all.attempts.borrow_mut()[self.number] = None;
         self.all.free.borrow_mut().push(self.number);
     }
 }
@@ -55,39 +55,39 @@ impl Drop for Counted<'_> {
 impl UnderWay {
     /// Notes an attempt at a backend, made by a task that this timer wakes. A backend that fails its probes (`is_down`)
     /// gets requests only while its pool panics.
-    pub fn begin(&self, backend: BackendId, is_down: bool, timer: &Timer) -> Counted<'_> {
-        let place = Some(Place {
+    pub fn begin(&self, backend: BackendId, is_down: bool, timer: &Timer) -> CountedAttempt<'_> {
+        let attempt = Some(Attempt {
             backend,
             timer: timer.number(),
             since: timer.timers().millis(),
             is_down,
             is_awaited: true,
         });
-        let mut places = self.places.borrow_mut();
+        let mut attempts = self.attempts.borrow_mut();
         let number = match self.free.borrow_mut().pop() {
             Some(number) => {
-                debug_assert!(places[number].is_none(), "a free place is nobody's");
-                places[number] = place;
+                debug_assert!(attempts[number].is_none(), "a free place is nobody's");
+                attempts[number] = attempt;
                 number
             }
             None => {
-                places.push(place);
-                places.len() - 1
+                attempts.push(attempt);
+                attempts.len() - 1
             }
         };
-        Counted { all: self, number }
+        CountedAttempt { all: self, number }
     }
 
     /// Notes that an attempt goes to another address of the backend name that was picked.
     pub fn note_backend(&self, number: usize, backend: BackendId, is_down: bool) {
-        self.with(number, |place| {
-            (place.backend, place.is_down) = (backend, is_down);
+        self.with(number, |attempt| {
+            (attempt.backend, attempt.is_down) = (backend, is_down);
         });
     }
 
     /// Notes that the answer of an attempt has begun.
     pub fn note_head(&self, number: usize, backend: BackendId, now: u64) {
-        self.with(number, |place| place.is_awaited = false);
+        self.with(number, |attempt| attempt.is_awaited = false);
         let mut heads = self.heads.borrow_mut();
         if heads.len() <= backend.index() {
             heads.resize(backend.index() + 1, 0);
@@ -97,29 +97,29 @@ impl UnderWay {
 
     /// Whether the backend of an attempt fails its probes.
     pub fn is_down(&self, number: usize) -> bool {
-        let places = self.places.borrow();
-        places
+        let attempts = self.attempts.borrow();
+        attempts
             .get(number)
             .and_then(Option::as_ref)
-            .is_some_and(|place| place.is_down)
+            .is_some_and(|attempt| attempt.is_down)
     }
 
-    fn with(&self, number: usize, change: impl FnOnce(&mut Place)) {
-        let mut places = self.places.borrow_mut();
-        if let Some(place) = places.get_mut(number).and_then(Option::as_mut) {
-            change(place);
+    fn with(&self, number: usize, change: impl FnOnce(&mut Attempt)) {
+        let mut attempts = self.attempts.borrow_mut();
+        if let Some(attempt) = attempts.get_mut(number).and_then(Option::as_mut) {
+            change(attempt);
         }
     }
 
     /// Stores whether a backend fails its probes, and wakes all attempts at backends that fail theirs: another backend
     /// may take their requests by now, or their pool may have ceased to panic.
     pub fn set_down(&self, backend: BackendId, is_down: bool, timers: &Timers) {
-        for place in self.places.borrow_mut().iter_mut().flatten() {
-            if place.backend == backend {
-                place.is_down = is_down;
+        for attempt in self.attempts.borrow_mut().iter_mut().flatten() {
+            if attempt.backend == backend {
+                attempt.is_down = is_down;
             }
-            if place.is_down {
-                timers.wake(place.timer);
+            if attempt.is_down {
+                timers.wake(attempt.timer);
             }
         }
     }
@@ -134,10 +134,10 @@ impl UnderWay {
             last.is_none_or(|&last| last == 0 || is_long_ago(last))
         };
         let mut silent = Vec::new();
-        for place in self.places.borrow_mut().iter_mut().flatten() {
-            if place.is_awaited && is_long_ago(place.since) && is_silent(place.backend) {
-                place.is_awaited = false;
-                silent.push(place.backend);
+        for attempt in self.attempts.borrow_mut().iter_mut().flatten() {
+            if attempt.is_awaited && is_long_ago(attempt.since) && is_silent(attempt.backend) {
+                attempt.is_awaited = false;
+                silent.push(attempt.backend);
             }
         }
         silent.sort_unstable();

@@ -254,7 +254,7 @@ pub async fn discard(attempt: &Attempt<'_>, timer: &Timer) {
                 attempt.upload_moves();
                 attempt
                     .shard
-                    .pace
+                    .bulk_turns
                     .admit(count.min(limits::BLOCK_BYTES))
                     .await;
             }

@@ -119,9 +119,9 @@ pub fn flush() {
 
 /// The writer of the subscriber, which writes each line with one call.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Lines;
+pub struct LogLines;
 
-impl Write for Lines {
+impl Write for LogLines {
     /// Never fails, because the subscriber would have nowhere to report the failure.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         put(line.to_vec());

@@ -71,12 +71,12 @@ fn note_allocated(bytes: isize) {
 
 /// An allocator whose allocations are counted.
 #[derive(Debug)]
-pub struct Counted<A>(pub A);
+pub struct CountedAllocator<A>(pub A);
 
 // SAFETY: every call is passed on as it is to an allocator that keeps the contract. Counting neither allocates nor
 // panics: the thread's counters are initialised when the program is compiled, and have no destructor.
 #[expect(unsafe_code, reason = "an allocator is unsafe to implement")]
-unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
+unsafe impl<A: GlobalAlloc> GlobalAlloc for CountedAllocator<A> {
     // SAFETY: the caller keeps the contract of the trait.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     #[expect(unsafe_code, reason = "the test calls an allocator")]
     fn what_is_allocated_is_counted_until_it_is_freed() {
-        let allocator = Counted(std::alloc::System);
+        let allocator = CountedAllocator(std::alloc::System);
         let before = allocated_by_thread();
         let (first, second) = (1000, 5000);
         let layout = Layout::from_size_align(first, 8).unwrap();

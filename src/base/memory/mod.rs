@@ -1,6 +1,6 @@
 //! The memory of the process: how much of it is allocated (`counted.rs`), how much exchanges that have begun may come
 //! to take, and how near that is to the one bound for all, `limits.memory_bytes`. Nobody but the program itself
-//! allocates through [`Counted`]: in its unit tests nothing is counted, and memory is always ample.
+//! allocates through [`CountedAllocator`]: in its unit tests nothing is counted, and memory is always ample.
 
 mod counted;
 
@@ -11,7 +11,7 @@ use crossbeam_utils::CachePadded;
 
 use super::limits;
 
-pub use counted::{Counted, Promise, allocated_by_thread, count_in_steps, promise};
+pub use counted::{CountedAllocator, Promise, allocated_by_thread, count_in_steps, promise};
 
 /// The most that may be in use.
 static BUDGET: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(usize::MAX));

@@ -1,7 +1,7 @@
 //! A small client of the management API, for the commands that speak to a running palantir.
 
-mod place;
 mod reach;
+mod target;
 
 use std::fmt;
 use std::path::Path;
@@ -20,58 +20,58 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use self::place::Place;
 use self::reach::Reach;
+use self::target::AdminTarget;
 use crate::base::limits;
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 /// Why a running palantir did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum AdminError {
     /// It does not answer, or it is not known where it is.
     Unreachable(String),
     /// It said no: a sentence, or one line per mistake.
     Refused(Vec<String>),
 }
 
-impl Trouble {
+impl AdminError {
     /// 3: nobody there; 1: refused. Scripts can tell the one from the other.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Trouble::Unreachable(_) => ExitCode::from(3),
-            Trouble::Refused(_) => ExitCode::FAILURE,
+            AdminError::Unreachable(_) => ExitCode::from(3),
+            AdminError::Refused(_) => ExitCode::FAILURE,
         }
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for AdminError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Unreachable(text) => f.write_str(text),
-            Trouble::Refused(lines) => f.write_str(&lines.join("\n")),
+            AdminError::Unreachable(text) => f.write_str(text),
+            AdminError::Refused(lines) => f.write_str(&lines.join("\n")),
         }
     }
 }
 
 /// Speaks to one palantir; a connection per request.
-pub(super) struct Client {
-    place: Place,
+pub(super) struct AdminClient {
+    target: AdminTarget,
 }
 
-impl Client {
+impl AdminClient {
     /// A client of the palantir that the environment or the configuration names. Errors: neither tells where it is.
-    pub fn find(config: &Path) -> Result<Client, Trouble> {
-        let place = place::find(config).map_err(Trouble::Unreachable)?;
-        Ok(Client { place })
+    pub fn find(config: &Path) -> Result<AdminClient, AdminError> {
+        let target = target::find(config).map_err(AdminError::Unreachable)?;
+        Ok(AdminClient { target })
     }
 
     /// The JSON of `path`.
-    pub async fn get(&self, path: &str) -> Result<Value, Trouble> {
+    pub async fn get(&self, path: &str) -> Result<Value, AdminError> {
         self.ask(Method::GET, path, None).await
     }
 
     /// Asks for a change; the JSON of the answer.
-    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, AdminError> {
         self.ask(Method::POST, path, Some(body)).await
     }
 
@@ -80,9 +80,9 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Value, Trouble> {
+    ) -> Result<Value, AdminError> {
         let request = self.request(method, path, body);
-        let (status, bytes) = match &self.place.addr {
+        let (status, bytes) = match &self.target.addr {
             Reach::Tcp { host, port } => {
                 let stream = self.in_time(TcpStream::connect((&**host, *port))).await?;
                 self.speak(stream, request).await?
@@ -94,14 +94,14 @@ impl Client {
         };
         if status.is_success() {
             let not_json =
-                |error| Trouble::Refused(vec![format!("the answer is not JSON: {error}")]);
+                |error| AdminError::Refused(vec![format!("the answer is not JSON: {error}")]);
             return serde_json::from_slice(&bytes).map_err(not_json);
         }
         Err(self.refusal(status, &bytes))
     }
 
     fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Request<Full<Bytes>> {
-        let host = match &self.place.addr {
+        let host = match &self.target.addr {
             Reach::Unix(_) => "localhost".to_owned(),
             addr => addr.to_string(),
         };
@@ -110,7 +110,7 @@ impl Client {
             .uri(path)
             .header(HOST, host)
             .header(ACCEPT, "application/json");
-        if let Some(token) = &self.place.token {
+        if let Some(token) = &self.target.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let bytes = body.map_or_else(Bytes::new, |body| body.to_string().into());
@@ -125,7 +125,7 @@ impl Client {
     async fn in_time<S>(
         &self,
         connect: impl Future<Output = std::io::Result<S>>,
-    ) -> Result<S, Trouble> {
+    ) -> Result<S, AdminError> {
         let patience = Duration::from_millis(limits::ADMIN_CONNECT_MILLIS);
         match timeout(patience, connect).await {
             Ok(Ok(stream)) => Ok(stream),
@@ -139,13 +139,13 @@ impl Client {
         &self,
         stream: impl Connected,
         request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), Trouble> {
-        let Some(tls) = &self.place.tls else {
+    ) -> Result<(StatusCode, Bytes), AdminError> {
+        let Some(tls) = &self.target.tls else {
             return self.exchange(stream, request).await;
         };
         // A connection per request, so there is nothing to resume.
-        let config = Vault::default().client("admin", &tls.settings);
-        let config = config.map_err(|fault| Trouble::Unreachable(fault.text))?;
+        let config = TlsStore::default().client("admin", &tls.settings);
+        let config = config.map_err(|fault| AdminError::Unreachable(fault.text))?;
         let connector = TlsConnector::from(config);
         let handshake = connector.connect(tls.name.clone(), stream);
         let stream = self.in_time(handshake).await?;
@@ -156,7 +156,7 @@ impl Client {
         &self,
         stream: impl Connected,
         request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), Trouble> {
+    ) -> Result<(StatusCode, Bytes), AdminError> {
         let exchange = async {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
             // It ends when the sender does.
@@ -174,21 +174,21 @@ impl Client {
         }
     }
 
-    fn unreachable(&self, why: &dyn fmt::Display) -> Trouble {
-        let addr = &self.place.addr;
-        Trouble::Unreachable(format!("no palantir at {addr}: {why}"))
+    fn unreachable(&self, why: &dyn fmt::Display) -> AdminError {
+        let addr = &self.target.addr;
+        AdminError::Unreachable(format!("no palantir at {addr}: {why}"))
     }
 
-    fn refusal(&self, status: StatusCode, body: &[u8]) -> Trouble {
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> AdminError {
         let mut lines =
             lines_of_problem(body).unwrap_or_else(|| vec![format!("palantir answered {status}")]);
         if status == StatusCode::UNAUTHORIZED {
-            lines.push(match &self.place.token {
+            lines.push(match &self.target.token {
                 Some(_) => "the token is not the one that it wants".to_owned(),
                 None => "no token was sent: $PALANTIR_TOKEN holds one, or the file that admin.token_file names".to_owned(),
             });
         }
-        Trouble::Refused(lines)
+        AdminError::Refused(lines)
     }
 }
 

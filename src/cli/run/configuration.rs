@@ -9,9 +9,9 @@ use tracing::{info, warn};
 use super::cannot_start;
 use crate::config::{self, Config, Machine};
 use crate::control::compiler::Compiler;
-use crate::control::desk::Desk;
-use crate::control::desk::state_file::State;
-use crate::control::resolve::{self, Known, LookUps, Names};
+use crate::control::config_store::ConfigStore;
+use crate::control::config_store::state_file::SavedState;
+use crate::control::resolve::{self, KnownAddrs, LookUps, WatchedNames};
 use crate::control::start_files;
 use crate::control::upgrade;
 use crate::net::Blob;
@@ -19,7 +19,7 @@ use crate::shared::SharedTables;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
-use crate::tls::{TicketKeys, Vault};
+use crate::tls::{TicketKeys, TlsStore};
 
 /// Reads the configuration file. A process that takes over reads it as a reload does, by what the old process has
 /// `told`. Errors: all mistakes of the file, or the files and sockets that it names and that cannot be used.
@@ -47,13 +47,13 @@ pub(super) fn load(
 /// The first snapshot, and the means to compile further ones.
 pub(super) struct FirstSnapshot {
     /// The configuration that the snapshot is compiled from.
-    pub desk: Desk,
+    pub config_store: ConfigStore,
     /// The compiled configuration.
     pub snapshot: Arc<Snapshot>,
     /// Compiles all further snapshots.
     pub compiler: Compiler,
     /// The addresses of names that are known now.
-    pub known: Known,
+    pub known: KnownAddrs,
     /// The look-ups of names, which go on.
     pub look_ups: LookUps,
     /// The workers' tables of the backends' states.
@@ -68,23 +68,23 @@ impl FirstSnapshot {
     /// the ticket keys cannot be used, or no descriptors are left.
     pub fn compile(
         file: Config,
-        state: &State,
+        state: &SavedState,
         told: &[Blob],
         machine: Machine,
     ) -> Result<FirstSnapshot, String> {
-        let desk = with_changes(file, state);
-        let config = desk.config();
-        let begun = resolve::begin(&Names::of(config), resolve::from_blobs(told));
+        let config_store = with_changes(file, state);
+        let config = config_store.config();
+        let begun = resolve::begin(&WatchedNames::of(config), resolve::from_blobs(told));
         let (look_ups, known) = begun.map_err(cannot_start)?;
         let tables = BackendTables::new(config::workers(&config.settings, &machine));
         let tickets = TicketKeys::open(config.settings.ticket_key_file.clone(), SystemTime::now())?;
-        let (slots, vault) = (Slots::new(tables.clone()), Vault::new(tickets.clone()));
+        let (slots, tls_store) = (Slots::new(tables.clone()), TlsStore::new(tickets.clone()));
         let admin_tls = config.settings.admin_tls.clone();
-        let mut compiler = Compiler::new(machine, admin_tls, slots, vault);
+        let mut compiler = Compiler::new(machine, admin_tls, slots, tls_store);
         let snapshot = compiler.compile(config, known.resolved(), 1);
         let snapshot = snapshot.map_err(|error| error.to_string())?;
         Ok(FirstSnapshot {
-            desk,
+            config_store,
             snapshot: Arc::new(snapshot),
             compiler,
             known,
@@ -96,9 +96,9 @@ impl FirstSnapshot {
 }
 
 /// The configuration of the file with the changes that the API made before this process started.
-fn with_changes(file: Config, state: &State) -> Desk {
-    let (desk, notes) = Desk::new(file, state.said.clone(), SystemTime::now());
-    if state.taken_back == Some(desk.file_digest()) {
+fn with_changes(file: Config, state: &SavedState) -> ConfigStore {
+    let (config_store, notes) = ConfigStore::new(file, state.overrides.clone(), SystemTime::now());
+    if state.taken_back == Some(config_store.file_digest()) {
         warn!(
             "the configuration file is the one that a rollback has taken back, or that was on trial and was not \
              confirmed"
@@ -107,5 +107,5 @@ fn with_changes(file: Config, state: &State) -> Desk {
     for note in notes {
         info!("{note}");
     }
-    desk
+    config_store
 }

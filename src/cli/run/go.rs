@@ -20,7 +20,7 @@ use crate::shared::socket_files;
 use crate::snapshot::Snapshot;
 
 /// The parts of the program that have been started and wait to accept.
-pub(super) struct Ready {
+pub(super) struct ReadyProcess {
     /// The configuration that all threads begin with.
     pub snapshot: Arc<Snapshot>,
     /// The control thread before it serves.
@@ -39,7 +39,7 @@ pub(super) struct Ready {
     pub known_backends: Vec<HealthRecord>,
 }
 
-impl Ready {
+impl ReadyProcess {
     /// Lets all workers and servers accept, and waits until all workers do. Errors: a worker or the health
     /// thread takes no messages, or a worker has ended.
     pub fn accept(&mut self) -> Result<(), String> {

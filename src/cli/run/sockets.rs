@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::cannot_start;
 use crate::base::addresses::{ListenAddr, Purpose, ServerKind};
 use crate::base::limits;
-use crate::control::api::{Gate, Tokens};
+use crate::control::api::{AccessPolicy, Tokens};
 use crate::control::listeners::Listeners;
 use crate::control::upgrade::Upgrades;
 use crate::net::{self, BoundListener, Inherited, Passed};
@@ -23,7 +23,7 @@ pub(super) struct Sockets {
     /// The sockets of the test servers.
     pub test_servers: Vec<TcpListener>,
     /// The socket of the management API, and the checks for its requests.
-    pub admin: Option<(BoundListener, Gate)>,
+    pub admin: Option<(BoundListener, AccessPolicy)>,
     /// Duplicates of the sockets that are not the workers', for the next process.
     pub others: Vec<(BoundListener, Purpose)>,
     /// The sockets that this process has no use for. The clients that wait in their queues are turned away.
@@ -56,8 +56,8 @@ impl Sockets {
             let duplicate = socket.try_clone().and_then(BoundListener::adopt)?;
             Ok((duplicate, purpose(ServerKind::TestServer, true)))
         };
-        let admins = admin.iter().map(|(socket, gate)| {
-            let purpose = purpose(ServerKind::Admin, !gate.is_tls);
+        let admins = admin.iter().map(|(socket, access_policy)| {
+            let purpose = purpose(ServerKind::Admin, !access_policy.is_tls);
             socket.try_clone().map(|socket| (socket, purpose))
         });
         let others = test_servers.iter().map(duplicate).chain(admins);
@@ -108,7 +108,7 @@ fn open_admin(
     snapshot: &Snapshot,
     passed: &mut Inherited,
     patience: Duration,
-) -> Result<Option<(BoundListener, Gate)>, String> {
+) -> Result<Option<(BoundListener, AccessPolicy)>, String> {
     let Some(admin) = &snapshot.admin else {
         return Ok(None);
     };
@@ -123,7 +123,7 @@ fn open_admin(
             .map_err(|error| format!("the management API cannot listen on {addr}: {error}"))?;
     }
     let listen_addr = addr.clone();
-    let gate = Gate {
+    let access_policy = AccessPolicy {
         listen_addr,
         tokens,
         is_tls: admin.tls.is_some(),
@@ -136,7 +136,7 @@ fn open_admin(
         return Ok(None);
     };
     socket.set_nonblocking().map_err(cannot_start)?;
-    Ok(Some((socket, gate)))
+    Ok(Some((socket, access_policy)))
 }
 
 /// Starts the test servers, which accept when the control thread lets them. Errors: no threads are left.

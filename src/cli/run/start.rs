@@ -8,12 +8,12 @@ use crossbeam_channel::Receiver;
 
 use super::cannot_start;
 use super::configuration::{self, FirstSnapshot};
-use super::go::Ready;
+use super::go::ReadyProcess;
 use super::sockets::{self, Sockets};
 use super::workers::{Workers, repeat};
 use crate::base::limits;
 use crate::config::{Config, Machine};
-use crate::control::access_log::{AccessLog, open_in_time};
+use crate::control::access_log::{RunningAccessLog, open_in_time};
 use crate::control::start_state::StartState;
 use crate::control::systemd;
 use crate::control::upgrade::{self, HealthReport, Predecessor, Program, Upgrades};
@@ -21,9 +21,9 @@ use crate::control::{self, Started};
 use crate::health;
 use crate::net::{Engine, Handed};
 use crate::shared::access::AccessLine;
-use crate::shared::gauges::AllGauges;
 use crate::shared::health_record::HealthRecord;
 use crate::shared::mailbox::mailbox;
+use crate::shared::worker_counters::AllWorkerCounters;
 use crate::snapshot::Snapshot;
 
 /// Does everything that can fail, before anybody is served. Errors: the reason why palantir cannot start.
@@ -31,7 +31,7 @@ pub(super) fn make_ready(
     path: &Path,
     engine: Engine,
     predecessor: Option<&Predecessor>,
-) -> Result<Ready, String> {
+) -> Result<ReadyProcess, String> {
     let program = Program::of_this_process();
     let mut handed = take_handed(predecessor)?;
     let machine = Machine::of_this_process();
@@ -69,20 +69,20 @@ fn start_threads(
     beginning: Beginning,
     first: FirstSnapshot,
     sockets: Sockets,
-) -> Result<Ready, String> {
+) -> Result<ReadyProcess, String> {
     let FirstSnapshot {
         snapshot, tables, ..
     } = &first;
     let snapshot = snapshot.clone();
-    let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
+    let (health, health_inbox) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
     let workers =
         Workers::start(&snapshot, tables, beginning.engine, &health).map_err(cannot_start)?;
-    let access_log = start_access_log(&snapshot, workers.access_lines, workers.gauges.clone())?;
+    let access_log = start_access_log(&snapshot, workers.access_lines, workers.counters.clone())?;
     let (to_workers, to_control) = (workers.mailboxes.clone(), workers.control.clone());
-    let started = health::start(health_letters, to_workers, to_control, tables);
+    let started = health::start(health_inbox, to_workers, to_control, tables);
     let health_thread = started.map_err(cannot_start)?;
     repeat(&workers.mailboxes, &snapshot)?;
-    control::wait_for_workers(&workers.letters, snapshot.workers, drop)?;
+    control::wait_for_workers(&workers.inbox, snapshot.workers, drop)?;
     let report = HealthReport::of(health.clone());
     let upgrades = Upgrades::new(beginning.program, report, sockets.others);
     sockets::start_test_servers(sockets.test_servers, &upgrades, &snapshot)
@@ -91,7 +91,7 @@ fn start_threads(
     let by_worker = by_worker.map_err(cannot_start)?;
     let control = control::prepare(Started {
         snapshot: snapshot.clone(),
-        desk: first.desk,
+        config_store: first.config_store,
         left: beginning.left.clone(),
         known: first.known,
         look_ups: first.look_ups,
@@ -102,15 +102,15 @@ fn start_threads(
         is_alone: beginning.is_alone,
         workers: workers.mailboxes.clone(),
         tables: first.tables,
-        gauges: workers.gauges,
+        counters: workers.counters,
         access_log,
         health: health.clone(),
         health_thread,
-        letters: workers.letters,
+        inbox: workers.inbox,
         admin: sockets.admin,
     })
     .map_err(cannot_start)?;
-    Ok(Ready {
+    Ok(ReadyProcess {
         snapshot,
         control,
         to_control: workers.control,
@@ -140,11 +140,11 @@ fn find_left(config: &Config, handed: &mut Handed) -> Result<StartState, String>
 fn start_access_log(
     snapshot: &Arc<Snapshot>,
     lines: Vec<Receiver<AccessLine>>,
-    gauges: AllGauges,
-) -> Result<AccessLog, String> {
+    counters: AllWorkerCounters,
+) -> Result<RunningAccessLog, String> {
     let patience = Duration::from_millis(limits::ACCESS_LOG_OPEN_MILLIS);
     let open =
         |settings| open_in_time(settings, patience).map_err(|error| format!("access log: {error}"));
     let file = snapshot.access_log.as_ref().map(open).transpose()?;
-    AccessLog::start(file, lines, gauges).map_err(cannot_start)
+    RunningAccessLog::start(file, lines, counters).map_err(cannot_start)
 }

@@ -14,8 +14,8 @@ use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::{self, Engine};
 use crate::shared::access::AccessLine;
 use crate::shared::backend_table::BackendTables;
-use crate::shared::gauges::{self, AllGauges};
-use crate::shared::mailbox::{Letters, Mailbox, mailbox};
+use crate::shared::mailbox::{Inbox, Mailbox, mailbox};
+use crate::shared::worker_counters::{self, AllWorkerCounters};
 use crate::snapshot::Snapshot;
 use crate::worker;
 
@@ -24,13 +24,13 @@ pub(super) struct Workers {
     /// The mailbox of each worker.
     pub mailboxes: Vec<Mailbox<ToWorker>>,
     /// The counters of the workers.
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// Receives the access log's lines, for each worker.
     pub access_lines: Vec<Receiver<AccessLine>>,
     /// The mailbox of the control thread.
     pub control: Mailbox<ToControl>,
     /// The messages to the control thread.
-    pub letters: Letters<ToControl>,
+    pub inbox: Inbox<ToControl>,
 }
 
 impl Workers {
@@ -42,24 +42,24 @@ impl Workers {
         engine: Engine,
         health: &Mailbox<ToHealth>,
     ) -> io::Result<Workers> {
-        let (control, letters) = mailbox(2 * limits::WORKERS + limits::BACKENDS)?;
+        let (control, inbox) = mailbox(2 * limits::WORKERS + limits::BACKENDS)?;
         let mut workers = Workers {
             mailboxes: Vec::new(),
-            gauges: gauges::gauges(snapshot.workers),
+            counters: worker_counters::counters(snapshot.workers),
             access_lines: Vec::new(),
             control,
-            letters,
+            inbox,
         };
-        let mut all_letters = Vec::new();
+        let mut inboxes = Vec::new();
         for _ in 0..snapshot.workers {
-            let (mailbox, letters) = mailbox(limits::WORKER_MAILBOX)?;
+            let (mailbox, inbox) = mailbox(limits::WORKER_MAILBOX)?;
             workers.mailboxes.push(mailbox);
-            all_letters.push(letters);
+            inboxes.push(inbox);
         }
         let cpus = net::allowed_cpus();
         // With more workers than CPUs, the system places the workers better than palantir could.
         let is_pinned = snapshot.workers <= cpus.len();
-        for (number, letters) in all_letters.into_iter().enumerate() {
+        for (number, inbox) in inboxes.into_iter().enumerate() {
             let (sender, lines) = crossbeam_channel::bounded(limits::ACCESS_LOG_LINES);
             workers.access_lines.push(lines);
             let start = worker::Start {
@@ -68,7 +68,7 @@ impl Workers {
                 cpu: cpus.get(number).copied().filter(|_| is_pinned),
                 snapshot: snapshot.clone(),
                 tables: tables.clone(),
-                letters,
+                inbox,
                 links: workers.links(health.clone(), sender),
                 mailboxes: workers.mailboxes.clone(),
             };
@@ -79,7 +79,7 @@ impl Workers {
 
     fn links(&self, health: Mailbox<ToHealth>, access_lines: Sender<AccessLine>) -> Links {
         Links {
-            gauges: self.gauges.clone(),
+            counters: self.counters.clone(),
             health,
             control: self.control.clone(),
             access_lines,

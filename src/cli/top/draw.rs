@@ -10,8 +10,8 @@ use ratatui::widgets::{
 };
 
 use super::View;
-use super::board::{Backend, Board, Point, Transition, Worker};
 use super::figures::{duration, latency, percent, rate, state};
+use super::stats::{TopBackend, TopPoint, TopStats, TopTransition, Worker};
 use crate::base::limits;
 
 /// Rows below which a part is left out, so that the backends keep their place.
@@ -27,12 +27,12 @@ const FIRST_FIGURE: usize = 4;
 
 /// Draws everything that is known.
 pub(super) fn draw(frame: &mut Frame, view: &View) {
-    let Some(board) = &view.board else {
+    let Some(stats) = &view.stats else {
         return;
     };
     let area = frame.area();
     let per_row = (area.width / CORE_COLUMNS).max(1);
-    let core_rows = (board.workers.len() as u16)
+    let core_rows = (stats.workers.len() as u16)
         .div_ceil(per_row)
         .min(area.height / 4);
     let with = |least: u16, rows: u16| if area.height >= least { rows } else { 0 };
@@ -46,31 +46,31 @@ pub(super) fn draw(frame: &mut Frame, view: &View) {
         Constraint::Length(1),
     ])
     .areas(area);
-    draw_head(frame, head, view, board);
-    draw_totals(frame, totals, board);
+    draw_head(frame, head, view, stats);
+    draw_totals(frame, totals, stats);
     draw_charts(frame, charts, view);
-    draw_cores(frame, cores, &board.workers, per_row.into());
-    draw_backends(frame, backends, view, board);
-    draw_transitions(frame, transitions, board);
+    draw_cores(frame, cores, &stats.workers, per_row.into());
+    draw_backends(frame, backends, view, stats);
+    draw_transitions(frame, transitions, stats);
     let hint = "q quit   ↑ ↓ choose   n only those that are not healthy";
     frame.render_widget(Line::from(hint).dim(), keys);
 }
 
-fn draw_head(frame: &mut Frame, area: Rect, view: &View, board: &Board) {
+fn draw_head(frame: &mut Frame, area: Rect, view: &View, stats: &TopStats) {
     let link = match &view.trouble {
         None => Span::from("● live").green(),
         Some(why) => Span::from(format!("◇ no news: {why}")).red().bold(),
     };
-    let title = format!(" {}, revision {}", board.version, board.revision);
+    let title = format!(" {}, revision {}", stats.version, stats.revision);
     let mut line = Line::from(vec!["palantir".bold(), title.into(), "  ".into(), link]);
-    if board.phase != "running" {
-        line.push_span(format!("  {}", board.phase).yellow().bold());
+    if stats.phase != "running" {
+        line.push_span(format!("  {}", stats.phase).yellow().bold());
     }
     frame.render_widget(line, area);
 }
 
-fn draw_totals(frame: &mut Frame, area: Rect, board: &Board) {
-    let totals = &board.totals;
+fn draw_totals(frame: &mut Frame, area: Rect, stats: &TopStats) {
+    let totals = &stats.totals;
     let failing = match totals.failures_per_sec > 0.0 {
         true => Style::new().red().bold(),
         false => Style::new(),
@@ -98,7 +98,7 @@ fn draw_charts(frame: &mut Frame, area: Rect, view: &View) {
         .areas(area);
     let points = &view.history;
     let now = points.back().map_or(0.0, |point| point.time);
-    let course = |value: fn(&Point) -> Option<f64>| -> Vec<(f64, f64)> {
+    let course = |value: fn(&TopPoint) -> Option<f64>| -> Vec<(f64, f64)> {
         let known = points
             .iter()
             .filter_map(|point| Some((point.time - now, value(point)?)));
@@ -181,7 +181,7 @@ fn core(worker: &Worker) -> [Span<'static>; 4] {
     ]
 }
 
-fn draw_backends(frame: &mut Frame, area: Rect, view: &View, board: &Board) {
+fn draw_backends(frame: &mut Frame, area: Rect, view: &View, stats: &TopStats) {
     let rows = view.rows();
     let titles = [
         "Pool",
@@ -209,7 +209,7 @@ fn draw_backends(frame: &mut Frame, area: Rect, view: &View, board: &Board) {
     ];
     let lines = rows
         .iter()
-        .map(|(pool, backend)| backend_row(pool, backend, board.time));
+        .map(|(pool, backend)| backend_row(pool, backend, stats.time));
     let table = Table::new(lines, widths)
         .header(aligned(titles.map(Line::from)).bold().underlined())
         .row_highlight_style(Modifier::REVERSED);
@@ -218,7 +218,7 @@ fn draw_backends(frame: &mut Frame, area: Rect, view: &View, board: &Board) {
     frame.render_stateful_widget(table, area, &mut choice);
 }
 
-fn backend_row(pool: &str, backend: &Backend, now: f64) -> Row<'static> {
+fn backend_row(pool: &str, backend: &TopBackend, now: f64) -> Row<'static> {
     let since = backend.since.map(|since| duration(now - since));
     aligned([
         Line::from(pool.to_owned()),
@@ -252,17 +252,17 @@ fn colour(state: &str) -> Style {
     }
 }
 
-fn draw_transitions(frame: &mut Frame, area: Rect, board: &Board) {
-    let lines = board
+fn draw_transitions(frame: &mut Frame, area: Rect, stats: &TopStats) {
+    let lines = stats
         .transitions
         .iter()
-        .map(|one| transition(one, board.time));
+        .map(|one| transition(one, stats.time));
     let title = Line::from("Changes of health").bold();
     frame.render_widget(List::new(lines).block(Block::new().title(title)), area);
 }
 
-fn transition(one: &Transition, now: f64) -> ListItem<'static> {
-    let Transition {
+fn transition(one: &TopTransition, now: f64) -> ListItem<'static> {
+    let TopTransition {
         time,
         pool,
         backend,

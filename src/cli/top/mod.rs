@@ -1,8 +1,8 @@
 //! `palantir top`: the live page, in a terminal.
 
-mod board;
 mod draw;
 mod figures;
+mod stats;
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use self::board::{Board, Point};
-use super::admin::{Client, Trouble};
+use self::stats::{TopPoint, TopStats};
+use super::admin::{AdminClient, AdminError};
 use crate::base::limits;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -25,10 +25,10 @@ const PAGE: usize = 10;
 /// What is on the screen.
 #[derive(Default)]
 struct View {
-    board: Option<Board>,
+    stats: Option<TopStats>,
     /// Oldest first.
-    history: VecDeque<Point>,
-    /// Why there is no newer board, if the last question failed.
+    history: VecDeque<TopPoint>,
+    /// Why there are no newer statistics, if the last question failed.
     trouble: Option<String>,
     /// The chosen row among the backends that are shown.
     chosen: usize,
@@ -37,10 +37,10 @@ struct View {
 
 /// Shows the palantir that `client` speaks to until the user leaves. A palantir that goes away is waited for. Errors:
 /// there is no terminal, or the first question is not answered.
-pub(super) async fn watch(client: Client) -> Result<(), Trouble> {
+pub(super) async fn watch(client: AdminClient) -> Result<(), AdminError> {
     if !io::stdout().is_terminal() {
         let text = "top needs a terminal; GET /board gives the same as JSON";
-        return Err(Trouble::Refused(vec![text.to_owned()]));
+        return Err(AdminError::Refused(vec![text.to_owned()]));
     }
     let mut view = View::default();
     view.look(&client).await?;
@@ -49,10 +49,14 @@ pub(super) async fn watch(client: Client) -> Result<(), Trouble> {
         Err(error) => Err(error),
     };
     let outcome = ratatui::try_restore().and(outcome);
-    outcome.map_err(|error| Trouble::Refused(vec![format!("the terminal: {error}")]))
+    outcome.map_err(|error| AdminError::Refused(vec![format!("the terminal: {error}")]))
 }
 
-async fn run(view: &mut View, client: &Client, terminal: &mut DefaultTerminal) -> io::Result<()> {
+async fn run(
+    view: &mut View,
+    client: &AdminClient,
+    terminal: &mut DefaultTerminal,
+) -> io::Result<()> {
     let mut keys = read_keys();
     let mut next = Instant::now() + PERIOD;
     loop {
@@ -86,36 +90,36 @@ fn read_keys() -> mpsc::Receiver<Event> {
     events
 }
 
-fn read<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Trouble> {
+fn read<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, AdminError> {
     let unknown =
-        |error| Trouble::Refused(vec![format!("palantir is of another version: {error}")]);
+        |error| AdminError::Refused(vec![format!("palantir is of another version: {error}")]);
     serde_json::from_value(value).map_err(unknown)
 }
 
 impl View {
     /// Asks for the figures of now. Errors: there are none.
-    async fn look(&mut self, client: &Client) -> Result<(), Trouble> {
-        if self.board.is_none() {
-            let points: Vec<Point> = read(client.get("/board/history").await?)?;
+    async fn look(&mut self, client: &AdminClient) -> Result<(), AdminError> {
+        if self.stats.is_none() {
+            let points: Vec<TopPoint> = read(client.get("/board/history").await?)?;
             self.history.extend(points);
         }
         self.take(read(client.get("/board").await?)?);
         Ok(())
     }
 
-    fn take(&mut self, board: Board) {
-        let is_news = self
+    fn take(&mut self, stats: TopStats) {
+        let is_new = self
             .history
             .back()
-            .is_none_or(|last| last.time < board.time);
-        if is_news {
-            self.history.push_back(board.point());
+            .is_none_or(|last| last.time < stats.time);
+        if is_new {
+            self.history.push_back(stats.point());
         }
         while self.history.len() > limits::TOP_HISTORY_SECS {
             self.history.pop_front();
         }
         self.trouble = None;
-        self.board = Some(board);
+        self.stats = Some(stats);
     }
 
     /// Whether to go on after a key.
@@ -143,8 +147,8 @@ impl View {
     }
 
     /// The backends to show, each with its pool's name.
-    fn rows(&self) -> Vec<(&str, &board::Backend)> {
-        let pools = self.board.iter().flat_map(|board| &board.pools);
+    fn rows(&self) -> Vec<(&str, &stats::TopBackend)> {
+        let pools = self.stats.iter().flat_map(|stats| &stats.pools);
         let rows = pools.flat_map(|pool| {
             let backends = pool.backends.iter();
             backends.map(|backend| (pool.name.as_str(), backend))

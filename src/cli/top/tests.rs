@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-fn board(states: &[&str]) -> Board {
+fn stats(states: &[&str]) -> TopStats {
     let backends: Vec<_> = states
         .iter()
         .enumerate()
@@ -18,7 +18,7 @@ fn board(states: &[&str]) -> Board {
             })
         })
         .collect();
-    let board = json!({
+    let stats = json!({
         "time": 1_090.0, "version": "0.1.0", "revision": 14, "phase": "running",
         "totals": {"requests_per_sec": 9876.0, "failures_per_sec": 0.5, "in_flight": 7, "connections": 99,
             "p50_ms": 1.2, "p99_ms": 45.6},
@@ -28,7 +28,7 @@ fn board(states: &[&str]) -> Board {
         "transitions": [{"time": 1_080.0, "pool": "api", "backend": "10.0.0.1:80", "from": "healthy",
             "to": "unhealthy", "reason": "connect_refused"}],
     });
-    serde_json::from_value(board).unwrap()
+    serde_json::from_value(stats).unwrap()
 }
 
 fn seen(view: &View, columns: u16, rows: u16) -> String {
@@ -39,7 +39,7 @@ fn seen(view: &View, columns: u16, rows: u16) -> String {
 
 fn view(states: &[&str]) -> View {
     let mut view = View::default();
-    view.take(board(states));
+    view.take(stats(states));
     view
 }
 
@@ -118,7 +118,7 @@ fn the_last_figures_stay_when_palantir_goes() {
         text.contains("no news: no palantir") && text.contains("● healthy"),
         "{text}"
     );
-    view.take(board(&["healthy"]));
+    view.take(stats(&["healthy"]));
     assert!(seen(&view, 140, 40).contains("● live"));
 }
 
@@ -126,7 +126,7 @@ fn the_last_figures_stay_when_palantir_goes() {
 fn history_is_bounded() {
     let mut view = View::default();
     for second in 0..limits::TOP_HISTORY_SECS + 10 {
-        let mut next = board(&[]);
+        let mut next = stats(&[]);
         next.time = second as f64;
         view.take(next);
     }

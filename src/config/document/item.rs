@@ -6,14 +6,14 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Item, Table, instead_of, joined, shown};
+use super::{DocumentTable, Item, instead_of, joined, shown};
 use crate::base::setting::{Kind, Section, Value, Word, words};
 use crate::base::{limits, quantity};
 use crate::config::mask::{self, MASK};
-use crate::config::notes::{Notes, Place, Placed};
+use crate::config::notes::{Notes, Position, Positioned};
 
 /// The place of a value; `key` is the way to it.
-pub(super) fn place_of(value: &Spanned<DeValue<'_>>, key: String, notes: &Notes<'_>) -> Place {
+pub(super) fn place_of(value: &Spanned<DeValue<'_>>, key: String, notes: &Notes<'_>) -> Position {
     let span = value.span();
     let text = notes.text().get(span.clone()).unwrap_or_default();
     // A list or a table has its header's span, or just a key's: only what is written as a value is worth showing.
@@ -27,7 +27,7 @@ pub(super) fn place_of(value: &Spanned<DeValue<'_>>, key: String, notes: &Notes<
         _ if mask::hides(&key) || mask::is_telling(&key, text) => MASK.to_owned(),
         _ => shown(text),
     };
-    Place {
+    Position {
         key,
         offset: span.start,
         shown,
@@ -44,7 +44,7 @@ impl<'d> Item<'d> {
     ) -> Item<'d> {
         Item {
             value: value.get_ref(),
-            place: place_of(value, key, notes),
+            position: place_of(value, key, notes),
             kind,
             notes,
         }
@@ -57,20 +57,20 @@ impl<'d> Item<'d> {
     /// The declaration of the setting and its reader disagree.
     fn declared<T>(&self, find: impl Fn(Kind) -> Option<T>) -> T {
         let found = self.kind.find(find);
-        found.unwrap_or_else(|| panic!("{} is declared as {:?}", self.place.key, self.kind))
+        found.unwrap_or_else(|| panic!("{} is declared as {:?}", self.position.key, self.kind))
     }
 
     /// The value as read, with its place.
-    pub fn placed<T>(&self, value: T) -> Placed<T> {
-        Placed {
-            place: self.place.clone(),
+    pub fn positioned<T>(&self, value: T) -> Positioned<T> {
+        Positioned {
+            position: self.position.clone(),
             value,
         }
     }
 
     /// Notes that the value is not `right`.
     pub fn wrong<T>(&self, right: impl Display) -> Option<T> {
-        self.notes.add(&self.place, right);
+        self.notes.add(&self.position, right);
         None
     }
 
@@ -219,7 +219,7 @@ impl<'d> Item<'d> {
             ));
         }
         let items = values.iter().enumerate().map(|(index, value)| {
-            let key = format!("{}[{index}]", self.place.key);
+            let key = format!("{}[{index}]", self.position.key);
             Item::new(value, key, of, self.notes)
         });
         Some(items.collect())
@@ -239,11 +239,11 @@ impl<'d> Item<'d> {
     }
 
     /// A table with the declared settings.
-    pub fn table<T>(&self, read: impl FnOnce(&mut Table<'d>) -> T) -> Option<T> {
+    pub fn table<T>(&self, read: impl FnOnce(&mut DocumentTable<'d>) -> T) -> Option<T> {
         match self.value {
             DeValue::Table(entries) => {
-                let place = self.place.clone();
-                let table = Table::new(self.section(), Some(entries), place, self.notes);
+                let position = self.position.clone();
+                let table = DocumentTable::new(self.section(), Some(entries), position, self.notes);
                 Some(table.read(read))
             }
             _ => self.wrong("must be a table"),
@@ -276,7 +276,7 @@ impl<'d> Item<'d> {
         entries.sort_by_key(|(key, _)| key.span().start);
         let items = entries.into_iter().map(|(key, value)| {
             let name = key.get_ref().to_string();
-            let way = joined(&self.place.key, &name);
+            let way = joined(&self.position.key, &name);
             (name, Item::new(value, way, Kind::text("", ""), self.notes))
         });
         Some(items.collect())

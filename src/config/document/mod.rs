@@ -7,25 +7,25 @@ mod table;
 use toml::de::{DeTable, DeValue};
 
 use super::mask::{self, MASK};
-use super::notes::{Notes, Place};
+use super::notes::{Notes, Position};
 use crate::base::setting::{Kind, Section, Setting};
 
 /// One value of the document.
 pub struct Item<'d> {
     value: &'d DeValue<'d>,
-    place: Place,
+    position: Position,
     /// What the value may be.
     kind: Kind,
     notes: &'d Notes<'d>,
 }
 
 /// One table of the document while it is read.
-pub struct Table<'d> {
+pub struct DocumentTable<'d> {
     /// The settings that the table may have.
     settings: Vec<&'static Setting>,
     /// `None` for a table that is absent.
     entries: Option<&'d DeTable<'d>>,
-    place: Place,
+    position: Position,
     notes: &'d Notes<'d>,
     /// Names of the settings that were asked for.
     asked: Vec<&'static str>,
@@ -39,7 +39,7 @@ const SHOWN_CHARS: usize = 60;
 pub(super) fn read<T>(
     section: &'static Section,
     notes: &Notes<'_>,
-    read: impl FnOnce(&mut Table<'_>) -> T,
+    read: impl FnOnce(&mut DocumentTable<'_>) -> T,
 ) -> T {
     let (root, errors) = DeTable::parse_recoverable(notes.text());
     let mut last_line = None;
@@ -65,8 +65,8 @@ pub(super) fn read<T>(
             notes.distrust_from(line_start);
         }
     }
-    let place = Place::default();
-    Table::new(section, Some(root.get_ref()), place, notes).read(read)
+    let position = Position::default();
+    DocumentTable::new(section, Some(root.get_ref()), position, notes).read(read)
 }
 
 fn line_at(text: &str, offset: usize) -> (usize, &str) {
@@ -108,9 +108,9 @@ fn is_header(line: &str) -> bool {
 }
 
 /// The places of values in a text that has been read: one for each way (`["admin", "state_file"]`) that the text has.
-pub(super) fn find(notes: &Notes<'_>, ways: &[&[&str]]) -> Vec<Option<Place>> {
+pub(super) fn find(notes: &Notes<'_>, ways: &[&[&str]]) -> Vec<Option<Position>> {
     let (root, _) = DeTable::parse_recoverable(notes.text());
-    let place = |way: &[&str]| {
+    let position = |way: &[&str]| {
         let (last, tables) = way.split_last()?;
         let mut table = root.get_ref();
         for key in tables {
@@ -121,7 +121,7 @@ pub(super) fn find(notes: &Notes<'_>, ways: &[&[&str]]) -> Vec<Option<Place>> {
         }
         Some(item::place_of(table.get(*last)?, way.join("."), notes))
     };
-    ways.iter().map(|way| place(way)).collect()
+    ways.iter().map(|way| position(way)).collect()
 }
 
 /// The beginning of `text` on one line, control characters made visible.

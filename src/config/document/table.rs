@@ -6,38 +6,38 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::{Item, Table, instead_of, item, joined};
+use super::{DocumentTable, Item, instead_of, item, joined};
 use crate::base::setting::{Kind, Plain, Section, Setting, Stored, Value, Word};
 use crate::config::mask::{self, MASK};
-use crate::config::notes::{Notes, Place};
+use crate::config::notes::{Notes, Position};
 
-impl<'d> Table<'d> {
+impl<'d> DocumentTable<'d> {
     /// A table; `entries` is `None` if the table is absent.
     pub(super) fn new(
         section: &'static Section,
         entries: Option<&'d DeTable<'d>>,
-        place: Place,
+        position: Position,
         notes: &'d Notes<'d>,
-    ) -> Table<'d> {
-        Table {
+    ) -> DocumentTable<'d> {
+        DocumentTable {
             settings: (section.settings)(),
             entries,
-            place,
+            position,
             notes,
             asked: Vec::new(),
         }
     }
 
     /// Reads the table, then notes its unknown keys.
-    pub(super) fn read<T>(mut self, read: impl FnOnce(&mut Table<'d>) -> T) -> T {
+    pub(super) fn read<T>(mut self, read: impl FnOnce(&mut DocumentTable<'d>) -> T) -> T {
         let value = read(&mut self);
         self.note_unknown_keys();
         value
     }
 
     /// The place at which the table begins.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn position(&self) -> &Position {
+        &self.position
     }
 
     /// The declaration of a setting.
@@ -48,7 +48,7 @@ impl<'d> Table<'d> {
     fn declared(&self, name: &str) -> &'static Setting {
         let mut settings = self.settings.iter();
         let found = settings.find(|setting| setting.name == name);
-        found.unwrap_or_else(|| panic!("{name} is not declared in {:?}", self.place.key))
+        found.unwrap_or_else(|| panic!("{name} is not declared in {:?}", self.position.key))
     }
 
     /// The key with which the setting is written, and its value.
@@ -66,7 +66,7 @@ impl<'d> Table<'d> {
             self.note_both_keys(setting);
         }
         let (key, value) = self.written(setting)?;
-        let way = joined(&self.place.key, key);
+        let way = joined(&self.position.key, key);
         read(&Item::new(value, way, setting.kind, self.notes))
     }
 
@@ -75,10 +75,10 @@ impl<'d> Table<'d> {
             return;
         };
         if let (Some(_), Some(second)) = (entries.get(setting.name), entries.get(alias)) {
-            let place = item::place_of(second, joined(&self.place.key, alias), self.notes);
+            let position = item::place_of(second, joined(&self.position.key, alias), self.notes);
             let name = setting.name;
             self.notes.add(
-                &place,
+                &position,
                 format!("is another key for {name:?}, which is set too; leave one of the two out"),
             );
         }
@@ -91,7 +91,7 @@ impl<'d> Table<'d> {
         }
     }
 
-    /// Like [`Table::get`], for a setting that must be there.
+    /// Like [`DocumentTable::get`], for a setting that must be there.
     pub fn must<T>(&mut self, name: &str, read: impl FnOnce(&Item<'d>) -> Option<T>) -> Option<T> {
         self.require(name);
         self.get(name, read)
@@ -103,13 +103,13 @@ impl<'d> Table<'d> {
     }
 
     /// Notes that a value that was already read is not right.
-    pub fn wrong_at(&self, place: &Place, what: impl Display) {
-        self.notes.add(place, what);
+    pub fn wrong_at(&self, position: &Position, what: impl Display) {
+        self.notes.add(position, what);
     }
 
     /// Notes that the table needs something that it does not have.
     pub fn lacks(&self, what: impl Display) {
-        self.notes.add_absence(&self.place, what);
+        self.notes.add_absence(&self.position, what);
     }
 
     /// Notes that the setting, if it is there, has no place in this table, and why.
@@ -121,18 +121,18 @@ impl<'d> Table<'d> {
     pub fn refuse_former(&mut self, key: &'static str, why: impl Display) {
         self.asked.push(key);
         if let Some(value) = self.entries.and_then(|entries| entries.get(key)) {
-            let place = item::place_of(value, joined(&self.place.key, key), self.notes);
-            self.notes.add(&place, why);
+            let position = item::place_of(value, joined(&self.position.key, key), self.notes);
+            self.notes.add(&position, why);
         }
     }
 
     /// A table that is read even where it is absent, so that its defaults hold.
-    pub fn section<T>(&mut self, name: &str, read: impl Fn(&mut Table<'d>) -> T) -> T {
+    pub fn section<T>(&mut self, name: &str, read: impl Fn(&mut DocumentTable<'d>) -> T) -> T {
         let present = self.get(name, |item| item.table(&read));
         let kind = self.declared(name).kind;
         present.unwrap_or_else(|| match kind {
             Kind::Table(section) => {
-                Table::new(section, None, self.place.clone(), self.notes).read(read)
+                DocumentTable::new(section, None, self.position.clone(), self.notes).read(read)
             }
             _ => panic!("{name} is declared as {kind:?}"),
         })
@@ -224,14 +224,14 @@ impl<'d> Table<'d> {
             if was_asked(name) {
                 continue;
             }
-            let mut place = item::place_of(value, joined(&self.place.key, name), self.notes);
-            place.offset = key.span().start;
+            let mut position = item::place_of(value, joined(&self.position.key, name), self.notes);
+            position.offset = key.span().start;
             // A header field in the wrong place may still hold a credential.
-            if !place.shown.is_empty() && mask::is_credential(name) {
-                place.shown = MASK.to_owned();
+            if !position.shown.is_empty() && mask::is_credential(name) {
+                position.shown = MASK.to_owned();
             }
             let instead = instead_of(name, &known);
-            self.notes.add(&place, format!("unknown key; {instead}"));
+            self.notes.add(&position, format!("unknown key; {instead}"));
         }
     }
 }

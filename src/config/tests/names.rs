@@ -8,7 +8,7 @@ use crate::config::{CannotCompile, Resolved, TooManyBackends, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 const NAMES: &str = r#"
 [[routes]]
@@ -71,7 +71,7 @@ fn a_backend_keeps_its_row_from_one_snapshot_to_the_next() {
         &MACHINE,
         &Resolved::new(),
         &mut slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         1,
     )
     .unwrap();
@@ -80,7 +80,7 @@ fn a_backend_keeps_its_row_from_one_snapshot_to_the_next() {
         &MACHINE,
         &Resolved::new(),
         &mut slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         2,
     )
     .unwrap();
@@ -114,7 +114,7 @@ fn too_many_addresses_are_an_error_that_names_the_first_one_too_many() {
         &MACHINE,
         &resolved,
         &mut slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         1,
     )
     .unwrap_err();

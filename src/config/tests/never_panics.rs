@@ -9,7 +9,7 @@ use crate::base::limits;
 use crate::config::{Machine, Resolved, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 /// What a configuration is made of, right and wrong.
 const PIECES: [&str; 59] = [
@@ -103,7 +103,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         &machine,
         &Resolved::new(),
         &mut slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         1,
     );
     prop_assert!(snapshot.is_ok());

@@ -8,7 +8,7 @@ use crate::config::{Resolved, Sharing, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 const FIRST: &str = r#"
 [[pools]]
@@ -26,12 +26,12 @@ pool = "b"
 
 #[test]
 fn only_what_changes_is_made_anew() {
-    let (mut slots, mut vault) = (Slots::new(BackendTables::new(1)), Vault::default());
+    let (mut slots, mut tls_store) = (Slots::new(BackendTables::new(1)), TlsStore::default());
     let mut sharing = Sharing::default();
     let mut compiled = |text: &str| {
         let config = parsed(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let resolved = Resolved::new();
-        let snapshot = compile(&config, &MACHINE, &resolved, &mut slots, &mut vault, 1);
+        let snapshot = compile(&config, &MACHINE, &resolved, &mut slots, &mut tls_store, 1);
         sharing.share(snapshot.unwrap())
     };
     let first = compiled(FIRST);

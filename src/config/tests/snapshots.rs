@@ -16,7 +16,7 @@ use crate::snapshot::{
     AccessLog, AccessLogFormat, Admin, Descriptors, HalfClose, HealthCheck, HostHeader, Outlier,
     ProbeKind, ProbeTls, Protocol, ProxyProtocol, Snapshot, Traceparent,
 };
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 pub(super) const MACHINE: Machine = Machine {
     cpus: 3,
@@ -148,7 +148,7 @@ pub(super) fn snapshot_with(text: &str, resolved: &Resolved) -> Snapshot {
         &MACHINE,
         resolved,
         &mut slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         7,
     )
     .unwrap()

@@ -11,7 +11,7 @@ use crate::config::{CannotCompile, Resolved, check, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::ClientCertificate;
-use crate::tls::{Fact, Vault};
+use crate::tls::{Fact, TlsStore};
 
 /// A folder with `a.crt`, `a.key`, `b.crt` and `b.key`, gone with the test.
 struct Folder(PathBuf);
@@ -281,10 +281,10 @@ fn files_that_cannot_be_used_are_named_where_they_stand() {
     ];
     for (text, expected) in rows {
         let found = folder.mistakes(text);
-        let placed = expected
+        let positioned = expected
             .iter()
             .map(|text_of| at_its_place(&folder, text, text_of));
-        assert_eq!(found, placed.collect::<Vec<_>>());
+        assert_eq!(found, positioned.collect::<Vec<_>>());
     }
     // By itself the text is right: only the files are not.
     assert!(parsed("[[routes]]\nbackend_addrs = ['a:1']\ntls = { ca = '/nowhere' }").is_ok());
@@ -294,13 +294,13 @@ fn files_that_cannot_be_used_are_named_where_they_stand() {
 fn what_cannot_be_loaded_cannot_be_compiled() {
     let config = parsed("[[routes]]\nbackend_addrs = ['a:1']\ntls = { ca = '/nowhere' }").unwrap();
     let mut slots = Slots::new(BackendTables::new(1));
-    let mut vault = Vault::default();
+    let mut tls_store = TlsStore::default();
     let found = compile(
         &config,
         &MACHINE,
         &Resolved::new(),
         &mut slots,
-        &mut vault,
+        &mut tls_store,
         1,
     );
     let expected = CannotCompile::Tls {

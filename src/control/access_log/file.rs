@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::open::{in_time, open};
-use super::progress::Progress;
+use super::progress::LogProgress;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::snapshot::{self, AccessLogFormat};
@@ -86,7 +86,7 @@ impl LogFile {
     /// Adds one line, which `print` appends to the buffer.
     pub fn write(
         &mut self,
-        progress: &Progress,
+        progress: &LogProgress,
         print: impl FnOnce(AccessLogFormat, &mut Vec<u8>),
     ) {
         print(self.format, &mut self.buffer);
@@ -96,7 +96,7 @@ impl LogFile {
     }
 
     /// Writes out what is buffered. Bytes that cannot be written are lost and counted.
-    pub fn flush(&mut self, progress: &Progress) {
+    pub fn flush(&mut self, progress: &LogProgress) {
         if self.buffer.is_empty() {
             return;
         }
@@ -202,13 +202,13 @@ mod tests {
     }
 
     fn write(file: &mut LogFile, line: &str) -> u64 {
-        let progress = Progress::new(Micros::now());
+        let progress = LogProgress::new(Micros::now());
         file.write(&progress, |_, out| out.extend_from_slice(line.as_bytes()));
         progress.lost_lines()
     }
 
     fn flush(file: &mut LogFile) -> u64 {
-        let progress = Progress::new(Micros::now());
+        let progress = LogProgress::new(Micros::now());
         file.flush(&progress);
         progress.lost_lines()
     }

@@ -231,9 +231,9 @@ mod tests {
     use super::*;
     use crate::base::ids::{PoolId, RequestId, RouteId};
     use crate::base::time::Micros;
-    use crate::shared::access::{RequestFacts, Tally, Texts};
+    use crate::shared::access::{LoggedTexts, RequestFacts, Tally};
 
-    fn line(texts: Texts) -> AccessLine {
+    fn line(texts: LoggedTexts) -> AccessLine {
         AccessLine {
             began: Micros(0),
             request_id: RequestId(0xbeef),
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn json_line() {
-        let line = line(Texts::new(
+        let line = line(LoggedTexts::new(
             b"GET",
             b"/a?b=c",
             b"example.com",
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn combined_line() {
-        let line = line(Texts::new(
+        let line = line(LoggedTexts::new(
             b"GET",
             b"/a?b=c",
             b"example.com",
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_open() {
-        let mut line = line(Texts::new(b"", b"", b"", b"", b"", b""));
+        let mut line = line(LoggedTexts::new(b"", b"", b"", b"", b"", b""));
         line.facts.client = None;
         line.facts.version = 10;
         line.failure = "no_route";
@@ -381,7 +381,7 @@ mod tests {
             target in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
             agent in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
         ) {
-            let line = line(Texts::new(b"GET", &target, b"h", b"", &agent, b""));
+            let line = line(LoggedTexts::new(b"GET", &target, b"h", b"", &agent, b""));
             for format in [AccessLogFormat::Json, AccessLogFormat::Combined] {
                 let printed = print_line(format, &line, NAMES);
                 let body = printed.strip_suffix('\n').unwrap();

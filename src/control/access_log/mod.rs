@@ -20,39 +20,39 @@ use tracing::{error, info, warn};
 
 pub use file::{LogFile, open_in_time};
 pub(super) use open::{in_time, look, open};
-pub use progress::Progress;
+pub use progress::LogProgress;
 
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::access_log::names::SnapshotNames;
-use crate::control::access_log::thread::{LogThread, Orders, SharedOrders, put};
+use crate::control::access_log::thread::{LogOrders, LogThread, SharedLogOrders, put};
 use crate::shared::access::AccessLine;
-use crate::shared::gauges::AllGauges;
+use crate::shared::worker_counters::AllWorkerCounters;
 use crate::snapshot::Snapshot;
 
 /// The running access log. The thread ends when this value is dropped.
 #[derive(Debug)]
-pub struct AccessLog {
-    orders: SharedOrders,
-    progress: Arc<Progress>,
+pub struct RunningAccessLog {
+    orders: SharedLogOrders,
+    progress: Arc<LogProgress>,
     thread: JoinHandle<()>,
     /// Whether the program's log already says that the access log stands still.
     is_stalled: bool,
 }
 
-impl AccessLog {
+impl RunningAccessLog {
     /// Starts the thread, which takes lines from `rings` (one per worker) and writes them to the file, if there is one.
     /// Errors: no thread can be started.
     pub fn start(
         file: Option<LogFile>,
         rings: Vec<Receiver<AccessLine>>,
-        gauges: AllGauges,
-    ) -> io::Result<AccessLog> {
-        let thread = LogThread::new(file, rings, gauges);
+        counters: AllWorkerCounters,
+    ) -> io::Result<RunningAccessLog> {
+        let thread = LogThread::new(file, rings, counters);
         let (orders, progress) = (thread.orders.clone(), thread.progress.clone());
         let name = "access-log".to_owned();
         let thread = Builder::new().name(name).spawn(|| thread.run())?;
-        Ok(AccessLog {
+        Ok(RunningAccessLog {
             orders,
             progress,
             thread,
@@ -61,11 +61,11 @@ impl AccessLog {
     }
 
     /// The progress of the thread, for threads that only report it.
-    pub fn progress(&self) -> Arc<Progress> {
+    pub fn progress(&self) -> Arc<LogProgress> {
         self.progress.clone()
     }
 
-    /// Whether the thread has ended. The thread must not end before [`AccessLog::finish`].
+    /// Whether the thread has ended. The thread must not end before [`RunningAccessLog::finish`].
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
@@ -126,13 +126,13 @@ impl AccessLog {
         self.is_stalled = is_stalled;
     }
 
-    fn order(&self, order: impl FnOnce(&mut Orders)) {
+    fn order(&self, order: impl FnOnce(&mut LogOrders)) {
         put(&self.orders, order);
         self.thread.thread().unpark();
     }
 }
 
-impl Drop for AccessLog {
+impl Drop for RunningAccessLog {
     fn drop(&mut self) {
         let (done, _) = crossbeam_channel::bounded(1);
         self.order(|orders| orders.finish = Some(done));

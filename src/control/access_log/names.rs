@@ -10,7 +10,7 @@ use crate::snapshot::{Route, Snapshot};
 /// The names of all snapshots that requests may use, and of the last [`limits::LOGGED_SNAPSHOTS`] others. The snapshots
 /// themselves are not kept: they would keep the rows of backends that were removed long ago.
 #[derive(Debug, Default)]
-pub struct Names {
+pub struct LogNames {
     /// In the order of their generations, the newest last.
     snapshots: Vec<SnapshotNames>,
     /// The generations of snapshots that no request uses any more, the latest last.
@@ -63,7 +63,7 @@ impl SnapshotNames {
     }
 }
 
-impl Names {
+impl LogNames {
     /// Remembers the names of a snapshot that is newer than all known ones.
     pub fn learn(&mut self, mut names: SnapshotNames) {
         if let Some(newest) = self.snapshots.last()
@@ -97,7 +97,7 @@ impl Names {
     }
 
     /// Takes over the names in `newer`, which are all newer than the known ones.
-    pub fn append(&mut self, newer: Names) {
+    pub fn append(&mut self, newer: LogNames) {
         newer
             .snapshots
             .into_iter()
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::base::ids::{PoolId, RequestId};
     use crate::base::time::Micros;
-    use crate::shared::access::{RequestFacts, Tally, Texts};
+    use crate::shared::access::{LoggedTexts, RequestFacts, Tally};
     use crate::snapshot::sample;
 
     fn line(generation: u64, pool: Option<u32>, backend: Option<u32>) -> AccessLine {
@@ -144,7 +144,7 @@ mod tests {
                 pool: pool.map(PoolId),
                 ..RequestFacts::default()
             },
-            texts: Texts::default(),
+            texts: LoggedTexts::default(),
             tally: Tally {
                 backend,
                 ..Tally::default()
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn names_are_those_of_the_lines_own_snapshot_while_it_is_remembered() {
         let mut slots = sample::slots();
-        let mut names = Names::default();
+        let mut names = LogNames::default();
         let newest = 2 * limits::LOGGED_SNAPSHOTS as u64 + 1;
         for generation in 1..=newest {
             let pool = sample::pool(&mut slots, &format!("pool{generation}"), &sample::addrs(2));

@@ -8,17 +8,17 @@ use crate::base::time::Micros;
 
 /// Written by the thread that writes the access log.
 #[derive(Debug)]
-pub struct Progress {
+pub struct LogProgress {
     /// When the thread last showed that it works, in microseconds.
     moved: AtomicU64,
     /// Lines lost to writes that failed.
     lost: AtomicU64,
 }
 
-impl Progress {
+impl LogProgress {
     /// The progress of a thread that starts now.
-    pub fn new(now: Micros) -> Progress {
-        Progress {
+    pub fn new(now: Micros) -> LogProgress {
+        LogProgress {
             moved: AtomicU64::new(now.0),
             lost: AtomicU64::new(0),
         }
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_thread_that_does_not_move_is_stalled_after_a_while() {
         let at = |millis| Micros(millis * 1_000);
-        let progress = Progress::new(at(100));
+        let progress = LogProgress::new(at(100));
         let rows = [
             (100, false),
             (limits::LOG_STALL_MILLIS + 100, false),

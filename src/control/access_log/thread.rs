@@ -10,13 +10,13 @@ use tracing::{error, info, warn};
 
 use super::file::LogFile;
 use super::format::{Record, write_line};
-use super::names::Names;
-use super::progress::Progress;
+use super::names::LogNames;
+use super::progress::LogProgress;
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::shared::access::AccessLine;
-use crate::shared::gauges::{self, AllGauges};
+use crate::shared::worker_counters::{self, AllWorkerCounters};
 
 const BETWEEN_COMPLAINTS: Duration = Duration::from_millis(limits::ACCESS_LOG_TELL_MILLIS);
 
@@ -26,9 +26,9 @@ const BETWEEN_REFUSALS: Duration = Duration::from_secs(limits::ACCESS_LOG_REFUSA
 /// The orders that wait for the thread: only the latest of each kind, so that orders do not pile up while the thread
 /// hangs.
 #[derive(Debug, Default)]
-pub struct Orders {
+pub struct LogOrders {
     /// The names of snapshots that workers are about to use.
-    pub names: Names,
+    pub names: LogNames,
     /// Generations of snapshots that no request uses any more, the latest last.
     pub unused: Vec<u64>,
     /// The file to use from now on; `Some(None)`: no file.
@@ -43,10 +43,10 @@ pub struct Orders {
 }
 
 /// The orders, shared by the control thread and the access-log thread. The lock is only held to move values in memory.
-pub type SharedOrders = Arc<Mutex<Orders>>;
+pub type SharedLogOrders = Arc<Mutex<LogOrders>>;
 
 /// Hands an order over.
-pub fn put(orders: &SharedOrders, put: impl FnOnce(&mut Orders)) {
+pub fn put(orders: &SharedLogOrders, put: impl FnOnce(&mut LogOrders)) {
     put(&mut orders.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
@@ -62,13 +62,13 @@ struct Refused {
 #[derive(Debug)]
 pub struct LogThread {
     /// The orders of the control thread.
-    pub orders: SharedOrders,
+    pub orders: SharedLogOrders,
     /// The progress, for threads that only report it.
-    pub progress: Arc<Progress>,
-    gauges: AllGauges,
+    pub progress: Arc<LogProgress>,
+    counters: AllWorkerCounters,
     rings: Vec<Receiver<AccessLine>>,
     file: Option<LogFile>,
-    names: Names,
+    names: LogNames,
     follows_path: bool,
     /// When the path was last checked.
     looked: Option<Micros>,
@@ -85,15 +85,15 @@ impl LogThread {
     pub fn new(
         file: Option<LogFile>,
         rings: Vec<Receiver<AccessLine>>,
-        gauges: AllGauges,
+        counters: AllWorkerCounters,
     ) -> LogThread {
         LogThread {
-            orders: SharedOrders::default(),
-            progress: Arc::new(Progress::new(Micros::now())),
-            gauges,
+            orders: SharedLogOrders::default(),
+            progress: Arc::new(LogProgress::new(Micros::now())),
+            counters,
             rings,
             file,
-            names: Names::default(),
+            names: LogNames::default(),
             follows_path: false,
             looked: None,
             refused: None,
@@ -106,7 +106,7 @@ impl LogThread {
     pub fn run(mut self) {
         loop {
             panic_on_demand("access log");
-            let mut orders = Orders::default();
+            let mut orders = LogOrders::default();
             put(&self.orders, |waiting| std::mem::swap(waiting, &mut orders));
             self.names.append(orders.names);
             self.follows_path |= orders.follow_path;
@@ -229,7 +229,7 @@ impl LogThread {
         let Some(file) = &mut self.file else {
             return;
         };
-        let lost = gauges::lost_lines(&self.gauges);
+        let lost = worker_counters::lost_lines(&self.counters);
         let recently = self
             .told
             .is_some_and(|told| now < told.after(BETWEEN_COMPLAINTS));
@@ -261,9 +261,9 @@ mod tests {
             path: PathBuf::from("/dev/null"),
             format: AccessLogFormat::Combined,
         };
-        let gauges = gauges::gauges(1);
+        let counters = worker_counters::counters(1);
         let file = LogFile::open(&settings).unwrap();
-        let mut log = LogThread::new(Some(file), Vec::new(), gauges.clone());
+        let mut log = LogThread::new(Some(file), Vec::new(), counters.clone());
         let rows = [
             (0, false, 0),
             (100, true, 1),
@@ -274,10 +274,10 @@ mod tests {
         ];
         for (millis, loses, told) in rows {
             if loses {
-                gauges[0].lose_line();
+                counters[0].lose_line();
             }
             if millis == 1_099 {
-                gauges[0].lose_line();
+                counters[0].lose_line();
             }
             log.round(Micros(millis * 1_000));
             assert_eq!(log.told_lost, told, "after {millis} ms");

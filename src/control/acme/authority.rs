@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use super::client::Client;
+use super::client::AcmeClient;
 use super::disk::Disk;
-use super::outcome::{Failure, Outcome};
+use super::outcome::{OrderFailure, OrderOutcome};
 use super::store::Store;
 use crate::config::AcmeSettings;
-use crate::tls::{Alpn, Challenges, ClientSettings, Vault};
+use crate::tls::{Alpn, Challenges, TlsClientSettings, TlsStore};
 
 /// Everything that an order needs.
 pub struct Authority {
@@ -50,13 +50,13 @@ impl Authority {
     pub async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> T + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, OrderFailure> {
         let store = self.store.clone();
         self.disk.run(move || work(&store)).await
     }
 
     /// The account. Errors: there is none to be had.
-    pub async fn account(&self) -> Result<Account, Failure> {
+    pub async fn account(&self) -> Result<Account, OrderFailure> {
         let mut account = self.account.lock().await;
         if let Some(account) = &*account {
             return Ok(account.clone());
@@ -85,9 +85,10 @@ impl Authority {
     }
 
     /// The account that the folder holds. A file without an account that can be used is logged, and counts as none.
-    async fn kept_account(&self) -> Result<Option<Kept>, Failure> {
+    async fn kept_account(&self) -> Result<Option<Kept>, OrderFailure> {
         let bytes = self.on_disk(Store::account).await?;
-        let Some(bytes) = bytes.map_err(|why| Failure::new(Outcome::NotKept, why))? else {
+        let Some(bytes) = bytes.map_err(|why| OrderFailure::new(OrderOutcome::NotKept, why))?
+        else {
             return Ok(None);
         };
         match serde_json::from_slice(&bytes) {
@@ -103,7 +104,7 @@ impl Authority {
         }
     }
 
-    async fn open(&self, kept: Kept) -> Result<Account, Failure> {
+    async fn open(&self, kept: Kept) -> Result<Account, OrderFailure> {
         let builder = Account::builder_with_http(Box::new(self.client().await?));
         let account = builder.from_credentials(kept.credentials).await?;
         if kept.contacts != self.settings.contacts {
@@ -116,12 +117,12 @@ impl Authority {
         Ok(account)
     }
 
-    async fn register(&self) -> Result<Account, Failure> {
+    async fn register(&self) -> Result<Account, OrderFailure> {
         let directory = &self.settings.directory;
         let binding = self.binding().await?;
         // Nothing is registered that could not be kept.
         let has_room = self.on_disk(Store::check_room).await?;
-        has_room.map_err(|why| Failure::new(Outcome::NotKept, why))?;
+        has_room.map_err(|why| OrderFailure::new(OrderOutcome::NotKept, why))?;
         let wanted = NewAccount {
             contact: &self.contacts(),
             terms_of_service_agreed: true,
@@ -135,7 +136,7 @@ impl Authority {
         Ok(account)
     }
 
-    async fn binding(&self) -> Result<Option<ExternalAccountKey>, Failure> {
+    async fn binding(&self) -> Result<Option<ExternalAccountKey>, OrderFailure> {
         let Some(eab) = self.settings.eab.clone() else {
             return Ok(None);
         };
@@ -143,17 +144,17 @@ impl Authority {
         let key = self.disk.run(move || file.hmac_key()).await?;
         let key = key.map_err(|why| {
             let path = eab.hmac_key_file.display();
-            Failure::new(Outcome::Refused, format!("{path} {why}"))
+            OrderFailure::new(OrderOutcome::Refused, format!("{path} {why}"))
         })?;
         Ok(Some(ExternalAccountKey::new(eab.key_id.clone(), &key)))
     }
 
-    async fn keep(&self, credentials: AccountCredentials) -> Result<(), Failure> {
+    async fn keep(&self, credentials: AccountCredentials) -> Result<(), OrderFailure> {
         let kept = Kept {
             contacts: self.settings.contacts.clone(),
             credentials,
         };
-        let not_kept = |why: String| Failure::new(Outcome::NotKept, why);
+        let not_kept = |why: String| OrderFailure::new(OrderOutcome::NotKept, why);
         let bytes =
             serde_json::to_vec_pretty(&kept).map_err(|error| not_kept(error.to_string()))?;
         let saved = self
@@ -167,16 +168,16 @@ impl Authority {
     }
 
     /// With the authorities of now: their file may have changed.
-    async fn client(&self) -> Result<Client, Failure> {
-        let settings = ClientSettings {
+    async fn client(&self) -> Result<AcmeClient, OrderFailure> {
+        let settings = TlsClientSettings {
             ca: self.settings.ca.clone(),
             pair: None,
             verify: true,
             alpn: Alpn::Http1,
         };
-        let load = move || Vault::default().client("acme", &settings);
+        let load = move || TlsStore::default().client("acme", &settings);
         let config = self.disk.run(load).await?;
-        let client = config.map(Client);
-        client.map_err(|why| Failure::new(Outcome::Unreachable, why.text))
+        let client = config.map(AcmeClient);
+        client.map_err(|why| OrderFailure::new(OrderOutcome::Unreachable, why.text))
     }
 }

@@ -26,9 +26,9 @@ use crate::base::limits;
 type AnyError = Box<dyn StdError + Send + Sync>;
 
 /// Speaks to authorities that these settings believe.
-pub struct Client(pub Arc<ClientConfig>);
+pub struct AcmeClient(pub Arc<ClientConfig>);
 
-impl HttpClient for Client {
+impl HttpClient for AcmeClient {
     fn request(
         &self,
         request: Request<BodyWrapper<Bytes>>,

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::error;
 
-use super::outcome::{Failure, Outcome};
+use super::outcome::{OrderFailure, OrderOutcome};
 use crate::base::file_at_work::FileAtWork;
 use crate::base::limits;
 
@@ -61,7 +61,7 @@ impl Disk {
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, OrderFailure> {
         let (sender, done) = oneshot::channel();
         let piece = move || drop(sender.send(work()));
         if self.work.try_send(Box::new(piece)).is_err() {
@@ -75,11 +75,11 @@ impl Disk {
         }
     }
 
-    fn silence(&self, why: &str) -> Failure {
+    fn silence(&self, why: &str) -> OrderFailure {
         let path = self.file.path();
         let path = path.map_or("a file".to_owned(), |path| path.display().to_string());
         let why = format!("the disk does not answer: the work on {path} {why}");
-        Failure::new(Outcome::NotKept, why)
+        OrderFailure::new(OrderOutcome::NotKept, why)
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
         let patient = Disk::start();
         assert_eq!(patient.run(|| 7).await, Ok(7));
         let failed = patient.run(|| panic!("a defect")).await;
-        let failed: Result<(), Failure> = failed;
+        let failed: Result<(), OrderFailure> = failed;
         assert!(failed.unwrap_err().why.contains("ended without a result"));
         assert_eq!(patient.run(|| 7).await, Ok(7));
         let disk = Disk::with_patience(Duration::from_millis(10));

@@ -18,28 +18,28 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use outcome::OrderCounts;
+pub use outcome::OrderCounters;
 
 use crate::config::{AcmeSettings, Config};
 use crate::control::acme::authority::Authority;
 use crate::control::acme::disk::Disk;
-use crate::control::acme::orders::Orders;
+use crate::control::acme::orders::CertificateOrders;
 use crate::tls::Challenges;
 
 /// The certificates that a configuration wants to have ordered; by default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedCertificates {
     settings: Option<AcmeSettings>,
     names: BTreeSet<String>,
 }
 
-impl Wanted {
+impl WantedCertificates {
     /// The certificates of this configuration.
-    pub fn of(config: &Config) -> Wanted {
+    pub fn of(config: &Config) -> WantedCertificates {
         let listeners = config.settings.listeners.iter();
         let tls = listeners.filter_map(|listener| listener.tls.as_ref());
         let acme = config.settings.acme.as_ref();
-        Wanted {
+        WantedCertificates {
             settings: acme.map(|acme| acme.settings.clone()),
             names: tls.flat_map(|tls| tls.automatic.clone()).collect(),
         }
@@ -49,20 +49,20 @@ impl Wanted {
 /// Orders what is wanted, and renews it, until nobody wants to know. Names may come and go; with another authority all
 /// begins anew.
 pub async fn order_forever(
-    mut wanted: watch::Receiver<Wanted>,
+    mut wanted: watch::Receiver<WantedCertificates>,
     challenges: Arc<Challenges>,
-    counts: Arc<OrderCounts>,
+    counters: Arc<OrderCounters>,
 ) {
-    let mut orders: Option<Orders> = None;
+    let mut orders: Option<CertificateOrders> = None;
     let mut disk: Option<Arc<Disk>> = None;
     loop {
-        let Wanted { settings, names } = wanted.borrow_and_update().clone();
+        let WantedCertificates { settings, names } = wanted.borrow_and_update().clone();
         orders = settings.map(|settings| match orders.take() {
             Some(orders) if orders.are_of(&settings) => orders,
             _ => {
                 let disk = disk.get_or_insert_with(|| Arc::new(Disk::start()));
                 let authority = Authority::new(settings, challenges.clone(), disk.clone());
-                Orders::new(authority, counts.clone())
+                CertificateOrders::new(authority, counters.clone())
             }
         });
         if let Some(orders) = &mut orders {
@@ -78,7 +78,7 @@ pub async fn order_forever(
 }
 
 /// Never ends. May be dropped while it waits.
-async fn keep_all(orders: &mut Option<Orders>) {
+async fn keep_all(orders: &mut Option<CertificateOrders>) {
     match orders {
         Some(orders) => orders.keep().await,
         None => std::future::pending().await,

@@ -9,7 +9,7 @@ use instant_acme::{
 use tokio::time::timeout;
 
 use super::authority::Authority;
-use super::outcome::{Failure, Outcome};
+use super::outcome::{OrderFailure, OrderOutcome};
 use super::store::Store;
 use crate::base::limits;
 use crate::config::ChallengeKind;
@@ -17,12 +17,12 @@ use crate::tls::{OpenChallenge, Validity, unix_secs};
 
 /// Has a certificate for `name` made and keeps it; how long it is good. One name each, so that one that cannot be
 /// proven keeps no other from its certificate.
-pub async fn order(authority: &Authority, name: &str) -> Result<Validity, Failure> {
+pub async fn order(authority: &Authority, name: &str) -> Result<Validity, OrderFailure> {
     let most = Duration::from_secs(limits::ACME_ORDER_SECS);
     let ordered = timeout(most, order_in_time(authority, name)).await;
     let outcome = ordered.unwrap_or_else(|_| {
         let why = format!("the order took longer than {most:?}");
-        Err(Failure::new(Outcome::Unreachable, why))
+        Err(OrderFailure::new(OrderOutcome::Unreachable, why))
     });
     if let Err(failure) = &outcome {
         authority.forget(failure.lacks_account).await;
@@ -30,9 +30,9 @@ pub async fn order(authority: &Authority, name: &str) -> Result<Validity, Failur
     outcome
 }
 
-async fn order_in_time(authority: &Authority, name: &str) -> Result<Validity, Failure> {
+async fn order_in_time(authority: &Authority, name: &str) -> Result<Validity, OrderFailure> {
     // A certificate that nobody can keep is one of few that an authority gives in a week.
-    let not_kept = |why: String| Failure::new(Outcome::NotKept, why);
+    let not_kept = |why: String| OrderFailure::new(OrderOutcome::NotKept, why);
     authority
         .on_disk(Store::check_room)
         .await?
@@ -54,7 +54,7 @@ fn patience() -> RetryPolicy {
 }
 
 /// Answers what the authority asks until it is convinced that the name is ours.
-async fn prove(authority: &Authority, name: &str, order: &mut Order) -> Result<(), Failure> {
+async fn prove(authority: &Authority, name: &str, order: &mut Order) -> Result<(), OrderFailure> {
     let mut open = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -68,8 +68,8 @@ async fn prove(authority: &Authority, name: &str, order: &mut Order) -> Result<(
         Ok(OrderStatus::Ready) => Ok(()),
         Ok(_) => Err(why_not_proven(order).await),
         Err(instant_acme::Error::Api(problem)) => match why_not_proven(order).await {
-            failure if failure.outcome == Outcome::NotProven => Err(failure),
-            _ => Err(Failure::not_proven(&problem)),
+            failure if failure.outcome == OrderOutcome::NotProven => Err(failure),
+            _ => Err(OrderFailure::not_proven(&problem)),
         },
         Err(error) => Err(error.into()),
     }
@@ -80,14 +80,14 @@ async fn answer<'a>(
     authority: &Authority,
     name: &str,
     authorization: &'a mut AuthorizationHandle<'a>,
-) -> Result<OpenChallenge, Failure> {
+) -> Result<OpenChallenge, OrderFailure> {
     let kind = match authority.settings.challenge {
         ChallengeKind::Http01 => ChallengeType::Http01,
         ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
     };
     let Some(mut challenge) = authorization.challenge(kind) else {
         let why = "the authority does not offer the challenge that [acme] names";
-        return Err(Failure::new(Outcome::Refused, why));
+        return Err(OrderFailure::new(OrderOutcome::Refused, why));
     };
     let proof = challenge.key_authorization();
     let challenges = &authority.challenges;
@@ -95,14 +95,14 @@ async fn answer<'a>(
         ChallengeKind::Http01 => Ok(challenges.answer(&challenge.token, proof.as_str())),
         ChallengeKind::TlsAlpn01 => challenges.show(name, proof.digest().as_ref()),
     };
-    let open = open.map_err(|why| Failure::new(Outcome::Refused, why))?;
+    let open = open.map_err(|why| OrderFailure::new(OrderOutcome::Refused, why))?;
     challenge.set_ready().await?;
     Ok(open)
 }
 
 /// The reason that the authority gives about the name. The authority attaches it to the challenge, which is below the
 /// order.
-async fn why_not_proven(order: &mut Order) -> Failure {
+async fn why_not_proven(order: &mut Order) -> OrderFailure {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         let Ok(state) = authorization.refresh().await else {
@@ -110,8 +110,8 @@ async fn why_not_proven(order: &mut Order) -> Failure {
         };
         let mut problems = state.challenges.iter().filter_map(|one| one.error.as_ref());
         if let Some(problem) = problems.next() {
-            return Failure::not_proven(problem);
+            return OrderFailure::not_proven(problem);
         }
     }
-    Failure::new(Outcome::Refused, "the authority gives no reason")
+    OrderFailure::new(OrderOutcome::Refused, "the authority gives no reason")
 }

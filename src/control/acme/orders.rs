@@ -10,17 +10,17 @@ use tracing::{info, warn};
 
 use super::authority::Authority;
 use super::order::order;
-use super::outcome::{Failure, OrderCounts, Outcome};
+use super::outcome::{OrderCounters, OrderFailure, OrderOutcome};
 use super::schedule;
-use super::store::Found;
+use super::store::StoredCertificate;
 use crate::base::limits;
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 use crate::base::time::Micros;
 use crate::config::AcmeSettings;
 use crate::tls::{Validity, unix_secs};
 
 /// All certificates of one authority.
-pub struct Orders {
+pub struct CertificateOrders {
     authority: Arc<Authority>,
     wanted: BTreeSet<String>,
     /// Names that are not being ordered at the moment.
@@ -28,8 +28,8 @@ pub struct Orders {
     under_way: JoinSet<Done>,
     /// The name that each task orders for, and the state of that name before the task.
     names: HashMap<task::Id, (String, Waiting)>,
-    counts: Arc<OrderCounts>,
-    chance: Random,
+    counters: Arc<OrderCounters>,
+    chance: SplitMix64,
     /// Until this instant, the wall clock is not trusted to tell when a certificate is to be renewed.
     doubted_until: Micros,
 }
@@ -54,7 +54,7 @@ enum Done {
     /// Nothing was ordered: the name is due later, or nothing was known of it before.
     Looked(Waiting),
     /// An order has ended: with the validity of the certificate, or without one.
-    Ordered(Result<Validity, Failure>),
+    Ordered(Result<Validity, OrderFailure>),
 }
 
 /// The present time by both clocks.
@@ -87,22 +87,22 @@ impl Waiting {
     }
 }
 
-impl Orders {
+impl CertificateOrders {
     /// Whether they are made at the authority that these settings name, and as they say.
     pub fn are_of(&self, settings: &AcmeSettings) -> bool {
         self.authority.settings == *settings
     }
 
     /// None yet.
-    pub fn new(authority: Authority, counts: Arc<OrderCounts>) -> Orders {
-        Orders {
+    pub fn new(authority: Authority, counters: Arc<OrderCounters>) -> CertificateOrders {
+        CertificateOrders {
             authority: Arc::new(authority),
             wanted: BTreeSet::new(),
             waiting: BTreeMap::new(),
             under_way: JoinSet::new(),
             names: HashMap::new(),
-            counts,
-            chance: Random::new(),
+            counters,
+            chance: SplitMix64::new(),
             doubted_until: Micros::default(),
         }
     }
@@ -185,7 +185,7 @@ impl Orders {
     fn note(&mut self, ended: Result<(task::Id, Done), JoinError>, now: Now) {
         let (id, done) = ended.unwrap_or_else(|error| {
             let why = format!("a defect of palantir: {error}");
-            let failure = Failure::new(Outcome::Refused, why);
+            let failure = OrderFailure::new(OrderOutcome::Refused, why);
             (error.id(), Done::Ordered(Err(failure)))
         });
         let Some((name, before)) = self.names.remove(&id) else {
@@ -207,8 +207,8 @@ impl Orders {
         if let Err(failure) = check_lasts(renewal, now.wall) {
             return self.note_failure(name, kept, &failure, now);
         }
-        self.counts.note(Outcome::Issued);
-        let (secs, result) = (renewal - now.wall, Outcome::Issued.word());
+        self.counters.note(OrderOutcome::Issued);
+        let (secs, result) = (renewal - now.wall, OrderOutcome::Issued.word());
         info!(
             name,
             result, "there is a certificate; it is renewed in {secs} seconds"
@@ -224,11 +224,11 @@ impl Orders {
         &mut self,
         name: &str,
         before: Waiting,
-        failure: &Failure,
+        failure: &OrderFailure,
         now: Now,
     ) -> Waiting {
         let failures = before.failures.saturating_add(1);
-        self.counts.note(failure.outcome);
+        self.counters.note(failure.outcome);
         let pause = schedule::pause(failure.trouble(), failures, self.chance.fraction());
         if failure.contradicts_clock {
             let doubt = Duration::from_secs(limits::ACME_DOUBT_SECS);
@@ -252,14 +252,14 @@ impl Orders {
 /// Checks that a new certificate need not be renewed at once, by the time of its renewal. Errors: the certificate is
 /// due at once if both clocks are right. The certificate is used all the same, but repeated orders would bring no
 /// better one.
-fn check_lasts(renewal: i64, now: i64) -> Result<(), Failure> {
+fn check_lasts(renewal: i64, now: i64) -> Result<(), OrderFailure> {
     if renewal > now {
         return Ok(());
     }
     let why = "the new certificate is already due for renewal: is the clock right?";
-    Err(Failure {
+    Err(OrderFailure {
         contradicts_clock: true,
-        ..Failure::new(Outcome::Refused, why)
+        ..OrderFailure::new(OrderOutcome::Refused, why)
     })
 }
 
@@ -280,7 +280,7 @@ impl Due {
         let named = self.name.clone();
         let looked = authority.on_disk(move |store| store.certificate(&named));
         let found = looked.await;
-        let found = found.unwrap_or_else(|silence| Found::Unread(silence.why));
+        let found = found.unwrap_or_else(|silence| StoredCertificate::Unread(silence.why));
         if let Some(waiting) = self.is_later(found) {
             return Done::Looked(waiting);
         }
@@ -293,7 +293,7 @@ impl Due {
     }
 
     /// The state of the name after the look, if nothing is to be ordered yet.
-    fn is_later(&self, found: Found) -> Option<Waiting> {
+    fn is_later(&self, found: StoredCertificate) -> Option<Waiting> {
         let (name, is_first) = (&self.name, !self.waiting.is_known);
         let known = |renewal| Waiting {
             is_known: true,
@@ -301,12 +301,12 @@ impl Due {
             ..self.waiting
         };
         match found {
-            Found::Certificate(kept) => {
+            StoredCertificate::Certificate(kept) => {
                 let chance = if is_first { self.chance } else { 1.0 };
                 let renewal = schedule::renewal(kept.not_before, kept.not_after, chance);
                 (is_first || renewal > self.now.wall).then(|| known(renewal))
             }
-            Found::Unread(why) => {
+            StoredCertificate::Unread(why) => {
                 let pause = Duration::from_secs(limits::ACME_PAUSE_SECS);
                 warn!(
                     name,
@@ -317,18 +317,18 @@ impl Due {
                     ..self.waiting
                 })
             }
-            Found::Nothing if is_first => {
+            StoredCertificate::Nothing if is_first => {
                 info!(name, "no certificate was ordered for the name yet");
                 Some(known(0))
             }
-            Found::Useless(why) if is_first => {
+            StoredCertificate::Useless(why) if is_first => {
                 warn!(
                     name,
                     "the stored certificate cannot be used, so another one is ordered: {why}"
                 );
                 Some(known(0))
             }
-            Found::Nothing | Found::Useless(_) => None,
+            StoredCertificate::Nothing | StoredCertificate::Useless(_) => None,
         }
     }
 }
@@ -339,7 +339,7 @@ mod tests {
     use crate::config::ChallengeKind;
     use crate::control::acme::disk::Disk;
 
-    fn orders(names: &[&str]) -> Orders {
+    fn orders(names: &[&str]) -> CertificateOrders {
         let folder = format!("palantir-orders-{}", std::process::id());
         let settings = AcmeSettings {
             state_dir: std::env::temp_dir().join(folder),
@@ -350,7 +350,7 @@ mod tests {
             eab: None,
         };
         let authority = Authority::new(settings, Arc::default(), Arc::new(Disk::start()));
-        let mut orders = Orders::new(authority, Arc::default());
+        let mut orders = CertificateOrders::new(authority, Arc::default());
         orders.want(set(names));
         orders
     }
@@ -371,15 +371,15 @@ mod tests {
     }
 
     /// The order of this name ends so.
-    fn end(orders: &mut Orders, name: &str, outcome: Result<Validity, Failure>) {
+    fn end(orders: &mut CertificateOrders, name: &str, outcome: Result<Validity, OrderFailure>) {
         let mut names = orders.names.iter();
         let (id, _) = names.find(|(_, (ordered, _))| ordered == name).unwrap();
         let id = *id;
         orders.note(Ok((id, Done::Ordered(outcome))), NOW);
     }
 
-    fn refused() -> Failure {
-        Failure::new(Outcome::Refused, "no")
+    fn refused() -> OrderFailure {
+        OrderFailure::new(OrderOutcome::Refused, "no")
     }
 
     #[tokio::test]

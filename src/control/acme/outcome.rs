@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use instant_acme::{Error, Problem};
 
-use super::schedule::Trouble;
+use super::schedule::OrderTrouble;
 use crate::base::limits;
 
 /// How an order ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum OrderOutcome {
     /// The certificate was issued and stored.
     Issued,
     /// No authority answered, or not as one.
@@ -26,52 +26,52 @@ pub enum Outcome {
 }
 
 /// Every outcome, in the order in which they are counted.
-const ALL: [Outcome; 6] = [
-    Outcome::Issued,
-    Outcome::Unreachable,
-    Outcome::Refused,
-    Outcome::NotProven,
-    Outcome::Unusable,
-    Outcome::NotKept,
+const ALL: [OrderOutcome; 6] = [
+    OrderOutcome::Issued,
+    OrderOutcome::Unreachable,
+    OrderOutcome::Refused,
+    OrderOutcome::NotProven,
+    OrderOutcome::Unusable,
+    OrderOutcome::NotKept,
 ];
 
-impl Outcome {
+impl OrderOutcome {
     /// The word for metrics and logs.
     pub fn word(self) -> &'static str {
         match self {
-            Outcome::Issued => "issued",
-            Outcome::Unreachable => "unreachable",
-            Outcome::Refused => "refused",
-            Outcome::NotProven => "not_proven",
-            Outcome::Unusable => "unusable",
-            Outcome::NotKept => "not_kept",
+            OrderOutcome::Issued => "issued",
+            OrderOutcome::Unreachable => "unreachable",
+            OrderOutcome::Refused => "refused",
+            OrderOutcome::NotProven => "not_proven",
+            OrderOutcome::Unusable => "unusable",
+            OrderOutcome::NotKept => "not_kept",
         }
     }
 }
 
 /// How many orders ended in which way.
 #[derive(Debug, Default)]
-pub struct OrderCounts([AtomicU64; ALL.len()]);
+pub struct OrderCounters([AtomicU64; ALL.len()]);
 
-impl OrderCounts {
+impl OrderCounters {
     /// Counts an order that ended like this.
-    pub(super) fn note(&self, outcome: Outcome) {
+    pub(super) fn note(&self, outcome: OrderOutcome) {
         let number = ALL.iter().position(|known| *known == outcome);
         self.0[number.unwrap_or_default()].fetch_add(1, Relaxed);
     }
 
     /// Each outcome's word with its count.
-    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.0.iter().map(|count| count.load(Relaxed));
-        ALL.iter().map(|outcome| outcome.word()).zip(counts)
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counters = self.0.iter().map(|count| count.load(Relaxed));
+        ALL.iter().map(|outcome| outcome.word()).zip(counters)
     }
 }
 
 /// Why there is no certificate.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct OrderFailure {
     /// How the order ended.
-    pub outcome: Outcome,
+    pub outcome: OrderOutcome,
     /// On one line, of at most [`limits::ACME_REASON_BYTES`]: part of it an authority has written.
     pub why: String,
     /// The authority does not know the account: another one is needed.
@@ -80,10 +80,10 @@ pub struct Failure {
     pub contradicts_clock: bool,
 }
 
-impl Failure {
+impl OrderFailure {
     /// A failure of an order. `why` is shortened to one line.
-    pub fn new(outcome: Outcome, why: impl AsRef<str>) -> Failure {
-        Failure {
+    pub fn new(outcome: OrderOutcome, why: impl AsRef<str>) -> OrderFailure {
+        OrderFailure {
             outcome,
             why: bounded(why.as_ref()),
             lacks_account: false,
@@ -92,35 +92,37 @@ impl Failure {
     }
 
     /// A failure with the reason that the authority gives for a name of which it was not convinced.
-    pub fn not_proven(problem: &Problem) -> Failure {
-        Failure::new(Outcome::NotProven, text_of(problem))
+    pub fn not_proven(problem: &Problem) -> OrderFailure {
+        OrderFailure::new(OrderOutcome::NotProven, text_of(problem))
     }
 
     /// The side that has the trouble.
-    pub fn trouble(&self) -> Trouble {
+    pub fn trouble(&self) -> OrderTrouble {
         match self.outcome {
-            Outcome::Unreachable => Trouble::Unreachable,
-            _ => Trouble::Refused,
+            OrderOutcome::Unreachable => OrderTrouble::Unreachable,
+            _ => OrderTrouble::Refused,
         }
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
+impl From<Error> for OrderFailure {
+    fn from(error: Error) -> OrderFailure {
         match &error {
-            Error::Api(problem) => Failure {
+            Error::Api(problem) => OrderFailure {
                 lacks_account: kind_of(problem) == "accountDoesNotExist",
-                ..Failure::new(Outcome::Refused, text_of(problem))
+                ..OrderFailure::new(OrderOutcome::Refused, text_of(problem))
             },
             Error::Json(why) => {
                 let why = format!("the answer is not that of an authority: {why}");
-                Failure::new(Outcome::Unreachable, why)
+                OrderFailure::new(OrderOutcome::Unreachable, why)
             }
-            Error::Timeout(_) => Failure::new(Outcome::Unreachable, "the order took too long"),
+            Error::Timeout(_) => {
+                OrderFailure::new(OrderOutcome::Unreachable, "the order took too long")
+            }
             _ => {
                 let cause = error.source().map(|cause| format!(": {cause}"));
                 let why = format!("{error}{}", cause.unwrap_or_default());
-                Failure::new(Outcome::Unreachable, why)
+                OrderFailure::new(OrderOutcome::Unreachable, why)
             }
         }
     }
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn what_an_authority_writes_is_one_bounded_line() {
         let long = format!("a\r\nb\u{1b}[31m {}", "ä".repeat(1_000));
-        let failure = Failure::not_proven(&problem("connection", &long));
+        let failure = OrderFailure::not_proven(&problem("connection", &long));
         assert!(
             failure.why.starts_with("connection: a  b [31m ä"),
             "{failure:?}"
@@ -177,29 +179,32 @@ mod tests {
 
     #[test]
     fn errors_table() {
-        let unknown = Failure::from(Error::Api(problem("accountDoesNotExist", "who?")));
-        assert_eq!(unknown.outcome, Outcome::Refused);
+        let unknown = OrderFailure::from(Error::Api(problem("accountDoesNotExist", "who?")));
+        assert_eq!(unknown.outcome, OrderOutcome::Refused);
         assert!(unknown.lacks_account);
-        let limited = Failure::from(Error::Api(problem("rateLimited", "too many")));
+        let limited = OrderFailure::from(Error::Api(problem("rateLimited", "too many")));
         assert_eq!(limited.why, "rateLimited: too many");
         assert!(!limited.lacks_account);
-        assert_eq!(limited.trouble(), Trouble::Refused);
+        assert_eq!(limited.trouble(), OrderTrouble::Refused);
         let gone = Error::Other(std::io::Error::other("connection refused").into());
-        let gone = Failure::from(gone);
+        let gone = OrderFailure::from(gone);
         assert_eq!(
             (gone.outcome, gone.trouble()),
-            (Outcome::Unreachable, Trouble::Unreachable)
+            (OrderOutcome::Unreachable, OrderTrouble::Unreachable)
         );
         assert_eq!(gone.why, "connection refused");
     }
 
     #[test]
     fn outcomes_are_counted_apart() {
-        let counts = OrderCounts::default();
-        counts.note(Outcome::Issued);
-        counts.note(Outcome::NotKept);
-        counts.note(Outcome::NotKept);
-        let counted: Vec<_> = counts.counts().filter(|(_, count)| *count > 0).collect();
+        let counters = OrderCounters::default();
+        counters.note(OrderOutcome::Issued);
+        counters.note(OrderOutcome::NotKept);
+        counters.note(OrderOutcome::NotKept);
+        let counted: Vec<_> = counters
+            .counters()
+            .filter(|(_, count)| *count > 0)
+            .collect();
         assert_eq!(counted, [("issued", 1), ("not_kept", 2)]);
     }
 }

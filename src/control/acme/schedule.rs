@@ -16,7 +16,7 @@ pub fn renewal(not_before: i64, not_after: i64, chance: f64) -> i64 {
 
 /// The side that has the trouble because of which an order failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum OrderTrouble {
     /// The authority did not see the order, or did not answer it: to ask again costs it nothing.
     Unreachable,
     /// The authority has looked at the order and did not give a certificate. Authorities count such orders.
@@ -24,10 +24,10 @@ pub enum Trouble {
 }
 
 /// How long to wait after the `failures`-th failure in a row, from 1.
-pub fn pause(trouble: Trouble, failures: u32, chance: f64) -> Duration {
+pub fn pause(trouble: OrderTrouble, failures: u32, chance: f64) -> Duration {
     let (first, factor, most) = match trouble {
-        Trouble::Unreachable => limits::UNREACHABLE_PAUSE_SECS,
-        Trouble::Refused => limits::REFUSED_PAUSE_SECS,
+        OrderTrouble::Unreachable => limits::UNREACHABLE_PAUSE_SECS,
+        OrderTrouble::Refused => limits::REFUSED_PAUSE_SECS,
     };
     let grown = first.saturating_mul(factor.saturating_pow(failures.saturating_sub(1)));
     let jitter = chance * limits::ORDER_JITTER_PERCENT as f64 / 100.0;
@@ -60,18 +60,18 @@ mod tests {
     #[test]
     fn pauses_table() {
         let rows = [
-            (Trouble::Unreachable, 1, 5),
-            (Trouble::Unreachable, 2, 10),
-            (Trouble::Unreachable, 7, 320),
-            (Trouble::Unreachable, 8, 600),
-            (Trouble::Unreachable, u32::MAX, 600),
-            (Trouble::Refused, 1, 10),
-            (Trouble::Refused, 2, 60),
-            (Trouble::Refused, 3, 360),
-            (Trouble::Refused, 4, 2_160),
-            (Trouble::Refused, 5, 12_960),
-            (Trouble::Refused, 6, 21_600),
-            (Trouble::Refused, u32::MAX, 21_600),
+            (OrderTrouble::Unreachable, 1, 5),
+            (OrderTrouble::Unreachable, 2, 10),
+            (OrderTrouble::Unreachable, 7, 320),
+            (OrderTrouble::Unreachable, 8, 600),
+            (OrderTrouble::Unreachable, u32::MAX, 600),
+            (OrderTrouble::Refused, 1, 10),
+            (OrderTrouble::Refused, 2, 60),
+            (OrderTrouble::Refused, 3, 360),
+            (OrderTrouble::Refused, 4, 2_160),
+            (OrderTrouble::Refused, 5, 12_960),
+            (OrderTrouble::Refused, 6, 21_600),
+            (OrderTrouble::Refused, u32::MAX, 21_600),
         ];
         for (trouble, failures, secs) in rows {
             let longest = Duration::from_secs(secs);
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn authorities_see_five_orders_in_the_first_hour() {
-        let pauses = (1..).map(|failures| pause(Trouble::Refused, failures, 0.999).as_secs());
+        let pauses = (1..).map(|failures| pause(OrderTrouble::Refused, failures, 0.999).as_secs());
         let sums = pauses.scan(0, |sum, pause| {
             *sum += pause;
             Some(*sum)

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::outcome::{Failure, Outcome};
+use super::outcome::{OrderFailure, OrderOutcome};
 use super::schedule;
 use crate::base::{file, limits};
 use crate::config::AcmeSettings;
@@ -21,7 +21,7 @@ pub struct Store {
 
 /// The files that there are for a name.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum StoredCertificate {
     /// There is no file.
     Nothing,
     /// A file that is of no use, and why.
@@ -39,17 +39,17 @@ impl Store {
     }
 
     /// Looks for the certificate of this name.
-    pub fn certificate(&self, name: &str) -> Found {
+    pub fn certificate(&self, name: &str) -> StoredCertificate {
         let files = self.settings.pair(name);
         if let Err(error) = files.cert.metadata()
             && error.kind() == ErrorKind::NotFound
         {
-            return Found::Nothing;
+            return StoredCertificate::Nothing;
         }
         match Pair::load(&files) {
-            Ok(pair) => Found::Certificate(pair.own_validity),
-            Err(fault) if fault.is_of_reading => Found::Unread(fault.to_string()),
-            Err(fault) => Found::Useless(fault.to_string()),
+            Ok(pair) => StoredCertificate::Certificate(pair.own_validity),
+            Err(fault) if fault.is_of_reading => StoredCertificate::Unread(fault.to_string()),
+            Err(fault) => StoredCertificate::Useless(fault.to_string()),
         }
     }
 
@@ -61,25 +61,29 @@ impl Store {
         key: &str,
         chain: &str,
         now: i64,
-    ) -> Result<Validity, Failure> {
+    ) -> Result<Validity, OrderFailure> {
         let files = self.settings.pair(name);
         let text = format!("{}\n{}\n", key.trim(), chain.trim());
-        let unusable = |why: String| Failure::new(Outcome::Unusable, why);
+        let unusable = |why: String| OrderFailure::new(OrderOutcome::Unusable, why);
         let given = Pair::of_texts(&files, text.as_bytes(), text.as_bytes());
         let given =
             given.map_err(|fault| unusable(format!("the new certificate {}", fault.text)))?;
         let given = given.own_validity;
         match self.certificate(name) {
-            Found::Certificate(kept) => check_better(given, kept, now).map_err(|why| Failure {
-                contradicts_clock: true,
-                ..unusable(why)
-            })?,
+            StoredCertificate::Certificate(kept) => {
+                check_better(given, kept, now).map_err(|why| OrderFailure {
+                    contradicts_clock: true,
+                    ..unusable(why)
+                })?
+            }
             // The unread certificate may be better, and is not overwritten before it was compared.
-            Found::Unread(why) => return Err(Failure::new(Outcome::NotKept, why)),
-            Found::Nothing | Found::Useless(_) => {}
+            StoredCertificate::Unread(why) => {
+                return Err(OrderFailure::new(OrderOutcome::NotKept, why));
+            }
+            StoredCertificate::Nothing | StoredCertificate::Useless(_) => {}
         }
         let saved = self.save(&files.cert, text.as_bytes());
-        saved.map_err(|why| Failure::new(Outcome::NotKept, why))?;
+        saved.map_err(|why| OrderFailure::new(OrderOutcome::NotKept, why))?;
         Ok(given)
     }
 

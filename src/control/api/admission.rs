@@ -6,22 +6,22 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::ApiProblem;
-use crate::control::ask::{InForce, Standing};
+use crate::control::change_request::{InForce, Standing};
 use crate::snapshot::ServerTls;
 
 /// A connection's.
 #[derive(Clone)]
-pub struct Admission {
+pub struct ConnectionAdmission {
     /// The settings by which TLS clients were checked when the connection was accepted.
     tls: Option<ServerTls>,
     standing: Standing,
 }
 
-impl Admission {
+impl ConnectionAdmission {
     /// The admission of a connection that is accepted now, by the configuration in force.
-    pub fn now(standing: Standing) -> Admission {
+    pub fn now(standing: Standing) -> ConnectionAdmission {
         let tls = standing.borrow().snapshot.admin_tls.clone();
-        Admission { tls, standing }
+        ConnectionAdmission { tls, standing }
     }
 
     /// `None`: the connection is in cleartext.
@@ -54,7 +54,11 @@ impl Admission {
 
 /// Passes a request on as long as its connection may stay. Once another process has taken over, the answer is the last
 /// one on the connection: the next connection reaches the new process.
-pub async fn check(State(admission): State<Admission>, request: Request, next: Next) -> Response {
+pub async fn check(
+    State(admission): State<ConnectionAdmission>,
+    request: Request,
+    next: Next,
+) -> Response {
     let holds = admission.holds(&admission.standing.borrow());
     if holds {
         let mut response = next.run(request).await;

@@ -20,19 +20,19 @@ use crate::base::limits;
 pub struct Json<T>(pub T);
 
 /// The body as it came.
-pub struct Text(pub Bytes);
+pub struct TextBody(pub Bytes);
 
 /// The query of the target; parameters that are not known are refused.
 pub struct Query<T>(pub T);
 
 /// The names in the path, decoded.
-pub struct Names<T>(pub T);
+pub struct PathNames<T>(pub T);
 
-impl<S: Sync> FromRequest<S> for Text {
+impl<S: Sync> FromRequest<S> for TextBody {
     type Rejection = ApiProblem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Text, ApiProblem> {
-        read(request).await.map(Text)
+    async fn from_request(request: Request, _: &S) -> Result<TextBody, ApiProblem> {
+        read(request).await.map(TextBody)
     }
 }
 
@@ -70,12 +70,12 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Names<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathNames<T> {
     type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Names<T>, ApiProblem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PathNames<T>, ApiProblem> {
         match axum::extract::Path::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(names)) => Ok(Names(names)),
+            Ok(axum::extract::Path(names)) => Ok(PathNames(names)),
             Err(rejection) => Err(ApiProblem::new(
                 StatusCode::BAD_REQUEST,
                 rejection.body_text(),

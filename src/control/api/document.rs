@@ -116,7 +116,7 @@ fn complete_operation(operation: &mut Operation, path: &str, changes: bool, need
             parameters.push(if_match());
         }
     }
-    if needs_token && (changes || !super::gate::is_open(path)) {
+    if needs_token && (changes || !super::access_policy::is_open(path)) {
         add_problems(operation, &WITH_TOKEN);
         let requirement = SecurityRequirement::new("token", [""; 0]);
         operation.security = Some(vec![requirement]);

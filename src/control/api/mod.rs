@@ -1,20 +1,21 @@
 //! The management API: what operators, the live page and the command line speak to. It changes nothing itself: every
-//! change is an [`Ask`] to the control thread's loop, and what is shown is [`Standing`] and the counters of
+//! change is a [`ChangeRequest`] to the control thread's loop, and what is shown is [`Standing`] and the counters of
 //! [`crate::shared`].
 //!
-//! A resource is one file in `resources/` and one line in [`resources()`]. Before any of them comes the [`gate`].
+//! A resource is one file in `resources/` and one line in [`resources()`]. Before any of them comes the
+//! [`access_policy`].
 
 mod accept;
+mod access_policy;
 mod admission;
-mod asking;
 mod body;
 mod bounded_write;
 mod document;
 mod etag;
-mod gate;
 mod problem;
 mod resources;
 mod schemas;
+mod send_request;
 mod serve;
 mod settings;
 mod shown;
@@ -31,21 +32,21 @@ use axum::response::Response;
 use tokio::sync::{Semaphore, watch};
 use utoipa_axum::router::OpenApiRouter;
 
-pub use gate::Gate;
+pub use access_policy::AccessPolicy;
 pub use serve::{ApiListener, serve};
 pub use tokens::Tokens;
 
 use crate::base::limits;
-use crate::control::ask::{Asks, InForce};
 use crate::control::bad_requests::BadRequests;
-use crate::control::metrics::{Board, Sources};
+use crate::control::change_request::{ChangeRequests, InForce};
+use crate::control::metrics::{LiveStats, Sources};
 use problem::ApiProblem;
 
 /// The state that the resources of the API show and change.
 pub struct ApiState {
-    asks: Asks,
+    change_requests: ChangeRequests,
     sources: Sources,
-    boards: watch::Receiver<Arc<Board>>,
+    live_stats: watch::Receiver<Arc<LiveStats>>,
     bad_requests: BadRequests,
     /// Permits to follow events.
     streams: Arc<Semaphore>,
@@ -56,15 +57,15 @@ pub struct ApiState {
 impl ApiState {
     /// `asks`: of the control thread's loop. `boards`: the latest figures of the live page.
     pub fn new(
-        asks: Asks,
+        change_requests: ChangeRequests,
         sources: Sources,
-        boards: watch::Receiver<Arc<Board>>,
+        live_stats: watch::Receiver<Arc<LiveStats>>,
         bad_requests: BadRequests,
     ) -> ApiState {
         ApiState {
-            asks,
+            change_requests,
             sources,
-            boards,
+            live_stats,
             bad_requests,
             streams: Arc::new(Semaphore::new(limits::ADMIN_STREAMS)),
             checks: Arc::new(Semaphore::new(1)),
@@ -98,20 +99,20 @@ fn resources() -> OpenApiRouter<Arc<ApiState>> {
         .merge(resources::health::routes())
         .merge(resources::stats::routes())
         .merge(resources::metrics::routes())
-        .merge(resources::board::routes())
+        .merge(resources::live_stats::routes())
         .merge(resources::events::routes())
         .merge(resources::bad_requests::routes())
 }
 
 /// The API, with everything in front of it that keeps strangers out.
-pub fn router(state: ApiState, gate: Gate) -> Router {
+pub fn router(state: ApiState, access_policy: AccessPolicy) -> Router {
     let (router, mut document) = resources().split_for_parts();
-    document::complete(&mut document, gate.tokens.are_needed());
+    document::complete(&mut document, access_policy.tokens.are_needed());
     router
         .merge(resources::docs::routes(&document))
         .merge(resources::page::routes())
         // Before the fallbacks, so that it is asked only of what there is.
-        .layer(middleware::from_fn(gate::pass_content))
+        .layer(middleware::from_fn(access_policy::pass_content))
         .fallback(async || ApiProblem::absent("there is nothing of this path"))
         .method_not_allowed_fallback(async || {
             ApiProblem::new(
@@ -120,7 +121,10 @@ pub fn router(state: ApiState, gate: Gate) -> Router {
             )
         })
         .with_state(Arc::new(state))
-        .layer(middleware::from_fn_with_state(Arc::new(gate), gate::pass))
+        .layer(middleware::from_fn_with_state(
+            Arc::new(access_policy),
+            access_policy::pass,
+        ))
         .layer(middleware::from_fn(guard_answer))
 }
 

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::control::desk::{Problem, ProblemKind};
+use crate::control::config_store::{Problem, ProblemKind};
 
 /// The media type of every refusal.
 pub const MEDIA_TYPE: &str = "application/problem+json";

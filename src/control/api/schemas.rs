@@ -13,10 +13,10 @@ use crate::config::schema::{Form, below, of_section};
 use crate::config::{BACKEND, POOL};
 
 /// The settings of a pool, for a change.
-pub struct PoolSettings;
+pub struct PoolSettingsSchema;
 
 /// The settings of a server, for a change.
-pub struct ServerSettings;
+pub struct ServerSettingsSchema;
 
 /// A server to add.
 pub struct NewServer;
@@ -31,7 +31,7 @@ pub struct ShownPool(pub Members);
 #[serde(transparent)]
 pub struct ShownServer(pub Members);
 
-impl PartialSchema for PoolSettings {
+impl PartialSchema for PoolSettingsSchema {
     fn schema() -> RefOr<Schema> {
         let mut schema = of_section(&POOL, Form::Api);
         // A change of some settings names no others.
@@ -41,7 +41,7 @@ impl PartialSchema for PoolSettings {
     }
 }
 
-impl ToSchema for PoolSettings {
+impl ToSchema for PoolSettingsSchema {
     fn name() -> Cow<'static, str> {
         "PoolSettings".into()
     }
@@ -51,7 +51,7 @@ impl ToSchema for PoolSettings {
     }
 }
 
-impl PartialSchema for ServerSettings {
+impl PartialSchema for ServerSettingsSchema {
     fn schema() -> RefOr<Schema> {
         let mut schema = of_server();
         schema["description"] = "The settings of a server. `null` stands for the default.".into();
@@ -59,7 +59,7 @@ impl PartialSchema for ServerSettings {
     }
 }
 
-impl ToSchema for ServerSettings {
+impl ToSchema for ServerSettingsSchema {
     fn name() -> Cow<'static, str> {
         "ServerSettings".into()
     }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn nothing_of_a_schema_is_lost() {
         let mut schemas = Vec::new();
-        PoolSettings::schemas(&mut schemas);
+        PoolSettingsSchema::schemas(&mut schemas);
         for section in below(&POOL) {
             let (_, read) = schemas
                 .iter()

@@ -19,13 +19,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use super::admission::{self, Admission};
-use super::asking::Peer;
+use super::admission::{self, ConnectionAdmission};
 use super::bounded_write::BoundedWrite;
+use super::send_request::ApiClient;
 use crate::base::addresses::{ListenAddr, Purpose};
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
-use crate::control::ask::Standing;
+use crate::control::change_request::Standing;
 use crate::net::BoundListener;
 use crate::tls;
 use crate::worker::turn_away::GONE;
@@ -82,7 +82,7 @@ pub async fn serve(listener: ApiListener, router: Router, standing: Standing) {
             Ok((accepted, peer)) => {
                 let router = router.clone();
                 // By the configuration in force: certificates may have changed since the start.
-                let admission = Admission::now(standing.clone());
+                let admission = ConnectionAdmission::now(standing.clone());
                 tokio::spawn(async move {
                     match accepted {
                         Accepted::Tcp(stream) => greet(stream, peer, router, admission).await,
@@ -171,11 +171,11 @@ impl Socket {
         })
     }
 
-    async fn accept(&self) -> io::Result<(Accepted, Peer)> {
+    async fn accept(&self) -> io::Result<(Accepted, ApiClient)> {
         match self {
             Socket::Tcp(listener) => {
                 let (stream, addr) = listener.accept().await?;
-                let peer = Peer {
+                let peer = ApiClient {
                     name: addr.to_string(),
                     is_local: addr.ip().to_canonical().is_loopback(),
                 };
@@ -185,7 +185,7 @@ impl Socket {
                 let (stream, _) = listener.accept().await?;
                 let user = stream.peer_cred().map(|peer| peer.uid().to_string());
                 let user = user.unwrap_or_else(|_| "unknown".to_owned());
-                let peer = Peer {
+                let peer = ApiClient {
                     name: format!("unix, user {user}"),
                     is_local: true,
                 };
@@ -196,7 +196,7 @@ impl Socket {
 }
 
 /// Makes the TLS handshake if there is one to make, and learns who the client is.
-async fn greet<S>(stream: S, peer: Peer, router: Router, admission: Admission)
+async fn greet<S>(stream: S, peer: ApiClient, router: Router, admission: ConnectionAdmission)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -215,10 +215,10 @@ where
 }
 
 /// The peer with the subject of its certificate, such as `192.0.2.1:4711, CN=alice`.
-fn named(peer: Peer, chain: Option<&[CertificateDer<'_>]>) -> Peer {
+fn named(peer: ApiClient, chain: Option<&[CertificateDer<'_>]>) -> ApiClient {
     let certificate = chain.and_then(|chain| chain.first());
     match certificate.and_then(|certificate| tls::subject(certificate)) {
-        Some(subject) => Peer {
+        Some(subject) => ApiClient {
             name: format!("{}, {subject}", peer.name),
             ..peer
         },
@@ -227,7 +227,7 @@ fn named(peer: Peer, chain: Option<&[CertificateDer<'_>]>) -> Peer {
 }
 
 /// One connection, from beginning to end. What goes wrong with it is the client's business.
-async fn converse<S>(stream: S, peer: Peer, router: Router, admission: Admission)
+async fn converse<S>(stream: S, peer: ApiClient, router: Router, admission: ConnectionAdmission)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -1,4 +1,4 @@
-//! The router against a loop that decides by a real desk and has no workers to wait for.
+//! The router against a loop that decides by a real configuration store and has no workers to wait for.
 
 mod reading;
 mod refusals;
@@ -17,14 +17,14 @@ use super::*;
 use crate::base::addresses::ListenAddr;
 use crate::base::time::Micros;
 use crate::config::{self, Machine, Resolved};
-use crate::control::access_log::Progress;
-use crate::control::ask::{Accepted, Ask, Wish};
-use crate::control::desk::{Desk, Diff, Overlay, Problem, ProblemKind, Proposal};
-use crate::control::metrics::Boards;
+use crate::control::access_log::LogProgress;
+use crate::control::change_request::{ChangeRequest, CompletedOperation, Operation};
+use crate::control::config_store::{ConfigStore, Diff, Overrides, Problem, ProblemKind, Proposal};
+use crate::control::metrics::LiveStatsMaker;
 use crate::shared::backend_table::BackendTables;
-use crate::shared::gauges;
 use crate::shared::slots::Slots;
-use crate::tls::Vault;
+use crate::shared::worker_counters;
+use crate::tls::TlsStore;
 
 const FILE: &str = r#"
 [[routes]]
@@ -47,8 +47,8 @@ struct Api {
     router: Router,
     /// The request, as text.
     asked: mpsc::UnboundedReceiver<String>,
-    /// Makes the boards; without it there is none.
-    _boards: Boards,
+    /// Makes the live statistics; without a maker there are none.
+    _live_stats: LiveStatsMaker,
 }
 
 impl Api {
@@ -57,15 +57,15 @@ impl Api {
     }
 
     fn with(tokens: Tokens) -> Api {
-        let mut desk_loop = Loop::new();
-        let (asks, mut taken) = mpsc::channel::<Ask>(4);
+        let mut store_loop = Loop::new();
+        let (change_requests, mut taken) = mpsc::channel::<ChangeRequest>(4);
         let sources = Sources {
-            standing: desk_loop.standing.subscribe(),
-            tables: desk_loop.tables.clone(),
-            gauges: gauges::gauges(2),
+            standing: store_loop.standing.subscribe(),
+            tables: store_loop.tables.clone(),
+            counters: worker_counters::counters(2),
             orders: Default::default(),
             wanted: Default::default(),
-            access_log: Arc::new(Progress::new(Micros::now())),
+            access_log: Arc::new(LogProgress::new(Micros::now())),
             health: Default::default(),
             files: Default::default(),
             texts: Default::default(),
@@ -73,19 +73,21 @@ impl Api {
             hanging_look_ups: Default::default(),
         };
         // The threads of this test seem to live for ever, however long the test takes.
-        let workers = sources.gauges.iter().map(|gauges| gauges.pulse());
+        let workers = sources.counters.iter().map(|counters| counters.pulse());
         workers
             .chain([&*sources.health])
             .for_each(|pulse| pulse.beat(Micros(u64::MAX)));
-        let boards = Boards::new(sources.clone(), Micros::now());
+        let live_stats = LiveStatsMaker::new(sources.clone(), Micros::now());
         let (note, asked) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            while let Some(ask) = taken.recv().await {
-                let _ = note.send(format!("{}: {:?}", ask.origin, ask.wish));
-                let _ = ask.answer.send(desk_loop.decide(ask.wish, ask.if_match));
+            while let Some(request) = taken.recv().await {
+                let _ = note.send(format!("{}: {:?}", request.requested_by, request.operation));
+                let _ = request
+                    .answer
+                    .send(store_loop.decide(request.operation, request.if_match));
             }
         });
-        let gate = Gate {
+        let access_policy = AccessPolicy {
             listen_addr: ListenAddr::Tcp(([127, 0, 0, 1], 8687).into()),
             tokens,
             is_tls: false,
@@ -93,16 +95,21 @@ impl Api {
         };
         Api {
             router: router(
-                ApiState::new(asks, sources, boards.watch(), BadRequests::default()),
-                gate,
+                ApiState::new(
+                    change_requests,
+                    sources,
+                    live_stats.watch(),
+                    BadRequests::default(),
+                ),
+                access_policy,
             ),
             asked,
-            _boards: boards,
+            _live_stats: live_stats,
         }
     }
 
     /// Sends a request as `METHOD /path`, with JSON where a method takes it.
-    async fn ask(&self, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+    async fn send_request(&self, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
         let (method, path) = line.split_once(' ').unwrap();
         let method: Method = method.parse().unwrap();
         let mut request = Request::builder().uri(path).header("host", "localhost");
@@ -118,7 +125,7 @@ impl Api {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        self.ask(&format!("GET {path}"), &[], "").await
+        self.send_request(&format!("GET {path}"), &[], "").await
     }
 }
 
@@ -166,7 +173,7 @@ impl Answer {
 
 /// Decides at once, with no worker to wait for.
 struct Loop {
-    desk: Desk,
+    config_store: ConfigStore,
     slots: Slots,
     tables: crate::shared::SharedTables,
     standing: watch::Sender<Arc<InForce>>,
@@ -175,50 +182,58 @@ struct Loop {
 impl Loop {
     fn new() -> Loop {
         let config = config::parse(Path::new("test.toml"), FILE.to_owned()).unwrap();
-        let desk = Desk::new(config, Overlay::default(), SystemTime::now()).0;
+        let config_store = ConfigStore::new(config, Overrides::default(), SystemTime::now()).0;
         let tables = BackendTables::new(2);
         let mut slots = Slots::new(tables.clone());
-        let in_force = in_force(&desk, &mut slots);
+        let in_force = in_force(&config_store, &mut slots);
         Loop {
-            desk,
+            config_store,
             slots,
             tables,
             standing: watch::Sender::new(in_force),
         }
     }
 
-    fn decide(&mut self, wish: Wish, if_match: Option<u64>) -> Result<Accepted, Problem> {
-        if if_match.is_some_and(|revision| revision != self.desk.revision()) {
+    fn decide(
+        &mut self,
+        operation: Operation,
+        if_match: Option<u64>,
+    ) -> Result<CompletedOperation, Problem> {
+        if if_match.is_some_and(|revision| revision != self.config_store.revision()) {
             return Err(Problem::new(ProblemKind::Changed, "it is another one"));
         }
-        match wish {
-            Wish::Edit(edit) => {
-                let proposal = self.desk.propose(&edit)?;
+        match operation {
+            Operation::Edit(edit) => {
+                let proposal = self.config_store.propose(&edit)?;
                 Ok(self.accept(proposal))
             }
-            Wish::Rollback { revision } => {
-                let proposal = self.desk.propose_revision(revision)?;
+            Operation::Rollback { revision } => {
+                let proposal = self.config_store.propose_revision(revision)?;
                 Ok(self.accept(proposal))
             }
-            Wish::Reload { .. } | Wish::Compare | Wish::DrainServer { .. } => Ok(Accepted {
-                revision: self.desk.revision(),
-                changed: false,
-                notes: vec!["as it was".to_owned()],
-                diff: Diff::default(),
-                in_force: self.standing.borrow().clone(),
-            }),
-            Wish::Confirm | Wish::Upgrade { .. } => {
+            Operation::Reload { .. } | Operation::Compare | Operation::DrainServer { .. } => {
+                Ok(CompletedOperation {
+                    revision: self.config_store.revision(),
+                    changed: false,
+                    notes: vec!["as it was".to_owned()],
+                    diff: Diff::default(),
+                    in_force: self.standing.borrow().clone(),
+                })
+            }
+            Operation::Confirm | Operation::Upgrade { .. } => {
                 Err(Problem::new(ProblemKind::Conflict, "not now"))
             }
         }
     }
 
-    fn accept(&mut self, proposal: Proposal) -> Accepted {
+    fn accept(&mut self, proposal: Proposal) -> CompletedOperation {
         let (changed, diff) = (proposal.changed, proposal.diff.clone());
-        let revision = self.desk.accept(proposal, "test", SystemTime::now());
+        let revision = self
+            .config_store
+            .accept(proposal, "test", SystemTime::now());
         self.standing
-            .send_replace(in_force(&self.desk, &mut self.slots));
-        Accepted {
+            .send_replace(in_force(&self.config_store, &mut self.slots));
+        CompletedOperation {
             revision,
             changed,
             notes: Vec::new(),
@@ -228,25 +243,25 @@ impl Loop {
     }
 }
 
-fn in_force(desk: &Desk, slots: &mut Slots) -> Arc<InForce> {
+fn in_force(config_store: &ConfigStore, slots: &mut Slots) -> Arc<InForce> {
     let machine = Machine::of_this_process();
-    let generation = desk.revision();
+    let generation = config_store.revision();
     let snapshot = config::compile(
-        desk.config(),
+        config_store.config(),
         &machine,
         &Resolved::new(),
         slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         generation,
     );
-    Arc::new(InForce::new(desk, &Arc::new(snapshot.unwrap())))
+    Arc::new(InForce::new(config_store, &Arc::new(snapshot.unwrap())))
 }
 
 #[tokio::test]
 async fn the_short_form_adds_shows_and_takes_out() {
     let mut api = Api::new();
     let body = r#"{"url":"http://127.0.0.1:9003","weight":3,"health_check":{"path":"/h"}}"#;
-    let added = api.ask("POST /servers", &[], body).await;
+    let added = api.send_request("POST /servers", &[], body).await;
     assert_eq!((added.status, added.field("etag")), (201, "\"2\""));
     assert_eq!(added.field("location"), "/pools/api/servers/127.0.0.1:9003");
     let server = added.json();
@@ -258,21 +273,25 @@ async fn the_short_form_adds_shows_and_takes_out() {
     assert_eq!(server["health_check"]["path"], "/h");
     assert_eq!(server["health_check"]["expect"], "2xx");
     let again = api
-        .ask("POST /servers", &[], r#"{"url":"127.0.0.1:9003"}"#)
+        .send_request("POST /servers", &[], r#"{"url":"127.0.0.1:9003"}"#)
         .await;
     assert_eq!((again.status, again.field("etag")), (200, "\"2\""));
     assert_eq!(again.json()["weight"], 3, "what is there stays as it is");
     let servers = api.get("/servers").await.json();
     assert_eq!(servers["servers"].as_array().unwrap().len(), 3);
-    let gone = api.ask("DELETE /servers/127.0.0.1/9003", &[], "").await;
+    let gone = api
+        .send_request("DELETE /servers/127.0.0.1/9003", &[], "")
+        .await;
     assert_eq!((gone.status, gone.field("etag")), (200, "\"3\""));
-    let gone = api.ask("DELETE /servers/127.0.0.1/9003", &[], "").await;
+    let gone = api
+        .send_request("DELETE /servers/127.0.0.1/9003", &[], "")
+        .await;
     gone.is_problem(404, "");
     let drained = "DELETE /servers/127.0.0.1/9002?drain=10s";
-    assert_eq!(api.ask(drained, &[], "").await.status, 202);
+    assert_eq!(api.send_request(drained, &[], "").await.status, 202);
     let mut last = String::new();
-    while let Ok(ask) = api.asked.try_recv() {
-        last = ask;
+    while let Ok(request) = api.asked.try_recv() {
+        last = request;
     }
     assert!(last.starts_with("api unknown: DrainServer"), "{last}");
     assert!(last.contains("patience: 10s"), "{last}");
@@ -298,7 +317,7 @@ async fn addresses_of_every_kind_are_named_in_a_path() {
         "PUT /pools/other/servers/[::1]:9004",
         "DELETE /servers/::1/9004?pool=other",
     ] {
-        let answer = api.ask(line, &[], "{}").await;
+        let answer = api.send_request(line, &[], "{}").await;
         assert!([200, 201].contains(&answer.status), "{line}: {answer:?}");
     }
     api.get("/pools/other/servers/nonsense")
@@ -313,7 +332,7 @@ async fn servers_and_pools_are_changed_in_full() {
     let api = Api::new();
     let server = "/pools/api/servers/127.0.0.1:9001";
     let patched = api
-        .ask(
+        .send_request(
             &format!("PATCH {server}"),
             &[],
             r#"{"weight":7,"drain":true}"#,
@@ -321,12 +340,12 @@ async fn servers_and_pools_are_changed_in_full() {
         .await;
     assert_eq!(patched.json()["state"], "draining");
     let patched = api
-        .ask(&format!("PATCH {server}"), &[], r#"{"weight":null}"#)
+        .send_request(&format!("PATCH {server}"), &[], r#"{"weight":null}"#)
         .await;
     let json = patched.json();
     assert_eq!((&json["weight"], &json["drain"]), (&json!(1), &json!(true)));
     let put = api
-        .ask(&format!("PUT {server}"), &[], r#"{"max_connections":5}"#)
+        .send_request(&format!("PUT {server}"), &[], r#"{"max_connections":5}"#)
         .await;
     let json = put.json();
     assert_eq!(
@@ -335,7 +354,7 @@ async fn servers_and_pools_are_changed_in_full() {
     );
     let pool = r#"{"backends":[{"addr":"127.0.0.1:9005","weight":2}],"balancing_algorithm":"peak_ewma",
         "outlier":{"consecutive_failures":3},"protocol":"h2"}"#;
-    let put = api.ask("PUT /pools/new", &[], pool).await;
+    let put = api.send_request("PUT /pools/new", &[], pool).await;
     assert_eq!((put.status, put.field("location")), (201, "/pools/new"));
     let json = put.json();
     assert_eq!(json["balancing_algorithm"], "peak_ewma");
@@ -346,7 +365,10 @@ async fn servers_and_pools_are_changed_in_full() {
     );
     assert_eq!(json["backends"][0]["weight"], 2);
     let patch = r#"{"proxy_protocol":"v2","protocol":null,"outlier":null,"balancing_algorithm":"consistent_hash","hash_on":"path"}"#;
-    let json = api.ask("PATCH /pools/new", &[], patch).await.json();
+    let json = api
+        .send_request("PATCH /pools/new", &[], patch)
+        .await
+        .json();
     assert_eq!(
         (&json["outlier"], &json["hash_on"]),
         (&Value::Null, &json!("path"))
@@ -355,8 +377,11 @@ async fn servers_and_pools_are_changed_in_full() {
         (&json["protocol"], &json["proxy_protocol"]),
         (&json!("h1"), &json!("v2"))
     );
-    assert_eq!(api.ask("DELETE /pools/new", &[], "").await.status, 200);
-    api.ask("DELETE /pools/api", &[], "")
+    assert_eq!(
+        api.send_request("DELETE /pools/new", &[], "").await.status,
+        200
+    );
+    api.send_request("DELETE /pools/api", &[], "")
         .await
         .is_problem(409, "");
     let pools = api.get("/pools").await.json();

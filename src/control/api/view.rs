@@ -9,15 +9,16 @@ use super::schemas::{ShownPool, ShownServer};
 use super::shown;
 use crate::base::addresses::BackendAddr;
 use crate::base::ids::{PoolId, WorkerId};
-use crate::config::{BackendAddress, BackendPlace, BackendSettings, PoolSettings};
-use crate::control::ask::InForce;
+use crate::config::{BackendAddress, BackendSettings, BackendTarget, PoolSettings};
+use crate::control::change_request::InForce;
 use crate::control::metrics::pool_panics;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::snapshot::{Backend, Pool as RunningPool};
 
 /// Servers that do the same work.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Pool {
+#[schema(as = Pool)]
+pub struct PoolView {
     /// The name of the pool, as it is configured; a route's own pool has the name of its route.
     pub name: String,
     /// The path of the resource, such as `/pools/api`.
@@ -46,7 +47,7 @@ pub struct Server {
     #[serde(flatten)]
     pub settings: ShownServer,
     /// Whether the server takes new requests.
-    pub state: State,
+    pub state: ServerState,
     /// Requests under way, on all cores.
     pub in_flight: u64,
     /// The addresses to which the name has resolved; for an address, the address itself.
@@ -59,7 +60,7 @@ pub struct ServerAddress {
     /// The address, as logs and metrics name it.
     pub label: String,
     /// Whether the address takes new requests.
-    pub state: State,
+    pub state: ServerState,
     /// Requests under way at the address, on all cores.
     pub in_flight: u64,
 }
@@ -67,7 +68,8 @@ pub struct ServerAddress {
 /// Whether a server takes new requests; of several addresses, the best one decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+#[schema(as = State)]
+pub enum ServerState {
     /// The server takes requests.
     Healthy,
     /// Requests to the server failed, so that it takes no requests for a while.
@@ -80,28 +82,28 @@ pub enum State {
     Unresolved,
 }
 
-impl From<BackendState> for State {
-    fn from(state: BackendState) -> State {
+impl From<BackendState> for ServerState {
+    fn from(state: BackendState) -> ServerState {
         match state {
-            BackendState::Healthy => State::Healthy,
-            BackendState::Unhealthy => State::Unhealthy,
-            BackendState::Ejected => State::Ejected,
-            BackendState::Draining => State::Draining,
+            BackendState::Healthy => ServerState::Healthy,
+            BackendState::Unhealthy => ServerState::Unhealthy,
+            BackendState::Ejected => ServerState::Ejected,
+            BackendState::Draining => ServerState::Draining,
         }
     }
 }
 
 /// The configuration in force, in which pools and backends are found by name.
-pub struct View<'s> {
+pub struct ConfigView<'s> {
     in_force: &'s InForce,
     tables: &'s BackendTables,
     running: HashMap<&'s str, &'s RunningPool>,
     routes: HashMap<PoolId, Vec<String>>,
 }
 
-impl<'s> View<'s> {
+impl<'s> ConfigView<'s> {
     /// The configuration in force, with the states that these tables hold.
-    pub fn new(in_force: &'s InForce, tables: &'s BackendTables) -> View<'s> {
+    pub fn new(in_force: &'s InForce, tables: &'s BackendTables) -> ConfigView<'s> {
         let snapshot = &in_force.snapshot;
         let mut routes: HashMap<_, Vec<_>> = HashMap::new();
         for route in &snapshot.routes {
@@ -111,7 +113,7 @@ impl<'s> View<'s> {
                 .push(route.name.clone());
         }
         let pools = snapshot.pools.iter();
-        View {
+        ConfigView {
             in_force,
             tables,
             running: pools.map(|pool| (pool.name.as_str(), &**pool)).collect(),
@@ -120,21 +122,21 @@ impl<'s> View<'s> {
     }
 
     /// All pools, in the order of the configuration.
-    pub fn pools(&self) -> Vec<Pool> {
+    pub fn pools(&self) -> Vec<PoolView> {
         let pools = self.in_force.config.settings.all_pools();
         pools.map(|pool| self.show_pool(pool)).collect()
     }
 
     /// The pool of this name.
-    pub fn pool(&self, name: &str) -> Option<Pool> {
+    pub fn pool(&self, name: &str) -> Option<PoolView> {
         Some(self.show_pool(self.settings(name)?))
     }
 
     /// The server of this pool and address.
     pub fn server(&self, pool: &str, addr: &str) -> Option<Server> {
-        let place = BackendAddress::parse(addr).ok()?.place;
+        let target = BackendAddress::parse(addr).ok()?.target;
         let mut backends = self.settings(pool)?.backends.iter();
-        let server = backends.find(|backend| backend.address.place == place)?;
+        let server = backends.find(|backend| backend.address.target == target)?;
         Some(self.show_server(pool, server))
     }
 
@@ -143,10 +145,10 @@ impl<'s> View<'s> {
         pools.find(|pool| pool.name.value == name)
     }
 
-    fn show_pool(&self, pool: &PoolSettings) -> Pool {
+    fn show_pool(&self, pool: &PoolSettings) -> PoolView {
         let name = &pool.name.value;
         let backends = pool.backends.iter();
-        Pool {
+        PoolView {
             href: format!("/pools/{}", escaped(name)),
             settings: ShownPool(shown::pool(pool)),
             panics: self.panics(name),
@@ -171,7 +173,7 @@ impl<'s> View<'s> {
     }
 
     fn show_server(&self, pool: &str, server: &BackendSettings) -> Server {
-        let addr = server.address.place.to_string();
+        let addr = server.address.target.to_string();
         let backends = self
             .running
             .get(pool)
@@ -187,7 +189,7 @@ impl<'s> View<'s> {
             pool: pool.to_owned(),
             addr,
             settings: ShownServer(shown::backend(server)),
-            state: states.min().unwrap_or(State::Unresolved),
+            state: states.min().unwrap_or(ServerState::Unresolved),
             in_flight: addresses.iter().map(|address| address.in_flight).sum(),
             addresses,
         }
@@ -203,10 +205,10 @@ impl<'s> View<'s> {
 }
 
 /// The state that workers go by. They are told at the same time, so one of them speaks for all.
-pub fn state_of(backend: &Backend, tables: &BackendTables) -> State {
+pub fn state_of(backend: &Backend, tables: &BackendTables) -> ServerState {
     match (&backend.addr, backend.draining) {
-        (None, _) => State::Unresolved,
-        (Some(_), true) => State::Draining,
+        (None, _) => ServerState::Unresolved,
+        (Some(_), true) => ServerState::Draining,
         (Some(_), false) => tables.of(WorkerId(0)).state(backend.id()).into(),
     }
 }
@@ -222,12 +224,12 @@ pub fn default_pool(in_force: &InForce) -> Option<&str> {
 
 /// Whether a backend was compiled from this entry of the configuration.
 fn is_of(backend: &Backend, address: &BackendAddress) -> bool {
-    match &address.place {
-        BackendPlace::Name(..) => backend.host == address.host,
-        BackendPlace::Ip(addr) => {
+    match &address.target {
+        BackendTarget::Name(..) => backend.host == address.host,
+        BackendTarget::Ip(addr) => {
             backend.host == address.host && backend.addr == Some(BackendAddr::Tcp(*addr))
         }
-        BackendPlace::Unix(path) => backend.addr == Some(BackendAddr::Unix(path.clone())),
+        BackendTarget::Unix(path) => backend.addr == Some(BackendAddr::Unix(path.clone())),
     }
 }
 

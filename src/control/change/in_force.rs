@@ -9,20 +9,22 @@ use super::Ready;
 use super::prepare::NewLog;
 use crate::base::time::Micros;
 use crate::control::Control;
-use crate::control::pending::Operation;
+use crate::control::pending::PendingOperation;
 use crate::snapshot::Snapshot;
 
 impl Control {
     /// Puts known addresses in force that the snapshot in force lacks.
     pub(in crate::control) fn follow_addresses(&mut self, now: Micros) {
-        self.changes.pending.note_try(Operation::Addresses, now);
+        self.changes
+            .pending
+            .note_try(PendingOperation::Addresses, now);
         let present = self.present();
         self.on_files(now, move |compiler, job| {
             let ready = present.with_addresses(compiler, job);
             drop(present);
             Box::new(move |control, now| match ready {
                 Ok(ready) => {
-                    control.changes.pending.settle(Operation::Addresses);
+                    control.changes.pending.settle(PendingOperation::Addresses);
                     log_difference(&control.config.snapshot, &ready.snapshot);
                     control.put_in_force(ready);
                     control.publish();
@@ -32,7 +34,7 @@ impl Control {
                     if control
                         .changes
                         .pending
-                        .note_refusal(Operation::Addresses, &why, now)
+                        .note_refusal(PendingOperation::Addresses, &why, now)
                     {
                         error!("the new addresses cannot be used; the old ones stay: {why}");
                     }

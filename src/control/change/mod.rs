@@ -1,7 +1,7 @@
-//! How a change of configuration comes into force: it is decided at the desk, its new names are looked up, it is
-//! compiled, its listeners are bound, and it is saved; only then are other threads told. Until that moment any mistake
-//! leaves everything as it was; from that moment on nothing can fail. The change is answered when every worker begins
-//! its requests with it.
+//! How a change of configuration comes into force: it is decided at the configuration store, its new names are looked
+//! up, it is compiled, its listeners are bound, and it is saved; only then are other threads told. Until that moment
+//! any mistake leaves everything as it was; from that moment on nothing can fail. The change is answered when every
+//! worker begins its requests with it.
 
 mod in_force;
 mod prepare;
@@ -15,15 +15,17 @@ use tracing::info;
 
 use crate::base::time::Micros;
 use crate::control::Control;
-use crate::control::ask::{Accepted, Answer, Ask, Trial, Wish};
-use crate::control::asked_file::AskedFile;
-use crate::control::departures::Named;
-use crate::control::desk::{Difference, Edit, Problem, ProblemKind, Proposal};
-use crate::control::pending::Operation;
-use prepare::Source;
+use crate::control::change_request::{
+    ChangeRequest, CompletedOperation, Operation, ReplySender, Trial,
+};
+use crate::control::config_store::{Difference, Edit, Problem, ProblemKind, Proposal};
+use crate::control::pending::PendingOperation;
+use crate::control::removals::Named;
+use crate::control::requested_file::RequestedFile;
+use prepare::ConfigSource;
 
 pub(super) use prepare::{Looked, Ready, Saved, state_path};
-pub(super) use under_way::Changes;
+pub(super) use under_way::ChangesUnderWay;
 
 /// Why process 1 refuses an upgrade.
 const AS_FIRST_PROCESS: &str = "palantir is process 1, the first of its container: when it ends, the kernel ends all \
@@ -31,9 +33,9 @@ const AS_FIRST_PROCESS: &str = "palantir is process 1, the first of its containe
                                 instead";
 
 /// The origin of the change that is being prepared, and the recipient of its result.
-pub(super) struct Asker {
+pub(super) struct Requester {
     /// The caller, as the audit log names it.
-    pub origin: String,
+    pub requested_by: String,
     /// `None`: the recipient already has an answer.
     pub recipient: Option<Recipient>,
 }
@@ -41,9 +43,9 @@ pub(super) struct Asker {
 /// The recipient of a change's result.
 pub(super) enum Recipient {
     /// The caller of the API, or a signal, who waits for an answer.
-    Caller(Answer),
+    Caller(ReplySender),
     /// Palantir itself, which tries the operation again if the failure is not final.
-    Own(Operation),
+    Own(PendingOperation),
 }
 
 /// A checked change whose new names are being looked up.
@@ -63,7 +65,7 @@ enum Then {
     /// The backend is no longer to be removed.
     Keep(Named),
     /// A reload that a signal asked for before is not wanted any more.
-    ForgetReload(AskedFile),
+    ForgetReload(RequestedFile),
 }
 
 /// The result of a piece of work on files: the step that the control thread takes next.
@@ -78,18 +80,18 @@ pub(super) struct Finished {
 /// A change in force that some worker may not have adopted yet.
 pub(super) struct Unanswered {
     generation: u64,
-    accepted: Accepted,
-    answer: Answer,
+    accepted: CompletedOperation,
+    answer: ReplySender,
 }
 
-/// The work that a wish leads to.
+/// The work that an operation leads to.
 enum Decision {
     /// The configuration is changed from this source, and this step follows.
-    Change(Source, Then),
+    Change(ConfigSource, Then),
     /// The file is compared with the configuration in force.
     Compare,
-    /// The wish needs nothing done.
-    Answer(Accepted),
+    /// The operation needs no work.
+    Answer(CompletedOperation),
     /// A new process is started.
     Upgrade { allow_empty: bool },
 }
@@ -106,100 +108,124 @@ impl Control {
     }
 
     /// Does what was asked, or answers why not.
-    pub(super) fn take_ask(&mut self, ask: Ask, now: Micros) {
+    pub(super) fn take_request(&mut self, request: ChangeRequest, now: Micros) {
         self.changes.pending.note_other();
-        let asker = Asker {
-            origin: ask.origin,
-            recipient: Some(Recipient::Caller(ask.answer)),
+        let requester = Requester {
+            requested_by: request.requested_by,
+            recipient: Some(Recipient::Caller(request.answer)),
         };
-        match self.config.must_match(ask.if_match) {
-            Ok(()) => self.follow(ask.wish, asker, now),
-            Err(problem) => self.refuse(asker, problem, now),
+        match self.config.must_match(request.if_match) {
+            Ok(()) => self.follow(request.operation, requester, now),
+            Err(problem) => self.refuse(requester, problem, now),
         }
     }
 
     /// Does an operation that palantir itself wants.
-    pub(super) fn try_own(&mut self, own: Operation, wish: Wish, origin: String, now: Micros) {
+    pub(super) fn try_own(
+        &mut self,
+        own: PendingOperation,
+        operation: Operation,
+        requested_by: String,
+        now: Micros,
+    ) {
         self.changes.pending.note_try(own, now);
         let recipient = Some(Recipient::Own(own));
-        self.follow(wish, Asker { origin, recipient }, now);
+        self.follow(
+            operation,
+            Requester {
+                requested_by,
+                recipient,
+            },
+            now,
+        );
     }
 
-    fn follow(&mut self, wish: Wish, asker: Asker, now: Micros) {
+    fn follow(&mut self, operation: Operation, requester: Requester, now: Micros) {
         // Systemd hears of reloads only from the process that is the service, and not after that process has told of
         // its stop.
-        let may_tell = self.succession.is_alone && !self.shutdown.has_begun();
-        if may_tell && matches!(wish, Wish::Reload { .. }) {
-            self.succession.begin_reload();
+        let may_tell = self.upgrade_run.is_alone && !self.shutdown.has_begun();
+        if may_tell && matches!(operation, Operation::Reload { .. }) {
+            self.upgrade_run.begin_reload();
         }
-        let decision = self.decide(wish, &asker, now);
+        let decision = self.decide(operation, &requester, now);
         match decision {
-            Ok(Decision::Change(source, then)) => self.propose(source, then, asker, now),
-            Ok(Decision::Compare) => self.compare(asker, now),
-            Ok(Decision::Upgrade { allow_empty }) => self.begin_upgrade(asker, allow_empty, now),
-            Ok(Decision::Answer(accepted)) => self.changes.accept(asker.recipient, accepted),
-            Err(problem) => self.refuse(asker, problem, now),
+            Ok(Decision::Change(source, then)) => self.propose(source, then, requester, now),
+            Ok(Decision::Compare) => self.compare(requester, now),
+            Ok(Decision::Upgrade { allow_empty }) => {
+                self.begin_upgrade(requester, allow_empty, now)
+            }
+            Ok(Decision::Answer(accepted)) => self.changes.accept(requester.recipient, accepted),
+            Err(problem) => self.refuse(requester, problem, now),
         }
     }
 
-    fn decide(&mut self, wish: Wish, asker: &Asker, now: Micros) -> Result<Decision, Problem> {
+    fn decide(
+        &mut self,
+        operation: Operation,
+        requester: &Requester,
+        now: Micros,
+    ) -> Result<Decision, Problem> {
         let conflict = |text: &str| Err(Problem::new(ProblemKind::Conflict, text));
         if self.shutdown.has_begun() {
             return Err(stopping());
         }
-        if self.is_upgrading() && wish != Wish::Compare {
+        if self.is_upgrading() && operation != Operation::Compare {
             // The new process has read the configuration as it was, and the old process may yet go on with that
             // configuration.
             return conflict("an upgrade is under way");
         }
         // An upgrade would make a reload on trial permanent: no process would be left to take it back.
-        let may_meet_trial = matches!(wish, Wish::Compare | Wish::Confirm | Wish::Rollback { .. });
+        let may_meet_trial = matches!(
+            operation,
+            Operation::Compare | Operation::Confirm | Operation::Rollback { .. }
+        );
         if self.changes.trial.is_some() && !may_meet_trial {
             return conflict("a reload is on trial: confirm it or roll it back first");
         }
         if let Some(complaint) = self.files.complaint(now)
-            && wish != Wish::Confirm
+            && operation != Operation::Confirm
         {
             return Err(Problem::new(ProblemKind::Unavailable, complaint));
         }
-        Ok(match wish {
-            Wish::Edit(edit) => self.decide_edit(edit),
-            Wish::DrainServer {
+        Ok(match operation {
+            Operation::Edit(edit) => self.decide_edit(edit),
+            Operation::DrainServer {
                 pool,
                 addr,
                 patience,
             } => {
                 let backend = Named::new(&pool, &addr);
                 let drain = patch(&backend, vec![("drain".to_owned(), Some(true.into()))]);
-                Decision::Change(Source::Edit(drain), Then::TakeOut(backend, patience))
+                Decision::Change(ConfigSource::Edit(drain), Then::TakeOut(backend, patience))
             }
-            Wish::Reload {
+            Operation::Reload {
                 trial,
                 allow_empty,
                 asked,
             } => {
                 let then = trial.map_or(Then::Nothing, Then::GoBackUnlessConfirmed);
-                Decision::Change(Source::File { allow_empty, asked }, then)
+                Decision::Change(ConfigSource::File { allow_empty, asked }, then)
             }
-            Wish::Rollback { revision } => {
-                Decision::Change(Source::Revision(revision), self.after_rollback(asker))
-            }
-            Wish::Compare => Decision::Compare,
-            Wish::Confirm => Decision::Answer(self.confirm(&asker.origin, now)?),
-            Wish::Upgrade { .. } if process::id() == 1 => return conflict(AS_FIRST_PROCESS),
-            Wish::Upgrade { force: false, .. } if self.config.taken_back.is_some() => {
+            Operation::Rollback { revision } => Decision::Change(
+                ConfigSource::Revision(revision),
+                self.after_rollback(requester),
+            ),
+            Operation::Compare => Decision::Compare,
+            Operation::Confirm => Decision::Answer(self.confirm(&requester.requested_by, now)?),
+            Operation::Upgrade { .. } if process::id() == 1 => return conflict(AS_FIRST_PROCESS),
+            Operation::Upgrade { force: false, .. } if self.config.taken_back.is_some() => {
                 return conflict(
                     "the configuration file differs from what is in force: a rollback has taken it back, and the new \
                      process would take it over for good; reload the right file first, or force the upgrade",
                 );
             }
-            Wish::Upgrade { allow_empty, .. } => Decision::Upgrade { allow_empty },
+            Operation::Upgrade { allow_empty, .. } => Decision::Upgrade { allow_empty },
         })
     }
 
     /// Whether a new process is starting, or has just become the service.
     pub(super) fn is_upgrading(&self) -> bool {
-        self.succession.upgrades.is_under_way() || !self.succession.is_alone
+        self.upgrade_run.upgrades.is_under_way() || !self.upgrade_run.is_alone
     }
 
     /// Adding or putting a backend that is being drained for removal calls the removal off and applies the given
@@ -211,27 +237,27 @@ impl Control {
                 Named::new(pool, addr.unwrap_or_default())
             }
             Edit::PutServer { pool, addr, .. } => Named::new(pool, addr),
-            _ => return Decision::Change(Source::Edit(edit), Then::Nothing),
+            _ => return Decision::Change(ConfigSource::Edit(edit), Then::Nothing),
         };
-        if !self.departures.is_leaving(&backend) {
-            return Decision::Change(Source::Edit(edit), Then::Nothing);
+        if !self.removals.is_being_removed(&backend) {
+            return Decision::Change(ConfigSource::Edit(edit), Then::Nothing);
         }
         let edit = match edit {
             Edit::AddServer { server, .. } => patch(&backend, keep(server)),
             edit => edit,
         };
-        Decision::Change(Source::Edit(edit), Then::Keep(backend))
+        Decision::Change(ConfigSource::Edit(edit), Then::Keep(backend))
     }
 
     /// A rollback by hand ends a reload that a signal asked for before. The end of a trial does not.
-    fn after_rollback(&self, asker: &Asker) -> Then {
-        match asker.recipient {
+    fn after_rollback(&self, requester: &Requester) -> Then {
+        match requester.recipient {
             Some(Recipient::Own(_)) => Then::Nothing,
-            _ => Then::ForgetReload(self.changes.asked_file.clone()),
+            _ => Then::ForgetReload(self.changes.requested_file.clone()),
         }
     }
 
-    fn confirm(&mut self, origin: &str, now: Micros) -> Result<Accepted, Problem> {
+    fn confirm(&mut self, requested_by: &str, now: Micros) -> Result<CompletedOperation, Problem> {
         if self.changes.trial.is_none() {
             let text = "no reload is on trial";
             return Err(Problem::new(ProblemKind::Conflict, text));
@@ -242,10 +268,13 @@ impl Control {
             return Err(Problem::new(ProblemKind::Unavailable, text));
         }
         self.changes.trial = None;
-        self.changes.pending.settle(Operation::Rollback);
-        self.changes.pending.want(Operation::StateFile);
-        let revision = self.config.desk.revision();
-        info!(audit = "confirmed", origin, revision, "the reload stays");
+        self.changes.pending.settle(PendingOperation::Rollback);
+        self.changes.pending.want(PendingOperation::StateFile);
+        let revision = self.config.config_store.revision();
+        info!(
+            audit = "confirmed",
+            requested_by, revision, "the reload stays"
+        );
         Ok(self.config.unchanged())
     }
 }
@@ -284,17 +313,17 @@ fn notes(proposal: &Proposal) -> Vec<String> {
 }
 
 /// Logs one line for each change, whatever its origin.
-fn audit(origin: &str, accepted: &Accepted, summary: &str) {
+fn audit(requested_by: &str, accepted: &CompletedOperation, summary: &str) {
     let revision = accepted.revision;
     if accepted.changed {
         info!(
             audit = "changed",
-            origin, revision, "configuration: {summary}"
+            requested_by, revision, "configuration: {summary}"
         )
     } else {
         info!(
             audit = "unchanged",
-            origin, revision, "configuration: {summary}"
+            requested_by, revision, "configuration: {summary}"
         )
     }
     for note in &accepted.notes {
@@ -304,8 +333,8 @@ fn audit(origin: &str, accepted: &Accepted, summary: &str) {
 
 impl Control {
     /// Tells the recipient why the change was not made, and the service manager if it waits for a reload.
-    pub(super) fn refuse(&mut self, asker: Asker, problem: Problem, now: Micros) {
-        self.succession.note_refusal(&problem);
-        self.changes.refuse(asker, problem, now);
+    pub(super) fn refuse(&mut self, requester: Requester, problem: Problem, now: Micros) {
+        self.upgrade_run.note_refusal(&problem);
+        self.changes.refuse(requester, problem, now);
     }
 }

@@ -11,27 +11,27 @@ use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::limits;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes, Resolved};
 use crate::control::access_log::{LogFile, open_in_time};
-use crate::control::asked_file::AskedFile;
 use crate::control::compiler::Compiler;
-use crate::control::desk::state_file::{self, State};
-use crate::control::desk::state_lock::StateLock;
-use crate::control::desk::{Desk, Edit, Problem, ProblemKind, Proposal};
+use crate::control::config_store::state_file::{self, SavedState};
+use crate::control::config_store::state_lock::StateLock;
+use crate::control::config_store::{ConfigStore, Edit, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::Job;
 use crate::control::listeners::Listeners;
+use crate::control::requested_file::RequestedFile;
 use crate::net::{self, BoundListener};
 use crate::snapshot::{AccessLog, Snapshot};
 use crate::tls::{FilesRead, TicketKeys};
 
 /// The source of a change.
 #[derive(Debug)]
-pub enum Source {
+pub enum ConfigSource {
     /// A change of one pool or backend.
     Edit(Edit),
     /// The configuration file; a file without any route or listener only with `allow_empty`.
     File {
         allow_empty: bool,
         /// The content that a signal asked for; `None`: any content.
-        asked: Option<AskedFile>,
+        asked: Option<RequestedFile>,
     },
     /// The earlier revision of this number.
     Revision(u64),
@@ -41,7 +41,7 @@ pub enum Source {
 #[derive(Clone)]
 pub struct Present {
     /// The configuration, with the changes of the API.
-    pub desk: Arc<Desk>,
+    pub config_store: Arc<ConfigStore>,
     /// The content and the path of the state file.
     pub saved: Arc<Saved>,
     /// The snapshot in force.
@@ -62,7 +62,7 @@ pub struct Saved {
     /// The path of the state file; `None`: there is none.
     pub path: Option<PathBuf>,
     /// The content of the state file.
-    pub state: State,
+    pub state: SavedState,
     /// The lock of the state file. A piece of work that may still write the file shares it.
     pub lock: Option<Arc<StateLock>>,
 }
@@ -108,35 +108,39 @@ pub struct Looked {
 }
 
 /// Makes and checks a change from a source. Errors: the reasons why it cannot be made.
-pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Problem> {
+pub fn propose(
+    job: &Job,
+    config_store: &ConfigStore,
+    source: &ConfigSource,
+) -> Result<Proposal, Problem> {
     job.note("checking the configuration");
     match source {
-        Source::Edit(edit) => desk.propose(edit),
-        Source::File { allow_empty, asked } => {
-            let file = load_file(job, desk)?;
+        ConfigSource::Edit(edit) => config_store.propose(edit),
+        ConfigSource::File { allow_empty, asked } => {
+            let file = load_file(job, config_store)?;
             if let Some(asked) = asked {
                 asked.check(&state_file::digest(file.text()))?;
             }
-            if file.is_empty() && !allow_empty && !desk.config().is_empty() {
+            if file.is_empty() && !allow_empty && !config_store.config().is_empty() {
                 return Err(Problem::new(ProblemKind::Invalid, is_empty(&file.path)));
             }
-            Ok(desk.propose_file(file))
+            Ok(config_store.propose_file(file))
         }
-        Source::Revision(number) => desk.propose_revision(*number),
+        ConfigSource::Revision(number) => config_store.propose_revision(*number),
     }
 }
 
 /// The digest of the configuration file, whatever is in it. Errors: the file cannot be read.
-pub fn digest_of_file(job: &Job, desk: &Desk) -> Result<String, String> {
-    let path = &desk.config().path;
+pub fn digest_of_file(job: &Job, config_store: &ConfigStore) -> Result<String, String> {
+    let path = &config_store.config().path;
     job.note(format!("reading {}", path.display()));
     let text = config::read_settled(path).map_err(|error| error.to_string())?;
     Ok(state_file::digest(&text))
 }
 
 /// Reads the configuration file. Errors: all its mistakes.
-pub fn load_file(job: &Job, desk: &Desk) -> Result<Config, Problem> {
-    let path = &desk.config().path;
+pub fn load_file(job: &Job, config_store: &ConfigStore) -> Result<Config, Problem> {
+    let path = &config_store.config().path;
     job.note(format!("reading {}", path.display()));
     let config = config::load_settled(path).map_err(|mistakes| problem(&mistakes))?;
     for warning in config.warnings(&Machine::of_this_process()) {
@@ -161,7 +165,7 @@ impl Present {
         compiler: &mut Compiler,
         job: &Job,
         proposal: &Proposal,
-        state: State,
+        state: SavedState,
     ) -> Result<Made, Problem> {
         let ready = if proposal.changed || self.have_files_changed(job) {
             Some(self.compile_and_bind(compiler, job, &proposal.config)?)
@@ -205,7 +209,7 @@ impl Present {
 
     /// Prepares the configuration in force with the addresses that are known now. Errors: why it cannot be used.
     pub fn with_addresses(&self, compiler: &mut Compiler, job: &Job) -> Result<Ready, Problem> {
-        self.compile_and_bind(compiler, job, self.desk.config())
+        self.compile_and_bind(compiler, job, self.config_store.config())
     }
 
     /// Looks at the files of TLS, prepares the configuration in force anew if they have changed, and renews the keys of
@@ -219,7 +223,8 @@ impl Present {
         job.note("writing the keys of TLS tickets");
         let tickets = tickets.renew(SystemTime::now()).err();
         let is_changed = self.have_files_changed(job);
-        let ready = is_changed.then(|| self.compile_and_bind(compiler, job, self.desk.config()));
+        let ready =
+            is_changed.then(|| self.compile_and_bind(compiler, job, self.config_store.config()));
         Looked { tickets, ready }
     }
 
@@ -288,7 +293,12 @@ impl Present {
     /// Saves what is to outlive the process, if there is a file for it that does not say so already. One that is new
     /// with the change is written too: the next start reads it. Errors: it cannot be written, or something else is
     /// there.
-    pub fn save(&self, job: &Job, path: Option<PathBuf>, state: State) -> Result<Saved, Problem> {
+    pub fn save(
+        &self,
+        job: &Job,
+        path: Option<PathBuf>,
+        state: SavedState,
+    ) -> Result<Saved, Problem> {
         let Some(path) = path else {
             if let Some(path) = &self.saved.path {
                 let path = path.display();

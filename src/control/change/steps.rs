@@ -5,17 +5,19 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use super::prepare::{self, Present, Source};
-use super::{Asker, Continuation, Finished, LookingUp, Ready, Recipient, Saved, Then, Unanswered};
+use super::prepare::{self, ConfigSource, Present};
+use super::{
+    Continuation, Finished, LookingUp, Ready, Recipient, Requester, Saved, Then, Unanswered,
+};
 use super::{audit, notes, stopping};
 use crate::base::time::Micros;
 use crate::control::Control;
-use crate::control::ask::Accepted;
+use crate::control::change_request::CompletedOperation;
 use crate::control::compiler::Compiler;
-use crate::control::desk::state_file::State;
-use crate::control::desk::{Diff, Problem, ProblemKind, Proposal};
+use crate::control::config_store::state_file::SavedState;
+use crate::control::config_store::{Diff, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::{GivenUp, Job};
-use crate::control::pending::Operation;
+use crate::control::pending::PendingOperation;
 use crate::control::resolve;
 use crate::control::trial::OnTrial;
 
@@ -55,19 +57,19 @@ impl Control {
         let given_up = self.files.give_up();
         match given_up {
             Some(GivenUp::Committed) => self.tell_of_committed(&complaint, now),
-            _ => self.refuse_asker(Problem::new(ProblemKind::Unavailable, complaint), now),
+            _ => self.refuse_requester(Problem::new(ProblemKind::Unavailable, complaint), now),
         }
     }
 
     /// Tells the recipient of the change that is being prepared that the wait is over, although the change can no
     /// longer be called off.
     fn tell_of_committed(&mut self, why: &str, now: Micros) {
-        let Some(asker) = &mut self.changes.asker else {
+        let Some(requester) = &mut self.changes.requester else {
             return;
         };
-        let told = Asker {
-            origin: asker.origin.clone(),
-            recipient: asker.recipient.take(),
+        let told = Requester {
+            requested_by: requester.requested_by.clone(),
+            recipient: requester.recipient.take(),
         };
         let text = format!("{why}; the change may still come into force");
         self.refuse(told, Problem::new(ProblemKind::Unavailable, text), now);
@@ -85,14 +87,14 @@ impl Control {
         self.config.forget_lock();
         self.changes.forsake();
         if self.files.give_up() != Some(GivenUp::Committed) {
-            self.refuse_asker(stopping(), now);
+            self.refuse_requester(stopping(), now);
         }
     }
 
     /// The present state, for the preparation of a change.
     pub(super) fn present(&self) -> Present {
         Present {
-            desk: self.config.desk.clone(),
+            config_store: self.config.config_store.clone(),
             saved: self.config.saved.clone(),
             snapshot: self.config.snapshot.clone(),
             resolved: self.names.known.resolved().clone(),
@@ -102,51 +104,60 @@ impl Control {
         }
     }
 
-    fn refuse_asker(&mut self, problem: Problem, now: Micros) {
-        if let Some(asker) = self.changes.asker.take() {
-            self.refuse(asker, problem, now);
+    fn refuse_requester(&mut self, problem: Problem, now: Micros) {
+        if let Some(requester) = self.changes.requester.take() {
+            self.refuse(requester, problem, now);
         }
     }
 
     /// Has a change made from its source and checked.
-    pub(super) fn propose(&mut self, source: Source, then: Then, asker: Asker, now: Micros) {
-        self.changes.asker = Some(asker);
-        let desk = self.config.desk.clone();
+    pub(super) fn propose(
+        &mut self,
+        source: ConfigSource,
+        then: Then,
+        requester: Requester,
+        now: Micros,
+    ) {
+        self.changes.requester = Some(requester);
+        let config_store = self.config.config_store.clone();
         self.on_files(now, move |_, job| {
-            let proposed = prepare::propose(job, &desk, &source);
+            let proposed = prepare::propose(job, &config_store, &source);
             Box::new(move |control, now| match proposed {
                 Ok(proposal) => {
-                    if let Source::File {
+                    if let ConfigSource::File {
                         asked: Some(asked), ..
                     } = source
                     {
                         control
                             .changes
-                            .asked_file
+                            .requested_file
                             .note(&asked, proposal.file_digest());
                     }
                     control.look_up_new_names(Box::new(proposal), then, now);
                 }
-                Err(problem) => control.refuse_asker(problem, now),
+                Err(problem) => control.refuse_requester(problem, now),
             })
         });
     }
 
     /// Has the digest noted of the file that a signal asked for, because the file is to be loaded later.
     pub(in crate::control) fn look_at_asked_file(&mut self, now: Micros) {
-        let (desk, asked) = (self.config.desk.clone(), self.changes.asked_file.clone());
+        let (config_store, asked) = (
+            self.config.config_store.clone(),
+            self.changes.requested_file.clone(),
+        );
         self.on_files(now, move |_, job| {
-            let digest = prepare::digest_of_file(job, &desk);
+            let digest = prepare::digest_of_file(job, &config_store);
             Box::new(move |control, now| match digest {
                 Ok(digest) => {
                     info!(
                         "SIGHUP waits for the end of a trial or an upgrade, and loads the configuration file as it \
                          is now"
                     );
-                    control.changes.asked_file.note(&asked, digest);
+                    control.changes.requested_file.note(&asked, digest);
                 }
                 Err(why) => {
-                    if control.changes.pending.note_refusal(Operation::Reload, &why, now) {
+                    if control.changes.pending.note_refusal(PendingOperation::Reload, &why, now) {
                         warn!("SIGHUP waits, and cannot look at the configuration file yet: {why}");
                     }
                 }
@@ -155,25 +166,26 @@ impl Control {
     }
 
     /// Has the configuration file compared with the configuration in force.
-    pub(super) fn compare(&mut self, asker: Asker, now: Micros) {
-        self.changes.asker = Some(asker);
-        let desk = self.config.desk.clone();
+    pub(super) fn compare(&mut self, requester: Requester, now: Micros) {
+        self.changes.requester = Some(requester);
+        let config_store = self.config.config_store.clone();
         self.on_files(now, move |_, job| {
-            let compared = prepare::load_file(job, &desk).map(|file| desk.diff(&file));
+            let compared =
+                prepare::load_file(job, &config_store).map(|file| config_store.diff(&file));
             Box::new(move |control, now| match compared {
                 Ok(diff) => control.answer_compared(diff),
-                Err(problem) => control.refuse_asker(problem, now),
+                Err(problem) => control.refuse_requester(problem, now),
             })
         });
     }
 
     fn answer_compared(&mut self, diff: Diff) {
-        let accepted = Accepted {
+        let accepted = CompletedOperation {
             diff,
             ..self.config.unchanged()
         };
-        if let Some(asker) = self.changes.asker.take() {
-            self.changes.accept(asker.recipient, accepted);
+        if let Some(requester) = self.changes.requester.take() {
+            self.changes.accept(requester.recipient, accepted);
         }
     }
 
@@ -190,7 +202,7 @@ impl Control {
     /// Goes on with the change that waited for these addresses.
     pub(in crate::control) fn take_new_names(
         &mut self,
-        answers: Vec<resolve::Answer>,
+        answers: Vec<resolve::LookUpAnswer>,
         now: Micros,
     ) {
         self.names.known.take_in(answers);
@@ -213,7 +225,7 @@ impl Control {
                     control.note_saved(made.saved);
                     control.finish(proposal, made.ready, then, now);
                 }
-                Err(problem) => control.refuse_asker(problem, now),
+                Err(problem) => control.refuse_requester(problem, now),
             })
         });
     }
@@ -228,9 +240,11 @@ impl Control {
 
     /// Has the state file say no more that a reload is on trial.
     pub(in crate::control) fn save_confirmation(&mut self, now: Micros) {
-        self.changes.pending.note_try(Operation::StateFile, now);
+        self.changes
+            .pending
+            .note_try(PendingOperation::StateFile, now);
         let present = self.present();
-        let state = State {
+        let state = SavedState {
             taken_back: self.config.taken_back.clone(),
             ..self.config.saved.state.clone()
         };
@@ -240,14 +254,14 @@ impl Control {
             Box::new(move |control, now| match saved {
                 Ok(saved) => {
                     control.note_saved(saved);
-                    control.changes.pending.settle(Operation::StateFile);
+                    control.changes.pending.settle(PendingOperation::StateFile);
                 }
                 Err(problem) => {
                     let why = problem.to_string();
                     if control
                         .changes
                         .pending
-                        .note_refusal(Operation::StateFile, &why, now)
+                        .note_refusal(PendingOperation::StateFile, &why, now)
                     {
                         error!(
                             "the reload is confirmed, and the state file cannot say so yet: {why}"
@@ -259,26 +273,26 @@ impl Control {
     }
 
     /// The state that is to outlive the process once this change is in force.
-    fn state_with(&self, proposal: &Proposal, then: &Then) -> State {
-        let mut departures = self.departures.saved(&proposal.config);
+    fn state_with(&self, proposal: &Proposal, then: &Then) -> SavedState {
+        let mut removals = self.removals.saved(&proposal.config);
         match then {
             Then::TakeOut(backend, patience) => {
-                let origin = self
+                let requested_by = self
                     .changes
-                    .asker
+                    .requester
                     .as_ref()
-                    .map(|asker| asker.origin.as_str());
-                let origin = departure_origin(origin.unwrap_or_default());
-                departures.retain(|departure| !backend.is(departure));
-                departures.push(backend.departure(*patience, origin, SystemTime::now()));
+                    .map(|requester| requester.requested_by.as_str());
+                let requested_by = removal_requester(requested_by.unwrap_or_default());
+                removals.retain(|removal| !backend.is(removal));
+                removals.push(backend.removal(*patience, requested_by, SystemTime::now()));
             }
-            Then::Keep(backend) => departures.retain(|departure| !backend.is(departure)),
+            Then::Keep(backend) => removals.retain(|removal| !backend.is(removal)),
             Then::Nothing | Then::GoBackUnlessConfirmed(_) | Then::ForgetReload(_) => {}
         }
-        State {
-            said: proposal.said.clone(),
-            departures,
-            lost: self.departures.lost(&proposal.config),
+        SavedState {
+            overrides: proposal.overrides.clone(),
+            removals,
+            lost: self.removals.lost(&proposal.config),
             taken_back: match begins_trial(proposal, then) {
                 // Until somebody confirms it: the process may end before.
                 true => Some(proposal.file_digest()),
@@ -289,11 +303,15 @@ impl Control {
 
     /// Puts the change in force. Nothing can fail any more.
     fn finish(&mut self, proposal: Proposal, ready: Option<Ready>, then: Then, now: Micros) {
-        let Some(Asker { origin, recipient }) = self.changes.asker.take() else {
+        let Some(Requester {
+            requested_by,
+            recipient,
+        }) = self.changes.requester.take()
+        else {
             return;
         };
-        let before = self.config.desk.revision();
-        let mut accepted = Accepted {
+        let before = self.config.config_store.revision();
+        let mut accepted = CompletedOperation {
             changed: proposal.changed,
             notes: notes(&proposal),
             diff: proposal.diff.clone(),
@@ -304,12 +322,12 @@ impl Control {
         // What the state file says of a file on trial is that nobody has confirmed the file.
         let is_trial = begins_trial(&proposal, &then);
         if let Some(digest) = self.config.note_taken_back(is_trial) {
-            self.changes.asked_file.take_back(digest);
+            self.changes.requested_file.take_back(digest);
         }
-        accepted.revision = self.config.accept(proposal, &origin);
+        accepted.revision = self.config.accept(proposal, &requested_by);
         if is_of_file && !matches!(recipient, Some(Recipient::Own(_))) {
             // The file that this change loaded is the one that a waiting signal asked for.
-            self.changes.pending.settle(Operation::Reload);
+            self.changes.pending.settle(PendingOperation::Reload);
         }
         let is_stopping = self.shutdown.has_begun();
         match ready {
@@ -317,11 +335,12 @@ impl Control {
             Some(ready) => self.put_in_force(ready),
             None => {}
         }
-        audit(&origin, &accepted, &summary);
-        self.note_what_follows(then, &accepted, before, &origin, now);
+        audit(&requested_by, &accepted, &summary);
+        self.note_what_follows(then, &accepted, before, &requested_by, now);
         if !is_stopping {
-            let config = self.config.desk.config();
-            self.names.follow(config, self.config.desk.revision());
+            let config = self.config.config_store.config();
+            self.names
+                .follow(config, self.config.config_store.revision());
             self.certificates.follow(config);
         }
         self.publish();
@@ -354,31 +373,31 @@ impl Control {
     fn note_what_follows(
         &mut self,
         then: Then,
-        accepted: &Accepted,
+        accepted: &CompletedOperation,
         before: u64,
-        origin: &str,
+        requested_by: &str,
         now: Micros,
     ) {
         if accepted.changed {
             self.changes.trial = None;
-            self.changes.pending.settle(Operation::Rollback);
+            self.changes.pending.settle(PendingOperation::Rollback);
         }
         match then {
             Then::GoBackUnlessConfirmed(trial) if accepted.changed => {
                 let outcomes = self.monitoring.outcomes();
                 self.changes.trial = Some(OnTrial::new(trial, before, outcomes, now));
-                self.changes.pending.settle(Operation::StateFile);
+                self.changes.pending.settle(PendingOperation::StateFile);
             }
             Then::TakeOut(backend, patience) => {
-                let origin = departure_origin(origin);
+                let requested_by = removal_requester(requested_by);
                 let generation = self.config.snapshot.generation;
-                let departure = backend.departure(patience, origin, SystemTime::now());
+                let removal = backend.removal(patience, requested_by, SystemTime::now());
                 let until = now.after(patience);
-                self.departures.drain(departure, generation, until);
+                self.removals.drain(removal, generation, until);
             }
-            Then::Keep(backend) => self.departures.keep(&backend),
-            Then::ForgetReload(asked) if self.changes.asked_file.is_same_ask(&asked) => {
-                if self.changes.pending.forget(Operation::Reload) {
+            Then::Keep(backend) => self.removals.keep(&backend),
+            Then::ForgetReload(asked) if self.changes.requested_file.is_same_request(&asked) => {
+                if self.changes.pending.forget(PendingOperation::Reload) {
                     info!("SIGHUP came before the rollback: nothing is loaded for it");
                 }
             }
@@ -392,6 +411,6 @@ fn begins_trial(proposal: &Proposal, then: &Then) -> bool {
     proposal.changed && matches!(then, Then::GoBackUnlessConfirmed(_))
 }
 
-fn departure_origin(origin: &str) -> String {
-    format!("{origin}, drained")
+fn removal_requester(requested_by: &str) -> String {
+    format!("{requested_by}, drained")
 }

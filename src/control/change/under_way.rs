@@ -3,21 +3,21 @@
 
 use tracing::{error, warn};
 
-use super::{Asker, LookingUp, Recipient, Unanswered};
+use super::{LookingUp, Recipient, Requester, Unanswered};
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::control::ask::Accepted;
-use crate::control::asked_file::AskedFile;
-use crate::control::desk::Problem;
+use crate::control::change_request::CompletedOperation;
+use crate::control::config_store::Problem;
 use crate::control::pending::Pending;
+use crate::control::requested_file::RequestedFile;
 use crate::control::trial::OnTrial;
-use crate::shared::gauges::Outcomes;
+use crate::shared::worker_counters::Outcomes;
 
 /// All changes that are under way.
 #[derive(Default)]
-pub(in crate::control) struct Changes {
+pub(in crate::control) struct ChangesUnderWay {
     /// The asker of the change that is being prepared. No other change is decided meanwhile.
-    pub asker: Option<Asker>,
+    pub requester: Option<Requester>,
     /// A change that waits for the look-up of its new names.
     pub looking_up: Option<LookingUp>,
     /// The changes in force whose askers wait until every worker has adopted them.
@@ -25,21 +25,21 @@ pub(in crate::control) struct Changes {
     /// The operations that palantir itself wants.
     pub pending: Pending,
     /// The content of the file that a wanted reload is to load.
-    pub asked_file: AskedFile,
+    pub requested_file: RequestedFile,
     /// The reload that is taken back unless somebody confirms it.
     pub trial: Option<OnTrial>,
 }
 
-impl Changes {
+impl ChangesUnderWay {
     /// Whether there is room for another change whose asker waits.
     pub fn has_room(&self) -> bool {
-        self.unanswered.len() < limits::ASKS
+        self.unanswered.len() < limits::CHANGE_REQUESTS
     }
 
     /// Whether somebody still waits for the result of the change that is being prepared.
     pub fn has_recipient(&self) -> bool {
-        let asker = self.asker.as_ref();
-        asker.is_some_and(|asker| asker.recipient.is_some())
+        let requester = self.requester.as_ref();
+        requester.is_some_and(|requester| requester.recipient.is_some())
     }
 
     /// The reason why the reload on trial is to be taken back now, if there is one.
@@ -67,7 +67,7 @@ impl Changes {
     }
 
     /// Tells the recipient that the change was made.
-    pub fn accept(&mut self, recipient: Option<Recipient>, accepted: Accepted) {
+    pub fn accept(&mut self, recipient: Option<Recipient>, accepted: CompletedOperation) {
         match recipient {
             Some(Recipient::Caller(answer)) => {
                 let _ = answer.send(Ok(accepted)); // The caller may have left.
@@ -79,33 +79,39 @@ impl Changes {
 
     /// Tells the recipient why the change was not made. All mistakes are logged, since a signal has no other recipient.
     /// An operation that palantir itself wants is tried again, unless the reason is final.
-    pub fn refuse(&mut self, asker: Asker, problem: Problem, now: Micros) {
-        let Asker { origin, recipient } = asker;
+    pub fn refuse(&mut self, requester: Requester, problem: Problem, now: Micros) {
+        let Requester {
+            requested_by,
+            recipient,
+        } = requester;
         match recipient {
             Some(Recipient::Own(own)) if own.is_final(problem.kind) => {
-                log_refusal(&origin, &problem);
+                log_refusal(&requested_by, &problem);
                 self.pending.settle(own);
             }
             Some(Recipient::Own(own)) => {
                 let is_told = self.pending.note_refusal(own, &problem.to_string(), now);
                 if is_told {
-                    log_refusal(&origin, &problem);
-                    warn!(origin, "palantir tries this again until it can be done");
+                    log_refusal(&requested_by, &problem);
+                    warn!(
+                        requested_by,
+                        "palantir tries this again until it can be done"
+                    );
                 }
             }
             Some(Recipient::Caller(answer)) => {
-                log_refusal(&origin, &problem);
+                log_refusal(&requested_by, &problem);
                 let _ = answer.send(Err(problem)); // The caller may have left.
             }
             // The caller has heard already that the outcome was open.
-            None => log_refusal(&origin, &problem),
+            None => log_refusal(&requested_by, &problem),
         }
     }
 }
 
-fn log_refusal(origin: &str, problem: &Problem) {
+fn log_refusal(requested_by: &str, problem: &Problem) {
     for (_, mistake) in &problem.mistakes {
-        error!(audit = "refused", origin, "configuration: {mistake}");
+        error!(audit = "refused", requested_by, "configuration: {mistake}");
     }
 }
 
@@ -118,21 +124,21 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::control::ask::InForce;
-    use crate::control::desk::{Desk, Diff, Overlay, ProblemKind};
-    use crate::control::pending::Operation;
+    use crate::control::change_request::InForce;
+    use crate::control::config_store::{ConfigStore, Diff, Overrides, ProblemKind};
+    use crate::control::pending::PendingOperation;
     use crate::snapshot::sample;
 
-    fn accepted() -> Accepted {
+    fn accepted() -> CompletedOperation {
         let config = config::parse("test.toml".as_ref(), String::new()).unwrap();
-        let (desk, _) = Desk::new(config, Overlay::default(), SystemTime::now());
+        let (config_store, _) = ConfigStore::new(config, Overrides::default(), SystemTime::now());
         let snapshot = sample::snapshot(1, Vec::new());
-        Accepted {
+        CompletedOperation {
             revision: 1,
             changed: true,
             notes: Vec::new(),
             diff: Diff::default(),
-            in_force: Arc::new(InForce::new(&desk, &snapshot)),
+            in_force: Arc::new(InForce::new(&config_store, &snapshot)),
         }
     }
 
@@ -142,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_change_is_answered_when_the_slowest_worker_has_it_or_nobody_waits_for_workers_any_more() {
-        let mut changes = Changes::default();
+        let mut changes = ChangesUnderWay::default();
         let mut callers = Vec::new();
         for generation in [2, 3, 4] {
             let (answer, answered) = oneshot::channel();
@@ -168,31 +174,35 @@ mod tests {
             (ProblemKind::Invalid, false),
         ];
         for (kind, stays) in rows {
-            let mut changes = Changes::default();
-            changes.pending.want(Operation::Reload);
-            let asker = Asker {
-                origin: "SIGHUP".to_owned(),
-                recipient: Some(Recipient::Own(Operation::Reload)),
+            let mut changes = ChangesUnderWay::default();
+            changes.pending.want(PendingOperation::Reload);
+            let requester = Requester {
+                requested_by: "SIGHUP".to_owned(),
+                recipient: Some(Recipient::Own(PendingOperation::Reload)),
             };
-            changes.refuse(asker, refusal(kind), Micros(0));
+            changes.refuse(requester, refusal(kind), Micros(0));
             let wanted = changes.pending.wanted();
-            assert_eq!(wanted.is_wanted(Operation::Reload), stays, "{kind:?}");
-            changes.accept(Some(Recipient::Own(Operation::Reload)), accepted());
-            assert!(!wanted.is_wanted(Operation::Reload));
+            assert_eq!(
+                wanted.is_wanted(PendingOperation::Reload),
+                stays,
+                "{kind:?}"
+            );
+            changes.accept(Some(Recipient::Own(PendingOperation::Reload)), accepted());
+            assert!(!wanted.is_wanted(PendingOperation::Reload));
         }
     }
 
     #[test]
     fn a_caller_hears_how_the_change_ended() {
-        let mut changes = Changes::default();
+        let mut changes = ChangesUnderWay::default();
         let (answer, mut answered) = oneshot::channel();
-        changes.asker = Some(Asker {
-            origin: "a test".to_owned(),
+        changes.requester = Some(Requester {
+            requested_by: "a test".to_owned(),
             recipient: Some(Recipient::Caller(answer)),
         });
         assert!(changes.has_recipient());
-        let asker = changes.asker.take().unwrap();
-        changes.refuse(asker, refusal(ProblemKind::Conflict), Micros(0));
+        let requester = changes.requester.take().unwrap();
+        changes.refuse(requester, refusal(ProblemKind::Conflict), Micros(0));
         let heard = answered.try_recv().unwrap().unwrap_err();
         assert_eq!(heard.kind, ProblemKind::Conflict);
         assert!(!changes.has_recipient());

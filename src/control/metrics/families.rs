@@ -17,18 +17,18 @@ use std::fmt;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
-use self::backends::{Counted, encode_backend_counts, encode_backend_states};
+use self::backends::{Counted, encode_backend_counters, encode_backend_states};
 use self::certificates::{encode_certificates, encode_orders};
 use self::page::Page;
 use self::process::{encode_logs, encode_memory, encode_process};
 use self::routes::{encode_pools, encode_routes};
 use self::workers::encode_workers;
 use super::Sources;
-use crate::control::ask::InForce;
-use crate::control::pending::OPERATIONS;
+use crate::control::change_request::InForce;
+use crate::control::pending::PENDING_OPERATIONS;
 use crate::shared::connection_failure::{CONNECTION_FAILURES, CONNECTION_REASONS};
-use crate::shared::counts::PerGroup;
 use crate::shared::failure::{FAILURES, REASONS, group_label};
+use crate::shared::route_counters::PerGroup;
 
 /// All metrics of these sources.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Collector for Families {
         encode_routes(&mut page, &in_force.snapshot)?;
         encode_pools(&mut page, sources, &in_force.snapshot)?;
         let backends = Counted::all(&in_force.snapshot);
-        encode_backend_counts(&mut page, &backends)?;
+        encode_backend_counters(&mut page, &backends)?;
         encode_backend_states(&mut page, sources, &backends)
     }
 }
@@ -91,8 +91,8 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         draining,
     )?;
     let mut reasons = [0; REASONS];
-    for gauges in sources.gauges.iter() {
-        let counted = reasons.iter_mut().zip(gauges.reasons());
+    for counters in sources.counters.iter() {
+        let counted = reasons.iter_mut().zip(counters.reasons());
         counted.for_each(|(sum, count)| *sum += count);
     }
     let rows = FAILURES.iter().zip(reasons).map(|(row, count)| {
@@ -105,8 +105,8 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         rows,
     )?;
     let mut ended = [0; CONNECTION_REASONS];
-    for gauges in sources.gauges.iter() {
-        let counted = ended.iter_mut().zip(gauges.connection_failures());
+    for counters in sources.counters.iter() {
+        let counted = ended.iter_mut().zip(counters.connection_failures());
         counted.for_each(|(sum, count)| *sum += count);
     }
     let rows = CONNECTION_FAILURES.iter().zip(ended);
@@ -120,7 +120,7 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
 
 /// The operations that palantir itself wants and could not do yet.
 fn encode_pending(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
-    let rows = OPERATIONS.map(|(operation, name)| {
+    let rows = PENDING_OPERATIONS.map(|(operation, name)| {
         let is_wanted = u64::from(sources.wanted.is_wanted(operation));
         ([("operation", name)], is_wanted)
     });

@@ -1,36 +1,36 @@
-//! The numbers that palantir shows of itself: `/metrics` for Prometheus ([`render`]), the live page's [`Board`], and
-//! the counts of `/stats`. Everything is read from what the workers write anyway; nobody is asked and nobody waits.
+//! The numbers that palantir shows of itself: `/metrics` for Prometheus ([`render`]), the live page's [`LiveStats`],
+//! and the counts of `/stats`. Everything is read from what the workers write anyway; nobody is asked and nobody waits.
 
-mod board;
-mod boards;
 mod exposition;
 mod families;
+mod live_stats;
+mod live_stats_maker;
 mod process;
 mod stats;
 mod texts;
 mod transitions;
 
-pub use board::{BackendRow, Board, LastFailure, Point, PoolRow, Totals, WorkerRow};
-pub use boards::Boards;
 pub use exposition::{content_type, render};
+pub use live_stats::{BackendRow, LastFailureView, LiveStats, Point, PoolRow, Totals, WorkerRow};
+pub use live_stats_maker::LiveStatsMaker;
 pub use stats::{ServerStats, SideStats, Stats, server_stats, stats};
-pub use texts::{SharedText, Texts};
+pub use texts::{LatestTexts, SharedText};
 pub use transitions::Transition;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::time::Micros;
-use crate::control::access_log::Progress;
-use crate::control::acme::OrderCounts;
-use crate::control::ask::Standing;
+use crate::control::access_log::LogProgress;
+use crate::control::acme::OrderCounters;
+use crate::control::change_request::Standing;
 use crate::control::file_thread::FileProgress;
-use crate::control::pending::Wanted;
+use crate::control::pending::PendingOperations;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::BackendTables;
-use crate::shared::count::Count;
-use crate::shared::gauges::AllGauges;
+use crate::shared::counter::Counter;
 use crate::shared::pulse::SharedPulse;
+use crate::shared::worker_counters::AllWorkerCounters;
 use crate::snapshot::{Backend, Pool};
 
 /// Where the numbers come from. Cheap to clone.
@@ -41,23 +41,23 @@ pub struct Sources {
     /// The workers' tables of the backends' states.
     pub tables: SharedTables,
     /// The counters of the workers.
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// The results of orders of certificates.
-    pub orders: Arc<OrderCounts>,
+    pub orders: Arc<OrderCounters>,
     /// The operations that palantir itself wants and could not do yet.
-    pub wanted: Arc<Wanted>,
+    pub wanted: Arc<PendingOperations>,
     /// The progress of the access log's thread.
-    pub access_log: Arc<Progress>,
+    pub access_log: Arc<LogProgress>,
     /// The signs of life of the health thread.
     pub health: SharedPulse,
     /// The progress of the thread that works with files.
     pub files: FileProgress,
     /// The texts that clients of `/metrics` read.
-    pub texts: Arc<Texts>,
+    pub texts: Arc<LatestTexts>,
     /// The number of snapshots in use.
-    pub generations: Arc<Count>,
+    pub generations: Arc<Counter>,
     /// The number of look-ups of names that have had no answer for too long.
-    pub hanging_look_ups: Arc<Count>,
+    pub hanging_look_ups: Arc<Counter>,
 }
 
 impl Sources {

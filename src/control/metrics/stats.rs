@@ -6,11 +6,11 @@ use std::time::SystemTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::board::{BackendRow, Board, LastFailure};
+use super::live_stats::{BackendRow, LastFailureView, LiveStats};
 use super::{Sources, unix_secs};
 use crate::base::addresses::BackendAddr;
 use crate::base::time::Micros;
-use crate::shared::gauges::{self, AllGauges};
+use crate::shared::worker_counters::{self, AllWorkerCounters};
 use crate::snapshot::{Backend, Pool};
 
 /// Both sides of the proxy.
@@ -33,8 +33,8 @@ pub struct SideStats {
 }
 
 /// The counts of all workers.
-pub fn stats(gauges: &AllGauges) -> Stats {
-    let outcomes = gauges::outcomes(gauges);
+pub fn stats(counters: &AllWorkerCounters) -> Stats {
+    let outcomes = worker_counters::outcomes(counters);
     Stats {
         client: SideStats {
             success: outcomes.succeeded,
@@ -75,14 +75,14 @@ pub struct ServerStats {
     pub p90_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     /// The latest failure; absent if no attempt has failed.
-    pub last_failure: Option<LastFailure>,
+    pub last_failure: Option<LastFailureView>,
 }
 
-/// Every server of every pool, in the order of the configuration. Latencies are those of `board`.
-pub fn server_stats(sources: &Sources, board: &Board) -> Vec<ServerStats> {
+/// Every server of every pool, in the order of the configuration. Latencies are those of `stats`.
+pub fn server_stats(sources: &Sources, stats: &LiveStats) -> Vec<ServerStats> {
     let snapshot = sources.standing.borrow().snapshot.clone();
     let now = (Micros::now(), SystemTime::now());
-    let rows: HashMap<_, _> = board
+    let rows: HashMap<_, _> = stats
         .backends()
         .map(|(pool, row)| ((pool, row.label.as_str()), row))
         .collect();
@@ -102,7 +102,7 @@ fn server(
     (pool, backend): (&Pool, &Backend),
     (now, wall): (Micros, SystemTime),
 ) -> ServerStats {
-    let totals = backend.slot.counts().totals();
+    let totals = backend.slot.counters().totals();
     let time = |of: fn(&BackendRow) -> Option<f64>| row.and_then(of);
     let addr = match &backend.addr {
         Some(BackendAddr::Tcp(addr)) => Some(addr),
@@ -117,11 +117,11 @@ fn server(
         success: totals.success(),
         failed: totals.failed(),
         state: sources.state(backend),
-        since: unix_secs(backend.slot.counts().changes.since(), now, wall),
+        since: unix_secs(backend.slot.counters().changes.since(), now, wall),
         in_flight: sources.tables.in_flight(backend.id()),
         p50_ms: time(|row| row.p50_ms),
         p90_ms: time(|row| row.p90_ms),
         p99_ms: time(|row| row.p99_ms),
-        last_failure: LastFailure::of(&totals, now, wall),
+        last_failure: LastFailureView::of(&totals, now, wall),
     }
 }

@@ -1,4 +1,4 @@
-//! From counters to the text of `/metrics`, the board and the stats, with workers played by the tests.
+//! From counters to the text of `/metrics`, the live statistics and the stats, with workers played by the tests.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,14 +12,14 @@ use super::*;
 use crate::base::ids::WorkerId;
 use crate::base::limits;
 use crate::config::{self, Machine};
-use crate::control::access_log::Progress;
-use crate::control::ask::InForce;
+use crate::control::access_log::LogProgress;
+use crate::control::change_request::InForce;
 use crate::messages::StateChange;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::shared::failure::{Failure, STATUS_5XX};
-use crate::shared::gauges;
 use crate::shared::slots::Slots;
-use crate::tls::Vault;
+use crate::shared::worker_counters;
+use crate::tls::TlsStore;
 
 const CONFIG: &str = r#"
 workers = 2
@@ -51,7 +51,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         &machine,
         &Default::default(),
         &mut slots,
-        &mut Vault::default(),
+        &mut TlsStore::default(),
         1,
     )
     .unwrap();
@@ -64,14 +64,14 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         draining: false,
         retired: false,
     }));
-    let gauges = gauges::gauges(2);
+    let counters = worker_counters::counters(2);
     let sources = Sources {
         standing,
         tables,
-        gauges,
+        counters,
         orders: Default::default(),
         wanted: Default::default(),
-        access_log: Arc::new(Progress::new(Micros::now())),
+        access_log: Arc::new(LogProgress::new(Micros::now())),
         health: Default::default(),
         files: Default::default(),
         texts: Default::default(),
@@ -86,21 +86,21 @@ fn answer(sources: &Sources, worker: u32, count: u64, status: u16, micros: u64) 
     let snapshot = sources.standing.borrow().snapshot.clone();
     let (worker, class) = (
         WorkerId(worker),
-        crate::shared::counts::status_class(status),
+        crate::shared::route_counters::status_class(status),
     );
-    let gauges = &sources.gauges[worker.index()];
-    let route = snapshot.routes[0].counts.of(worker);
-    let backend = snapshot.pools[0].backends[0].slot.counts();
+    let counters = &sources.counters[worker.index()];
+    let route = snapshot.routes[0].counters.of(worker);
+    let backend = snapshot.pools[0].backends[0].slot.counters();
     let backend = backend.workers.of(worker);
     for _ in 0..count {
-        gauges.answer(class);
-        gauges.attempt(status < 500);
+        counters.answer(class);
+        counters.attempt(status < 500);
         route.classes[class].add(1);
         route.response_times.observe(micros);
         backend.answers[class].add(1);
         backend.response_times.observe(micros);
         if status >= 500 {
-            gauges.fail();
+            counters.fail();
             backend.note_failure(STATUS_5XX, Micros::now());
         }
     }
@@ -124,18 +124,18 @@ fn what_workers_counted_is_exposed() {
     answer(&sources, 1, 2, 503, 1 << 27);
     let snapshot = sources.standing.borrow().snapshot.clone();
     let reset = Failure::Reset;
-    sources.gauges[1].note_reason(reset.reason());
-    snapshot.routes[0].counts.of(WorkerId(1)).failures.0[reset.reason_group()].add(1);
+    sources.counters[1].note_reason(reset.reason());
+    snapshot.routes[0].counters.of(WorkerId(1)).failures.0[reset.reason_group()].add(1);
     let first = &snapshot.pools[0].backends[0];
     first
         .slot
-        .counts()
+        .counters()
         .workers
         .of(WorkerId(1))
         .fail(reset.reason_group(), Micros::now());
     first
         .slot
-        .counts()
+        .counters()
         .changes
         .note(BackendState::Ejected, Micros::now());
     for table in sources.tables.iter() {
@@ -257,40 +257,40 @@ fn rules_and_dashboard_name_only_metrics_that_there_are() {
 }
 
 #[test]
-fn a_board_tells_what_the_last_second_brought() {
+fn live_statistics_tell_what_the_last_second_brought() {
     let (sources, _sender) = sources();
     answer(&sources, 0, 10, 200, 100);
     let start = Micros::now();
-    let mut boards = Boards::new(sources.clone(), start);
-    let watch = boards.watch();
+    let mut live_stats = LiveStatsMaker::new(sources.clone(), start);
+    let watch = live_stats.watch();
     answer(&sources, 0, 40, 200, 100);
     answer(&sources, 1, 10, 500, 10 * MILLIS);
-    sources.gauges[1].set_connections(3);
-    sources.gauges[1].set_worst_lag(2_500);
-    boards.turn(Micros(start.0 + 999 * MILLIS));
+    sources.counters[1].set_connections(3);
+    sources.counters[1].set_worst_lag(2_500);
+    live_stats.turn(Micros(start.0 + 999 * MILLIS));
     assert!(watch.borrow().pools.is_empty(), "no second has passed");
-    boards.turn(Micros(start.0 + 2_000 * MILLIS));
-    let board = watch.borrow().clone();
-    assert_eq!((board.revision, board.phase), (7, "running"));
-    assert_eq!(board.totals.requests_per_sec, 25.0);
-    assert_eq!(board.totals.failures_per_sec, 5.0);
-    assert_eq!(board.totals.connections, 3);
-    assert!(board.totals.p50_ms.unwrap() < 0.13);
-    assert!(board.totals.p99_ms.unwrap() > 8.0);
-    assert_eq!(board.workers[1].requests_per_sec, 5.0);
-    assert_eq!(board.workers[1].loop_lag_ms, 2.5);
-    let row = &board.pools[0].backends[0];
+    live_stats.turn(Micros(start.0 + 2_000 * MILLIS));
+    let stats = watch.borrow().clone();
+    assert_eq!((stats.revision, stats.phase), (7, "running"));
+    assert_eq!(stats.totals.requests_per_sec, 25.0);
+    assert_eq!(stats.totals.failures_per_sec, 5.0);
+    assert_eq!(stats.totals.connections, 3);
+    assert!(stats.totals.p50_ms.unwrap() < 0.13);
+    assert!(stats.totals.p99_ms.unwrap() > 8.0);
+    assert_eq!(stats.workers[1].requests_per_sec, 5.0);
+    assert_eq!(stats.workers[1].loop_lag_ms, 2.5);
+    let row = &stats.pools[0].backends[0];
     assert_eq!((row.address.as_str(), row.weight), ("127.0.0.1:9001", 3));
     assert_eq!((row.success, row.failed), (50, 10));
     assert_eq!(row.last_failure.as_ref().unwrap().reason, "status_5xx");
     assert!((row.error_percent.unwrap() - 100.0 / 6.0).abs() < 0.1);
-    assert_eq!(board.pools[0].backends[2].state, "unresolved");
-    boards.turn(Micros(start.0 + 3_000 * MILLIS));
-    let board = watch.borrow().clone();
-    assert_eq!(board.totals.requests_per_sec, 0.0);
-    assert_eq!(board.totals.p50_ms, None);
-    assert!(board.pools[0].backends[0].p50_ms.is_some(), "it fades");
-    let rates: Vec<f64> = board
+    assert_eq!(stats.pools[0].backends[2].state, "unresolved");
+    live_stats.turn(Micros(start.0 + 3_000 * MILLIS));
+    let stats = watch.borrow().clone();
+    assert_eq!(stats.totals.requests_per_sec, 0.0);
+    assert_eq!(stats.totals.p50_ms, None);
+    assert!(stats.pools[0].backends[0].p50_ms.is_some(), "it fades");
+    let rates: Vec<f64> = stats
         .history
         .iter()
         .map(|point| point.requests_per_sec)
@@ -299,21 +299,24 @@ fn a_board_tells_what_the_last_second_brought() {
 }
 
 #[test]
-fn a_boards_history_is_bounded() {
+fn the_history_of_live_statistics_is_bounded() {
     let (sources, _sender) = sources();
-    let mut boards = Boards::new(sources, Micros(0));
+    let mut live_stats = LiveStatsMaker::new(sources, Micros(0));
     for second in 1..=limits::HISTORY_SECS as u64 + 3 {
-        boards.turn(Micros(second * 1_000 * MILLIS));
+        live_stats.turn(Micros(second * 1_000 * MILLIS));
     }
-    assert_eq!(boards.watch().borrow().history.len(), limits::HISTORY_SECS);
+    assert_eq!(
+        live_stats.watch().borrow().history.len(),
+        limits::HISTORY_SECS
+    );
 }
 
 #[test]
-fn a_board_shows_who_changed_and_since_when() {
+fn live_statistics_show_who_changed_and_since_when() {
     let (sources, _sender) = sources();
     let backend = sources.standing.borrow().snapshot.pools[0].backends[0].id();
     let start = Micros::now();
-    let mut boards = Boards::new(sources.clone(), start);
+    let mut live_stats = LiveStatsMaker::new(sources.clone(), start);
     let change = StateChange {
         id: backend,
         pool: "api".to_owned(),
@@ -324,13 +327,13 @@ fn a_board_shows_who_changed_and_since_when() {
         reason: "3 probes failed: connection refused".to_owned(),
     };
     let after = Micros(start.0 + 5_000 * MILLIS);
-    boards.note(change, after);
-    boards.turn(after);
-    let board = boards.watch().borrow().clone();
-    assert!((board.pools[0].backends[0].since - board.time).abs() < 0.01);
-    let shown = serde_json::to_value(&board.transitions[0]).unwrap();
+    live_stats.note(change, after);
+    live_stats.turn(after);
+    let stats = live_stats.watch().borrow().clone();
+    assert!((stats.pools[0].backends[0].since - stats.time).abs() < 0.01);
+    let shown = serde_json::to_value(&stats.transitions[0]).unwrap();
     let expected = json!({
-        "time": board.transitions[0].time,
+        "time": stats.transitions[0].time,
         "pool": "api",
         "backend": "127.0.0.1:9001",
         "from": "healthy",
@@ -338,7 +341,7 @@ fn a_board_shows_who_changed_and_since_when() {
         "reason": "3 probes failed: connection refused",
     });
     assert_eq!(shown, expected);
-    let shown = serde_json::to_value(&*board).unwrap();
+    let shown = serde_json::to_value(&*stats).unwrap();
     assert!(
         shown.get("history").is_none() && shown["pools"][0]["backends"][0]["state"] == "healthy"
     );
@@ -349,19 +352,19 @@ fn stats_are_of_both_sides() {
     let (sources, _sender) = sources();
     answer(&sources, 0, 4, 204, 100);
     answer(&sources, 1, 1, 502, 100);
-    sources.gauges[0].answer(3);
-    sources.gauges[0].refuse();
-    let shown = serde_json::to_value(stats(&sources.gauges)).unwrap();
+    sources.counters[0].answer(3);
+    sources.counters[0].refuse();
+    let shown = serde_json::to_value(stats(&sources.counters)).unwrap();
     let expected = json!({
         "client": {"success": 4, "failed": 2},
         "server": {"success": 4, "failed": 1},
     });
     assert_eq!(shown, expected);
-    let board = Boards::new(sources.clone(), Micros(0))
+    let stats = LiveStatsMaker::new(sources.clone(), Micros(0))
         .watch()
         .borrow()
         .clone();
-    let servers = server_stats(&sources, &board);
+    let servers = server_stats(&sources, &stats);
     assert_eq!(servers.len(), 4);
     let first = &servers[0];
     assert_eq!(

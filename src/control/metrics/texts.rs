@@ -13,7 +13,7 @@ use crate::base::time::Micros;
 
 /// The latest texts, the newest last. Nothing else holds one.
 #[derive(Debug, Default)]
-pub struct Texts(Mutex<VecDeque<Kept>>);
+pub struct LatestTexts(Mutex<VecDeque<Kept>>);
 
 #[derive(Debug)]
 struct Kept {
@@ -61,7 +61,7 @@ impl SharedText {
     }
 }
 
-impl Texts {
+impl LatestTexts {
     /// A text of this content type: the one that was made within the last second, or else the one that `make` makes. If
     /// clients still read all texts that are kept, the latest of this type; `None`: there is none.
     pub fn get(
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn who_asks_within_a_second_gets_the_same_text() {
-        let texts = Texts::default();
+        let texts = LatestTexts::default();
         let rows = [
             (0, "plain", "first"),
             (1_000, "plain", "first"),
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_oldest_text_gives_way_and_all_do_in_time() {
-        let texts = Texts::default();
+        let texts = LatestTexts::default();
         let pause = 1_000 * limits::METRICS_PAUSE_SECS + 1;
         let get = |number: usize| {
             let now = at(pause * number as u64);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn who_reads_on_is_not_cut_by_those_who_come() {
-        let texts = Texts::default();
+        let texts = LatestTexts::default();
         let get = |kind, millis| texts.get(kind, at(millis), || format!("of {millis}"));
         let readers: Vec<SharedText> = (0..limits::METRICS_TEXTS as u64)
             .map(|number| get("plain", 2_000 * number).unwrap())

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Found, Known, Names, Question, ask};
+use super::{KnownAddrs, LookUpRequest, LookUpResults, WatchedNames, ask};
 use crate::config::Config;
-use crate::shared::count::Count;
+use crate::shared::counter::Counter;
 
 /// The names that are followed, and the channels to and from the task that looks names up.
 pub struct FollowedNames {
     /// The addresses that are known.
-    pub known: Known,
+    pub known: KnownAddrs,
     /// The version of the addresses in the snapshot in force.
     pub in_force: u64,
     /// The names that are looked up repeatedly.
-    pub followed: watch::Sender<Names>,
+    pub followed: watch::Sender<WatchedNames>,
     /// The channels to and from the task that looks names up.
     pub channels: NameChannels,
 }
@@ -24,11 +24,11 @@ pub struct FollowedNames {
 /// The channels of look-ups, as the control thread has them.
 pub struct NameChannels {
     /// Delivers the answers of look-ups to the control thread.
-    pub found: mpsc::Sender<Found>,
+    pub found: mpsc::Sender<LookUpResults>,
     /// Receives the names to look up for the first time.
-    pub questions: mpsc::Sender<Question>,
+    pub questions: mpsc::Sender<LookUpRequest>,
     /// The number of look-ups that hang.
-    pub hanging: Arc<Count>,
+    pub hanging: Arc<Counter>,
 }
 
 impl FollowedNames {
@@ -36,10 +36,10 @@ impl FollowedNames {
     pub fn new(
         config: &Config,
         revision: u64,
-        mut known: Known,
+        mut known: KnownAddrs,
         channels: NameChannels,
     ) -> FollowedNames {
-        let names = Names::of(config);
+        let names = WatchedNames::of(config);
         known.keep(&names.hosts, revision);
         FollowedNames {
             in_force: known.version(),
@@ -51,7 +51,7 @@ impl FollowedNames {
 
     /// Has exactly the names of this configuration looked up from now on.
     pub fn follow(&mut self, config: &Config, revision: u64) {
-        let names = Names::of(config);
+        let names = WatchedNames::of(config);
         self.known.keep(&names.hosts, revision);
         self.followed.send_if_modified(|followed| {
             let is_new = *followed != names;
@@ -70,13 +70,13 @@ impl FollowedNames {
         self.in_force != self.known.version()
     }
 
-    /// Has these names looked up for the first time. The answers come as [`Found::New`].
+    /// Has these names looked up for the first time. The answers come as [`LookUpResults::New`].
     pub fn look_up(&self, missing: Vec<String>) {
         let found = self.channels.found.clone();
         let asked = ask(self.channels.questions.clone(), missing);
         tokio::spawn(async move {
             let answers = asked.await;
-            let _ = found.send(Found::New(answers)).await; // The control thread's loop may have ended.
+            let _ = found.send(LookUpResults::New(answers)).await; // The control thread's loop may have ended.
         });
     }
 }
@@ -103,7 +103,7 @@ mod tests {
         FollowedNames::new(
             &config("\"api.internal:80\""),
             1,
-            Known::default(),
+            KnownAddrs::default(),
             channels,
         )
     }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{info, warn};
 
-use super::Answer;
+use super::LookUpAnswer;
 use crate::base::limits;
 use crate::config::Resolved;
 
 /// The last good answers.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownAddrs {
     resolved: Resolved,
     /// Names whose last look-up failed.
     failing: BTreeSet<String>,
@@ -20,7 +20,7 @@ pub struct Known {
     version: u64,
 }
 
-impl Known {
+impl KnownAddrs {
     /// The last good answers; names that never had one are absent.
     pub fn resolved(&self) -> &Resolved {
         &self.resolved
@@ -52,7 +52,7 @@ impl Known {
 
     /// Takes answers over, and logs every change about names that do not resolve. A failed look-up changes nothing: the
     /// last good answer stays.
-    pub fn take_in(&mut self, answers: Vec<Answer>) {
+    pub fn take_in(&mut self, answers: Vec<LookUpAnswer>) {
         for (host, answer) in answers {
             match answer {
                 Ok(addresses) => {
@@ -93,17 +93,17 @@ mod tests {
             .collect()
     }
 
-    fn found(last: &[u8]) -> Vec<Answer> {
+    fn found(last: &[u8]) -> Vec<LookUpAnswer> {
         vec![("api.internal".to_owned(), Ok(addresses(last)))]
     }
 
-    fn lost() -> Vec<Answer> {
+    fn lost() -> Vec<LookUpAnswer> {
         vec![("api.internal".to_owned(), Err("not found".to_owned()))]
     }
 
     #[test]
     fn answers_table() {
-        let mut known = Known::default();
+        let mut known = KnownAddrs::default();
         let steps = [
             (lost(), false, None),
             (found(&[1, 2]), true, Some(addresses(&[1, 2]))),
@@ -136,9 +136,9 @@ mod tests {
     fn addresses_are_kept_as_long_as_a_revision_is() {
         let hosts = ["api.internal".to_owned()];
         let resolved = Resolved::from([(hosts[0].clone(), addresses(&[1]))]);
-        let mut known = Known {
+        let mut known = KnownAddrs {
             resolved,
-            ..Known::default()
+            ..KnownAddrs::default()
         };
         known.keep(&hosts, 1);
         for revision in 2..=limits::REVISIONS as u64 {

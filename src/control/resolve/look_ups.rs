@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{Answer, Names};
+use super::{LookUpAnswer, WatchedNames};
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::shared::count::Count;
+use crate::shared::counter::Counter;
 
 /// Finds the addresses of a name, and blocks meanwhile. Errors: why there are none.
 type LookUp = Arc<dyn Fn(&str) -> Result<Vec<IpAddr>, String> + Send + Sync>;
@@ -35,8 +35,11 @@ pub struct LookUps {
     threads: usize,
     look_up: LookUp,
     /// The number of look-ups that hang, for metrics.
-    hanging: Arc<Count>,
-    ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
+    hanging: Arc<Counter>,
+    ended: (
+        mpsc::UnboundedSender<EndedLookUp>,
+        mpsc::UnboundedReceiver<EndedLookUp>,
+    ),
 }
 
 /// A name that is looked up.
@@ -69,7 +72,7 @@ enum Last {
 
 /// A look-up that has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct EndedLookUp {
     host: String,
     number: u64,
     answer: Result<Vec<IpAddr>, String>,
@@ -99,13 +102,13 @@ impl LookUps {
     }
 
     /// The number of look-ups that have had no answer for too long.
-    pub fn hanging(&self) -> Arc<Count> {
+    pub fn hanging(&self) -> Arc<Counter> {
         self.hanging.clone()
     }
 
     /// Looks these names up repeatedly from now on, and no others but those of `asked`. A name that was looked up
     /// before keeps its next look-up; a new name is looked up now.
-    pub(super) fn follow(&mut self, names: &Names, asked: &BTreeSet<String>, now: Micros) {
+    pub(super) fn follow(&mut self, names: &WatchedNames, asked: &BTreeSet<String>, now: Micros) {
         self.every = names.every;
         let followed: BTreeSet<&String> = names.hosts.iter().collect();
         let is_unwanted =
@@ -171,7 +174,7 @@ impl LookUps {
 
     /// Begins the look-ups that are due, as far as there is room, and gives up the wait for those that take too long.
     /// Returns the answers to report.
-    pub(super) fn step(&mut self, now: Micros) -> Vec<Answer> {
+    pub(super) fn step(&mut self, now: Micros) -> Vec<LookUpAnswer> {
         let mut told = self.give_up(now);
         let mut busy = self.busy(now);
         self.tell_hanging(busy.hanging);
@@ -184,7 +187,7 @@ impl LookUps {
     }
 
     /// Returns a failed answer for every name whose look-up has taken too long.
-    fn give_up(&mut self, now: Micros) -> Vec<Answer> {
+    fn give_up(&mut self, now: Micros) -> Vec<LookUpAnswer> {
         let most = Duration::from_secs(limits::RESOLVE_SECS);
         let waiting = self
             .names
@@ -249,7 +252,7 @@ impl LookUps {
         let asked = host.clone();
         let work = move || {
             let answer = look_up(&asked);
-            let _ = ended.send(Ended {
+            let _ = ended.send(EndedLookUp {
                 host: asked,
                 number,
                 answer,
@@ -294,7 +297,7 @@ impl LookUps {
     }
 
     /// Waits for the next look-up that ends. Cancel safe.
-    pub(super) async fn ended(&mut self) -> Ended {
+    pub(super) async fn ended(&mut self) -> EndedLookUp {
         match self.ended.1.recv().await {
             Some(ended) => ended,
             // This value holds a sender itself, so that the channel does not end.
@@ -303,7 +306,7 @@ impl LookUps {
     }
 
     /// Notes the end of a look-up and returns its answer; `None`: the answer is no longer wanted.
-    pub(super) fn note(&mut self, ended: Ended, now: Micros) -> Option<Answer> {
+    pub(super) fn note(&mut self, ended: EndedLookUp, now: Micros) -> Option<LookUpAnswer> {
         self.threads = self.threads.saturating_sub(1);
         self.unwanted.remove(&ended.host);
         let name = self.names.get(&ended.host)?;
@@ -317,7 +320,7 @@ impl LookUps {
         host: String,
         answer: Result<Vec<IpAddr>, String>,
         now: Micros,
-    ) -> Option<Answer> {
+    ) -> Option<LookUpAnswer> {
         let name = self.names.get_mut(&host)?;
         name.under_way = None;
         name.is_given_up = false;

@@ -18,29 +18,29 @@ use std::time::Duration;
 
 pub use followed::{FollowedNames, NameChannels};
 pub use handed::{NAMES, from_blobs, to_blob};
-pub use known::Known;
+pub use known::KnownAddrs;
 pub use look_ups::LookUps;
-pub use run::{Question, ask};
+pub use run::{LookUpRequest, ask};
 pub use start::begin;
 
 use crate::config::Config;
 
 /// The answer about one name: its addresses, or the reason why there are none.
-pub type Answer = (String, Result<Vec<IpAddr>, String>);
+pub type LookUpAnswer = (String, Result<Vec<IpAddr>, String>);
 
 /// The names that are looked up repeatedly, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub struct WatchedNames {
     /// The names, each once.
     pub hosts: Vec<String>,
     /// Time between two look-ups of a name.
     pub every: Duration,
 }
 
-impl Names {
+impl WatchedNames {
     /// The names of a configuration.
-    pub fn of(config: &Config) -> Names {
-        Names {
+    pub fn of(config: &Config) -> WatchedNames {
+        WatchedNames {
             hosts: config.names(),
             every: config.settings.resolve_interval,
         }
@@ -49,9 +49,9 @@ impl Names {
 
 /// The answers of look-ups.
 #[derive(Debug)]
-pub enum Found {
+pub enum LookUpResults {
     /// Answers about all names that a change needs for the first time.
-    New(Vec<Answer>),
+    New(Vec<LookUpAnswer>),
     /// Answers about some of the names in force.
-    Again(Vec<Answer>),
+    Again(Vec<LookUpAnswer>),
 }

@@ -6,23 +6,23 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{Answer, Found, LookUps, Names};
+use super::{LookUpAnswer, LookUpResults, LookUps, WatchedNames};
 use crate::base::limits;
 use crate::base::time::Micros;
 
 /// Names that a change needs for the first time.
 #[derive(Debug)]
-pub struct Question {
+pub struct LookUpRequest {
     hosts: BTreeSet<String>,
-    answers: Vec<Answer>,
-    reply: oneshot::Sender<Vec<Answer>>,
+    answers: Vec<LookUpAnswer>,
+    reply: oneshot::Sender<Vec<LookUpAnswer>>,
 }
 
 /// Has new names looked up, and returns an answer for each. The result is empty if not all names have an answer within
 /// [`limits::LOOKUP_ANSWER_SECS`], or if the task has ended.
-pub async fn ask(questions: mpsc::Sender<Question>, hosts: Vec<String>) -> Vec<Answer> {
+pub async fn ask(questions: mpsc::Sender<LookUpRequest>, hosts: Vec<String>) -> Vec<LookUpAnswer> {
     let (reply, answers) = oneshot::channel();
-    let question = Question {
+    let question = LookUpRequest {
         hosts: hosts.into_iter().collect(),
         answers: Vec::new(),
         reply,
@@ -40,9 +40,9 @@ pub async fn ask(questions: mpsc::Sender<Question>, hosts: Vec<String>) -> Vec<A
 /// Answers that are not delivered yet.
 #[derive(Default)]
 struct Untold {
-    questions: Vec<Question>,
+    questions: Vec<LookUpRequest>,
     /// Answers about names in force.
-    again: Vec<Answer>,
+    again: Vec<LookUpAnswer>,
     /// When the answers are delivered: after a short wait, so that answers that come together are delivered together.
     due: Micros,
 }
@@ -51,9 +51,9 @@ impl LookUps {
     /// Looks `names` up repeatedly and answers `questions`, until the receiver of the answers is gone.
     pub async fn run(
         mut self,
-        mut names: watch::Receiver<Names>,
-        mut questions: mpsc::Receiver<Question>,
-        found: mpsc::Sender<Found>,
+        mut names: watch::Receiver<WatchedNames>,
+        mut questions: mpsc::Receiver<LookUpRequest>,
+        found: mpsc::Sender<LookUpResults>,
     ) {
         let mut untold = Untold::default();
         names.mark_changed();
@@ -83,7 +83,7 @@ impl LookUps {
                     untold.questions.push(question);
                 }
                 permit = found.reserve(), if is_due => match permit {
-                    Ok(permit) => permit.send(Found::Again(std::mem::take(&mut untold.again))),
+                    Ok(permit) => permit.send(LookUpResults::Again(std::mem::take(&mut untold.again))),
                     Err(_) => return,
                 },
                 () = sleep(next.until()) => {}
@@ -93,7 +93,7 @@ impl LookUps {
 }
 
 impl Untold {
-    fn take(&mut self, answers: impl IntoIterator<Item = Answer>, now: Micros) {
+    fn take(&mut self, answers: impl IntoIterator<Item = LookUpAnswer>, now: Micros) {
         for (host, answer) in answers {
             let mut questions = self.questions.iter_mut();
             match questions.find(|question| question.hosts.contains(&host)) {
@@ -103,14 +103,14 @@ impl Untold {
                 }
                 None => {
                     if self.again.is_empty() {
-                        self.due = now.after(limits::LOOKUP_GATHER);
+                        self.due = now.after(limits::LOOKUP_ANSWERS_TOGETHER);
                     }
                     self.again.push((host, answer));
                 }
             }
         }
-        let answered = |question: &mut Question| question.hosts.is_empty();
-        for Question { answers, reply, .. } in self.questions.extract_if(.., answered) {
+        let answered = |question: &mut LookUpRequest| question.hosts.is_empty();
+        for LookUpRequest { answers, reply, .. } in self.questions.extract_if(.., answered) {
             let _ = reply.send(answers);
         }
     }
@@ -136,7 +136,7 @@ mod tests {
             "dead" => Err("no such name".to_owned()),
             _ => Ok(found.clone()),
         }));
-        let names = |hosts: &[&str]| Names {
+        let names = |hosts: &[&str]| WatchedNames {
             hosts: hosts.iter().map(|host| host.to_string()).collect(),
             every: Duration::from_secs(60),
         };
@@ -156,7 +156,7 @@ mod tests {
         let mut answers = Vec::new();
         while answers.len() < 2 {
             match told.recv().await {
-                Some(Found::Again(more)) => answers.extend(more),
+                Some(LookUpResults::Again(more)) => answers.extend(more),
                 other => panic!("{other:?}"),
             }
         }

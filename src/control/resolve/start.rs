@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Known, LookUps, Names};
+use super::{KnownAddrs, LookUps, WatchedNames};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::Resolved;
@@ -16,15 +16,15 @@ use crate::config::Resolved;
 /// Begins to look `names` up, and waits a moment for names without addresses in `known`. Returns the look-ups, which go
 /// on, and the addresses that are known now. Blocks for [`limits::START_RESOLVE_MILLIS`] at most. Errors: no
 /// descriptors are left.
-pub fn begin(names: &Names, known: Resolved) -> io::Result<(LookUps, Known)> {
+pub fn begin(names: &WatchedNames, known: Resolved) -> io::Result<(LookUps, KnownAddrs)> {
     begin_by(LookUps::default(), names, known)
 }
 
 fn begin_by(
     mut look_ups: LookUps,
-    names: &Names,
+    names: &WatchedNames,
     mut resolved: Resolved,
-) -> io::Result<(LookUps, Known)> {
+) -> io::Result<(LookUps, KnownAddrs)> {
     resolved.retain(|host, _| names.hosts.contains(host));
     look_ups.follow(names, &BTreeSet::new(), Micros::now());
     look_ups.know(resolved.keys().cloned());
@@ -33,7 +33,7 @@ fn begin_by(
         .iter()
         .filter(|host| !resolved.contains_key(*host));
     let mut missing: BTreeSet<String> = hosts.cloned().collect();
-    let mut known = Known::default();
+    let mut known = KnownAddrs::default();
     known.take_in(
         resolved
             .into_iter()
@@ -57,7 +57,7 @@ fn begin_by(
 }
 
 /// Waits until all missing names have an answer.
-async fn wait_for(look_ups: &mut LookUps, missing: &mut BTreeSet<String>, known: &mut Known) {
+async fn wait_for(look_ups: &mut LookUps, missing: &mut BTreeSet<String>, known: &mut KnownAddrs) {
     let mut told = look_ups.step(Micros::now());
     loop {
         for (host, _) in &told {
@@ -81,8 +81,8 @@ mod tests {
 
     use super::*;
 
-    fn names(hosts: Vec<String>) -> Names {
-        Names {
+    fn names(hosts: Vec<String>) -> WatchedNames {
+        WatchedNames {
             hosts,
             every: Duration::from_secs(60),
         }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::control::ask::Trial;
-use crate::control::desk::Edit;
+use crate::control::change_request::Trial;
+use crate::control::config_store::Edit;
 
 pub(super) fn add(addr: &str) -> Edit {
     Edit::AddServer {
@@ -13,32 +13,32 @@ pub(super) fn add(addr: &str) -> Edit {
     }
 }
 
-pub(super) fn reload(trial: Option<Trial>) -> Wish {
+pub(super) fn reload(trial: Option<Trial>) -> Operation {
     let allow_empty = true;
-    Wish::Reload {
+    Operation::Reload {
         trial,
         allow_empty,
         asked: None,
     }
 }
 
-pub(super) fn drain(addr: &str) -> Wish {
-    Wish::DrainServer {
+pub(super) fn drain(addr: &str) -> Operation {
+    Operation::DrainServer {
         pool: "api".to_owned(),
         addr: addr.to_owned(),
         patience: LONG,
     }
 }
 
-pub(super) fn edit(edit: Edit) -> Wish {
-    Wish::Edit(edit)
+pub(super) fn edit(edit: Edit) -> Operation {
+    Operation::Edit(edit)
 }
 
 #[test]
 fn a_change_is_answered_when_every_worker_has_adopted_it() {
     let (outside, control, inputs) = outside(LONG, None);
     run_beside(control, inputs, async || {
-        let mut answered = outside.ask(edit(add("127.0.0.1:1"))).await;
+        let mut answered = outside.send_request(edit(add("127.0.0.1:1"))).await;
         let snapshot = outside.snapshot(2).await;
         assert_eq!(snapshot.pools[0].backends[1].label, "127.0.0.1:1");
         let adopted = |worker| ToControl::Adopted(WorkerId(worker), 2);
@@ -50,7 +50,7 @@ fn a_change_is_answered_when_every_worker_has_adopted_it() {
         assert_eq!((accepted.revision, accepted.changed), (2, true));
         let in_force = outside.standing.borrow().clone();
         assert_eq!((in_force.revision, in_force.snapshot.generation), (2, 2));
-        assert_eq!(in_force.revisions[0].origin, "a test");
+        assert_eq!(in_force.revisions[0].requested_by, "a test");
         outside.stop().await;
     });
 }
@@ -59,36 +59,42 @@ fn a_change_is_answered_when_every_worker_has_adopted_it() {
 fn what_changes_nothing_is_answered_at_once_and_what_is_wrong_refused() {
     let (outside, control, inputs) = outside(LONG, None);
     run_beside(control, inputs, async || {
-        let accepted = outside.ask(edit(add("api.internal:80"))).await.await;
+        let accepted = outside
+            .send_request(edit(add("api.internal:80")))
+            .await
+            .await;
         let accepted = accepted.unwrap().unwrap();
         assert_eq!((accepted.revision, accepted.changed), (1, false));
         let every = [
             edit(add("127.0.0.1:1")),
             drain("api.internal:80"),
             reload(None),
-            Wish::Compare,
-            Wish::Confirm,
-            Wish::Rollback { revision: 1 },
-            Wish::Upgrade {
+            Operation::Compare,
+            Operation::Confirm,
+            Operation::Rollback { revision: 1 },
+            Operation::Upgrade {
                 force: true,
                 allow_empty: false,
             },
         ];
-        for wish in every {
-            let late = outside.ask_if(wish.clone(), Some(7)).await.await;
+        for operation in every {
+            let late = outside
+                .send_request_if(operation.clone(), Some(7))
+                .await
+                .await;
             let kind = late.unwrap().unwrap_err().kind;
-            assert_eq!(kind, ProblemKind::Changed, "{wish:?}");
+            assert_eq!(kind, ProblemKind::Changed, "{operation:?}");
         }
         let rows = [
             (edit(add("nonsense")), ProblemKind::Invalid),
-            (Wish::Rollback { revision: 9 }, ProblemKind::Absent),
-            (Wish::Confirm, ProblemKind::Conflict),
+            (Operation::Rollback { revision: 9 }, ProblemKind::Absent),
+            (Operation::Confirm, ProblemKind::Conflict),
             (reload(None), ProblemKind::Invalid),
-            (Wish::Compare, ProblemKind::Invalid),
+            (Operation::Compare, ProblemKind::Invalid),
         ];
-        for (wish, expected) in rows {
-            let said = format!("{wish:?}");
-            assert_eq!(outside.refusal(wish).await, expected, "{said}");
+        for (operation, expected) in rows {
+            let said = format!("{operation:?}");
+            assert_eq!(outside.refusal(operation).await, expected, "{said}");
         }
         assert_eq!(outside.standing.borrow().revision, 1);
         assert!(outside.workers[0].take().is_none());
@@ -100,8 +106,8 @@ fn what_changes_nothing_is_answered_at_once_and_what_is_wrong_refused() {
 fn new_names_are_looked_up_before_the_change_comes_into_force() {
     let (outside, control, inputs) = outside(LONG, None);
     run_beside(control, inputs, async || {
-        let answered = outside.ask(edit(add("localhost:9"))).await;
-        let next = outside.ask(edit(add("127.0.0.1:1"))).await;
+        let answered = outside.send_request(edit(add("localhost:9"))).await;
+        let next = outside.send_request(edit(add("127.0.0.1:1"))).await;
         let snapshot = outside.snapshot(2).await;
         let labels: Vec<_> = snapshot.pools[0].backends[1..]
             .iter()
@@ -151,18 +157,23 @@ fn a_hang_up_reloads_the_file_and_one_with_mistakes_changes_nothing() {
     run_beside(control, inputs, async || {
         file.write("nonsense = 1\n");
         outside.signals.send(Signal::HangUp).await.unwrap();
-        let refused = outside.refusal(Wish::Compare).await;
+        let refused = outside.refusal(Operation::Compare).await;
         assert_eq!(refused, ProblemKind::Invalid);
         assert_eq!(outside.standing.borrow().revision, 1);
         file.write(CHANGED);
-        let compared = outside.ask(Wish::Compare).await.await.unwrap().unwrap();
+        let compared = outside
+            .send_request(Operation::Compare)
+            .await
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(compared.diff.differences.len(), 2);
         assert_eq!(outside.standing.borrow().revision, 1);
         outside.signals.send(Signal::HangUp).await.unwrap();
         let snapshot = outside.adopt(2).await;
         assert_eq!(snapshot.pools[0].backends[0].label, "127.0.0.1:1");
         let revisions = outside.standing.borrow().revisions.clone();
-        assert_eq!(revisions[0].origin, "SIGHUP");
+        assert_eq!(revisions[0].requested_by, "SIGHUP");
         outside.stop().await;
     });
 }
@@ -171,7 +182,7 @@ fn a_hang_up_reloads_the_file_and_one_with_mistakes_changes_nothing() {
 fn a_reload_on_trial_stays_when_confirmed_and_goes_back_by_itself_when_not() {
     let file = ConfigFile::new("trial");
     let (outside, control, inputs) = outside_of(&file.0, LONG, None);
-    let trial = |within| Wish::Reload {
+    let trial = |within| Operation::Reload {
         allow_empty: false,
         asked: None,
         trial: Some(Trial {
@@ -182,29 +193,37 @@ fn a_reload_on_trial_stays_when_confirmed_and_goes_back_by_itself_when_not() {
     let first = |snapshot: &Snapshot| snapshot.pools[0].backends[0].label.clone();
     run_beside(control, inputs, async || {
         file.write(CHANGED);
-        let answered = outside.ask(trial(SHORT)).await;
+        let answered = outside.send_request(trial(SHORT)).await;
         assert_eq!(first(&*outside.adopt(2).await), "127.0.0.1:1");
         answered.await.unwrap().unwrap();
         assert_eq!(first(&*outside.adopt(3).await), "api.internal:80");
-        assert_eq!(outside.refusal(Wish::Confirm).await, ProblemKind::Conflict);
+        assert_eq!(
+            outside.refusal(Operation::Confirm).await,
+            ProblemKind::Conflict
+        );
 
-        let answered = outside.ask(trial(LONG)).await;
+        let answered = outside.send_request(trial(LONG)).await;
         outside.adopt(4).await;
         answered.await.unwrap().unwrap();
         let other = edit(add("127.0.0.1:7"));
         assert_eq!(outside.refusal(other).await, ProblemKind::Conflict);
         for _ in 0..limits::TRIAL_REQUESTS {
-            outside.gauges[1].answer(4);
-            outside.gauges[1].fail();
+            outside.counters[1].answer(4);
+            outside.counters[1].fail();
         }
         assert_eq!(first(&*outside.adopt(5).await), "api.internal:80");
 
-        let answered = outside.ask(trial(LONG)).await;
+        let answered = outside.send_request(trial(LONG)).await;
         outside.adopt(6).await;
         answered.await.unwrap().unwrap();
-        let confirmed = outside.ask(Wish::Confirm).await.await.unwrap().unwrap();
+        let confirmed = outside
+            .send_request(Operation::Confirm)
+            .await
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((confirmed.revision, confirmed.changed), (6, false));
-        let answered = outside.ask(edit(add("127.0.0.1:7"))).await;
+        let answered = outside.send_request(edit(add("127.0.0.1:7"))).await;
         outside.adopt(7).await;
         assert_eq!(answered.await.unwrap().unwrap().revision, 7);
         outside.stop().await;
@@ -215,16 +234,16 @@ fn a_reload_on_trial_stays_when_confirmed_and_goes_back_by_itself_when_not() {
 fn a_drained_backend_is_taken_out_as_a_revision_of_its_own() {
     let (outside, control, inputs) = outside(LONG, None);
     run_beside(control, inputs, async || {
-        let answered = outside.ask(edit(add("127.0.0.1:1"))).await;
+        let answered = outside.send_request(edit(add("127.0.0.1:1"))).await;
         outside.adopt(2).await;
         answered.await.unwrap().unwrap();
-        let answered = outside.ask_if(drain("127.0.0.1:1"), Some(2)).await;
+        let answered = outside.send_request_if(drain("127.0.0.1:1"), Some(2)).await;
         assert!(outside.adopt(3).await.pools[0].backends[1].draining);
         assert!(answered.await.unwrap().unwrap().changed);
         assert_eq!(outside.adopt(4).await.pools[0].backends.len(), 1);
         let newest = outside.standing.borrow().revisions[0].clone();
         assert_eq!(
-            (newest.number, newest.origin.as_str()),
+            (newest.number, newest.requested_by.as_str()),
             (4, "a test, drained")
         );
         outside.stop().await;

@@ -50,7 +50,11 @@ fn a_change_whose_files_do_not_answer_is_refused_and_comes_into_force_never() {
         ..
     } = Hanging::new();
     run_beside(control, inputs, async || {
-        let refused = outside.ask(edit(add("127.0.0.1:1"))).await.await.unwrap();
+        let refused = outside
+            .send_request(edit(add("127.0.0.1:1")))
+            .await
+            .await
+            .unwrap();
         assert_eq!(refused.unwrap_err().kind, ProblemKind::Unavailable);
         let late = outside.refusal(edit(add("127.0.0.1:2"))).await;
         assert_eq!(
@@ -59,10 +63,10 @@ fn a_change_whose_files_do_not_answer_is_refused_and_comes_into_force_never() {
             "the files still do not answer"
         );
         drop(go_on);
-        while outside.refusal(Wish::Compare).await == ProblemKind::Unavailable {
+        while outside.refusal(Operation::Compare).await == ProblemKind::Unavailable {
             sleep(Duration::from_millis(1)).await;
         }
-        let _answered = outside.ask(edit(add("127.0.0.1:3"))).await;
+        let _answered = outside.send_request(edit(add("127.0.0.1:3"))).await;
         let snapshot = outside.adopt(2).await;
         let backends = snapshot.pools[0].backends.iter();
         let labels: Vec<_> = backends.map(|backend| backend.label.as_str()).collect();
@@ -81,7 +85,7 @@ fn a_stop_waits_for_no_file_and_refuses_the_change_that_does() {
         go_on: _go_on,
     } = Hanging::new();
     let code = run_beside(control, inputs, async || {
-        let answered = outside.ask(edit(add("127.0.0.1:1"))).await;
+        let answered = outside.send_request(edit(add("127.0.0.1:1"))).await;
         hangs.recv().await.unwrap();
         outside.stop().await;
         let refused = answered.await.unwrap().unwrap_err();

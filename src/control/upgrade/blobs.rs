@@ -4,7 +4,7 @@
 use tracing::warn;
 
 use super::{health, must_serve, socket_files};
-use crate::control::desk::state_handed;
+use crate::control::config_store::state_handed;
 use crate::control::resolve;
 use crate::net::{Blob, BlobKind, Handed, UnreadableBlob};
 

@@ -102,7 +102,7 @@ pub fn from_blobs(blobs: &[Blob]) -> Vec<HealthRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::mailbox::{Letters, mailbox};
+    use crate::shared::mailbox::{Inbox, mailbox};
 
     fn records(count: usize) -> Vec<HealthRecord> {
         let record = |number| HealthRecord {
@@ -116,11 +116,11 @@ mod tests {
     }
 
     /// Answers one question, which may have to wait for `blocked` other messages.
-    fn answer(letters: Letters<ToHealth>, blocked: usize, records: Vec<HealthRecord>) {
+    fn answer(inbox: Inbox<ToHealth>, blocked: usize, records: Vec<HealthRecord>) {
         for _ in 0..blocked {
-            letters.take_within(Duration::from_secs(30)).unwrap();
+            inbox.take_within(Duration::from_secs(30)).unwrap();
         }
-        match letters.take_within(Duration::from_secs(30)) {
+        match inbox.take_within(Duration::from_secs(30)) {
             Some(ToHealth::Report(to)) => to.send(records).unwrap(),
             other => panic!("{other:?}"),
         }
@@ -129,11 +129,11 @@ mod tests {
     #[test]
     fn what_the_health_thread_knows_arrives_even_if_its_mailbox_is_full_at_first() {
         for blocked in [0, 1] {
-            let (health, letters) = mailbox(1).unwrap();
+            let (health, inbox) = mailbox(1).unwrap();
             (0..blocked).for_each(|_| health.post(ToHealth::StopProbing).unwrap());
             let known = records(3);
             let sent = known.clone();
-            let thread = thread::spawn(move || answer(letters, blocked, sent));
+            let thread = thread::spawn(move || answer(inbox, blocked, sent));
             let blob = HealthReport::of(health).to_blob().unwrap();
             thread.join().unwrap();
             assert_eq!(from_blobs(&[blob]), known);
@@ -142,12 +142,12 @@ mod tests {
 
     #[test]
     fn a_thread_that_does_not_answer_is_not_waited_for() {
-        let (health, letters) = mailbox(1).unwrap();
+        let (health, inbox) = mailbox(1).unwrap();
         let report = HealthReport::of(health.clone());
         let soon = Duration::from_millis(1);
         assert_eq!(report.ask(soon), None, "the question is not read");
         assert_eq!(report.ask(soon), None, "the mailbox is full");
-        drop(letters);
+        drop(inbox);
         assert_eq!(report.ask(soon), None, "the thread is gone");
     }
 

@@ -27,11 +27,12 @@
 //!
 //! Earlier versions of the program do not know `more`, `accepting` and `over`: an old process of such a version stops
 //! accepting when it has said `go`. The old process announces that it knows these words by a variable in the
-//! environment of the new process; the new process announces that it does by saying [`words::READY_AND_TELLS`] instead
-//! of [`words::READY`].
+//! environment of the new process; the new process announces that it does by saying [`messages::READY_AND_TELLS`]
+//! instead of [`messages::READY`].
 
 mod blobs;
 mod health;
+mod messages;
 mod must_serve;
 mod predecessor;
 mod program;
@@ -39,7 +40,6 @@ mod running;
 mod socket_files;
 mod successor;
 mod trust;
-mod words;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -68,13 +68,13 @@ const LINE_VARIABLE: &str = "PALANTIR_HANDOVER";
 const STANDARD_DESCRIPTORS: RawFd = 3;
 
 /// The environment variable that names the line on which an old process waits for `accepting`: see
-/// [`crate::net::Line::identity`]. An earlier version passes the variable on as its own old process set it, so that the
-/// value names another line.
+/// [`crate::net::HandoverLine::identity`]. An earlier version passes the variable on as its own old process set it, so
+/// that the value names another line.
 const TOLD_VARIABLE: &str = "PALANTIR_HANDOVER_TOLD";
 
 /// A step of a new process.
 #[derive(Debug)]
-pub enum Progress {
+pub enum UpgradeStep {
     /// The new process has started everything, and waits for leave to accept.
     Ready(Successor),
     /// The new process accepts.
@@ -93,7 +93,7 @@ pub struct Upgrades {
     stopping: Arc<AtomicBool>,
     /// The new process that is being started.
     under_way: Option<Running>,
-    progress: (mpsc::Sender<Progress>, mpsc::Receiver<Progress>),
+    progress: (mpsc::Sender<UpgradeStep>, mpsc::Receiver<UpgradeStep>),
 }
 
 impl Upgrades {
@@ -176,7 +176,10 @@ impl Upgrades {
         begun
     }
 
-    fn on_a_thread(&self, work: impl FnOnce() -> Progress + Send + 'static) -> Result<(), String> {
+    fn on_a_thread(
+        &self,
+        work: impl FnOnce() -> UpgradeStep + Send + 'static,
+    ) -> Result<(), String> {
         let progress = self.progress.0.clone();
         let work = move || {
             // If the receiver is gone, the new process ends with this value.
@@ -189,12 +192,13 @@ impl Upgrades {
     }
 
     /// Waits for the next step of the new process; each takes a few times `limits::UPGRADE_SECS` at most. Cancel safe.
-    pub async fn progress(&mut self) -> Progress {
+    pub async fn progress(&mut self) -> UpgradeStep {
         let progress = self.progress.1.recv().await;
         // This holds a sender itself, so the channel does not end.
-        let progress = progress.unwrap_or_else(|| Progress::Failed("it was given up".to_owned()));
+        let progress =
+            progress.unwrap_or_else(|| UpgradeStep::Failed("it was given up".to_owned()));
         let may_finish = self.under_way.as_ref().is_some_and(Running::may_finish);
-        if !matches!(progress, Progress::Ready(_)) && !may_finish {
+        if !matches!(progress, UpgradeStep::Ready(_)) && !may_finish {
             self.under_way = None;
         }
         progress

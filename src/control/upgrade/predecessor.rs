@@ -9,19 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use tracing::warn;
 
 use super::blobs;
-use super::socket_files;
-use super::words::{
+use super::messages::{
     self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE, STOPPING,
 };
+use super::socket_files;
 use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS, TOLD_VARIABLE};
 use crate::messages::LeftToDo;
-use crate::net::{Handed, Line};
+use crate::net::{Handed, HandoverLine};
 
 /// The process that this one is to take over from.
 #[derive(Debug)]
 pub struct Predecessor {
     /// This process's end of the line.
-    pub(super) line: Arc<Line>,
+    pub(super) line: Arc<HandoverLine>,
     /// Whether the old process goes on accepting until it hears that this process accepts.
     pub(super) listens: bool,
 }
@@ -40,7 +40,7 @@ impl Predecessor {
         let fd = number.parse().ok().filter(|fd| *fd >= STANDARD_DESCRIPTORS);
         let fd: RawFd = fd.ok_or_else(|| format!("{LINE_VARIABLE}={number}: no descriptor"))?;
         // SAFETY: the process that started this one opened it for this purpose, and nobody has taken it yet.
-        let line = unsafe { Line::from_raw(fd) };
+        let line = unsafe { HandoverLine::from_raw(fd) };
         let line = line.map_err(|error| format!("{LINE_VARIABLE}={number}: {error}"))?;
         let told = env::var(TOLD_VARIABLE).ok();
         let identity = line.identity().map(|identity| identity.to_string());
@@ -127,7 +127,7 @@ impl Predecessor {
                     }
                     // The end of the line says whether it has heard this.
                     Ok(Some(word)) if word == STILL_THERE => drop(line.say(HERE)),
-                    Ok(Some(word)) => return over(words::left(&word)),
+                    Ok(Some(word)) => return over(messages::left(&word)),
                     Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                         if !std::mem::replace(&mut is_over, true) {
                             warn!("the old process is silent; this one goes on as the service");

@@ -13,7 +13,7 @@ use std::process::Command;
 use super::trust;
 use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS, TOLD_VARIABLE};
 use crate::control::systemd;
-use crate::net::Line;
+use crate::net::HandoverLine;
 
 /// How this process was started, and how the next one is to be.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Program {
         unsafe_code,
         reason = "the code between fork and exec is unsafe to give"
     )]
-    pub(super) fn command(&self, line: &Line) -> Command {
+    pub(super) fn command(&self, line: &HandoverLine) -> Command {
         let fd = line.raw();
         let mut command = Command::new(&self.path);
         command.args(&self.arguments);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_next_process_gets_its_end_of_the_line_and_nothing_else() {
-        let (leaky, _other) = Line::pair().unwrap();
+        let (leaky, _other) = HandoverLine::pair().unwrap();
         // SAFETY: the line has this descriptor, and lives longer.
         #[expect(
             unsafe_code,
@@ -140,7 +140,7 @@ mod tests {
         )]
         let forgotten = unsafe { BorrowedFd::borrow_raw(leaky.raw()) };
         rustix::io::fcntl_setfd(forgotten, rustix::io::FdFlags::empty()).unwrap();
-        let (line, _ours) = Line::pair().unwrap();
+        let (line, _ours) = HandoverLine::pair().unwrap();
         let program = Program {
             path: PathBuf::from("/bin/sh"),
             arguments: vec![

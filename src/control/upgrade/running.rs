@@ -8,9 +8,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use super::words::GIVEN_UP;
+use super::messages::GIVEN_UP;
 use crate::base::limits;
-use crate::net::Line;
+use crate::net::HandoverLine;
 
 /// One new process, shared by all threads that deal with it.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Running(Arc<Mutex<Life>>);
 #[derive(Debug, Default)]
 struct Life {
     /// The line to a new process that is just being started and has no known id yet.
-    line: Option<Arc<Line>>,
+    line: Option<Arc<HandoverLine>>,
     child: Option<Child>,
     /// Whether the upgrade was abandoned, so that no new process may live.
     is_abandoned: bool,
@@ -33,7 +33,7 @@ impl Running {
     }
 
     /// Notes that a process is about to be started with the other end of this line. Errors: the upgrade was abandoned.
-    pub fn begin(&self, line: &Arc<Line>) -> Result<(), String> {
+    pub fn begin(&self, line: &Arc<HandoverLine>) -> Result<(), String> {
         let mut life = self.life();
         if life.is_abandoned {
             return Err(given_up());

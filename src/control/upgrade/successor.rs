@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
+use super::messages::{self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE};
 use super::running::Running;
-use super::words::{self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE};
-use super::{HealthReport, Program, Progress};
+use super::{HealthReport, Program, UpgradeStep};
 use crate::base::limits;
 use crate::messages::LeftToDo;
-use crate::net::{Handed, Line};
+use crate::net::{Handed, HandoverLine};
 
 /// Starts a new process, hands over sockets and messages, and waits until the new process is ready. The health thread
 /// is asked for its report at the last moment. `running` learns of the process.
@@ -17,10 +17,10 @@ pub fn prepare(
     handed: Handed,
     health: &HealthReport,
     running: Running,
-) -> Progress {
+) -> UpgradeStep {
     match start(program, handed, health, running) {
-        Ok(successor) => Progress::Ready(successor),
-        Err(reason) => Progress::Failed(reason),
+        Ok(successor) => UpgradeStep::Ready(successor),
+        Err(reason) => UpgradeStep::Failed(reason),
     }
 }
 
@@ -31,7 +31,7 @@ fn start(
     running: Running,
 ) -> Result<Successor, String> {
     program.check()?;
-    let (ours, theirs) = Line::pair().map_err(|error| error.to_string())?;
+    let (ours, theirs) = HandoverLine::pair().map_err(|error| error.to_string())?;
     let line = Arc::new(ours);
     running.begin(&line)?;
     let child = program
@@ -74,7 +74,7 @@ pub struct Successor {
     /// The process id of the new process.
     pub pid: u32,
     running: Running,
-    line: Arc<Line>,
+    line: Arc<HandoverLine>,
     /// Whether the new process reports that it accepts.
     tells: bool,
 }
@@ -93,25 +93,25 @@ impl Successor {
     }
 
     /// Lets the new process accept, and waits until it reports that it does.
-    pub fn go(self) -> Progress {
+    pub fn go(self) -> UpgradeStep {
         if let Err(reason) = self.running.let_go() {
-            return Progress::Failed(reason);
+            return UpgradeStep::Failed(reason);
         }
         match self.line.say(GO).and_then(|()| self.hear_accepting()) {
-            Ok(Some(word)) if word == HERE => Progress::Accepting(self),
+            Ok(Some(word)) if word == HERE => UpgradeStep::Accepting(self),
             Ok(Some(reason)) => {
                 // The new process ends by itself, after its requests.
                 self.running.leave();
-                Progress::Failed(reason)
+                UpgradeStep::Failed(reason)
             }
-            Ok(None) => Progress::Failed(self.ended()),
+            Ok(None) => UpgradeStep::Failed(self.ended()),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 let patience = limits::UPGRADE_SECS;
-                Progress::Failed(format!(
+                UpgradeStep::Failed(format!(
                     "the new process did not accept within {patience} s"
                 ))
             }
-            Err(_) => Progress::Failed(self.ended()),
+            Err(_) => UpgradeStep::Failed(self.ended()),
         }
     }
 
@@ -142,7 +142,7 @@ impl Successor {
             return Err(self.ended());
         }
         // A process of an earlier version does not listen any more.
-        if self.line.say(&words::over(left)).is_err() && self.tells {
+        if self.line.say(&messages::over(left)).is_err() && self.tells {
             return Err(self.ended());
         }
         self.running.release();
@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
     use crate::control::upgrade::Predecessor;
-    use crate::control::upgrade::words::{GIVEN_UP, STOPPING};
+    use crate::control::upgrade::messages::{GIVEN_UP, STOPPING};
     use crate::shared::mailbox::mailbox;
 
     /// The report of a health thread that is not there.
@@ -200,7 +200,7 @@ mod tests {
             arguments: vec!["-c".into(), script.into()],
         };
         match prepare(&program, Handed::default(), &nobody(), Running::default()) {
-            Progress::Failed(reason) => reason,
+            UpgradeStep::Failed(reason) => reason,
             progress => panic!("{progress:?}"),
         }
     }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn pair(listens: bool) -> (Successor, Predecessor) {
-        let (ours, line) = Line::pair().unwrap();
+        let (ours, line) = HandoverLine::pair().unwrap();
         let successor = Successor {
             pid: 0,
             running: Running::default(),
@@ -246,7 +246,7 @@ mod tests {
             });
             assert_eq!(successor.line.hear().unwrap().as_deref(), Some(ready));
             match successor.go() {
-                Progress::Accepting(successor) => successor.over(left).unwrap(),
+                UpgradeStep::Accepting(successor) => successor.over(left).unwrap(),
                 progress => panic!("{progress:?}"),
             }
             let heard = if listens { left } else { LeftToDo::default() };
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_process_that_first_runs_when_it_was_given_up_and_the_old_one_is_gone_ends() {
-        let (ours, line) = Line::pair().unwrap();
+        let (ours, line) = HandoverLine::pair().unwrap();
         let running = Running::default();
         running.begin(&Arc::new(ours)).unwrap();
         running.abandon();
@@ -322,7 +322,7 @@ mod tests {
         predecessor.line.say(ACCEPTING).unwrap();
         predecessor.line.say(HERE).unwrap();
         let successor = match successor.go() {
-            Progress::Accepting(successor) => successor,
+            UpgradeStep::Accepting(successor) => successor,
             progress => panic!("{progress:?}"),
         };
         assert!(successor.is_there());
@@ -332,7 +332,7 @@ mod tests {
         let (successor, predecessor) = pair(true);
         predecessor.line.say(ACCEPTING).unwrap();
         drop(predecessor);
-        assert!(matches!(successor.go(), Progress::Failed(_)));
+        assert!(matches!(successor.go(), UpgradeStep::Failed(_)));
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
         let running = Running::default();
         running.abandon();
         match prepare(&program, Handed::default(), &nobody(), running.clone()) {
-            Progress::Failed(reason) => assert!(reason.contains("given up"), "{reason}"),
+            UpgradeStep::Failed(reason) => assert!(reason.contains("given up"), "{reason}"),
             progress => panic!("{progress:?}"),
         }
         assert!(running.release().is_none());
@@ -363,6 +363,6 @@ mod tests {
     fn a_new_process_that_ends_before_it_accepts_has_failed() {
         let (successor, predecessor) = pair(true);
         drop(predecessor);
-        assert!(matches!(successor.go(), Progress::Failed(_)));
+        assert!(matches!(successor.go(), UpgradeStep::Failed(_)));
     }
 }

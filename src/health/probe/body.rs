@@ -1,6 +1,6 @@
 //! The body of a probe's answer: whether a text stands in its beginning.
 
-use super::Outcome;
+use super::ProbeOutcome;
 use crate::base::limits;
 use crate::http::h1::{ChunkedDecoder, Piece, ResponseBody};
 use crate::http::refusal::Refusal;
@@ -45,7 +45,7 @@ impl Search {
     }
 
     /// The outcome of a probe that was otherwise `answered` as it should be.
-    pub fn judge(&self, answered: String) -> Outcome {
+    pub fn outcome_of(&self, answered: String) -> ProbeOutcome {
         let text = String::from_utf8_lossy(&self.text);
         match (self.is_found, self.left) {
             (true, _) => Ok(answered),
@@ -63,38 +63,38 @@ impl Search {
 }
 
 /// A body over HTTP/1.1, whose framing is taken off.
-pub enum Body {
+pub enum ProbeBody {
     /// So many bytes are still to come.
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
     UntilClose,
 }
 
-impl Body {
+impl ProbeBody {
     /// A body that is framed like this. `strict`: its chunks are held to the letter of the RFCs.
-    pub fn of(framing: ResponseBody, strict: bool) -> Body {
+    pub fn of(framing: ResponseBody, strict: bool) -> ProbeBody {
         match framing {
-            ResponseBody::None => Body::Length(0),
-            ResponseBody::Length(length) => Body::Length(length),
-            ResponseBody::Chunked if strict => Body::Chunked(Box::default()),
-            ResponseBody::Chunked => Body::Chunked(Box::new(ChunkedDecoder::of_backend())),
-            ResponseBody::UntilClose => Body::UntilClose,
+            ResponseBody::None => ProbeBody::Length(0),
+            ResponseBody::Length(length) => ProbeBody::Length(length),
+            ResponseBody::Chunked if strict => ProbeBody::Chunked(Box::default()),
+            ResponseBody::Chunked => ProbeBody::Chunked(Box::new(ChunkedDecoder::of_backend())),
+            ResponseBody::UntilClose => ProbeBody::UntilClose,
         }
     }
 
     /// Whether the body ends with its connection.
     pub fn ends_by_close(&self) -> bool {
-        matches!(self, Body::UntilClose)
+        matches!(self, ProbeBody::UntilClose)
     }
 
     /// Looks at received bytes; whether the body has ended. Errors: its framing breaks a rule.
     pub fn feed(&mut self, received: &[u8], search: &mut Search) -> Result<bool, Refusal> {
         match self {
-            Body::UntilClose => {
+            ProbeBody::UntilClose => {
                 search.feed(received);
                 Ok(false)
             }
-            Body::Length(left) => {
+            ProbeBody::Length(left) => {
                 let count = received
                     .len()
                     .min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -102,7 +102,7 @@ impl Body {
                 *left -= count as u64;
                 Ok(*left == 0)
             }
-            Body::Chunked(decoder) => {
+            ProbeBody::Chunked(decoder) => {
                 let mut rest = received;
                 loop {
                     let (used, piece) = decoder.decode(rest)?;
@@ -151,7 +151,7 @@ mod tests {
                 (ResponseBody::Chunked, chunked(body.as_bytes(), chunk)),
             ] {
                 let mut search = Search::new(text.as_bytes());
-                let mut decoded = Body::of(framing, true);
+                let mut decoded = ProbeBody::of(framing, true);
                 for piece in bytes.chunks(read) {
                     decoded.feed(piece, &mut search).unwrap();
                 }
@@ -170,7 +170,10 @@ mod tests {
             let mut search = Search::new(b"ok");
             search.feed(&vec![b'.'; before]);
             search.feed(b"ok");
-            assert_eq!(search.judge("answered 200".to_owned()).is_ok(), expected);
+            assert_eq!(
+                search.outcome_of("answered 200".to_owned()).is_ok(),
+                expected
+            );
             assert!(search.is_over());
         }
     }

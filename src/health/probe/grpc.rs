@@ -3,8 +3,8 @@
 
 use std::io;
 
-use super::h2::{Answer, Asking, Question as Asked, Wants};
-use super::{Outcome, Question};
+use super::h2::{ProbeAnswer, ProbeExchange, ProbeRequest as Asked, Wants};
+use super::{ProbeOutcome, Question};
 use crate::net::ProbeStream;
 
 /// Bytes before a message: whether it is compressed, and its length.
@@ -14,27 +14,27 @@ const SERVICE_TAG: u8 = 0x0a;
 const STATUS_TAG: u8 = 0x08;
 
 /// Passes if the backend says that `service` is serving; the empty name stands for the server as a whole.
-pub struct Check<'c> {
+pub struct GrpcProbe<'c> {
     pub host: &'c str,
     pub scheme: &'static str,
     pub headers: &'c [(String, String)],
     pub service: &'c str,
 }
 
-impl Question for Check<'_> {
-    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome> {
+impl Question for GrpcProbe<'_> {
+    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<ProbeOutcome> {
         let answer = self.asking().run(stream).await?;
-        Ok(answer.and_then(|answer| judge(&answer)))
+        Ok(answer.and_then(|answer| outcome_of(&answer)))
     }
 }
 
-impl Check<'_> {
-    fn asking(&self) -> Asking {
+impl GrpcProbe<'_> {
+    fn asking(&self) -> ProbeExchange {
         let own = [("content-type", "application/grpc"), ("te", "trailers")];
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
         let fields: Vec<_> = own.into_iter().chain(headers).collect();
-        Asking::new(Asked {
+        ProbeExchange::new(Asked {
             method: "POST",
             scheme: self.scheme,
             host: self.host,
@@ -57,7 +57,7 @@ fn question(service: &str) -> Vec<u8> {
     [&prefix[..], &message].concat()
 }
 
-fn judge(answer: &Answer) -> Outcome {
+fn outcome_of(answer: &ProbeAnswer) -> ProbeOutcome {
     let serving = match (answer.status, answer.call) {
         (200, Some(0)) => state(&answer.body),
         (200, Some(5)) => Some(Err("unknown service")),
@@ -88,17 +88,17 @@ fn state(body: &[u8]) -> Option<Result<&'static str, &'static str>> {
 mod tests {
     use super::*;
     use crate::base::time::Micros;
-    use crate::http::h2::{Connection, Event, Field, LocalSettings, Role, StreamId};
+    use crate::http::h2::{Field, H2Connection, H2Event, LocalSettings, Role, StreamId};
 
     /// A server's side of the exchange: what it is asked, and how it answers that.
     struct Server {
-        connection: Connection,
+        connection: H2Connection,
         asked: Vec<u8>,
     }
 
     /// What the probe makes of a status, a call's status and a message.
-    fn verdict(status: u16, call: &str, message: &[u8]) -> Outcome {
-        let mut asking = Check {
+    fn verdict(status: u16, call: &str, message: &[u8]) -> ProbeOutcome {
+        let mut asking = GrpcProbe {
             host: "api:80",
             scheme: "http",
             headers: &[("authorization".to_owned(), "Bearer x".to_owned())],
@@ -106,7 +106,7 @@ mod tests {
         }
         .asking();
         let mut server = Server {
-            connection: Connection::new(Role::Server, LocalSettings::default(), Micros(0)),
+            connection: H2Connection::new(Role::Server, LocalSettings::default(), Micros(0)),
             asked: Vec::new(),
         };
         server.serve(&asking.output(), status, call, message);
@@ -116,7 +116,7 @@ mod tests {
         for piece in output.chunks(3) {
             asking.take(piece)?;
         }
-        judge(asking.answer().expect("a complete answer"))
+        outcome_of(asking.answer().expect("a complete answer"))
     }
 
     impl Server {
@@ -125,14 +125,14 @@ mod tests {
                 let (used, event) = self.connection.receive(bytes, Micros(0)).unwrap();
                 bytes = &bytes[used..];
                 match event {
-                    Some(Event::Head { head, .. }) => {
+                    Some(H2Event::Head { head, .. }) => {
                         assert_eq!(head.target(), b"/grpc.health.v1.Health/Check");
                         assert_eq!(head.authority(), b"api:80");
                         assert!(head.te_trailers());
                         assert_eq!(head.field("content-type"), Some(&b"application/grpc"[..]));
                         assert_eq!(head.field("authorization"), Some(&b"Bearer x"[..]));
                     }
-                    Some(Event::Body { stream, bytes, end }) => {
+                    Some(H2Event::Body { stream, bytes, end }) => {
                         self.asked.extend_from_slice(bytes);
                         if end {
                             self.answer(stream, status, call, message);

@@ -6,14 +6,16 @@ use super::body::Search;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::hpack::ListLimits;
-use crate::http::h2::{Connection, Event, Field, Head, LocalSettings, Request, Role, StreamId};
+use crate::http::h2::{
+    Field, H2Connection, H2Event, Head, LocalSettings, Role, StreamId, StreamRequest,
+};
 use crate::net::ProbeStream;
 
 /// What one read takes at most.
 const READ_BYTES: usize = 4096;
 
 /// A request.
-pub struct Question<'q> {
+pub struct ProbeRequest<'q> {
     pub method: &'q str,
     pub scheme: &'q str,
     pub host: &'q str,
@@ -38,7 +40,7 @@ pub enum Wants {
 
 /// What came back.
 #[derive(Default)]
-pub struct Answer {
+pub struct ProbeAnswer {
     pub status: u16,
     /// `grpc-status`, which stands in the trailers, or in the head if nothing else follows.
     pub call: Option<u32>,
@@ -48,22 +50,22 @@ pub struct Answer {
 }
 
 /// A question on its way.
-pub struct Asking {
-    connection: Connection,
+pub struct ProbeExchange {
+    connection: H2Connection,
     stream: Option<StreamId>,
-    answer: Answer,
+    answer: ProbeAnswer,
     is_complete: bool,
 }
 
-impl Asking {
+impl ProbeExchange {
     /// Puts a question; what must be sent is in the output.
-    pub fn new(question: Question<'_>) -> Asking {
+    pub fn new(question: ProbeRequest<'_>) -> ProbeExchange {
         let settings = LocalSettings {
             head: ListLimits::RESPONSE,
             ..LocalSettings::default()
         };
-        let mut connection = Connection::new(Role::Client, settings, Micros::now());
-        let request = Request {
+        let mut connection = H2Connection::new(Role::Client, settings, Micros::now());
+        let request = StreamRequest {
             method: question.method.as_bytes(),
             scheme: question.scheme.as_bytes(),
             authority: question.host.as_bytes(),
@@ -90,12 +92,12 @@ impl Asking {
             // A stream that is gone already is told of when the answer is received.
             let _ = connection.send_body(stream, question.body, true, Micros::now());
         }
-        Asking {
+        ProbeExchange {
             connection,
             stream,
-            answer: Answer {
+            answer: ProbeAnswer {
                 wants: question.wants,
-                ..Answer::default()
+                ..ProbeAnswer::default()
             },
             is_complete: false,
         }
@@ -103,7 +105,10 @@ impl Asking {
 
     /// Sends the question and receives until the answer is there, or a reason why none will come. Errors: the
     /// connection breaks.
-    pub async fn run(mut self, stream: &mut ProbeStream<'_>) -> io::Result<Result<Answer, String>> {
+    pub async fn run(
+        mut self,
+        stream: &mut ProbeStream<'_>,
+    ) -> io::Result<Result<ProbeAnswer, String>> {
         let mut left = limits::PROBE_ANSWER_BYTES;
         loop {
             stream.send(self.output()).await?;
@@ -129,7 +134,7 @@ impl Asking {
 
     /// The answer, once it is complete.
     #[cfg(test)]
-    pub fn answer(&self) -> Option<&Answer> {
+    pub fn answer(&self) -> Option<&ProbeAnswer> {
         self.is_complete.then_some(&self.answer)
     }
 
@@ -140,24 +145,24 @@ impl Asking {
             let (used, event) =
                 received.map_err(|error| format!("broken HTTP/2: {}", error.word()))?;
             match event {
-                Some(Event::Head { head, end, .. }) => {
+                Some(H2Event::Head { head, end, .. }) => {
                     self.is_complete = take_head(&mut self.answer, head, end);
                 }
-                Some(Event::Body { bytes, end, .. }) => {
+                Some(H2Event::Body { bytes, end, .. }) => {
                     self.is_complete = take_body(&mut self.answer, bytes) || end;
                 }
-                Some(Event::Trailers { lines, .. }) => {
+                Some(H2Event::Trailers { lines, .. }) => {
                     self.answer.call = call_status_in(lines);
                     self.is_complete = true;
                 }
-                Some(Event::Refused { .. } | Event::RefusedTrailers { .. }) => {
+                Some(H2Event::Refused { .. } | H2Event::RefusedTrailers { .. }) => {
                     return Err("malformed answer".to_owned());
                 }
-                Some(Event::Reset { code, .. }) => return Err(format!("reset with {}", code.0)),
-                Some(Event::GoAway { last, code }) if self.stream.is_none_or(|id| last < id) => {
+                Some(H2Event::Reset { code, .. }) => return Err(format!("reset with {}", code.0)),
+                Some(H2Event::GoAway { last, code }) if self.stream.is_none_or(|id| last < id) => {
                     return Err(format!("went away with {}", code.0));
                 }
-                Some(Event::GoAway { .. } | Event::Settings | Event::Pong) | None => {}
+                Some(H2Event::GoAway { .. } | H2Event::Settings | H2Event::Pong) | None => {}
             }
             bytes = &bytes[used..];
         }
@@ -166,7 +171,7 @@ impl Asking {
 }
 
 /// Takes a head over unless it is an interim one; whether the answer is complete with it.
-fn take_head(answer: &mut Answer, head: &Head, end: bool) -> bool {
+fn take_head(answer: &mut ProbeAnswer, head: &Head, end: bool) -> bool {
     if head.status() < 200 {
         return false;
     }
@@ -176,7 +181,7 @@ fn take_head(answer: &mut Answer, head: &Head, end: bool) -> bool {
 }
 
 /// Takes a piece of a body over; whether no further one matters.
-fn take_body(answer: &mut Answer, bytes: &[u8]) -> bool {
+fn take_body(answer: &mut ProbeAnswer, bytes: &[u8]) -> bool {
     match &mut answer.wants {
         Wants::Status => true,
         Wants::Text(search) => {

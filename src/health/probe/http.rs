@@ -5,8 +5,8 @@ use std::io;
 
 use http::{Version, header};
 
-use super::body::{Body, Search};
-use super::{Outcome, Question, h2};
+use super::body::{ProbeBody, Search};
+use super::{ProbeOutcome, Question, h2};
 use crate::base::limits;
 use crate::http::h1::{
     self, Asked, FieldSlots, ResponseBody, ResponseHead, may_be_repaired, repair_response,
@@ -20,7 +20,7 @@ const READ_BYTES: usize = 4096;
 
 /// Passes if the request is answered with a status in one of the inclusive ranges, and with a body that has the text at
 /// its beginning, if one is wanted.
-pub struct Request<'g> {
+pub struct HttpProbe<'g> {
     pub host: &'g str,
     pub scheme: &'static str,
     pub method: &'g str,
@@ -34,8 +34,8 @@ pub struct Request<'g> {
     pub strict: bool,
 }
 
-impl Question for Request<'_> {
-    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome> {
+impl Question for HttpProbe<'_> {
+    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<ProbeOutcome> {
         match self.protocol {
             Protocol::Http1 => self.over_http1(stream).await,
             Protocol::Http2 => self.over_http2(stream).await,
@@ -43,17 +43,17 @@ impl Question for Request<'_> {
     }
 }
 
-impl Request<'_> {
+impl HttpProbe<'_> {
     fn search(&self) -> Option<Search> {
         self.body_contains.map(|text| Search::new(text.as_bytes()))
     }
 
-    async fn over_http2(&self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome> {
+    async fn over_http2(&self, stream: &mut ProbeStream<'_>) -> io::Result<ProbeOutcome> {
         let headers = self.headers.iter();
         let fields: Vec<_> = headers
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        let question = h2::Question {
+        let question = h2::ProbeRequest {
             method: self.method,
             scheme: self.scheme,
             host: self.host,
@@ -65,14 +65,14 @@ impl Request<'_> {
                 None => h2::Wants::Status,
             },
         };
-        let answer = h2::Asking::new(question).run(stream).await?;
+        let answer = h2::ProbeExchange::new(question).run(stream).await?;
         Ok(answer.and_then(|answer| match &answer.wants {
-            h2::Wants::Text(search) => self.judge(answer.status, Some(search)),
-            _ => self.judge(answer.status, None),
+            h2::Wants::Text(search) => self.outcome_of(answer.status, Some(search)),
+            _ => self.outcome_of(answer.status, None),
         }))
     }
 
-    async fn over_http1(&self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome> {
+    async fn over_http1(&self, stream: &mut ProbeStream<'_>) -> io::Result<ProbeOutcome> {
         let request = match self.written() {
             Ok(request) => request,
             Err(error) => return Ok(Err(error.to_string())),
@@ -92,20 +92,20 @@ impl Request<'_> {
             }
         };
         let Some(mut search) = self.search().filter(|_| self.is_expected(status)) else {
-            return Ok(self.judge(status, None));
+            return Ok(self.outcome_of(status, None));
         };
-        let mut body = Body::of(body, self.strict);
+        let mut body = ProbeBody::of(body, self.strict);
         loop {
             let is_over = body.feed(&received, &mut search);
             received.clear();
             match is_over {
                 Ok(false) if !search.is_over() => {}
-                Ok(_) => return Ok(self.judge(status, Some(&search))),
+                Ok(_) => return Ok(self.outcome_of(status, Some(&search))),
                 Err(_) => return Ok(Err("malformed body".to_owned())),
             }
             if !receive(stream, &mut received).await? {
                 return Ok(match body.ends_by_close() {
-                    true => self.judge(status, Some(&search)),
+                    true => self.outcome_of(status, Some(&search)),
                     false => Err("closed before the end of the body".to_owned()),
                 });
             }
@@ -184,13 +184,13 @@ impl Request<'_> {
         ranges.any(|&(low, high)| (low..=high).contains(&status))
     }
 
-    fn judge(&self, status: u16, search: Option<&Search>) -> Outcome {
+    fn outcome_of(&self, status: u16, search: Option<&Search>) -> ProbeOutcome {
         let answered = format!("answered {status}");
         if !self.is_expected(status) {
             return Err(answered);
         }
         match search {
-            Some(search) => search.judge(answered),
+            Some(search) => search.outcome_of(answered),
             None => Ok(answered),
         }
     }

@@ -18,23 +18,23 @@ use rustls::pki_types::ServerName;
 
 use crate::base::addresses::BackendAddr;
 use crate::base::limits;
-use crate::http::proxy_protocol::{self, Said};
+use crate::http::proxy_protocol::{self, ProxiedAddrs};
 use crate::net::{ProbeSocket, ProbeStream, is_exhausted, within};
 use crate::snapshot::{Backend, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol};
 use crate::tls::in_words;
 
 /// How a probe went, in words for the log: `answered 200`, `connection refused`.
-pub type Outcome = Result<String, String>;
+pub type ProbeOutcome = Result<String, String>;
 
 /// What is asked on a connection.
 trait Question {
     /// Asks and judges the answer. Errors: the connection breaks.
-    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome>;
+    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<ProbeOutcome>;
 }
 
 /// Probes a backend once. Returns within `check.timeout`. `None`: this process has no descriptor or memory left for a
 /// connection, which says nothing of the backend.
-pub async fn probe(pool: &Pool, backend: &Backend, check: &HealthCheck) -> Option<Outcome> {
+pub async fn probe(pool: &Pool, backend: &Backend, check: &HealthCheck) -> Option<ProbeOutcome> {
     let Some(addr) = &backend.addr else {
         return Some(Err("no address".to_owned()));
     };
@@ -59,7 +59,7 @@ async fn run(
     pool: &Pool,
     backend: &Backend,
     check: &HealthCheck,
-) -> io::Result<Outcome> {
+) -> io::Result<ProbeOutcome> {
     let host = check.host.as_deref().unwrap_or(&backend.host);
     let scheme = if way.tls.is_some() { "https" } else { "http" };
     match &check.kind {
@@ -73,7 +73,7 @@ async fn run(
             expect,
             body_contains,
         } => {
-            let question = http::Request {
+            let question = http::HttpProbe {
                 host,
                 scheme,
                 method,
@@ -87,7 +87,7 @@ async fn run(
             way.connect(question).await
         }
         ProbeKind::Grpc { service } => {
-            let question = grpc::Check {
+            let question = grpc::GrpcProbe {
                 host,
                 scheme,
                 headers: &check.headers,
@@ -154,7 +154,7 @@ impl<'p> Way<'p> {
     }
 
     /// Opens a connection and asks, with a PROXY header and TLS before the question where the probe has them.
-    async fn connect(&self, question: impl Question) -> io::Result<Outcome> {
+    async fn connect(&self, question: impl Question) -> io::Result<ProbeOutcome> {
         let mut socket = ProbeSocket::connect(&self.addr).await?;
         if let Some(header) = &self.introduction {
             socket.send(header.clone()).await?;
@@ -186,8 +186,8 @@ impl<'p> Way<'p> {
 fn introduction(pool: &Pool) -> Option<Vec<u8>> {
     let mut header = Vec::new();
     match pool.proxy_protocol? {
-        ProxyProtocol::V1 => proxy_protocol::write_v1(&Said::Local, &mut header),
-        ProxyProtocol::V2 => proxy_protocol::write_v2(&Said::Local, &mut header),
+        ProxyProtocol::V1 => proxy_protocol::write_v1(&ProxiedAddrs::Local, &mut header),
+        ProxyProtocol::V2 => proxy_protocol::write_v2(&ProxiedAddrs::Local, &mut header),
     }
     Some(header)
 }
@@ -252,7 +252,7 @@ mod tests {
     use crate::net::run_sleeper;
     use crate::snapshot::sample;
 
-    fn probe_once(kind: ProbeKind, addr: BackendAddr, timeout: Duration) -> Outcome {
+    fn probe_once(kind: ProbeKind, addr: BackendAddr, timeout: Duration) -> ProbeOutcome {
         let mut pool = sample::pool(&mut sample::slots(), "api", &[addr]);
         pool.backends[0].host = "api.internal:80".to_owned();
         let check = HealthCheck {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     /// One connection to a server that gives this answer; what it was asked, and what the probe says.
-    fn probe_server(answer: &'static [u8], timeout: Duration) -> (String, Outcome) {
+    fn probe_server(answer: &'static [u8], timeout: Duration) -> (String, ProbeOutcome) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = BackendAddr::Tcp(listener.local_addr().unwrap());
         let server = thread::spawn(move || serve(listener.accept().unwrap().0, answer));
@@ -296,17 +296,17 @@ mod tests {
         (server.join().unwrap(), outcome)
     }
 
-    fn passed(words: &str) -> Outcome {
+    fn passed(words: &str) -> ProbeOutcome {
         Ok(words.to_owned())
     }
 
-    fn failed(words: &str) -> Outcome {
+    fn failed(words: &str) -> ProbeOutcome {
         Err(words.to_owned())
     }
 
     #[test]
     fn http_answers_table() {
-        let rows: [(&[u8], Outcome); 9] = [
+        let rows: [(&[u8], ProbeOutcome); 9] = [
             (
                 b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
                 passed("answered 200"),

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Outcome, Question, is_of_tls};
+use super::{ProbeOutcome, Question, is_of_tls};
 use crate::base::limits;
 use crate::net::{ProbeStream, within};
 
@@ -16,7 +16,7 @@ pub struct Connect {
 impl Question for Connect {
     /// In TLS 1.3 a backend verifies a certificate behind the handshake, of which this side writes the end. Most
     /// backends that accept it say so by a session ticket; of the others the silence passes.
-    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome> {
+    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<ProbeOutcome> {
         if stream.has_last_word() {
             stream.read_once_more();
             let verdict = Duration::from_millis(limits::TRIAL_VERDICT_MILLIS);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{News, Watch, Watched};
+use super::{HealthEvent, Watch, Watched};
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
-use crate::health::judge;
+use crate::health::backend_health;
 use crate::messages::StateChange;
 use crate::shared::backend_table::BackendState;
 use crate::snapshot::{Backend, Outlier, Pool};
@@ -14,23 +14,29 @@ impl Watch {
     /// Takes in that so many requests to a backend failed in a row; `word` says how the last one did. What fails
     /// while the backend is out of service was sent before and says nothing new.
     pub fn failed(&mut self, id: BackendId, failures: u32, word: &'static str, now: Micros) {
-        let Some(place) = self.backends.get(&id).map(|watched| watched.place.clone()) else {
+        let Some(backend_ref) = self
+            .backends
+            .get(&id)
+            .map(|watched| watched.backend_ref.clone())
+        else {
             return;
         };
-        if self.leaving.contains(&id) {
+        if self.removed.contains(&id) {
             return; // It is in no pool any more.
         }
-        let Some(outlier) = &place.pool().outlier else {
+        let Some(outlier) = &backend_ref.pool().outlier else {
             return;
         };
-        if !self.is_usable(place.backend()) || !self.may_eject_from(place.pool(), outlier) {
+        if !self.is_usable(backend_ref.backend())
+            || !self.may_eject_from(backend_ref.pool(), outlier)
+        {
             return;
         }
-        let Some(Watched { judge, .. }) = self.backends.get_mut(&id) else {
+        let Some(Watched { health, .. }) = self.backends.get_mut(&id) else {
             return;
         };
-        let from = judge.state();
-        let until = judge.eject(now, outlier);
+        let from = health.state();
+        let until = health.eject(now, outlier);
         self.ejection_ends.insert((until, id));
         let time = Duration::from_micros(until.since(now));
         self.settle(
@@ -49,8 +55,8 @@ impl Watch {
             let Some(watched) = self.backends.get_mut(&id) else {
                 continue;
             };
-            let from = watched.judge.state();
-            watched.judge.end_ejection(now);
+            let from = watched.health.state();
+            watched.health.end_ejection(now);
             self.settle(id, from, "ejection is over".to_owned());
         }
     }
@@ -58,32 +64,37 @@ impl Watch {
     /// Ends the ejections of a pool's backends.
     pub(super) fn forgive(&mut self, pool: &Pool) {
         for id in pool.backends.iter().map(Backend::id) {
-            let Some(Watched { place, judge, .. }) = self.backends.get_mut(&id) else {
+            let Some(Watched {
+                backend_ref,
+                health,
+                ..
+            }) = self.backends.get_mut(&id)
+            else {
                 continue;
             };
-            let from = judge.state();
-            if from != BackendState::Ejected || place.backend().addr.is_none() {
+            let from = health.state();
+            if from != BackendState::Ejected || backend_ref.backend().addr.is_none() {
                 continue;
             }
-            if let Some(until) = judge.ejected_until() {
+            if let Some(until) = health.ejected_until() {
                 self.ejection_ends.remove(&(until, id));
             }
-            judge.forgive();
+            health.forgive();
             let reason = "no other backend of its pool is left".to_owned();
-            let change = StateChange::new(place, Some(from), judge.state(), reason);
-            self.news.push(News::Changed(change));
+            let change = StateChange::new(backend_ref, Some(from), health.state(), reason);
+            self.events.push(HealthEvent::Changed(change));
         }
     }
 
     /// Whether another usable backend of the pool may be ejected: never the last one.
     fn may_eject_from(&self, pool: &Pool, outlier: &Outlier) -> bool {
-        self.ejected(pool).len() < judge::most_ejected(pool.backends.len(), outlier)
+        self.ejected(pool).len() < backend_health::most_ejected(pool.backends.len(), outlier)
             && self.usable(pool) > 1
     }
 
     /// The ejected backends of a pool, in the order in which their ejections end.
     fn ejected(&self, pool: &Pool) -> Vec<(Micros, BackendId)> {
-        let until = |id: BackendId| Some((self.backends.get(&id)?.judge.ejected_until()?, id));
+        let until = |id: BackendId| Some((self.backends.get(&id)?.health.ejected_until()?, id));
         let ids = pool.backends.iter().map(Backend::id);
         let mut ejected: Vec<_> = ids.filter_map(until).collect();
         ejected.sort_unstable();
@@ -95,14 +106,14 @@ impl Watch {
         let Some(outlier) = &pool.outlier else {
             return;
         };
-        let most = judge::most_ejected(pool.backends.len(), outlier);
+        let most = backend_health::most_ejected(pool.backends.len(), outlier);
         let ejected = self.ejected(pool);
         let surplus = ejected.len().saturating_sub(most);
         for &(until, id) in &ejected[..surplus] {
             self.ejection_ends.remove(&(until, id));
             if let Some(watched) = self.backends.get_mut(&id) {
-                let from = watched.judge.state();
-                watched.judge.forgive();
+                let from = watched.health.state();
+                watched.health.forgive();
                 self.settle(id, from, "its pool has become smaller".to_owned());
             }
         }

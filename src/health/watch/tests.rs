@@ -26,7 +26,7 @@ fn watched_pool(slots: &mut Slots, backends: u16) -> Pool {
 }
 
 /// Answers every probe that is due until `until`, in steps of 100 ms; how many there were.
-fn answer_probes(watch: &mut Watch, from: Micros, until: Micros, outcome: &Outcome) -> usize {
+fn answer_probes(watch: &mut Watch, from: Micros, until: Micros, outcome: &ProbeOutcome) -> usize {
     let mut probes = 0;
     for now in (from.0..until.0).step_by(100_000).map(Micros) {
         for assignment in watch.due_probes(usize::MAX, now) {
@@ -38,32 +38,35 @@ fn answer_probes(watch: &mut Watch, from: Micros, until: Micros, outcome: &Outco
 }
 
 /// `label: from > to (reason)` for changes, without those of new backends.
-fn read_news(watch: &mut Watch) -> Vec<String> {
-    let news = watch.take_news().into_iter();
-    news.filter_map(|news| match news {
-        News::Changed(StateChange { from: None, .. }) | News::DownChanged(_) => None,
-        News::Changed(change) => Some(format!(
-            "{}: {} > {} ({})",
-            change.backend,
-            change.from.unwrap().word(),
-            change.to.word(),
-            change.reason
-        )),
-        News::PoolDown(pool) => Some(format!("{pool} down")),
-        News::PoolUp(pool) => Some(format!("{pool} up")),
-        News::PanicBegan {
-            pool, healthy, of, ..
-        } => Some(format!("{pool} panics: {healthy} of {of}")),
-        News::PanicEnded(pool) => Some(format!("{pool} panics no longer")),
-    })
-    .collect()
+fn read_events(watch: &mut Watch) -> Vec<String> {
+    let events = watch.take_events().into_iter();
+    events
+        .filter_map(|events| match events {
+            HealthEvent::Changed(StateChange { from: None, .. }) | HealthEvent::DownChanged(_) => {
+                None
+            }
+            HealthEvent::Changed(change) => Some(format!(
+                "{}: {} > {} ({})",
+                change.backend,
+                change.from.unwrap().word(),
+                change.to.word(),
+                change.reason
+            )),
+            HealthEvent::PoolDown(pool) => Some(format!("{pool} down")),
+            HealthEvent::PoolUp(pool) => Some(format!("{pool} up")),
+            HealthEvent::PanicBegan {
+                pool, healthy, of, ..
+            } => Some(format!("{pool} panics: {healthy} of {of}")),
+            HealthEvent::PanicEnded(pool) => Some(format!("{pool} panics no longer")),
+        })
+        .collect()
 }
 
-fn refused() -> Outcome {
+fn refused() -> ProbeOutcome {
     Err("connection refused".to_owned())
 }
 
-fn answered() -> Outcome {
+fn answered() -> ProbeOutcome {
     Ok("answered 200".to_owned())
 }
 
@@ -75,11 +78,11 @@ fn new_backends_are_told_to_the_workers_and_probed_within_a_second() {
         &sample::snapshot(1, vec![watched_pool(&mut slots, 20)]),
         at(0),
     );
-    let news = watch.take_news();
-    assert_eq!(news.len(), 20);
-    for news in news {
-        let News::Changed(change) = news else {
-            panic!("{news:?}")
+    let events = watch.take_events();
+    assert_eq!(events.len(), 20);
+    for events in events {
+        let HealthEvent::Changed(change) = events else {
+            panic!("{events:?}")
         };
         assert_eq!((change.from, change.to), (None, BackendState::Healthy));
     }
@@ -107,14 +110,14 @@ fn a_backend_falls_and_rises_with_reasons_and_so_does_its_pool() {
     // Once at the start, then twice a second apart; the fourth comes half a minute later.
     assert_eq!(answer_probes(&mut watch, at(0), at(20), &refused()), 3);
     let fell = "127.0.0.1:1: healthy > unhealthy (3 probes failed: connection refused)";
-    assert_eq!(read_news(&mut watch), [fell, "api down"]);
+    assert_eq!(read_events(&mut watch), [fell, "api down"]);
     assert_eq!(answer_probes(&mut watch, at(20), at(50), &answered()), 2);
     let rose = "127.0.0.1:1: unhealthy > healthy (2 probes passed: answered 200)";
-    assert_eq!(read_news(&mut watch), [rose, "api up"]);
+    assert_eq!(read_events(&mut watch), [rose, "api up"]);
 }
 
 #[test]
-fn a_drained_backend_is_no_news_until_it_is_back() {
+fn a_drained_backend_makes_no_event_until_it_is_back() {
     let mut slots = sample::slots();
     let mut watch = Watch::new();
     let snapshot = |slots: &mut Slots, generation, draining| {
@@ -126,21 +129,21 @@ fn a_drained_backend_is_no_news_until_it_is_back() {
     let id = first.pools[0].backends[0].id();
     watch.adopt(&first, at(0));
     answer_probes(&mut watch, at(0), at(1), &answered());
-    watch.take_news();
+    watch.take_events();
 
     watch.adopt(&snapshot(&mut slots, 2, true), at(1));
     let drained = "127.0.0.1:1: healthy > draining (it is to be drained)";
-    assert_eq!(read_news(&mut watch), [drained]);
+    assert_eq!(read_events(&mut watch), [drained]);
     watch.failed(id, 2, "reset", at(2));
-    assert!(read_news(&mut watch).is_empty());
+    assert!(read_events(&mut watch).is_empty());
     // It is probed all the while, and the other one goes down: the pool with it.
     answer_probes(&mut watch, at(2), at(60), &refused());
     let fell = "127.0.0.1:2: healthy > unhealthy (3 probes failed: connection refused)";
-    assert_eq!(read_news(&mut watch), [fell, "api down"]);
+    assert_eq!(read_events(&mut watch), [fell, "api down"]);
 
     watch.adopt(&snapshot(&mut slots, 3, false), at(60));
     let back = "127.0.0.1:1: draining > unhealthy (it is no longer to be drained)";
-    assert_eq!(read_news(&mut watch), [back]);
+    assert_eq!(read_events(&mut watch), [back]);
 }
 
 #[test]
@@ -175,7 +178,7 @@ fn a_healthy_backend_is_probed_at_its_interval() {
     );
     let probes = answer_probes(&mut watch, at(0), at(3000), &answered());
     assert!((95..=105).contains(&probes), "{probes}");
-    assert!(read_news(&mut watch).is_empty());
+    assert!(read_events(&mut watch).is_empty());
 }
 
 #[test]
@@ -206,13 +209,13 @@ fn ejection_comes_from_failures_and_ends_by_time() {
     watch.failed(ids[0], 2, "reset", at(2));
     watch.failed(ids[0], 2, "reset", at(2));
     let ejected = "127.0.0.1:1: healthy > ejected (2 consecutive failures: reset; for 30s)";
-    assert_eq!(read_news(&mut watch), [ejected]);
+    assert_eq!(read_events(&mut watch), [ejected]);
     assert_eq!(watch.next_due(false), Some(at(32)));
     watch.end_ejections(at(31));
-    assert!(read_news(&mut watch).is_empty());
+    assert!(read_events(&mut watch).is_empty());
     watch.end_ejections(at(32));
     assert_eq!(
-        read_news(&mut watch),
+        read_events(&mut watch),
         ["127.0.0.1:1: ejected > healthy (ejection is over)"]
     );
 }
@@ -238,7 +241,10 @@ fn no_more_than_its_share_of_a_pool_is_ejected() {
         for id in snapshot.pools[0].backends.iter().map(Backend::id) {
             watch.failed(id, 2, "reset", at(1));
         }
-        let states = watch.backends.values().map(|watched| watched.judge.state());
+        let states = watch
+            .backends
+            .values()
+            .map(|watched| watched.health.state());
         let ejected = states
             .filter(|state| *state == BackendState::Ejected)
             .count();
@@ -257,13 +263,13 @@ fn a_smaller_pool_has_fewer_ejected() {
     for (id, seconds) in [(ids[1], 1), (ids[0], 2)] {
         watch.failed(id, 2, "reset", at(seconds));
     }
-    watch.take_news();
+    watch.take_events();
     watch.adopt(
         &sample::snapshot(2, vec![watched_pool(&mut slots, 2)]),
         at(3),
     );
     let back = "127.0.0.1:2: ejected > healthy (its pool has become smaller)";
-    assert_eq!(read_news(&mut watch), [back]);
+    assert_eq!(read_events(&mut watch), [back]);
     assert_eq!(
         watch.next_due(false),
         Some(at(32)),
@@ -282,17 +288,17 @@ fn an_ejection_ends_when_no_other_backend_is_left() {
     watch.adopt(&snapshot, at(0));
     let first = snapshot.pools[0].backends[0].id();
     watch.failed(first, 2, "reset", at(0));
-    watch.take_news();
+    watch.take_events();
     answer_probes(&mut watch, at(0), at(20), &refused());
     assert_eq!(
-        read_news(&mut watch),
+        read_events(&mut watch),
         [
             "127.0.0.1:2: healthy > unhealthy (3 probes failed: connection refused)",
             "127.0.0.1:1: ejected > healthy (no other backend of its pool is left)",
         ]
     );
     watch.failed(first, 2, "reset", at(21));
-    assert!(read_news(&mut watch).is_empty());
+    assert!(read_events(&mut watch).is_empty());
     assert_eq!(watch.next_due(false), None);
 }
 
@@ -306,7 +312,7 @@ fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
     // The first two fail two probes of the three that it takes.
     for now in [at(1), at(3)] {
         for assignment in watch.due_probes(usize::MAX, now) {
-            let outcome = if ids[..2].contains(&assignment.place.id()) {
+            let outcome = if ids[..2].contains(&assignment.backend_ref.id()) {
                 refused()
             } else {
                 answered()
@@ -319,12 +325,12 @@ fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
         .values()
         .map(|watched| watched.next_probe)
         .collect();
-    watch.take_news();
+    watch.take_events();
 
     let second = sample::snapshot(2, vec![watched_pool(&mut slots, 4)]);
     watch.adopt(&second, at(3));
     drop(first);
-    assert_eq!(watch.take_news(), []);
+    assert_eq!(watch.take_events(), []);
     for (watched, planned) in watch.backends.values().zip(planned) {
         let (NextProbe::At(now), NextProbe::At(before)) = (watched.next_probe, planned) else {
             panic!("{watched:?}")
@@ -333,17 +339,17 @@ fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
     }
     watch.failed(ids[1], 2, "reset", at(4));
     assert_eq!(
-        read_news(&mut watch),
+        read_events(&mut watch),
         ["127.0.0.1:2: healthy > ejected (2 consecutive failures: reset; for 30s)"]
     );
     for assignment in watch.due_probes(usize::MAX, at(6)) {
         watch.probed(&assignment, Some(&refused()), at(6));
     }
     // Chance decides which of the two is probed first.
-    let mut news = read_news(&mut watch);
-    news.sort_unstable();
+    let mut events = read_events(&mut watch);
+    events.sort_unstable();
     assert_eq!(
-        news,
+        events,
         [
             "127.0.0.1:1: healthy > unhealthy (3 probes failed: connection refused)",
             "127.0.0.1:2: ejected > unhealthy (3 probes failed: connection refused)",
@@ -360,11 +366,11 @@ fn what_a_snapshot_no_longer_asks_for_is_taken_back() {
     let second = first.pools[0].backends[1].id();
     watch.failed(second, 2, "reset", at(0));
     answer_probes(&mut watch, at(0), at(10), &refused());
-    read_news(&mut watch);
+    read_events(&mut watch);
     let plain = sample::pool(&mut slots, "api", &sample::addrs(2));
     watch.adopt(&sample::snapshot(2, vec![plain]), at(10));
     assert_eq!(
-        read_news(&mut watch),
+        read_events(&mut watch),
         [
             "127.0.0.1:1: unhealthy > healthy (health settings changed)",
             "127.0.0.1:2: unhealthy > healthy (health settings changed)",
@@ -383,7 +389,7 @@ fn backends_that_are_gone_are_forgotten_and_their_probes_come_to_nothing() {
         at(0),
     );
     let assignments = watch.due_probes(usize::MAX, at(1));
-    watch.take_news();
+    watch.take_events();
     watch.adopt(
         &sample::snapshot(2, vec![watched_pool(&mut slots, 1)]),
         at(1),
@@ -394,7 +400,7 @@ fn backends_that_are_gone_are_forgotten_and_their_probes_come_to_nothing() {
         watch.probed(assignment, Some(&refused()), at(1));
     }
     assert!(watch.next_due(true).is_some());
-    assert!(watch.take_news().is_empty());
+    assert!(watch.take_events().is_empty());
 }
 
 /// Requests that are under way at a backend learn that it is down, whatever has become of the configuration.
@@ -406,7 +412,7 @@ fn a_backend_that_is_gone_is_probed_while_requests_are_under_way_there() {
     let [id, stays] = [1, 0].map(|index| first.pools[0].backends[index].id());
     watch.adopt(&first, at(0));
     let under_way = watch.due_probes(1, at(1));
-    watch.take_news();
+    watch.take_events();
     let second = sample::snapshot(2, vec![watched_pool(&mut slots, 1)]);
     watch.adopt(&second, at(1));
     let in_flight = |asked: BackendId| u32::from(asked == id);
@@ -417,22 +423,22 @@ fn a_backend_that_is_gone_is_probed_while_requests_are_under_way_there() {
         .for_each(|it| watch.probed(it, Some(&answered()), at(1)));
     for now in (1..100).map(at) {
         for assignment in watch.due_probes(usize::MAX, now) {
-            let is_gone = assignment.place.id() == id;
+            let is_gone = assignment.backend_ref.id() == id;
             let outcome = if is_gone { refused() } else { answered() };
             watch.probed(&assignment, Some(&outcome), now);
         }
         watch.failed(id, 2, "reset", now);
     }
-    let news = watch.take_news();
+    let events = watch.take_events();
     assert!(
-        matches!(&news[..], [News::DownChanged(change)] if change.id == id && change.is_down
+        matches!(&events[..], [HealthEvent::DownChanged(change)] if change.id == id && change.is_down
             && change.from == Some(BackendState::Unhealthy) && change.to == BackendState::Unhealthy),
-        "{news:?}"
+        "{events:?}"
     );
     // The backend is known again if it comes back, and is forgotten when nothing is under way there.
     watch.adopt(&first, at(100));
-    assert!(watch.leaving.is_empty());
-    assert!(watch.backends[&id].judge.is_down());
+    assert!(watch.removed.is_empty());
+    assert!(watch.backends[&id].health.is_down());
     watch.adopt(&second, at(101));
     watch.let_go(|_| 0);
     assert_eq!(Vec::from_iter(watch.backends.keys().copied()), [stays]);
@@ -450,18 +456,18 @@ fn a_row_that_goes_to_another_backend_is_told_anew() {
     watch.adopt(&sample::snapshot(2, Vec::new()), at(10));
     watch.let_go(|_| 0);
     drop(first);
-    watch.take_news();
+    watch.take_events();
     let other = sample::pool(&mut slots, "web", &sample::addrs(1));
     let other = sample::probed(other, &sample::check(Duration::from_secs(30)));
     let third = sample::snapshot(3, vec![other]);
     assert_eq!(third.pools[0].backends[0].id(), id);
     watch.adopt(&third, at(10));
-    let news = watch.take_news();
+    let events = watch.take_events();
     assert!(
-        matches!(&news[..], [News::Changed(change)] if change.from.is_none()
+        matches!(&events[..], [HealthEvent::Changed(change)] if change.from.is_none()
             && change.to == BackendState::Healthy
             && change.pool == "web"),
-        "{news:?}"
+        "{events:?}"
     );
 }
 
@@ -475,7 +481,7 @@ fn a_backend_without_an_address_is_not_probed_and_does_not_hold_its_pool_up() {
     let mut watch = Watch::new();
     watch.adopt(&sample::snapshot(1, vec![pool]), at(0));
     assert_eq!(watch.next_due(true), None);
-    assert_eq!(read_news(&mut watch), ["api down"]);
+    assert_eq!(read_events(&mut watch), ["api down"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The facts of a request that decide how its response is read.
 
-use super::survey::Sender;
+use super::head_facts::Sender;
 
 /// The facts of a request on which the framing of its response depends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

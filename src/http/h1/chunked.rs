@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::survey::Sender;
+use super::head_facts::Sender;
 use super::trailers;
 use crate::base::limits;
 use crate::http::refusal::Refusal;

@@ -1,6 +1,6 @@
 //! Where a message ends (RFC 9112 section 6), decided more strictly than the RFC allows.
 
-use super::survey::Survey;
+use super::head_facts::HeadFacts;
 use super::{Asked, RequestBody, ResponseBody, Version};
 use crate::http::fields::{list, trim};
 use crate::http::refusal::Refusal;
@@ -29,11 +29,11 @@ fn transfer_encoding(value: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Whether the body is chunked, after every check that `Transfer-Encoding` calls for.
-fn is_chunked(survey: &Survey<'_>, version: Version) -> Result<bool, Refusal> {
-    let Some(value) = survey.transfer_encoding else {
+fn is_chunked(facts: &HeadFacts<'_>, version: Version) -> Result<bool, Refusal> {
+    let Some(value) = facts.transfer_encoding else {
         return Ok(false);
     };
-    if survey.content_length.is_some() {
+    if facts.content_length.is_some() {
         return Err(Refusal::LengthAndCoding);
     }
     if version == Version::Http10 {
@@ -44,18 +44,21 @@ fn is_chunked(survey: &Survey<'_>, version: Version) -> Result<bool, Refusal> {
 }
 
 /// The framing of a request's body.
-pub(super) fn request_body(survey: &Survey<'_>, version: Version) -> Result<RequestBody, Refusal> {
-    if is_chunked(survey, version)? {
+pub(super) fn request_body(
+    facts: &HeadFacts<'_>,
+    version: Version,
+) -> Result<RequestBody, Refusal> {
+    if is_chunked(facts, version)? {
         return Ok(RequestBody::Chunked);
     }
-    Ok(match survey.content_length {
+    Ok(match facts.content_length {
         None | Some(0) => RequestBody::None,
         Some(length) => RequestBody::Length(length),
     })
 }
 
 /// The end of a response, as its fields tell it.
-pub(super) struct ResponseFraming {
+pub(super) struct ReceivedFraming {
     pub(super) body: ResponseBody,
     /// Whether `Content-Length` may be passed on.
     pub(super) keeps_length: bool,
@@ -65,22 +68,22 @@ pub(super) struct ResponseFraming {
 
 /// The framing of a response.
 pub(super) fn response(
-    survey: &Survey<'_>,
+    facts: &HeadFacts<'_>,
     version: Version,
     status: u16,
     asked: Asked,
-) -> Result<ResponseFraming, Refusal> {
+) -> Result<ReceivedFraming, Refusal> {
     if asked.strict {
-        return strict_response(survey, version, status, asked);
+        return strict_response(facts, version, status, asked);
     }
-    let coding = survey.transfer_encoding.filter(|value| !is_identity(value));
+    let coding = facts.transfer_encoding.filter(|value| !is_identity(value));
     let announces = coding.is_some()
-        || survey.framing_fault.is_some()
-        || survey.content_length.is_some_and(|length| length > 0);
+        || facts.framing_fault.is_some()
+        || facts.content_length.is_some_and(|length| length > 0);
     if has_no_body(status) {
         // The response ends with its head, even if its fields announce a body (RFC 9112 section 6.3 rule 1). A backend
         // that announces a body may send one, so the connection takes no other request.
-        return Ok(ResponseFraming {
+        return Ok(ReceivedFraming {
             body: ResponseBody::None,
             keeps_length: false,
             is_sound: !announces,
@@ -89,21 +92,21 @@ pub(super) fn response(
     if asked.head || status == 304 {
         // The fields of such a response tell what a GET would have got.
         let is_coded = coding.is_some();
-        return Ok(ResponseFraming {
+        return Ok(ReceivedFraming {
             body: ResponseBody::None,
-            keeps_length: !is_coded && survey.framing_fault.is_none(),
-            is_sound: survey.framing_fault.is_none(),
+            keeps_length: !is_coded && facts.framing_fault.is_none(),
+            is_sound: facts.framing_fault.is_none(),
         });
     }
-    survey.framing_fault.map_or(Ok(()), Err)?;
-    let chunked = is_chunked_answer(coding, survey.content_length)?;
+    facts.framing_fault.map_or(Ok(()), Err)?;
+    let chunked = is_chunked_answer(coding, facts.content_length)?;
     // The status has no content (RFC 9110 section 15.3.6), so the response ends with its head and not with the
     // connection.
-    let is_bare_reset = status == 205 && !announces && survey.content_length.is_none();
-    Ok(ResponseFraming {
+    let is_bare_reset = status == 205 && !announces && facts.content_length.is_none();
+    Ok(ReceivedFraming {
         body: match is_bare_reset {
             true => ResponseBody::None,
-            false => body_of(chunked, survey.content_length),
+            false => body_of(chunked, facts.content_length),
         },
         keeps_length: true,
         // HTTP/1.0 knows no chunks. Such framing is faulty, and no other response is read behind it (RFC 9112 section
@@ -114,13 +117,13 @@ pub(super) fn response(
 
 /// The framing of a response that must follow the RFCs to the letter.
 fn strict_response(
-    survey: &Survey<'_>,
+    facts: &HeadFacts<'_>,
     version: Version,
     status: u16,
     asked: Asked,
-) -> Result<ResponseFraming, Refusal> {
-    let chunked = is_chunked(survey, version)?;
-    let length = survey.content_length;
+) -> Result<ReceivedFraming, Refusal> {
+    let chunked = is_chunked(facts, version)?;
+    let length = facts.content_length;
     let (ends_with_head, bare) = (
         asked.head || status == 304,
         matches!((chunked, length), (false, None | Some(0))),
@@ -128,7 +131,7 @@ fn strict_response(
     if has_no_body(status) && !bare {
         return Err(Refusal::BodyNotAllowed);
     }
-    Ok(ResponseFraming {
+    Ok(ReceivedFraming {
         body: match has_no_body(status) || ends_with_head {
             true => ResponseBody::None,
             false => body_of(chunked, length),

@@ -8,14 +8,14 @@ mod chunked;
 mod encode;
 mod fault;
 mod field_set;
-mod foreign;
 mod framing;
+mod from_h2;
+mod head_facts;
 #[cfg(test)]
 mod properties;
 mod repair;
 mod request;
 mod response;
-mod survey;
 mod target;
 mod tolerant;
 mod trailers;
@@ -24,7 +24,7 @@ use std::mem::MaybeUninit;
 
 use httparse::Header;
 
-use self::survey::Survey;
+use self::head_facts::HeadFacts;
 use crate::base::limits;
 
 pub use asked::Asked;
@@ -34,11 +34,11 @@ pub use encode::{
     encode_response,
 };
 pub use fault::fault_at;
-pub(in crate::http) use foreign::{ForeignRequest, ForeignResponse};
+pub(in crate::http) use from_h2::{H2Request, H2Response};
+pub(in crate::http) use head_facts::{content_length, equal_lengths, is_http};
 pub use repair::{may_be_repaired, repair_response};
 pub use request::{RequestHead, lower_version, parse_request};
 pub use response::{ResponseHead, interim_cost, parse_response};
-pub(in crate::http) use survey::{content_length, equal_lengths, is_http};
 pub use tolerant::parse_tolerant;
 pub(in crate::http) use trailers::may_be_trailer;
 pub use trailers::retain_trailers;
@@ -57,7 +57,7 @@ pub struct HeadLimits {
 /// Where a parse puts its fields and what it notes about them. Costs nothing to make: it is not initialised.
 pub struct FieldSlots<'b> {
     slots: [MaybeUninit<Header<'b>>; limits::HEAD_FIELDS],
-    survey: MaybeUninit<Survey<'b>>,
+    facts: MaybeUninit<HeadFacts<'b>>,
 }
 
 impl FieldSlots<'_> {
@@ -66,7 +66,7 @@ impl FieldSlots<'_> {
     pub fn new() -> Self {
         FieldSlots {
             slots: [const { MaybeUninit::uninit() }; limits::HEAD_FIELDS],
-            survey: MaybeUninit::uninit(),
+            facts: MaybeUninit::uninit(),
         }
     }
 }

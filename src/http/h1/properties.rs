@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::fields::{Known, recognise};
+use crate::http::fields::{KnownField, recognise};
 use crate::http::names::{Identity, NO_EDITS};
 use crate::http::refusal::Refusal;
 use crate::http::traceparent::TraceFields;
@@ -109,7 +109,7 @@ fn end_to_end_field() -> impl Strategy<Value = (String, Vec<u8>)> {
         value.prop_map(|value| crate::http::fields::trim(&value).to_vec()),
     )
         .prop_filter("known names are treated in their own way", |(name, _)| {
-            recognise(name.as_bytes()) == Known::Other
+            recognise(name.as_bytes()) == KnownField::Other
         })
 }
 
@@ -134,7 +134,7 @@ fn lines_of(fields: &[(String, Vec<u8>)], before: &str, after: &str) -> Vec<u8> 
 fn end_to_end_fields(fields: &[Header<'_>]) -> Vec<(String, Vec<u8>)> {
     fields
         .iter()
-        .filter(|field| recognise(field.name.as_bytes()) == Known::Other)
+        .filter(|field| recognise(field.name.as_bytes()) == KnownField::Other)
         .map(|field| (field.name.to_owned(), field.value.to_vec()))
         .collect()
 }

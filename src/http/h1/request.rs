@@ -4,8 +4,8 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use super::survey::{self, Sender, Survey};
-use super::target::Target;
+use super::head_facts::{self, HeadFacts, Sender};
+use super::target::RequestTarget;
 use super::{FieldSlots, HeadLimits, Method, RequestBody, Version, framing};
 use crate::base::limits::{HEAD_FIELDS, METHOD_BYTES};
 use crate::http::fields;
@@ -46,7 +46,7 @@ pub struct RequestHead<'b, 's> {
     pub(super) head: &'b [u8],
     /// Where the fields' lines begin in `head`.
     pub(super) fields_start: usize,
-    pub(super) survey: &'s Survey<'b>,
+    pub(super) facts: &'s HeadFacts<'b>,
 }
 
 impl<'b> RequestHead<'b, '_> {
@@ -62,7 +62,7 @@ impl<'b> RequestHead<'b, '_> {
             false => &[],
         };
         let own = Some(self.protocol).filter(|protocol| !protocol.is_empty());
-        own.into_iter().chain(survey::offered(fields))
+        own.into_iter().chain(head_facts::offered(fields))
     }
 }
 
@@ -88,7 +88,7 @@ pub fn parse_request<'b, 's>(
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(bytes, &mut slots.slots[..most_fields]) {
         Ok(Status::Complete(len)) => {
-            accept(&bytes[..len], parsed, &mut slots.survey, skipped, limits)
+            accept(&bytes[..len], parsed, &mut slots.facts, skipped, limits)
         }
         Ok(Status::Partial) => wait(bytes, limits).map(|()| None),
         Err(error) => Err(refusal(error, bytes)),
@@ -124,7 +124,7 @@ fn without_empty_lines(mut bytes: &[u8]) -> &[u8] {
 pub(super) fn accept<'b, 's>(
     head: &'b [u8],
     parsed: httparse::Request<'s, 'b>,
-    place: &'s mut MaybeUninit<Survey<'b>>,
+    place: &'s mut MaybeUninit<HeadFacts<'b>>,
     skipped: usize,
     limits: &HeadLimits,
 ) -> Result<Option<RequestHead<'b, 's>>, Refusal> {
@@ -135,7 +135,7 @@ pub(super) fn accept<'b, 's>(
     if method.0.len() > METHOD_BYTES {
         return Err(Refusal::MethodTooLong);
     }
-    if Target::counted_bytes(target) > limits.target_bytes as usize {
+    if RequestTarget::counted_bytes(target) > limits.target_bytes as usize {
         return Err(Refusal::TargetTooLong);
     }
     // httparse allows single spaces only, so the line is as long as its parts.
@@ -147,11 +147,11 @@ pub(super) fn accept<'b, 's>(
         return Err(Refusal::MethodNotAllowed);
     }
     let fields_start = line_len + 2;
-    let survey: &'s Survey<'b> = Survey::of(head, fields, place, Sender::Stranger)?;
-    let body = framing::request_body(survey, version)?;
-    let parts = Target::of(method, target)?;
-    let host = host(survey, &parts, version)?;
-    if survey.unknown_expectation {
+    let facts: &'s HeadFacts<'b> = HeadFacts::of(head, fields, place, Sender::Stranger)?;
+    let body = framing::request_body(facts, version)?;
+    let parts = RequestTarget::of(method, target)?;
+    let host = host(facts, &parts, version)?;
+    if facts.unknown_expectation {
         return Err(Refusal::UnknownExpectation);
     }
     let is_http11 = version == Version::Http11;
@@ -164,32 +164,32 @@ pub(super) fn accept<'b, 's>(
         version,
         fields,
         body,
-        keep_alive: !survey.close && (is_http11 || survey.keep_alive),
-        expect_continue: survey.expect_continue && is_http11,
+        keep_alive: !facts.close && (is_http11 || facts.keep_alive),
+        expect_continue: facts.expect_continue && is_http11,
         // A server ignores the field in a request of HTTP/1.0 (RFC 9110 section 7.8).
-        upgrade: is_http11 && survey.offers_upgrade(fields),
-        te_trailers: survey.te_trailers,
+        upgrade: is_http11 && facts.offers_upgrade(fields),
+        te_trailers: facts.te_trailers,
         head_bytes: skipped + head.len(),
         protocol: &[],
         head,
         fields_start,
-        survey,
+        facts,
     }))
 }
 
 /// The one host that the request is for.
 fn host<'b>(
-    survey: &Survey<'b>,
-    target: &Target<'b>,
+    facts: &HeadFacts<'b>,
+    target: &RequestTarget<'b>,
     version: Version,
 ) -> Result<&'b [u8], Refusal> {
-    if survey.host_repeated {
+    if facts.host_repeated {
         return Err(Refusal::RepeatedHost);
     }
-    if survey.host.is_none() && version == Version::Http11 {
+    if facts.host.is_none() && version == Version::Http11 {
         return Err(Refusal::MissingHost);
     }
-    Ok(target.host(survey.host)?.unwrap_or_default())
+    Ok(target.host(facts.host)?.unwrap_or_default())
 }
 
 /// Whether an incomplete head may still become one that is within the limits.
@@ -205,7 +205,7 @@ fn wait(bytes: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
     if method.len() > METHOD_BYTES {
         return Err(Refusal::MethodTooLong);
     }
-    if Target::counted_bytes(target) > limits.target_bytes as usize {
+    if RequestTarget::counted_bytes(target) > limits.target_bytes as usize {
         return Err(Refusal::TargetTooLong);
     }
     if bytes.len() >= limits.head_bytes as usize {

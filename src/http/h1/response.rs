@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use super::survey::Survey;
+use super::head_facts::HeadFacts;
 use super::{Asked, FieldSlots, ResponseBody, Version, framing};
 use crate::base::limits;
 use crate::http::fields;
@@ -37,7 +37,7 @@ pub struct ResponseHead<'b, 's> {
     pub(super) head: &'b [u8],
     /// Where the fields' lines begin in `head`.
     pub(super) fields_start: usize,
-    pub(super) survey: &'s Survey<'b>,
+    pub(super) facts: &'s HeadFacts<'b>,
 }
 
 impl<'b> ResponseHead<'b, '_> {
@@ -63,7 +63,7 @@ pub fn parse_response<'b, 's>(
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut slots.slots) {
-        Ok(Status::Complete(len)) => accept(&bytes[..len], parsed, &mut slots.survey, asked),
+        Ok(Status::Complete(len)) => accept(&bytes[..len], parsed, &mut slots.facts, asked),
         Ok(Status::Partial) if bytes.len() >= max_bytes as usize => Err(Refusal::HeadTooLarge),
         Ok(Status::Partial) => Ok(None),
         Err(error) => Err(refusal(error)),
@@ -75,7 +75,7 @@ pub fn parse_response<'b, 's>(
 fn accept<'b, 's>(
     head: &'b [u8],
     parsed: httparse::Response<'s, 'b>,
-    place: &'s mut MaybeUninit<Survey<'b>>,
+    place: &'s mut MaybeUninit<HeadFacts<'b>>,
     asked: Asked,
 ) -> Result<Option<ResponseHead<'b, 's>>, Refusal> {
     let status = parsed.code.unwrap_or_default();
@@ -85,21 +85,21 @@ fn accept<'b, 's>(
         return Err(Refusal::BadStatusLine);
     }
     let (reason, fields_start) = reason(head)?;
-    let survey = Survey::of(head, fields, place, asked.sender())?;
-    let framing = framing::response(survey, version, status, asked)?;
+    let facts = HeadFacts::of(head, fields, place, asked.sender())?;
+    let framing = framing::response(facts, version, status, asked)?;
     let body = framing.body;
     let upgrade = match status {
         101 => Some(
-            survey
+            facts
                 .switched_to()
                 .filter(|_| asked.upgrade)
                 .ok_or(Refusal::BadSwitch)?,
         ),
         _ => None,
     };
-    let persists = version == Version::Http11 || survey.keep_alive;
+    let persists = version == Version::Http11 || facts.keep_alive;
     if !framing.keeps_length {
-        survey.drop_length(fields);
+        facts.drop_length(fields);
     }
     Ok(Some(ResponseHead {
         status,
@@ -109,15 +109,15 @@ fn accept<'b, 's>(
         body,
         keep_alive: framing.is_sound
             && persists
-            && !survey.close
+            && !facts.close
             && body != ResponseBody::UntilClose,
-        keep_alive_timeout: survey.keep_alive_timeout,
+        keep_alive_timeout: facts.keep_alive_timeout,
         upgrade: upgrade.is_some(),
         head_bytes: head.len(),
         upgrade_value: upgrade.unwrap_or_default(),
         head,
         fields_start,
-        survey,
+        facts,
     }))
 }
 

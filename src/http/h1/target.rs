@@ -6,7 +6,7 @@ use crate::http::refusal::Refusal;
 
 /// A target taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target<'b> {
+pub(super) struct RequestTarget<'b> {
     /// The authority of a target in absolute form.
     pub(super) authority: Option<&'b [u8]>,
     /// Begins with a slash, or is `*`.
@@ -15,16 +15,16 @@ pub(super) struct Target<'b> {
     pub(super) query: Option<&'b [u8]>,
 }
 
-impl<'b> Target<'b> {
+impl<'b> RequestTarget<'b> {
     /// Takes a target apart. httparse has made sure that it is not empty and has no blank and no control byte.
     #[inline(always)]
-    pub(super) fn of(method: Method<'_>, target: &'b [u8]) -> Result<Target<'b>, Refusal> {
+    pub(super) fn of(method: Method<'_>, target: &'b [u8]) -> Result<RequestTarget<'b>, Refusal> {
         if !target.is_ascii() {
             return Err(Refusal::BadTarget);
         }
         if target[0] == b'/' {
             let (path, query) = split_query(target)?;
-            return Ok(Target {
+            return Ok(RequestTarget {
                 authority: None,
                 path,
                 query,
@@ -32,13 +32,13 @@ impl<'b> Target<'b> {
         }
         let is_options = method.as_bytes() == b"OPTIONS";
         if target == b"*" && is_options {
-            return Ok(Target {
+            return Ok(RequestTarget {
                 authority: None,
                 path: target,
                 query: None,
             });
         }
-        Target::absolute(target, is_options)
+        RequestTarget::absolute(target, is_options)
     }
 
     /// Bytes of a target, even of an incomplete one, that count against the bound. As over HTTP/2, only the path and
@@ -52,7 +52,7 @@ impl<'b> Target<'b> {
     }
 
     #[cold]
-    fn absolute(target: &'b [u8], is_options: bool) -> Result<Target<'b>, Refusal> {
+    fn absolute(target: &'b [u8], is_options: bool) -> Result<RequestTarget<'b>, Refusal> {
         let scheme_len = memchr::memmem::find(target, b"://").ok_or(Refusal::BadTarget)?;
         let scheme = &target[..scheme_len];
         if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
@@ -68,7 +68,7 @@ impl<'b> Target<'b> {
             (b"", _) => b"/",
             (path, _) => path,
         };
-        Ok(Target {
+        Ok(RequestTarget {
             authority: Some(authority),
             path,
             query,
@@ -139,7 +139,7 @@ mod tests {
         ];
         for (target, expected) in rows {
             assert_eq!(
-                Target::counted_bytes(target.as_bytes()),
+                RequestTarget::counted_bytes(target.as_bytes()),
                 expected,
                 "{target}"
             );

@@ -46,7 +46,7 @@ pub fn parse_tolerant<'b, 's>(
     accept(
         as_came(parsed.head),
         request,
-        &mut slots.survey,
+        &mut slots.facts,
         skipped,
         limits,
     )

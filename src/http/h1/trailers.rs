@@ -2,10 +2,10 @@
 
 use httparse::{EMPTY_HEADER, Status};
 
+use super::head_facts::Sender;
 use super::repair::repair_trailers;
-use super::survey::Sender;
 use crate::base::limits;
-use crate::http::fields::{Known, recognise};
+use crate::http::fields::{KnownField, recognise};
 use crate::http::names;
 use crate::http::refusal::Refusal;
 
@@ -69,7 +69,7 @@ pub(super) fn checked(section: &[u8], sender: Sender) -> Result<Vec<u8>, Refusal
 /// Whether a trailer field of this name may be passed on, as far as its name alone tells.
 pub(in crate::http) fn may_be_trailer(name: &[u8]) -> bool {
     let mut listed = NOT_AS_TRAILER.iter();
-    recognise(name) == Known::Other && !listed.any(|known| names::same(name, known.as_bytes()))
+    recognise(name) == KnownField::Other && !listed.any(|known| names::same(name, known.as_bytes()))
 }
 
 /// Keeps of `trailers`, each `name: value CRLF`, those that `passes` lets by.

@@ -10,7 +10,8 @@ use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
 use super::repair::write_anew;
 use crate::base::limits;
 use crate::http::fields::{
-    Expectation, Known, disguises_framing, expectation, is_token, is_tolerable, recognise, trim,
+    Expectation, KnownField, disguises_framing, expectation, is_token, is_tolerable, recognise,
+    trim,
 };
 use crate::http::h1::{content_length, equal_lengths, is_http, may_be_trailer};
 use crate::http::host;
@@ -62,7 +63,7 @@ pub(super) fn check_request(
     end: bool,
     rules: RequestRules,
 ) -> Result<(), Refusal> {
-    let found = survey(head, Role::Server, rules.control_bytes)?;
+    let found = read_fields(head, Role::Server, rules.control_bytes)?;
     if end && head.facts.content_length.is_some_and(|length| length > 0) {
         return Err(Refusal::LengthMismatch);
     }
@@ -154,7 +155,7 @@ pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
 }
 
 fn check_written_response(head: &mut Head) -> Result<(), Refusal> {
-    let found = survey(head, Role::Client, false)?;
+    let found = read_fields(head, Role::Client, false)?;
     head.fields.refusal().map_or(Ok(()), Err)?;
     let others = [
         found.method,
@@ -219,7 +220,7 @@ pub(super) fn check_trailers(list: &mut FieldList, repairs: bool) -> Result<(), 
 /// The one walk over the fields of a request, as a server, or of a response, as a client: backends are ours, so that
 /// what has one reading is taken from them.
 #[inline]
-fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Refusal> {
+fn read_fields(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Refusal> {
     let mut found = Found::default();
     let (list, facts) = (&head.fields, &mut head.facts);
     let mut fields_begun = false;
@@ -248,7 +249,7 @@ fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Ref
             // Fields of a connection do not belong here, and one of them may be meant to say how to read a body.
             Class::Forbidden if role == Role::Client => {
                 facts.oddity = Some(Refusal::ConnectionField);
-                let is_coding = recognise(list.name(span)) == Known::TransferEncoding;
+                let is_coding = recognise(list.name(span)) == KnownField::TransferEncoding;
                 // `identity` is the coding that changes nothing.
                 facts.has_coding |=
                     is_coding && !list.value(span).eq_ignore_ascii_case(b"identity");

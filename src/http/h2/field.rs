@@ -1,6 +1,6 @@
 //! What HTTP/2 makes of a field: which names it knows, which bytes it allows (RFC 9113 section 8.2).
 
-use crate::http::fields::{Known, recognise, trim};
+use crate::http::fields::{KnownField, recognise, trim};
 
 /// What a name means to the checks of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,30 +64,30 @@ pub(super) fn classify(name: &[u8]) -> Class {
         return Class::Bad;
     }
     match recognise(name) {
-        Known::ContentLength => Class::ContentLength,
-        Known::Expect => Class::Expect,
-        Known::Host => Class::Host,
-        Known::Te => Class::Te,
-        Known::Connection
-        | Known::KeepAlive
-        | Known::ProxyConnection
-        | Known::TransferEncoding
-        | Known::Upgrade => Class::Forbidden,
-        Known::Disguised => Class::Disguised,
-        Known::Other if name == b"cookie" => Class::Cookie,
-        Known::Other if name == b"priority" => Class::Priority,
-        Known::FromProxies
-        | Known::Http2Settings
-        | Known::Location
-        | Known::Refresh
-        | Known::SetCookie
-        | Known::ProxyAuthenticate
-        | Known::ProxyAuthorization
-        | Known::Trailer
-        | Known::XForwardedFor
-        | Known::XForwardedHost
-        | Known::XForwardedProto
-        | Known::Other => Class::Plain,
+        KnownField::ContentLength => Class::ContentLength,
+        KnownField::Expect => Class::Expect,
+        KnownField::Host => Class::Host,
+        KnownField::Te => Class::Te,
+        KnownField::Connection
+        | KnownField::KeepAlive
+        | KnownField::ProxyConnection
+        | KnownField::TransferEncoding
+        | KnownField::Upgrade => Class::Forbidden,
+        KnownField::Disguised => Class::Disguised,
+        KnownField::Other if name == b"cookie" => Class::Cookie,
+        KnownField::Other if name == b"priority" => Class::Priority,
+        KnownField::FromProxies
+        | KnownField::Http2Settings
+        | KnownField::Location
+        | KnownField::Refresh
+        | KnownField::SetCookie
+        | KnownField::ProxyAuthenticate
+        | KnownField::ProxyAuthorization
+        | KnownField::Trailer
+        | KnownField::XForwardedFor
+        | KnownField::XForwardedHost
+        | KnownField::XForwardedProto
+        | KnownField::Other => Class::Plain,
     }
 }
 

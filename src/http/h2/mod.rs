@@ -1,9 +1,9 @@
 //! HTTP/2 (RFC 9113), for both sides of a proxy and without I/O.
 //!
-//! [`Connection`] is one side of one connection: bytes in, [`Event`]s out; commands in, bytes out. Below it, in reading
-//! order: `frame` (bytes), [`hpack`] (field sections), `field` and `check` (what a head must be), `stream` (what is
-//! open and how the rest ended), `flood` (what is an attack in numbers). `lower` gives a [`Head`] the form of an HTTP/1
-//! head, so that routing, caching and forwarding know no difference.
+//! [`H2Connection`] is one side of one connection: bytes in, [`H2Event`]s out; commands in, bytes out. Below it, in
+//! reading order: `frame` (bytes), [`hpack`] (field sections), `field` and `check` (what a head must be), `stream`
+//! (what is open and how the rest ended), `flood` (what is an attack in numbers). `lower` gives a [`Head`] the form of
+//! an HTTP/1 head, so that routing, caching and forwarding know no difference.
 
 mod check;
 mod connection;
@@ -13,14 +13,14 @@ mod flood;
 mod frame;
 mod head;
 pub mod hpack;
-mod lower;
 mod priority;
-pub mod raise;
 mod repair;
 mod settings;
 mod stream;
+mod to_h1;
+pub mod to_h2;
 
-pub use connection::{Closed, Connection, Event, Patience, Request};
+pub use connection::{Closed, H2Connection, H2Event, Patience, StreamRequest};
 pub use error::{Abuse, ConnectionError, ErrorCode};
 pub use head::{Field, Head};
 pub use priority::Priority;
@@ -50,7 +50,7 @@ pub fn is_part_of_preface(bytes: &[u8]) -> bool {
 /// Whether `bytes` begin a connection of neither version of HTTP: a line of words without a target and a version, and
 /// no fields. A client that sends such a line instead of a preface does not understand an answer of HTTP/1 (RFC 9113
 /// section 3.4).
-pub fn is_foreign(bytes: &[u8]) -> bool {
+pub fn is_of_another_protocol(bytes: &[u8]) -> bool {
     let Some(line) = bytes.strip_suffix(b"\r\n\r\n") else {
         return false;
     };
@@ -116,9 +116,9 @@ mod tests {
             (b"GET / HTTP/1.1\r\n\r\n", Some(false), false),
             (b"GET\r\n\r\n", Some(false), false),
         ];
-        for (bytes, begins, foreign) in rows {
-            let found = (begins_connection(bytes), is_foreign(bytes));
-            assert_eq!(found, (begins, foreign), "{}", bytes.escape_ascii());
+        for (bytes, begins, other) in rows {
+            let found = (begins_connection(bytes), is_of_another_protocol(bytes));
+            assert_eq!(found, (begins, other), "{}", bytes.escape_ascii());
         }
     }
 }

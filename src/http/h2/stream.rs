@@ -9,7 +9,7 @@ use crate::base::limits;
 
 /// A stream that has begun and not ended (RFC 9113 section 5.1).
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct StreamState {
     /// Bytes that we may send; below zero when the peer took back what it had granted (section 6.9.2).
     pub(super) send_window: i64,
     /// Bytes that the peer may send.
@@ -43,9 +43,9 @@ pub(super) struct Stream {
     pub(super) waits: bool,
 }
 
-impl Stream {
-    pub(super) fn new(send_window: u32, receive_window: u32) -> Stream {
-        Stream {
+impl StreamState {
+    pub(super) fn new(send_window: u32, receive_window: u32) -> StreamState {
+        StreamState {
             send_window: i64::from(send_window),
             receive_window: i64::from(receive_window),
             released: 0,
@@ -80,7 +80,7 @@ impl Stream {
 pub type ById<T> = HashMap<StreamId, T, BuildHasherDefault<IdHasher>>;
 
 /// The open streams.
-pub(super) type Streams = ById<Stream>;
+pub(super) type Streams = ById<StreamState>;
 
 /// Spreads identifiers, which come in a row, by one multiplication. A peer can only have as many as it is allowed at
 /// once, so it gains nothing by choosing them badly.
@@ -106,7 +106,7 @@ impl Hasher for IdHasher {
 
 /// How the streams that the peer or we opened came to their end, for the last [`limits::H2_ENDED_STREAMS`].
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedStreams {
     /// The newest stream opened; 0 before.
     newest: StreamId,
     opened: Ring,
@@ -118,7 +118,7 @@ type Ring = [u64; RING_WORDS];
 
 /// What a frame on a stream that is not open means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Absent {
+pub(super) enum AbsentStream {
     /// It was not opened yet.
     Idle,
     /// It was passed over when a later one was opened.
@@ -129,9 +129,9 @@ pub(super) enum Absent {
     Ended,
 }
 
-impl Ended {
-    pub(super) fn new() -> Ended {
-        Ended {
+impl EndedStreams {
+    pub(super) fn new() -> EndedStreams {
+        EndedStreams {
             newest: 0,
             opened: [0; RING_WORDS],
             reset_by_us: [0; RING_WORDS],
@@ -163,17 +163,17 @@ impl Ended {
     }
 
     /// What is known of a stream that is not open.
-    pub(super) fn look_up(&self, id: StreamId) -> Absent {
+    pub(super) fn look_up(&self, id: StreamId) -> AbsentStream {
         if id > self.newest {
-            Absent::Idle
+            AbsentStream::Idle
         } else if !self.is_remembered(id) {
-            Absent::Ended
+            AbsentStream::Ended
         } else if get(&self.reset_by_us, id) {
-            Absent::ResetByUs
+            AbsentStream::ResetByUs
         } else if get(&self.opened, id) {
-            Absent::Ended
+            AbsentStream::Ended
         } else {
-            Absent::Skipped
+            AbsentStream::Skipped
         }
     }
 
@@ -208,30 +208,30 @@ mod tests {
 
     #[test]
     fn the_last_streams_are_remembered() {
-        let mut ended = Ended::new();
-        assert_eq!(ended.look_up(1), Absent::Idle);
+        let mut ended = EndedStreams::new();
+        assert_eq!(ended.look_up(1), AbsentStream::Idle);
         for id in [1, 3, 7] {
             ended.note_opened(id);
         }
         ended.note_reset_by_us(3);
         let rows = [
-            (1, Absent::Ended),
-            (3, Absent::ResetByUs),
-            (5, Absent::Skipped),
-            (7, Absent::Ended),
-            (9, Absent::Idle),
+            (1, AbsentStream::Ended),
+            (3, AbsentStream::ResetByUs),
+            (5, AbsentStream::Skipped),
+            (7, AbsentStream::Ended),
+            (9, AbsentStream::Idle),
         ];
         for (id, expected) in rows {
             assert_eq!(ended.look_up(id), expected, "{id}");
         }
         let far = 7 + 2 * limits::H2_ENDED_STREAMS;
         ended.note_opened(far);
-        assert_eq!(ended.look_up(3), Absent::Ended);
-        assert_eq!(ended.look_up(9), Absent::Skipped);
-        assert_eq!(ended.look_up(far), Absent::Ended);
+        assert_eq!(ended.look_up(3), AbsentStream::Ended);
+        assert_eq!(ended.look_up(9), AbsentStream::Skipped);
+        assert_eq!(ended.look_up(far), AbsentStream::Ended);
         ended.note_opened(0x7fff_ffff);
-        assert_eq!(ended.look_up(far), Absent::Ended);
-        assert_eq!(ended.look_up(0x7fff_fffd), Absent::Skipped);
+        assert_eq!(ended.look_up(far), AbsentStream::Ended);
+        assert_eq!(ended.look_up(0x7fff_fffd), AbsentStream::Skipped);
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
             (Some(0), &[(1, false)], false),
         ];
         for (expected, pieces, proper) in rows {
-            let mut stream = Stream::new(0, 0);
+            let mut stream = StreamState::new(0, 0);
             stream.expected = expected;
             let mut pieces = pieces.iter();
             let all = pieces.all(|(bytes, end)| stream.expects(*bytes, *end));

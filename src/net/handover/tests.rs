@@ -16,7 +16,7 @@ fn listeners(count: usize) -> Vec<BoundListener> {
 
 #[test]
 fn words_arrive_and_the_end_is_noticed() {
-    let (one, other) = Line::pair().unwrap();
+    let (one, other) = HandoverLine::pair().unwrap();
     one.say("ready").unwrap();
     one.say(&"é".repeat(limits::HANDOVER_BYTES)).unwrap();
     assert_eq!(other.hear().unwrap().as_deref(), Some("ready"));
@@ -29,7 +29,7 @@ fn words_arrive_and_the_end_is_noticed() {
 
 #[test]
 fn more_sockets_than_fit_one_message_arrive_in_order() {
-    let (one, other) = Line::pair().unwrap();
+    let (one, other) = HandoverLine::pair().unwrap();
     let path = std::env::temp_dir().join(format!("handover-{}", std::process::id()));
     let unix = UnixListener::bind(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
@@ -86,7 +86,7 @@ fn what_another_version_says_of_a_socket_is_not_needed() {
     let admin = purpose_of("admin");
     assert!(admin.is_some());
     for (text, expected) in [("", None), ("\tadmin", admin), ("\tunheard-of", None)] {
-        let (one, other) = Line::pair().unwrap();
+        let (one, other) = HandoverLine::pair().unwrap();
         one.send(&format!("{addr}{text}\n"), &[socket.as_fd()])
             .unwrap();
         one.say(NO_MORE).unwrap();
@@ -107,12 +107,12 @@ fn what_comes_is_checked() {
         (&right, &[connected.as_fd()]),
     ];
     for (text, sockets) in rows {
-        let (one, other) = Line::pair().unwrap();
+        let (one, other) = HandoverLine::pair().unwrap();
         one.send(text, sockets).unwrap();
         one.say(NO_MORE).unwrap();
         assert!(other.take().is_err(), "{text:?}");
     }
-    let (one, other) = Line::pair().unwrap();
+    let (one, other) = HandoverLine::pair().unwrap();
     one.send(&right, &[socket.as_fd()]).unwrap();
     drop(one);
     let error = other.take().unwrap_err();
@@ -133,7 +133,7 @@ fn a_blob_that_cannot_be_read_spoils_nothing_else() {
         bytes: b"content".to_vec(),
     };
     let content = good.to_descriptor().unwrap();
-    let (one, other) = Line::pair().unwrap();
+    let (one, other) = HandoverLine::pair().unwrap();
     one.send("blob\twithout content\t1\n", &[]).unwrap();
     one.send("blob\ta socket\t1\n", &[socket.as_fd()]).unwrap();
     one.send("blob\tno version\tx\n", &[content.as_fd()])
@@ -151,7 +151,7 @@ fn a_blob_that_cannot_be_read_spoils_nothing_else() {
 
 #[test]
 fn a_list_without_an_end_is_not_read_for_ever() {
-    let (one, other) = Line::pair().unwrap();
+    let (one, other) = HandoverLine::pair().unwrap();
     let sender = thread::spawn(move || while one.send("blob\tname\t1\n", &[]).is_ok() {});
     assert!(other.take().is_err());
     drop(other);
@@ -160,7 +160,7 @@ fn a_list_without_an_end_is_not_read_for_ever() {
 
 #[test]
 fn descriptors_with_a_plain_word_are_refused() {
-    let (one, other) = Line::pair().unwrap();
+    let (one, other) = HandoverLine::pair().unwrap();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     one.send("ready", &[socket.as_fd()]).unwrap();
     assert!(other.hear().is_err());

@@ -8,7 +8,7 @@ use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 
 use super::alert::is_refusal;
-use super::records::Records;
+use super::records::TlsRecords;
 use crate::base::limits;
 use crate::net::{Block, Blocks, Expired, PlainSocket, Timer, Unasked};
 use crate::tls::Heard;
@@ -52,7 +52,7 @@ impl TlsVersion {
 pub struct Tls {
     negotiated: Negotiated,
     blocks: Blocks,
-    pub(super) records: RefCell<Records>,
+    pub(super) records: RefCell<TlsRecords>,
     /// Why nothing more will be received although the peer did not say so: it broke the protocol, or the connection
     /// ended without a word, as it does for whoever can forge a packet.
     broken: Cell<Option<ErrorKind>>,
@@ -67,7 +67,7 @@ pub struct Tls {
 
 impl Tls {
     /// The TLS of a socket whose handshake is over.
-    pub(super) fn new(negotiated: Negotiated, records: Records, blocks: Blocks) -> Tls {
+    pub(super) fn new(negotiated: Negotiated, records: TlsRecords, blocks: Blocks) -> Tls {
         Tls {
             negotiated,
             blocks,
@@ -124,7 +124,7 @@ impl Tls {
     /// Opens what is in `raw` if that may bring something, and otherwise what is received behind it.
     fn pull(
         &self,
-        records: &mut Records,
+        records: &mut TlsRecords,
         socket: &PlainSocket,
         raw: &mut Block,
         block: &mut Block,
@@ -151,7 +151,7 @@ impl Tls {
     /// Opens what is in `raw`. `None`: that brings nothing until more is received.
     fn open(
         &self,
-        records: &mut Records,
+        records: &mut TlsRecords,
         socket: &PlainSocket,
         raw: &mut Block,
         block: &mut Block,
@@ -168,7 +168,12 @@ impl Tls {
     }
 
     /// Gives up, and lets the peer know why if that is possible.
-    fn fail(&self, records: &mut Records, socket: &PlainSocket, error: rustls::Error) -> io::Error {
+    fn fail(
+        &self,
+        records: &mut TlsRecords,
+        socket: &PlainSocket,
+        error: rustls::Error,
+    ) -> io::Error {
         self.broken.set(Some(ErrorKind::InvalidData));
         if let rustls::Error::AlertReceived(alert) = error
             && is_refusal(alert)

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, HandshakeKind, InvalidMessage, ProtocolVersion, Serve
 
 use super::connection::{Negotiated, Tls, TlsVersion};
 use super::failure::TlsFailure;
-use super::records::Records;
+use super::records::TlsRecords;
 use crate::base::limits;
 use crate::net::{Block, Blocks, Expired, Socket, Timer};
 use crate::tls::{Heard, Hearing};
@@ -29,7 +29,7 @@ impl Socket {
         timer: &Timer,
     ) -> Result<Socket, TlsFailure> {
         let (config, hearing) = Hearing::of(&config);
-        let records = Records::server(config)?;
+        let records = TlsRecords::server(config)?;
         let handshake = Handshake::new(self, records, Some(hearing), blocks);
         handshake.run(received, timer).await
     }
@@ -46,7 +46,7 @@ impl Socket {
         if self.secure_simulated(Arc::as_ptr(&config).addr()) {
             return Ok(self);
         }
-        let records = Records::client(config, name)?;
+        let records = TlsRecords::client(config, name)?;
         let handshake = Handshake::new(self, records, None, blocks);
         handshake.run(Block::default(), timer).await
     }
@@ -55,7 +55,7 @@ impl Socket {
 /// All that is needed until TLS is spoken; in one box, which is dropped then.
 struct Handshake {
     socket: Socket,
-    records: Records,
+    records: TlsRecords,
     /// What the client asked for in its first message; `None` when this process is the client.
     hearing: Option<Arc<Hearing>>,
     /// Whether nothing was received yet.
@@ -86,7 +86,7 @@ impl From<rustls::Error> for Stop {
 impl Handshake {
     fn new(
         socket: Socket,
-        records: Records,
+        records: TlsRecords,
         hearing: Option<Arc<Hearing>>,
         blocks: &Blocks,
     ) -> Box<Self> {

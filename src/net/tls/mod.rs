@@ -21,4 +21,4 @@ mod tests;
 pub(super) use connection::Tls;
 pub use connection::{Negotiated, TlsVersion};
 pub use failure::TlsFailure;
-pub use records::Records;
+pub use records::TlsRecords;

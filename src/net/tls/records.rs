@@ -8,12 +8,12 @@ use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
 
-use super::step::{Outgoing, Sink, Step, step, step_or_write};
+use super::step::{Outgoing, RecordSink, Step, step, step_or_write};
 use crate::base::limits;
 use crate::net::Block;
 
 /// One end of a TLS connection.
-pub struct Records {
+pub struct TlsRecords {
     role: Role,
     /// Received bytes that are not opened yet.
     held: Vec<u8>,
@@ -44,21 +44,24 @@ macro_rules! in_role {
     };
 }
 
-impl Records {
+impl TlsRecords {
     /// The side that accepts. Errors: the configuration is of no use.
-    pub fn server(config: Arc<ServerConfig>) -> Result<Records, Error> {
+    pub fn server(config: Arc<ServerConfig>) -> Result<TlsRecords, Error> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Records::new(Role::Server(Box::new(connection))))
+        Ok(TlsRecords::new(Role::Server(Box::new(connection))))
     }
 
     /// The side that connects, to the server that can prove to be `name`. Errors: as above.
-    pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Records, Error> {
+    pub fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<TlsRecords, Error> {
         let connection = UnbufferedClientConnection::new(config, name)?;
-        Ok(Records::new(Role::Client(Box::new(connection))))
+        Ok(TlsRecords::new(Role::Client(Box::new(connection))))
     }
 
-    fn new(role: Role) -> Records {
-        Records {
+    fn new(role: Role) -> TlsRecords {
+        TlsRecords {
             role,
             held: Vec::new(),
             unopened: false,
@@ -147,12 +150,13 @@ impl Records {
 
     /// Opens the records in `raw`, whose front is what was held: at most `most` bytes of plaintext go behind what
     /// `into` holds. Stops before a record that does not fit, unless it is the first, whose rest is kept. Returns the
-    /// bytes of plaintext that came. Errors: the peer breaks the protocol; [`Records::alert`] is then what to send it.
+    /// bytes of plaintext that came. Errors: the peer breaks the protocol; [`TlsRecords::alert`] is then what to send
+    /// it.
     pub fn open(&mut self, raw: &mut Block, into: &mut Block, most: usize) -> Result<usize, Error> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let mut sink = Sink::aside(&mut self.plain, &mut self.replies).or_into(into, most);
+        let mut sink = RecordSink::aside(&mut self.plain, &mut self.replies).or_into(into, most);
         self.unopened = loop {
             let (used, step) = in_role!(&mut self.role, connection => {
                 step(connection.process_tls_records(raw.filled_mut()), &mut sink)
@@ -206,7 +210,7 @@ impl Records {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let mut sink = Sink::aside(&mut self.plain, &mut self.replies);
+        let mut sink = RecordSink::aside(&mut self.plain, &mut self.replies);
         let mut used = 0;
         let outcome = loop {
             let held = &mut self.held[used..];
@@ -228,7 +232,7 @@ impl Records {
 
     /// What to send after an error: the replies so far, and an alert that says what was wrong.
     pub fn alert(&mut self) -> Vec<u8> {
-        let mut sink = Sink::aside(&mut self.plain, &mut self.replies);
+        let mut sink = RecordSink::aside(&mut self.plain, &mut self.replies);
         in_role!(&mut self.role, connection => {
             while connection.wants_write() {
                 // It hands these out before it looks at anything received.

@@ -9,7 +9,7 @@ use crate::base::limits;
 use crate::net::Block;
 
 /// Where a step puts what it brings.
-pub struct Sink<'a> {
+pub struct RecordSink<'a> {
     into: Option<&'a mut Block>,
     /// Most bytes that may still go there; the rest of a record goes to `plain`.
     room: usize,
@@ -41,10 +41,10 @@ pub enum Outgoing<'a> {
     End,
 }
 
-impl<'a> Sink<'a> {
+impl<'a> RecordSink<'a> {
     /// Plaintext goes where it waits for a receiver.
-    pub fn aside(plain: &'a mut Block, replies: &'a mut Vec<u8>) -> Sink<'a> {
-        Sink {
+    pub fn aside(plain: &'a mut Block, replies: &'a mut Vec<u8>) -> RecordSink<'a> {
+        RecordSink {
             into: None,
             room: 0,
             plain,
@@ -54,9 +54,9 @@ impl<'a> Sink<'a> {
     }
 
     /// The same for what is behind the first `room` bytes, which go behind what `into` holds.
-    pub fn or_into(self, into: &'a mut Block, room: usize) -> Sink<'a> {
+    pub fn or_into(self, into: &'a mut Block, room: usize) -> RecordSink<'a> {
         let into = Some(into);
-        Sink { into, room, ..self }
+        RecordSink { into, room, ..self }
     }
 
     fn deliver(&mut self, plain: &[u8]) {
@@ -87,7 +87,7 @@ impl<'a> Sink<'a> {
 /// Does what rustls asks for, whichever role it plays. Returns how many of the bytes that it was shown are done with.
 pub fn step<D>(
     status: UnbufferedStatus<'_, '_, D>,
-    sink: &mut Sink<'_>,
+    sink: &mut RecordSink<'_>,
 ) -> (usize, Result<Step, Error>) {
     let mut used = status.discard;
     let look = || {
@@ -121,7 +121,7 @@ pub fn step<D>(
 /// The same, but when rustls is ready to write, the replies and then `what` are written to `out`.
 pub fn step_or_write<D>(
     status: UnbufferedStatus<'_, '_, D>,
-    sink: &mut Sink<'_>,
+    sink: &mut RecordSink<'_>,
     what: Outgoing,
     room: usize,
     out: &mut Block,

@@ -119,8 +119,8 @@ impl BackendOne {
         let (proxied, now) = (self.is_proxied == Some(true), stage.now());
         stage.ledger.check_settings(arrival.0, tls, proxied, now);
         stage.ledger.begin(self.backend);
-        let plan = &scenario.requests[arrival.0];
-        let fault = plan.fault.filter(|_| arrival.1 < plan.faulty_attempts);
+        let config = &scenario.requests[arrival.0];
+        let fault = config.fault.filter(|_| arrival.1 < config.faulty_attempts);
         self.current = Some(Current {
             arrival,
             is_whole: false,
@@ -142,7 +142,7 @@ impl BackendOne {
         }
         current.is_answered = true;
         let id = current.arrival.0;
-        let plan = &stage.scenario.clone().requests[id];
+        let config = &stage.scenario.clone().requests[id];
         match current.fault {
             Some(BackendFault::Resets) => return self.close(stage, true),
             Some(BackendFault::Closes) => return self.close(stage, false),
@@ -157,10 +157,10 @@ impl BackendOne {
             Some(BackendFault::Breaks(after)) => self.breaks = Some((after, id % 2 == 0)),
             _ => {}
         }
-        let bytes = body(id, ANSWER, plan.answer);
+        let bytes = body(id, ANSWER, config.answer);
         let head = format!("HTTP/1.1 200 OK\r\nx-id: {id}\r\n");
         self.out.extend(head.bytes());
-        if plan.answer_is_chunked {
+        if config.answer_is_chunked {
             self.out.extend(b"transfer-encoding: chunked\r\n\r\n");
             self.out.extend_from_slice(&chunked(bytes));
         } else {
@@ -199,12 +199,12 @@ impl BackendOne {
         self.current = None;
         self.served += 1;
         stage.ledger.end(self.backend, stage.now());
-        let plan = &stage.scenario.clone().backends[self.backend];
-        if plan.requests_per_connection > 0 && self.served >= plan.requests_per_connection {
+        let config = &stage.scenario.clone().backends[self.backend];
+        if config.requests_per_connection > 0 && self.served >= config.requests_per_connection {
             return self.close(stage, false);
         }
-        if plan.idle_close > 0 {
-            stage.remind_after(plan.idle_close, Reminder::Idle(self.conn, self.served));
+        if config.idle_close > 0 {
+            stage.remind_after(config.idle_close, Reminder::Idle(self.conn, self.served));
         }
         self.changed(stage);
     }

@@ -102,8 +102,8 @@ impl BackendTwo {
         else {
             return self.close(stage, true);
         };
-        let plan = &scenario.requests[arrival.0];
-        let fault = plan.fault.filter(|_| arrival.1 < plan.faulty_attempts);
+        let config = &scenario.requests[arrival.0];
+        let fault = config.fault.filter(|_| arrival.1 < config.faulty_attempts);
         let most = scenario.backends[self.backend].streams;
         let is_crowded = most > 0 && self.streams.len() >= most as usize;
         let is_beyond = self.last.is_some_and(|last| stream > last);
@@ -167,7 +167,7 @@ impl BackendTwo {
             return;
         }
         let id = current.arrival.0;
-        let plan = &stage.scenario.clone().requests[id];
+        let config = &stage.scenario.clone().requests[id];
         match current.fault {
             Some(BackendFault::Resets) => return self.close(stage, true),
             Some(BackendFault::Closes) => return self.close(stage, false),
@@ -181,14 +181,14 @@ impl BackendTwo {
             _ => {}
         }
         let number = id.to_string();
-        let length = plan.answer.to_string();
+        let length = config.answer.to_string();
         let mut fields = vec![(":status", "200"), ("x-id", number.as_str())];
-        if !plan.answer_is_chunked {
+        if !config.answer_is_chunked {
             fields.push(("content-length", &length));
         }
-        self.link.send_head(stream, &fields, plan.answer == 0);
-        current.rest = Some(body(id, ANSWER, plan.answer).to_vec());
-        if plan.answer == 0 {
+        self.link.send_head(stream, &fields, config.answer == 0);
+        current.rest = Some(body(id, ANSWER, config.answer).to_vec());
+        if config.answer == 0 {
             self.finish(stage, stream);
         }
         self.send(stage);

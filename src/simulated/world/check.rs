@@ -3,7 +3,7 @@
 use super::ledger::Outcome;
 use super::run::Run;
 use super::scenario::{Id, Scenario, What};
-use crate::shared::gauges;
+use crate::shared::worker_counters;
 
 /// Microseconds after the last client is gone, when nothing of the clients may be left.
 const BACK: u64 = 1_300_000;
@@ -43,14 +43,14 @@ pub fn look(run: &mut Run) {
 
 /// One second after the last client is gone, everything that was for clients has ended.
 fn back(run: &mut Run, scenario: &Scenario) {
-    let all = &run.gauges;
-    let counts = [
-        ("exchanges", gauges::exchanges(all)),
-        ("connections", gauges::connections(all)),
-        ("clients that wait", gauges::waiting(all)),
+    let all = &run.counters;
+    let counters = [
+        ("exchanges", worker_counters::exchanges(all)),
+        ("connections", worker_counters::connections(all)),
+        ("clients that wait", worker_counters::waiting(all)),
         ("sockets of clients", run.stage.kernel.open_ends().0 as u64),
     ];
-    if let Some((name, count)) = counts.into_iter().find(|(_, count)| *count > 0) {
+    if let Some((name, count)) = counters.into_iter().find(|(_, count)| *count > 0) {
         run.stage
             .ledger
             .violated(format!("{count} {name} are left after the last client"));
@@ -142,8 +142,8 @@ fn answers(run: &mut Run, scenario: &Scenario) {
 
 /// Whether nothing that could make a request fail happens to it.
 fn is_calm(scenario: &Scenario, id: Id) -> bool {
-    let plan = &scenario.requests[id];
-    let pool = scenario.pool(plan.pool);
+    let config = &scenario.requests[id];
+    let pool = scenario.pool(config.pool);
     let is_changed = scenario
         .changes
         .iter()
@@ -152,7 +152,7 @@ fn is_calm(scenario: &Scenario, id: Id) -> bool {
     let is_any_faulty = scenario
         .requests
         .iter()
-        .any(|other| other.pool == plan.pool && other.fault.is_some());
+        .any(|other| other.pool == config.pool && other.fault.is_some());
     !is_any_faulty
         && !is_changed
         && pool

@@ -11,7 +11,7 @@ use crate::simulated::ConnId;
 /// A client with one connection.
 pub struct ClientOne {
     at: usize,
-    plan: ClientPlan,
+    config: ClientPlan,
     pub conn: ConnId,
     reader: Reader,
     /// Pieces of requests: not before when, what, and the request that is whole with it.
@@ -30,12 +30,12 @@ pub struct ClientOne {
 impl ClientOne {
     /// A client that has just connected.
     pub fn new(stage: &mut Stage, at: usize, conn: ConnId) -> ClientOne {
-        let plan = stage.scenario.clients[at].clone();
-        let next_at = stage.now() + stage.scenario.requests[plan.requests[0]].gap;
+        let config = stage.scenario.clients[at].clone();
+        let next_at = stage.now() + stage.scenario.requests[config.requests[0]].gap;
         stage.remind(next_at, Reminder::GoOn(at));
         ClientOne {
             at,
-            plan,
+            config,
             conn,
             reader: Reader::new(true),
             out: VecDeque::new(),
@@ -62,17 +62,17 @@ impl ClientOne {
     }
 
     fn begin_next(&mut self, stage: &mut Stage) {
-        while self.begun < self.plan.requests.len()
+        while self.begun < self.config.requests.len()
             && stage.now() >= self.next_at
-            && (self.awaited.is_empty() || self.plan.pipelines)
+            && (self.awaited.is_empty() || self.config.pipelines)
             && !self.is_last
         {
-            let id = self.plan.requests[self.begun];
+            let id = self.config.requests[self.begun];
             self.begun += 1;
             self.awaited.push_back(id);
-            stage.ledger.sent(id, self.plan.worker, stage.now());
+            stage.ledger.sent(id, self.config.worker, stage.now());
             self.write(stage, id);
-            if let Some(next) = self.plan.requests.get(self.begun) {
+            if let Some(next) = self.config.requests.get(self.begun) {
                 self.wait_for_next(stage, *next);
             }
         }
@@ -85,12 +85,12 @@ impl ClientOne {
 
     fn write(&mut self, stage: &mut Stage, id: Id) {
         let scenario = stage.scenario.clone();
-        let plan = &scenario.requests[id];
-        let bytes = body(id, REQUEST, plan.body);
+        let config = &scenario.requests[id];
+        let bytes = body(id, REQUEST, config.body);
         let (first, second) = bytes.split_at(bytes.len() / 2);
-        let mut start = head(id, plan).into_bytes();
+        let mut start = head(id, config).into_bytes();
         let mut rest = Vec::new();
-        if plan.body > 0 && plan.is_chunked {
+        if config.body > 0 && config.is_chunked {
             let framed = chunked(first);
             start.extend_from_slice(&framed[..framed.len() - b"0\r\n\r\n".len()]);
             rest.extend_from_slice(&chunked(second));
@@ -98,16 +98,16 @@ impl ClientOne {
             start.extend_from_slice(first);
             rest.extend_from_slice(second);
         }
-        if self.begun == self.plan.requests.len() && self.plan.sends_ahead {
+        if self.begun == self.config.requests.len() && self.config.sends_ahead {
             rest.extend(b"G");
         }
         let now = stage.now();
         let is_whole = rest.is_empty();
         self.out.push_back((now, start, is_whole.then_some(id)));
-        self.is_last |= plan.stalls && !is_whole;
-        if !is_whole && !plan.stalls {
-            self.out.push_back((now + plan.pause, rest, Some(id)));
-            stage.remind(now + plan.pause, Reminder::GoOn(self.at));
+        self.is_last |= config.stalls && !is_whole;
+        if !is_whole && !config.stalls {
+            self.out.push_back((now + config.pause, rest, Some(id)));
+            stage.remind(now + config.pause, Reminder::GoOn(self.at));
         }
     }
 
@@ -125,7 +125,7 @@ impl ClientOne {
             }
             self.out.pop_front();
         }
-        if self.begun == self.plan.requests.len() && self.plan.half_closes {
+        if self.begun == self.config.requests.len() && self.config.half_closes {
             stage.kernel.peer_end_sending(self.conn);
         }
     }
@@ -133,7 +133,7 @@ impl ClientOne {
     fn read(&mut self, stage: &mut Stage) {
         let mut most = usize::MAX;
         // Where the proxy has closed, a slow reader only reads what the kernel has left.
-        if let Some((bytes, micros)) = self.plan.reads_slowly
+        if let Some((bytes, micros)) = self.config.reads_slowly
             && stage.kernel.is_proxy_open(self.conn)
         {
             if stage.now() < self.reads_at {
@@ -184,12 +184,12 @@ impl ClientOne {
     }
 
     fn answered(&mut self, stage: &mut Stage) {
-        let is_done = self.begun == self.plan.requests.len() && self.awaited.is_empty();
+        let is_done = self.begun == self.config.requests.len() && self.awaited.is_empty();
         if is_done || self.is_last {
             return self.end(stage, Outcome::Broken, false);
         }
         if self.awaited.is_empty()
-            && let Some(next) = self.plan.requests.get(self.begun)
+            && let Some(next) = self.config.requests.get(self.begun)
         {
             self.wait_for_next(stage, *next);
         }
@@ -201,7 +201,7 @@ impl ClientOne {
             return;
         }
         stage.kernel.peer_close(self.conn, resets);
-        for (number, id) in self.plan.requests.iter().enumerate() {
+        for (number, id) in self.config.requests.iter().enumerate() {
             let is_begun = number < self.begun;
             stage
                 .ledger
@@ -211,17 +211,17 @@ impl ClientOne {
 }
 
 /// The head of a request of HTTP/1.1.
-fn head(id: Id, plan: &RequestPlan) -> String {
+fn head(id: Id, config: &RequestPlan) -> String {
     let mut head = format!(
         "{} {} HTTP/1.1\r\nhost: sim\r\nx-id: {id}\r\n",
-        plan.method,
-        target(id, plan)
+        config.method,
+        target(id, config)
     );
-    if plan.long_field > 0 {
-        head += &format!("x-long: {}\r\n", "a".repeat(plan.long_field));
+    if config.long_field > 0 {
+        head += &format!("x-long: {}\r\n", "a".repeat(config.long_field));
     }
-    match (plan.body, plan.is_chunked) {
-        (0, _) if plan.method == "GET" => {}
+    match (config.body, config.is_chunked) {
+        (0, _) if config.method == "GET" => {}
         (0, _) => head += "content-length: 0\r\n",
         (_, true) => head += "transfer-encoding: chunked\r\n",
         (length, false) => head += &format!("content-length: {length}\r\n"),
@@ -230,9 +230,9 @@ fn head(id: Id, plan: &RequestPlan) -> String {
 }
 
 /// The target of a request: its pool, its number, and a query if it is to be long.
-pub fn target(id: Id, plan: &RequestPlan) -> String {
-    let pool = if plan.pool == PoolKind::One { 1 } else { 2 };
-    let query = "q".repeat(plan.long_query);
+pub fn target(id: Id, config: &RequestPlan) -> String {
+    let pool = if config.pool == PoolKind::One { 1 } else { 2 };
+    let query = "q".repeat(config.long_query);
     let mark = if query.is_empty() { "" } else { "?" };
     format!("/{pool}/r{id}{mark}{query}")
 }

@@ -13,7 +13,7 @@ use crate::simulated::ConnId;
 /// A client with one connection and a stream for each request.
 pub struct ClientTwo {
     at: usize,
-    plan: ClientPlan,
+    config: ClientPlan,
     pub conn: ConnId,
     link: Link,
     begun: usize,
@@ -41,9 +41,9 @@ struct Upload {
 impl ClientTwo {
     /// A client that has just connected.
     pub fn new(stage: &mut Stage, at: usize, conn: ConnId) -> ClientTwo {
-        let plan = stage.scenario.clients[at].clone();
-        let next_at = stage.now() + stage.scenario.requests[plan.requests[0]].gap;
-        let window = if plan.reads_slowly.is_some() {
+        let config = stage.scenario.clients[at].clone();
+        let next_at = stage.now() + stage.scenario.requests[config.requests[0]].gap;
+        let window = if config.reads_slowly.is_some() {
             3_000
         } else {
             1 << 20
@@ -51,7 +51,7 @@ impl ClientTwo {
         stage.remind(next_at, Reminder::GoOn(at));
         ClientTwo {
             at,
-            plan,
+            config,
             conn,
             link: Link::new(false, window, 0),
             begun: 0,
@@ -78,7 +78,7 @@ impl ClientTwo {
         }
         self.take_slowly(stage);
         self.send(stage);
-        let may_begin = self.begun < self.plan.requests.len() && !self.is_ending;
+        let may_begin = self.begun < self.config.requests.len() && !self.is_ending;
         let is_done = self.streams.is_empty() && !may_begin;
         if !self.is_over && (is_done || stage.kernel.peer_end(self.conn).is_some()) {
             self.end(stage, Outcome::Broken, false);
@@ -86,16 +86,16 @@ impl ClientTwo {
     }
 
     fn begin_next(&mut self, stage: &mut Stage) {
-        while self.begun < self.plan.requests.len()
+        while self.begun < self.config.requests.len()
             && stage.now() >= self.next_at
             && !self.is_ending
         {
-            let id = self.plan.requests[self.begun];
+            let id = self.config.requests[self.begun];
             let stream = 2 * self.begun as u32 + 1;
             self.begun += 1;
-            stage.ledger.sent(id, self.plan.worker, stage.now());
+            stage.ledger.sent(id, self.config.worker, stage.now());
             self.open(stage, stream, id);
-            if let Some(next) = self.plan.requests.get(self.begun) {
+            if let Some(next) = self.config.requests.get(self.begun) {
                 self.next_at = stage.now() + stage.scenario.requests[*next].gap;
                 stage.remind(self.next_at, Reminder::GoOn(self.at));
             }
@@ -104,26 +104,26 @@ impl ClientTwo {
 
     fn open(&mut self, stage: &mut Stage, stream: u32, id: Id) {
         let scenario = stage.scenario.clone();
-        let plan = &scenario.requests[id];
-        let (path, number) = (target(id, plan), id.to_string());
-        let (long, length) = ("a".repeat(plan.long_field), plan.body.to_string());
+        let config = &scenario.requests[id];
+        let (path, number) = (target(id, config), id.to_string());
+        let (long, length) = ("a".repeat(config.long_field), config.body.to_string());
         let mut fields = vec![
-            (":method", plan.method),
+            (":method", config.method),
             (":scheme", "http"),
             (":authority", "sim"),
             (":path", path.as_str()),
             ("x-id", number.as_str()),
         ];
-        if plan.long_field > 0 {
+        if config.long_field > 0 {
             fields.push(("x-long", &long));
         }
-        if plan.body > 0 && !plan.is_chunked {
+        if config.body > 0 && !config.is_chunked {
             fields.push(("content-length", &length));
         }
-        self.link.send_head(stream, &fields, plan.body == 0);
-        let (first, second) = body(id, REQUEST, plan.body).split_at(plan.body / 2);
-        let second_at = stage.now() + plan.pause;
-        if plan.body == 0 {
+        self.link.send_head(stream, &fields, config.body == 0);
+        let (first, second) = body(id, REQUEST, config.body).split_at(config.body / 2);
+        let second_at = stage.now() + config.pause;
+        if config.body == 0 {
             stage.ledger.records[id].whole_at = Some(stage.now());
         } else {
             stage.remind(second_at, Reminder::GoOn(self.at));
@@ -133,7 +133,7 @@ impl ClientTwo {
             first: first.to_vec(),
             second: second.to_vec(),
             second_at,
-            stalls: plan.stalls,
+            stalls: config.stalls,
             held: 0,
         };
         self.streams.insert(stream, upload);
@@ -171,7 +171,7 @@ impl ClientTwo {
                 let Some(upload) = self.streams.get_mut(&stream) else {
                     return;
                 };
-                match self.plan.reads_slowly {
+                match self.config.reads_slowly {
                     Some(_) => upload.held += bytes.len(),
                     None if !ends => self.link.release(Some(stream), bytes.len()),
                     None => {}
@@ -237,7 +237,7 @@ impl ClientTwo {
 
     /// Lets the proxy send more to a client that reads slowly.
     fn take_slowly(&mut self, stage: &mut Stage) {
-        let Some((bytes, micros)) = self.plan.reads_slowly else {
+        let Some((bytes, micros)) = self.config.reads_slowly else {
             return;
         };
         if stage.now() < self.reads_at {
@@ -258,7 +258,7 @@ impl ClientTwo {
             return;
         }
         stage.kernel.peer_close(self.conn, resets);
-        for (number, id) in self.plan.requests.iter().enumerate() {
+        for (number, id) in self.config.requests.iter().enumerate() {
             let is_begun = number < self.begun;
             stage
                 .ledger

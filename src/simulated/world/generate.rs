@@ -3,13 +3,13 @@
 use super::scenario::{
     BackendFault, BackendPlan, Change, ClientPlan, PoolKind, RequestPlan, Scenario, Settings, What,
 };
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 use crate::simulated::{Manner, Weather};
 
 const MILLIS: u64 = 1_000;
 
 /// Chances, from a seed.
-struct Dice(Random);
+struct Dice(SplitMix64);
 
 impl Dice {
     /// A number from 0 to below `most`.
@@ -29,7 +29,7 @@ impl Dice {
 
 /// The scenario of a seed.
 pub fn scenario(seed: u64) -> Scenario {
-    let mut dice = Dice(Random::from_seed(seed ^ 0x5eed));
+    let mut dice = Dice(SplitMix64::from_seed(seed ^ 0x5eed));
     let workers = dice.one_of(&[1, 1, 2, 3]);
     // Half of the runs have no misbehaviour of a kind, so that the others stand out.
     let (rough_clients, rough_backends) = (dice.percent(50), dice.percent(60));
@@ -109,7 +109,7 @@ fn add_client(dice: &mut Dice, made: &mut Scenario, rough: bool, rough_backends:
         made.requests.push(request);
     }
     let is_odd = rough && dice.percent(60);
-    let plan = ClientPlan {
+    let config = ClientPlan {
         at: dice.below(200 * MILLIS),
         worker: dice.below(made.workers as u64) as usize,
         http2,
@@ -129,7 +129,7 @@ fn add_client(dice: &mut Dice, made: &mut Scenario, rough: bool, rough_backends:
         half_closes: dice.percent(10),
         sends_ahead: is_odd && dice.percent(15),
     };
-    made.clients.push(plan);
+    made.clients.push(config);
 }
 
 fn request(dice: &mut Dice, rough: bool, rough_backends: bool) -> RequestPlan {

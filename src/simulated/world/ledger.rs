@@ -127,20 +127,21 @@ impl Ledger {
             ));
             return None;
         };
-        let plan = &scenario.requests[id];
-        if plan.pool != scenario.backends[backend].pool {
+        let config = &scenario.requests[id];
+        if config.pool != scenario.backends[backend].pool {
             self.violated(format!(
                 "request {id} went to backend {backend} of another pool"
             ));
         }
-        if !line.starts_with(&format!("{} /", plan.method)) || !line.contains(&format!("/r{id}")) {
+        if !line.starts_with(&format!("{} /", config.method)) || !line.contains(&format!("/r{id}"))
+        {
             self.violated(format!(
                 "request {id} reached backend {backend} as {line:?}"
             ));
         }
         let record = &mut self.records[id];
         let executed = record.arrivals.iter().filter(|arrival| !arrival.is_refused);
-        let is_twice = !plan.is_idempotent() && executed.count() > 0;
+        let is_twice = !config.is_idempotent() && executed.count() > 0;
         record.arrivals.push(Arrival {
             is_refused: false,
             received: 0,

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use memchr::memmem;
 
-use crate::base::random::Random;
+use crate::base::random::SplitMix64;
 
 /// How a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +205,7 @@ const LONGEST: usize = 200_000;
 pub fn body(id: usize, salt: usize, length: usize) -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     let bytes = BYTES.get_or_init(|| {
-        let mut random = Random::from_seed(1);
+        let mut random = SplitMix64::from_seed(1);
         let count = (LONGEST + STARTS) / 8 + 1;
         (0..count)
             .flat_map(|_| random.number().to_ne_bytes())

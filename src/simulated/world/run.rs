@@ -21,9 +21,9 @@ use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::Engine;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::shared::gauges::{AllGauges, gauges};
-use crate::shared::mailbox::{Letters, Mailbox, mailbox};
+use crate::shared::mailbox::{Inbox, Mailbox, mailbox};
 use crate::shared::slots::Slots;
+use crate::shared::worker_counters::{AllWorkerCounters, counters};
 use crate::simulated::{ConnId, Happening, Kernel, Manner, Simulating};
 use crate::snapshot::Snapshot;
 use crate::worker;
@@ -51,15 +51,15 @@ enum Backend {
 pub struct Run {
     pub stage: Stage,
     pub tables: SharedTables,
-    pub gauges: AllGauges,
+    pub counters: AllWorkerCounters,
     /// The row of each backend.
     pub rows: Vec<Option<BackendId>>,
     clients: Vec<Option<Client>>,
     backends: BTreeMap<ConnId, Backend>,
     listeners: Vec<RawFd>,
     workers: Vec<Mailbox<ToWorker>>,
-    control: Letters<ToControl>,
-    health: Letters<ToHealth>,
+    control: Inbox<ToControl>,
+    health: Inbox<ToHealth>,
     slots: Slots,
     generation: u64,
     /// When the last client was gone.
@@ -85,15 +85,15 @@ impl Run {
         let tables = BackendTables::new(scenario.workers);
         let mut slots = Slots::new(tables.clone());
         let snapshot = settings::snapshot(&scenario, &scenario.settings, &mut slots, 1);
-        let all_gauges = gauges(scenario.workers);
+        let all_gauges = counters(scenario.workers);
         let (to_health, health) = mailbox(MAILBOX).unwrap();
         let (to_control, control) = mailbox(MAILBOX).unwrap();
         let boxes = (0..scenario.workers).map(|_| mailbox(MAILBOX).unwrap());
-        let (workers, letters): (Vec<_>, Vec<_>) = boxes.unzip();
+        let (workers, inbox): (Vec<_>, Vec<_>) = boxes.unzip();
         let mut run = Run {
             stage: Stage::new(kernel.clone(), scenario.clone()),
             tables: tables.clone(),
-            gauges: all_gauges.clone(),
+            counters: all_gauges.clone(),
             rows: rows(&scenario, &snapshot),
             clients: (0..scenario.clients.len()).map(|_| None).collect(),
             backends: BTreeMap::new(),
@@ -107,16 +107,16 @@ impl Run {
             is_over: false,
             _snapshot: snapshot.clone(),
         };
-        for (letters, number) in letters.into_iter().zip(0..) {
+        for (inbox, number) in inbox.into_iter().zip(0..) {
             let start = worker::Start {
                 worker: WorkerId(number),
                 engine: Engine::Epoll,
                 cpu: None,
                 snapshot: snapshot.clone(),
                 tables: tables.clone(),
-                letters,
+                inbox,
                 links: Links {
-                    gauges: all_gauges.clone(),
+                    counters: all_gauges.clone(),
                     health: to_health.clone(),
                     control: to_control.clone(),
                     access_lines: crossbeam_channel::bounded(1).0,
@@ -128,7 +128,7 @@ impl Run {
                 .spawn_on(number as usize, worker::simulate(start));
             run.listen(number as usize);
         }
-        run.plan();
+        run.config();
         run
     }
 
@@ -146,7 +146,7 @@ impl Run {
     }
 
     /// Has the scenario's events come to pass.
-    fn plan(&mut self) {
+    fn config(&mut self) {
         let scenario = self.stage.scenario.clone();
         for (at, client) in scenario.clients.iter().enumerate() {
             self.stage.remind(client.at, Reminder::Begin(at));
@@ -227,10 +227,10 @@ impl Run {
         let scenario = self.stage.scenario.clone();
         let mut all = 0..scenario.backends.len();
         let backend = all.find(|one| scenario.addr(*one) == addr).unwrap();
-        let plan = &scenario.backends[backend];
-        let made = match plan.pool {
+        let config = &scenario.backends[backend];
+        let made = match config.pool {
             PoolKind::One => Backend::One(BackendOne::new(conn, backend)),
-            PoolKind::Two => Backend::Two(BackendTwo::new(conn, backend, plan.streams)),
+            PoolKind::Two => Backend::Two(BackendTwo::new(conn, backend, config.streams)),
         };
         self.backends.insert(conn, made);
         self.changed(conn);
@@ -296,10 +296,10 @@ impl Run {
 
     fn begin(&mut self, at: usize) {
         let stage = &mut self.stage;
-        let plan = &stage.scenario.clone().clients[at];
+        let config = &stage.scenario.clone().clients[at];
         let from = ([10, 2, 0, at as u8 + 1], 5_000).into();
-        let conn = stage.kernel.knock(self.listeners[plan.worker], from);
-        self.clients[at] = Some(match plan.http2 {
+        let conn = stage.kernel.knock(self.listeners[config.worker], from);
+        self.clients[at] = Some(match config.http2 {
             true => Client::Two(ClientTwo::new(stage, at, conn)),
             false => Client::One(ClientOne::new(stage, at, conn)),
         });

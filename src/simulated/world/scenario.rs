@@ -163,13 +163,14 @@ impl Scenario {
 
     /// Whether a backend accepts connections and keeps them for the whole run.
     pub fn is_steady(&self, backend: usize) -> bool {
-        let plan = &self.backends[backend];
+        let config = &self.backends[backend];
         let falls = |change: &Change| matches!(change.what, What::Health { backend: one, .. } if one == backend);
-        plan.manners
+        config
+            .manners
             .iter()
             .all(|(_, manner)| *manner == Manner::Accepts)
-            && plan.requests_per_connection == 0
-            && plan.idle_close == 0
+            && config.requests_per_connection == 0
+            && config.idle_close == 0
             && !self.changes.iter().any(falls)
     }
 }

@@ -12,7 +12,7 @@ use super::scenario::{PoolKind, Scenario, Settings};
 use crate::config::{self, Config, Machine, Resolved};
 use crate::shared::slots::Slots;
 use crate::snapshot::{ClientTls, Snapshot};
-use crate::tls::Vault;
+use crate::tls::TlsStore;
 
 const MACHINE: Machine = Machine {
     cpus: 4,
@@ -57,8 +57,15 @@ pub fn snapshot(
     generation: u64,
 ) -> Arc<Snapshot> {
     let config = read(text(scenario, settings));
-    let (resolved, mut vault) = (Resolved::new(), Vault::default());
-    let compiled = config::compile(&config, &MACHINE, &resolved, slots, &mut vault, generation);
+    let (resolved, mut tls_store) = (Resolved::new(), TlsStore::default());
+    let compiled = config::compile(
+        &config,
+        &MACHINE,
+        &resolved,
+        slots,
+        &mut tls_store,
+        generation,
+    );
     let mut snapshot = compiled.unwrap();
     if settings.tls > 0 {
         let config = &tls()[usize::from(settings.tls) - 1];

@@ -29,7 +29,7 @@ pub fn shrink(scenario: &Rc<Scenario>, violation: &str) -> Rc<Scenario> {
 fn kind(violation: &str) -> String {
     violation
         .chars()
-        .filter(|letter| !letter.is_ascii_digit())
+        .filter(|message| !message.is_ascii_digit())
         .collect()
 }
 

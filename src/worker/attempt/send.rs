@@ -1,6 +1,6 @@
 //! Sending a request to its backend: at first what is kept of it, then the rest.
 
-use crate::http::h2::raise;
+use crate::http::h2::to_h2;
 use crate::net::{Block, Expired, Timer};
 use crate::worker::attempt::{Attempt, Side};
 use crate::worker::body::Body;
@@ -74,7 +74,7 @@ fn begin(
 ) -> Result<Sent, Failure> {
     let is_websocket = upstream.is_websocket;
     let bytes = &mut request.bytes;
-    let is_bare = raise::head_bytes(bytes.filled()) == bytes.len();
+    let is_bare = to_h2::head_bytes(bytes.filled()) == bytes.len();
     // The bytes behind a request for a WebSocket belong to the WebSocket.
     let ends_here = request.body.ends_here() && !is_websocket;
     let ends_at_once = ends_here && is_bare;

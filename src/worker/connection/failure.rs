@@ -4,7 +4,7 @@
 use tracing::{debug, info};
 
 use crate::http::h2::ConnectionError;
-use crate::net::{Peer, TlsFailure};
+use crate::net::{RemoteAddr, TlsFailure};
 use crate::shared::connection_failure::ConnectionReason;
 use crate::worker::shard::Shard;
 
@@ -35,11 +35,11 @@ impl ConnectionFailure {
 }
 
 /// Counts it, and says so to who listens closely.
-pub fn report(shard: &Shard, peer: Peer, failure: &ConnectionFailure) {
+pub fn report(shard: &Shard, peer: RemoteAddr, failure: &ConnectionFailure) {
     let reason = failure.reason();
     let label = reason.label();
-    let gauges = shard.links.gauges(shard.worker);
-    gauges.note_connection_failure(reason.number());
+    let counters = shard.links.counters(shard.worker);
+    counters.note_connection_failure(reason.number());
     let client = || peer.ip().map_or("-".to_owned(), |ip| ip.to_string());
     if let ConnectionFailure::Tls(failure) = failure
         && failure.is_of_certificate()

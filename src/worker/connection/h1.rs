@@ -14,7 +14,7 @@ use crate::worker::shard::Shard;
 /// Serves a connection that has brought its first bytes.
 pub async fn serve(shard: &Rc<Shard>, client: &Client) {
     while busy(shard, client).await == Next::Request {
-        let wait = shard.plan().snapshot().client.idle_timeout;
+        let wait = shard.config().snapshot().client.idle_timeout;
         if client.wait_for_request_idly(shard, wait).await != Woken::Bytes {
             client.close(shard).await;
             return;

@@ -13,7 +13,7 @@ use crate::snapshot::{HalfClose, Listener};
 use crate::worker::downstream::{Client, Lingering, linger};
 use crate::worker::memory::relief;
 use crate::worker::min_rate::MinRate;
-use crate::worker::multiplex::{Connection, End, Stream, Terms};
+use crate::worker::multiplex::{End, MultiplexConnection, Stream, Terms};
 use crate::worker::shard::Shard;
 
 /// Serves a connection that has brought HTTP/2's preface.
@@ -22,7 +22,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         return;
     };
     let (socket, arrival) = (accepted.socket, accepted.arrival);
-    let connection = Connection::new(
+    let connection = MultiplexConnection::new(
         Role::Server,
         settings(shard, &arrival.listener),
         &shard.timers,
@@ -50,29 +50,29 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     };
     let refused = |count| {
         shard.memory.note_refused(count);
-        shard.links.gauges(shard.worker).refuse_streams(count);
+        shard.links.counters(shard.worker).refuse_streams(count);
         relief::relieve(shard);
     };
     let is_unwanted = || {
-        let most = shard.plan().snapshot().client.requests_per_connection;
+        let most = shard.config().snapshot().client.requests_per_connection;
         shard.is_ending() || arrival.listener.is_over() || begun.get() >= most
     };
     let rate = MinRate::of(&arrival.listener);
     let terms = Terms {
         blocks: &shard.blocks,
-        pace: &shard.pace,
+        bulk_turns: &shard.bulk_turns,
         memory: &shard.memory,
         begin: &begin,
         refused: &refused,
         rest: &rest,
         is_unwanted: &is_unwanted,
         serves_half_closed: arrival.listener.half_close == HalfClose::Serve,
-        idle: shard.plan().snapshot().client.idle_timeout,
-        head: shard.plan().snapshot().client.header_timeout,
-        stall: shard.plan().snapshot().client.socket_stall(),
+        idle: shard.config().snapshot().client.idle_timeout,
+        head: shard.config().snapshot().client.header_timeout,
+        stall: shard.config().snapshot().client.socket_stall(),
         rate: &rate,
     };
-    let end = connection.carry(&socket, accepted.received, &terms).await;
+    let end = connection.drive(&socket, accepted.received, &terms).await;
     tasks.end();
     if let End::Broken(error) = end {
         report(shard, arrival.peer, &ConnectionFailure::Http2(error));
@@ -85,7 +85,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
 fn lingering(shard: &Shard, end: End) -> Lingering {
     match end {
         End::Orderly => {
-            let stall = shard.plan().snapshot().client.idle_timeout;
+            let stall = shard.config().snapshot().client.idle_timeout;
             Lingering::behind_answer(false, stall)
         }
         End::Stuck | End::Broken(_) => Lingering::behind_word(),
@@ -93,8 +93,8 @@ fn lingering(shard: &Shard, end: End) -> Lingering {
 }
 
 fn settings(shard: &Shard, listener: &Listener) -> LocalSettings {
-    let plan = shard.plan();
-    let head = &plan.snapshot().client.head;
+    let config = shard.config();
+    let head = &config.snapshot().client.head;
     LocalSettings {
         head: ListLimits {
             bytes: head.head_bytes,

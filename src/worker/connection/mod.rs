@@ -13,19 +13,19 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use crate::base::time::Micros;
-use crate::http::h2::{ConnectionError, is_foreign, is_part_of_preface};
+use crate::http::h2::{ConnectionError, is_of_another_protocol, is_part_of_preface};
 use crate::net::Timer;
 use crate::snapshot::Protocol;
 use crate::worker::client_room::CountedConnection;
 use crate::worker::client_wait::await_client;
 use crate::worker::connection::failure::{ConnectionFailure, report};
 use crate::worker::connection::opening::begins_tls;
-use crate::worker::downstream::{Accepted, Client, Woken, speaks_http2};
+use crate::worker::downstream::{AcceptedClient, Client, Woken, speaks_http2};
 use crate::worker::record;
 use crate::worker::shard::Shard;
 
 /// Serves a connection to its end. A panic ends this connection and nothing else.
-pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Box<Accepted>) {
+pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Box<AcceptedClient>) {
     contain(&shard, pin!(serve_all(&shard, accepted))).await;
     drop(counted);
 }
@@ -47,7 +47,7 @@ async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>
 
 /// Serves a connection by the protocol that it speaks. Futures that are needed only once, or not by all connections,
 /// are boxed, so that the task of an idle connection has no room for them.
-async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
+async fn serve_all(shard: &Rc<Shard>, accepted: Box<AcceptedClient>) {
     match Box::pin(greet(shard, accepted)).await {
         None => {}
         Some((client, Protocol::Http2)) => Box::pin(h2::serve(shard, client)).await,
@@ -56,10 +56,10 @@ async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
 }
 
 /// Brings a connection to the first bytes of its first request, and finds out what it speaks. `None`: it has ended.
-async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client, Protocol)> {
+async fn greet(shard: &Rc<Shard>, mut accepted: Box<AcceptedClient>) -> Option<(Client, Protocol)> {
     let listener = accepted.arrival.listener.clone();
     // One deadline for all of it: whoever needs long for one step has the less for the next.
-    let due = Micros::now().after(shard.plan().snapshot().client.header_timeout);
+    let due = Micros::now().after(shard.config().snapshot().client.header_timeout);
     let timer = Timer::new(&shard.timers);
     timer.set_until(due);
     let queue = accepted.socket.receive_queue();
@@ -113,7 +113,7 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
 /// Whether a client that does not speak HTTP/2 begins with bytes that are no HTTP/1 either. A client in cleartext that
 /// sends a part of the preface of HTTP/2 has not sent the preface.
 fn is_neither(bytes: &[u8], is_secured: bool) -> bool {
-    is_foreign(bytes) || (!is_secured && is_part_of_preface(bytes))
+    is_of_another_protocol(bytes) || (!is_secured && is_part_of_preface(bytes))
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use super::failure::{ConnectionFailure, report};
-use crate::http::proxy_protocol::{self, Said};
-use crate::net::{Block, Peer, Socket, Timer, TlsFailure};
+use crate::http::proxy_protocol::{self, ProxiedAddrs};
+use crate::net::{Block, RemoteAddr, Socket, Timer, TlsFailure};
 use crate::snapshot::ServerTls;
 use crate::tls::ACME_TLS;
-use crate::worker::downstream::{Accepted, Secured, linger_behind_word, receive_some};
+use crate::worker::downstream::{AcceptedClient, Secured, linger_behind_word, receive_some};
 use crate::worker::shard::Shard;
 
 /// Says, without TLS, that TLS is wanted. Whoever reads it is a person or speaks HTTP/1.
@@ -18,7 +18,7 @@ const TLS_WANTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain
 /// which has been counted.
 pub async fn take_proxy_header(
     shard: &Shard,
-    accepted: &mut Accepted,
+    accepted: &mut AcceptedClient,
     timer: &Timer,
 ) -> Option<()> {
     let arrival = &accepted.arrival;
@@ -44,8 +44,8 @@ pub async fn take_proxy_header(
         }
     };
     received.consume(header.bytes);
-    if let Said::Tcp { client, server } = header.said {
-        accepted.arrival.peer = Peer::Tcp(client);
+    if let ProxiedAddrs::Tcp { client, server } = header.addrs {
+        accepted.arrival.peer = RemoteAddr::Tcp(client);
         accepted.arrival.reached = Some(server);
     }
     accepted.received = received;
@@ -55,11 +55,11 @@ pub async fn take_proxy_header(
 /// Makes the TLS handshake. `None`: there is nothing to go on with; if it failed, that has been counted.
 pub async fn secure(
     shard: &Shard,
-    accepted: Accepted,
+    accepted: AcceptedClient,
     tls: &ServerTls,
     timer: &Timer,
-) -> Option<Accepted> {
-    let Accepted {
+) -> Option<AcceptedClient> {
+    let AcceptedClient {
         socket,
         mut arrival,
         received,
@@ -73,7 +73,7 @@ pub async fn secure(
         }
         Ok(socket) => {
             arrival.secured = Some(Rc::new(Secured::of(&socket, tls)));
-            return Some(Accepted {
+            return Some(AcceptedClient {
                 socket,
                 arrival,
                 received: Block::default(),

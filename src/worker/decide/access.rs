@@ -19,7 +19,7 @@ use crate::worker::reply::Reply;
 /// proxies name in `X-Forwarded-For`. Read from the near end, the PROXY header comes before the field: the field is
 /// believed only if both the sender of the header and the address that the header names are trusted.
 pub fn client_of(incoming: &Incoming<'_>) -> Option<IpAddr> {
-    let snapshot = incoming.plan.snapshot();
+    let snapshot = incoming.config.snapshot();
     let arrival = &incoming.client.arrival;
     let peer = arrival.peer.ip();
     if !arrival.is_trusted(snapshot) {
@@ -36,8 +36,8 @@ pub fn check(incoming: &Incoming<'_>) -> Result<(), Early> {
     if !listener.is_over() {
         return check_by(listener, incoming);
     }
-    let plan = incoming.shard.plan();
-    match plan.listener(&listener.addr) {
+    let config = incoming.shard.config();
+    match config.listener(&listener.addr) {
         Some(now) if demands::are_met(now, arrival, UnixTime::now()) => check_by(now, incoming),
         Some(_) => Err(Failure::Misdirected.into()),
         // The listener was removed: its demands hold to the end of the connection.

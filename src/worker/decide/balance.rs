@@ -27,8 +27,8 @@ pub struct Balanced {
 
 /// Picks the backend to try first.
 pub fn choose(incoming: &Incoming<'_>, exchange: &Exchange, route: &Route) -> Balanced {
-    let (shard, head, plan) = (incoming.shard, incoming.head, incoming.plan);
-    let pool = plan.pool(route.pool);
+    let (shard, head, config) = (incoming.shard, incoming.head, incoming.config);
+    let pool = config.pool(route.pool);
     let key = key_of(incoming, exchange, pool);
     let own_key = needs_key(head).then(|| shard.make_websocket_key());
     let (carrier, websocket_key) = carrier_of(pool, head, own_key);
@@ -41,7 +41,7 @@ pub fn choose(incoming: &Incoming<'_>, exchange: &Exchange, route: &Route) -> Ba
     Balanced {
         key,
         carrier,
-        first: choose_first(shard, plan, selection),
+        first: choose_first(shard, config, selection),
         own_key,
         websocket_key,
     }

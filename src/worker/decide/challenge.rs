@@ -17,7 +17,7 @@ pub fn answer(incoming: &Incoming<'_>) -> Result<(), Early> {
     if !is_asked || incoming.client.arrival.listener.tls.is_some() {
         return Ok(());
     }
-    match incoming.plan.snapshot().challenges.answer_for(token) {
+    match incoming.config.snapshot().challenges.answer_for(token) {
         Some(answer) => Err(Reply::challenge(answer).into()),
         None => Ok(()),
     }

@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
     use crate::base::addresses::ListenAddr;
-    use crate::net::Peer;
+    use crate::net::RemoteAddr;
     use crate::snapshot::sample;
     use crate::worker::live_listener::listeners_after;
 
@@ -54,7 +54,7 @@ mod tests {
         let snapshot = sample::adapted(sample::snapshot(1, Vec::new()), |snapshot| {
             snapshot.listeners = vec![listener.clone()];
         });
-        let peer = Peer::Tcp(([127, 0, 0, 1], 9).into());
+        let peer = RemoteAddr::Tcp(([127, 0, 0, 1], 9).into());
         let arrival = Arrival {
             peer,
             connection_peer: peer,

@@ -7,7 +7,7 @@ use super::access::client_of;
 use crate::base::limits;
 use crate::http::grpc;
 use crate::http::h1::{RequestHead, Version};
-use crate::shared::access::{RequestFacts, Texts};
+use crate::shared::access::{LoggedTexts, RequestFacts};
 use crate::worker::exchange::Exchange;
 
 /// Keeps the facts of the request.
@@ -25,7 +25,7 @@ pub fn note(incoming: &Incoming<'_>, exchange: &mut Exchange) {
         wants_json: head.field("accept").is_some_and(prefers_json),
         ..RequestFacts::default()
     };
-    if incoming.plan.snapshot().access_log.is_some() {
+    if incoming.config.snapshot().access_log.is_some() {
         exchange.texts = texts_of(incoming);
     }
 }
@@ -36,10 +36,10 @@ fn is_grpc(head: &RequestHead<'_, '_>) -> bool {
 }
 
 /// Copies the texts of the access log.
-fn texts_of(incoming: &Incoming<'_>) -> Texts {
+fn texts_of(incoming: &Incoming<'_>) -> LoggedTexts {
     let head = incoming.head;
     let field = |name| head.field(name).unwrap_or_default();
-    Texts::new(
+    LoggedTexts::new(
         head.method.as_bytes(),
         &target_of(head, incoming.target.forwarded),
         head.host,

@@ -47,7 +47,7 @@ pub fn decide_written(
 ) -> Result<Decision, Failure> {
     let mut received = client.wire.take();
     let mut slots = FieldSlots::new();
-    let limits = &exchange.plan.snapshot().client.head;
+    let limits = &exchange.config.snapshot().client.head;
     let tolerates = client.arrival.listener.tolerates_control_bytes;
     let (consumed, outcome) = match h1::parse_request(received.filled(), &mut slots, limits) {
         Err(Refusal::BadFieldValue) if tolerates => {
@@ -124,7 +124,7 @@ fn tell_refused(
     received: &[u8],
     refusal: Refusal,
 ) {
-    if exchange.plan.snapshot().admin.is_none() || !shard.log_ration.may_tell_refused() {
+    if exchange.config.snapshot().admin.is_none() || !shard.log_ration.may_tell_refused() {
         return;
     }
     let len = received.len().min(limits::REFUSED_HEAD_BYTES);

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use super::target::Target;
+use super::target::RequestedPath;
 use super::trace::Trace;
 use crate::http::h1::RequestHead;
 use crate::http::max_forwards::Forwards;
 use crate::http::refusal::Refusal;
 use crate::worker::downstream::Client;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 
 /// A request whose head has been parsed, with all that the steps of a decision look at.
@@ -18,11 +18,11 @@ pub struct Incoming<'a> {
     /// The client that has sent the request.
     pub client: &'a Client,
     /// The configuration with which the exchange began.
-    pub plan: &'a Rc<Plan>,
+    pub config: &'a Rc<LiveConfig>,
     /// The head of the request.
     pub head: &'a RequestHead<'a, 'a>,
     /// The target of the request.
-    pub target: Target<'a>,
+    pub target: RequestedPath<'a>,
     /// The fate of the fields that name the request's trace.
     pub trace: Trace,
     /// How often the request may still be forwarded. Errors: its `Max-Forwards` is malformed.

@@ -28,7 +28,7 @@ use crate::worker::reply::Reply;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use memory::Room;
-use target::Target;
+use target::RequestedPath;
 use trace::Trace;
 
 pub use balance::Balanced;
@@ -87,14 +87,14 @@ fn decide_on(
     head: &RequestHead<'_, '_>,
 ) -> Result<Decision, Early> {
     let mut scratch = Default::default();
-    let plan = exchange.plan.clone();
+    let config = exchange.config.clone();
     let incoming = &Incoming {
         shard,
         client,
-        plan: &plan,
+        config: &config,
         head,
-        target: Target::of(shard, client, head, &mut scratch),
-        trace: Trace::of(shard, &plan, head),
+        target: RequestedPath::of(shard, client, head, &mut scratch),
+        trace: Trace::of(shard, &config, head),
         forwards: Forwards::of(head.method.as_bytes(), head.fields),
     };
     facts::note(incoming, exchange);

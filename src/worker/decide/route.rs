@@ -17,7 +17,7 @@ use crate::worker::reply::Reply;
 /// servers read the path in several ways.
 pub fn find(incoming: &Incoming<'_>, exchange: &mut Exchange) -> Result<RouteId, Failure> {
     let path = incoming.target.path.map_err(Failure::Refused)?;
-    let table = &incoming.plan.snapshot().route_table;
+    let table = &incoming.config.snapshot().route_table;
     let (name, _port) = host::split(incoming.head.host).unwrap_or((b"", None));
     let id = table.find(name, path).ok_or(Failure::NoRoute)?;
     if table.misreading(name, path, id).is_some() {
@@ -37,7 +37,7 @@ pub fn enter<'a>(
     let head = incoming.head;
     let id = found?;
     exchange.take_route(id);
-    let route = &incoming.plan.snapshot().routes[id.index()];
+    let route = &incoming.config.snapshot().routes[id.index()];
     check_certificate(incoming.client, route)?;
     if incoming.forwards.map_err(Failure::Refused)? == Forwards::Spent {
         return Err(Reply::options().into());

@@ -8,7 +8,7 @@ use crate::worker::shard::Shard;
 
 /// The path of a request.
 #[derive(Clone, Copy)]
-pub struct Target<'a> {
+pub struct RequestedPath<'a> {
     /// The path by which the route is found. Errors: no server reads the path in one way only.
     pub path: Result<&'a [u8], Refusal>,
     /// The path that is forwarded. A path that is refused stays as it was received, for the log.
@@ -18,37 +18,37 @@ pub struct Target<'a> {
 /// Memory for a path that differs from the received one: normalised, and with slashes merged.
 pub type Scratch = [Vec<u8>; 2];
 
-impl<'a> Target<'a> {
+impl<'a> RequestedPath<'a> {
     /// The path of this request, as the client's listener treats slashes that follow one another.
     pub fn of(
         shard: &Shard,
         client: &Client,
         head: &RequestHead<'a, '_>,
         scratch: &'a mut Scratch,
-    ) -> Target<'a> {
-        Target::new(head.path, merge_slashes(shard, client), scratch)
+    ) -> RequestedPath<'a> {
+        RequestedPath::new(head.path, merge_slashes(shard, client), scratch)
     }
 
-    fn new(received: &'a [u8], merge: MergeSlashes, scratch: &'a mut Scratch) -> Target<'a> {
+    fn new(received: &'a [u8], merge: MergeSlashes, scratch: &'a mut Scratch) -> RequestedPath<'a> {
         let [normalised, merged] = scratch;
         let normal = match path::normalise(received, normalised) {
             Ok(normal) => normal,
             Err(refusal) => {
-                return Target {
+                return RequestedPath {
                     path: Err(refusal),
                     forwarded: received,
                 };
             }
         };
         if merge == MergeSlashes::Off {
-            return Target {
+            return RequestedPath {
                 path: Ok(normal),
                 forwarded: normal,
             };
         }
         let path = path::merge_slashes(normal, merged);
         let is_forwarded = merge == MergeSlashes::On;
-        Target {
+        RequestedPath {
             path: Ok(path),
             forwarded: if is_forwarded { path } else { normal },
         }
@@ -62,8 +62,8 @@ fn merge_slashes(shard: &Shard, client: &Client) -> MergeSlashes {
     if !listener.is_over() {
         return listener.merge_slashes;
     }
-    let plan = shard.plan();
-    let now = plan.listener(&listener.addr);
+    let config = shard.config();
+    let now = config.listener(&listener.addr);
     now.map_or(listener.merge_slashes, |now| now.merge_slashes)
 }
 
@@ -84,7 +84,7 @@ mod tests {
         ];
         for (received, merge, path, forwarded) in rows {
             let mut scratch = Scratch::default();
-            let target = Target::new(received, merge, &mut scratch);
+            let target = RequestedPath::new(received, merge, &mut scratch);
             assert_eq!((target.path, target.forwarded), (Ok(path), forwarded));
         }
     }
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_refused_path_stays_as_it_was_received() {
         let mut scratch = Scratch::default();
-        let target = Target::new(b"/../a", MergeSlashes::On, &mut scratch);
+        let target = RequestedPath::new(b"/../a", MergeSlashes::On, &mut scratch);
         assert!(target.path.is_err());
         assert_eq!(target.forwarded, b"/../a");
     }

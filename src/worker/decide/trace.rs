@@ -2,7 +2,7 @@
 
 use crate::http::h1::RequestHead;
 use crate::http::traceparent::{self, TraceFields};
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 
 const TRACEPARENT: &str = "traceparent";
@@ -16,8 +16,8 @@ pub enum Trace {
 
 impl Trace {
     /// The choice of the configuration for this request.
-    pub fn of(shard: &Shard, plan: &Plan, head: &RequestHead<'_, '_>) -> Trace {
-        let settings = plan.snapshot().traceparent;
+    pub fn of(shard: &Shard, config: &LiveConfig, head: &RequestHead<'_, '_>) -> Trace {
+        let settings = config.snapshot().traceparent;
         match (settings.propagate, settings.create) {
             (true, false) => Trace::Pass,
             (true, true) if head.field(TRACEPARENT).is_some() => Trace::Pass,

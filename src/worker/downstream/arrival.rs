@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use rustls::pki_types::CertificateDer;
 
-use crate::net::{Block, Peer, Socket};
+use crate::net::{Block, RemoteAddr, Socket};
 use crate::snapshot::{ServerTls, Snapshot};
 use crate::tls::{Unidentified, identify};
 use crate::worker::live_listener::LiveListener;
 
 /// A client's connection before its first request.
-pub struct Accepted {
+pub struct AcceptedClient {
     /// The socket of the connection.
     pub socket: Socket,
     /// The way by which the client came.
@@ -25,9 +25,9 @@ pub struct Accepted {
 #[derive(Clone)]
 pub struct Arrival {
     /// The client's address: that of the connection's peer, or the one that the PROXY header names.
-    pub peer: Peer,
+    pub peer: RemoteAddr,
     /// The address at the other end of the connection, whatever a PROXY header says.
-    pub connection_peer: Peer,
+    pub connection_peer: RemoteAddr,
     /// The address that the client connected to; `None`: a Unix socket.
     pub reached: Option<SocketAddr>,
     /// The listener as it was when the connection was accepted.

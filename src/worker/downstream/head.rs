@@ -35,8 +35,8 @@ pub async fn receive_rest_of_head(
     client: &Client,
     exchange: &Exchange,
 ) -> Result<(), Failure> {
-    let plan = &exchange.plan;
-    let bounds = &plan.snapshot().client;
+    let config = &exchange.config;
+    let bounds = &config.snapshot().client;
     client
         .timer
         .set_until(match client.persistence().requests() {

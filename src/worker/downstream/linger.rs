@@ -142,7 +142,7 @@ async fn discard_some(shard: &Shard, socket: &Socket, timer: &Timer) -> Result<b
     match received {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
         Ok(count @ 1..) => {
-            shard.pace.admit(count.min(limits::BLOCK_BYTES)).await;
+            shard.bulk_turns.admit(count.min(limits::BLOCK_BYTES)).await;
             Ok(true)
         }
         _ => Ok(false),

@@ -25,7 +25,7 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Amount, Wire};
 
-pub use arrival::{Accepted, Arrival, Secured};
+pub use arrival::{AcceptedClient, Arrival, Secured};
 pub use head::{receive_rest_of_head, speaks_http2};
 pub use linger::{Lingering, linger, linger_behind_word, receive_some};
 pub use persistence::{Next, Persistence, Surroundings};
@@ -61,7 +61,7 @@ pub enum Woken {
 
 impl Client {
     /// A connection just accepted.
-    pub fn new(accepted: Accepted, shard: &Rc<Shard>) -> Client {
+    pub fn new(accepted: AcceptedClient, shard: &Rc<Shard>) -> Client {
         let client = Client::on(Stream::Socket(accepted.socket), accepted.arrival, shard);
         client.wire.put(accepted.received, &shard.blocks);
         client
@@ -85,12 +85,12 @@ impl Client {
     }
 
     /// The connection with what it has brought, if it is a socket of its own.
-    pub fn into_accepted(self) -> Option<Accepted> {
+    pub fn into_accepted(self) -> Option<AcceptedClient> {
         let received = self.wire.take();
         let Stream::Socket(socket) = self.wire.stream else {
             return None;
         };
-        Some(Accepted {
+        Some(AcceptedClient {
             socket,
             arrival: self.arrival,
             received,
@@ -123,7 +123,7 @@ impl Client {
     /// Whether the connection may go on after this answer.
     pub fn may_go_on(&self, shard: &Shard, exchange: &Exchange) -> bool {
         self.persistence().may_go_on(Surroundings {
-            requests: exchange.plan.snapshot().client.requests_per_connection,
+            requests: exchange.config.snapshot().client.requests_per_connection,
             is_ending: shard.is_ending() || self.arrival.listener.is_over(),
             is_drained: self.wire.is_empty(),
         })
@@ -174,7 +174,7 @@ impl Client {
             && (is_sending || !socket.is_quiet())
         {
             shard.blocks.give(self.wire.take());
-            let stall = shard.plan().snapshot().client.idle_timeout;
+            let stall = shard.config().snapshot().client.idle_timeout;
             let lingering = match self.since_answer(shard) {
                 _ if persistence.is_slow() => Lingering::behind_word(),
                 Some(passed) => {
@@ -322,7 +322,7 @@ impl Client {
 
     /// How long the client may take none of the bytes that are sent to it.
     pub fn stall(&self, exchange: &Exchange) -> Duration {
-        let client = &exchange.plan.snapshot().client;
+        let client = &exchange.config.snapshot().client;
         match self.wire.stream {
             Stream::Socket(_) => client.idle_timeout,
             Stream::Multiplexed(_) => client.stream_stall,

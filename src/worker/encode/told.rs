@@ -25,7 +25,7 @@ pub fn forwarding<'a>(
         } else {
             None
         },
-        pass: &exchange.plan.snapshot().pass_fields,
+        pass: &exchange.config.snapshot().pass_fields,
     }
 }
 
@@ -34,7 +34,7 @@ pub fn identity<'a>(exchange: &'a Exchange, client: &'a Client) -> Identity<'a> 
     let Arrival {
         listener, secured, ..
     } = &client.arrival;
-    let all = &exchange.plan.snapshot().identity_names;
+    let all = &exchange.config.snapshot().identity_names;
     let own = listener.tls.as_ref().map(|tls| &tls.identity_names);
     let fields = secured.as_ref().and_then(|secured| secured.fields());
     Identity {

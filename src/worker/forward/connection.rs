@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::base::ids::BackendId;
-use crate::http::proxy_protocol::Said;
-use crate::net::Peer;
+use crate::http::proxy_protocol::ProxiedAddrs;
+use crate::net::RemoteAddr;
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
@@ -55,7 +55,7 @@ fn caller<'a>(
 ) -> Caller<'a> {
     let connect = exchange.route().timeouts.connect;
     Caller {
-        plan: &exchange.plan,
+        config: &exchange.config,
         timer: &client.timer,
         connect,
         queue: exchange.wait_for_connection(connect),
@@ -69,16 +69,16 @@ fn caller<'a>(
 
 /// The client that a PROXY header names. The port of a client whom a proxy names in the request is not known, and told
 /// as 0.
-fn introduced(client: &Client, exchange: &Exchange) -> Said {
+fn introduced(client: &Client, exchange: &Exchange) -> ProxiedAddrs {
     let arrival = &client.arrival;
     match (exchange.facts.client, arrival.peer, arrival.reached) {
-        (Some(client), Peer::Tcp(peer), Some(server)) => {
+        (Some(client), RemoteAddr::Tcp(peer), Some(server)) => {
             let is_peer = client.to_canonical() == peer.ip().to_canonical();
             let port = if is_peer { peer.port() } else { 0 };
             let client = SocketAddr::new(client, port);
-            Said::Tcp { client, server }
+            ProxiedAddrs::Tcp { client, server }
         }
-        _ => Said::Unknown,
+        _ => ProxiedAddrs::Unknown,
     }
 }
 

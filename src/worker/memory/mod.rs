@@ -24,7 +24,7 @@ use crate::net::{Blocks, Expired, Interrupted, Timer, Timers};
 use relays::Relays;
 use sends::Sends;
 
-pub use relays::Admission;
+pub use relays::RelayAdmission;
 pub use sends::Sending;
 
 /// The use of memory of a worker.
@@ -65,7 +65,7 @@ impl Memory {
         timer: &Timer,
         held: usize,
         watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
-    ) -> Result<Option<Admission<'_>>, Interrupted<F>> {
+    ) -> Result<Option<RelayAdmission<'_>>, Interrupted<F>> {
         if memory::level() < Level::Full && self.relays.waiting() == 0 {
             return Ok(None);
         }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use crate::base::limits;
 use crate::net::{Interrupted, Timer, Timers};
-use crate::worker::pace::Waiter;
+use crate::worker::bulk_turns::Waiter;
 
 /// All relays of a core that wait, and those that were let go on.
 #[derive(Default)]
@@ -35,12 +35,12 @@ impl Waiting {
 }
 
 /// A relay that may take more of a body although memory is short, or waits for that.
-pub struct Admission<'a> {
+pub struct RelayAdmission<'a> {
     relays: &'a Relays,
     waiter: Rc<Waiter>,
 }
 
-impl Drop for Admission<'_> {
+impl Drop for RelayAdmission<'_> {
     fn drop(&mut self) {
         if self.waiter.may_go() {
             let admitted = &self.relays.admitted;
@@ -63,8 +63,8 @@ impl Relays {
         timer: &Timer,
         held: usize,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
-    ) -> Result<Admission<'_>, Interrupted<F>> {
-        let admission = Admission {
+    ) -> Result<RelayAdmission<'_>, Interrupted<F>> {
+        let admission = RelayAdmission {
             relays: self,
             waiter: Rc::default(),
         };
@@ -145,13 +145,13 @@ mod tests {
     use crate::worker::wire::nothing;
 
     type Waits<'a> =
-        Pin<Box<dyn Future<Output = Result<Admission<'a>, Interrupted<Infallible>>> + 'a>>;
+        Pin<Box<dyn Future<Output = Result<RelayAdmission<'a>, Interrupted<Infallible>>> + 'a>>;
 
-    fn poll<'a>(wait: &mut Waits<'a>) -> Poll<Result<Admission<'a>, Interrupted<Infallible>>> {
+    fn poll<'a>(wait: &mut Waits<'a>) -> Poll<Result<RelayAdmission<'a>, Interrupted<Infallible>>> {
         wait.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn admission<'a>(wait: &mut Waits<'a>) -> Option<Admission<'a>> {
+    fn admission<'a>(wait: &mut Waits<'a>) -> Option<RelayAdmission<'a>> {
         match poll(wait) {
             Poll::Ready(admitted) => Some(admitted.expect("it may go on")),
             Poll::Pending => None,

@@ -11,7 +11,7 @@ pub fn relieve(shard: &Shard) {
     if shard.memory.is_relief_due(shard.timers.millis()) {
         close_idle(shard);
         let ended = shard.memory.end_stalled(&shard.timers);
-        shard.links.gauges(shard.worker).note_ended(ended);
+        shard.links.counters(shard.worker).note_ended(ended);
     }
 }
 
@@ -30,7 +30,7 @@ pub fn look_around(shard: &Shard, now: u64) {
     if memory::level() >= Level::Tight {
         shard.blocks.drop_free();
     }
-    let is_busy = shard.links.gauges(shard.worker).exchanges() > 0;
+    let is_busy = shard.links.counters(shard.worker).exchanges() > 0;
     shard.memory.purge_if_due(is_busy, now, &shard.blocks);
     if now.is_multiple_of(1000)
         && let Some(complaint) = shard.memory.complaint()

@@ -50,7 +50,7 @@ pub enum Unconnected {
 
 /// How fast a client must take the answer on a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(super) enum ReadRate {
     /// There is no answer yet.
     #[default]
     Nothing,
@@ -60,7 +60,7 @@ pub(super) enum Reading {
 
 /// The receiving side of a stream. One task works on it.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct StreamInput {
     /// The heads that have come, in their order.
     pub(super) heads: RefCell<VecDeque<Message>>,
     /// The bytes of the body that have come.
@@ -74,11 +74,11 @@ pub(super) struct State {
     /// The reason for which the stream has ended before its time.
     pub(super) gone: Cell<Option<Gone>>,
     /// The rate that is demanded of a client that takes the answer.
-    pub(super) reading: Cell<Reading>,
+    pub(super) reading: Cell<ReadRate>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl State {
+impl StreamInput {
     /// Has the task woken when something has changed.
     pub(super) fn wait(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_for_an_end_counts_and_each_wakes_the_task() {
-        let state = State::default();
+        let state = StreamInput::default();
         state.wake(); // Nobody waits.
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());

@@ -11,7 +11,9 @@ use super::*;
 use crate::base::addresses::ListenAddr;
 use crate::base::ids::BackendId;
 use crate::http::h2::{LocalSettings, Role};
-use crate::net::{Block, BoundListener, Engine, Gate, Listener, Socket, Timer, connect_tcp, spawn};
+use crate::net::{
+    AcceptSwitch, Block, BoundListener, Engine, ListenSocket, Socket, Timer, connect_tcp, spawn,
+};
 use crate::worker::min_rate::MinRate;
 use crate::worker::sample::{refusing, run_worker, until};
 use crate::worker::shard::Shard;
@@ -35,16 +37,20 @@ pub fn bound() -> (BoundListener, SocketAddr) {
 /// The two ends of a connection over TCP.
 async fn sockets() -> (Socket, Socket) {
     let (bound, addr) = bound();
-    let listener = Listener::new(bound, Engine::Epoll).unwrap();
+    let listener = ListenSocket::new(bound, Engine::Epoll).unwrap();
     let client = connect_tcp(addr).await.unwrap();
-    let (server, _) = listener.accept(&Gate::default()).await.unwrap().unwrap();
+    let (server, _) = listener
+        .accept(&AcceptSwitch::default())
+        .await
+        .unwrap()
+        .unwrap();
     (client, server)
 }
 
 /// Moves the bytes of one side until it ends. `begin` takes the streams that the peer opens.
-pub fn carry(
+pub fn drive(
     shard: &Rc<Shard>,
-    connection: &Rc<Connection>,
+    connection: &Rc<MultiplexConnection>,
     socket: Socket,
     begin: impl Fn(Stream) + 'static,
 ) {
@@ -52,7 +58,7 @@ pub fn carry(
     spawn(async move {
         let terms = Terms {
             blocks: &shard.blocks,
-            pace: &shard.pace,
+            bulk_turns: &shard.bulk_turns,
             memory: &shard.memory,
             begin: &begin,
             refused: &|_| (),
@@ -64,18 +70,18 @@ pub fn carry(
             stall: PATIENCE,
             rate: &MinRate::none(),
         };
-        connection.carry(&socket, Block::default(), &terms).await;
+        connection.drive(&socket, Block::default(), &terms).await;
         socket.end();
     });
 }
 
 /// A client's connection to a server that does `begin` with each stream.
-async fn connected(shard: &Rc<Shard>, begin: impl Fn(Stream) + 'static) -> Rc<Connection> {
+async fn connected(shard: &Rc<Shard>, begin: impl Fn(Stream) + 'static) -> Rc<MultiplexConnection> {
     let (client, server) = sockets().await;
     let [asking, serving] = [Role::Client, Role::Server]
-        .map(|role| Connection::new(role, LocalSettings::default(), &shard.timers));
-    carry(shard, &serving, server, begin);
-    carry(shard, &asking, client, |_| {
+        .map(|role| MultiplexConnection::new(role, LocalSettings::default(), &shard.timers));
+    drive(shard, &serving, server, begin);
+    drive(shard, &asking, client, |_| {
         panic!("servers open no streams")
     });
     asking
@@ -127,7 +133,7 @@ async fn echo(shard: Rc<Shard>, stream: Stream) {
     }
 }
 
-fn ask(connection: &Rc<Connection>) -> Stream {
+fn ask(connection: &Rc<MultiplexConnection>) -> Stream {
     let stream = connection.stream();
     let mut request = block(b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n");
     stream.ask(&mut request, "http", false, false).unwrap();
@@ -168,7 +174,7 @@ fn bodies_of_any_size_come_back_whole_on_streams_beside_each_other() {
 }
 
 /// Takes the streams that a client opens, and does nothing with them.
-async fn silent(shard: &Rc<Shard>) -> (Rc<Connection>, Rc<RefCell<Vec<Stream>>>) {
+async fn silent(shard: &Rc<Shard>) -> (Rc<MultiplexConnection>, Rc<RefCell<Vec<Stream>>>) {
     let streams = Rc::new(RefCell::new(Vec::new()));
     let taken = streams.clone();
     let connection = connected(shard, move |stream| taken.borrow_mut().push(stream)).await;
@@ -244,7 +250,8 @@ fn streams_wait_for_the_socket_of_their_connection() {
         &[refusing()],
         |_| (),
         async |shard| {
-            let connection = Connection::new(Role::Client, LocalSettings::default(), &shard.timers);
+            let connection =
+                MultiplexConnection::new(Role::Client, LocalSettings::default(), &shard.timers);
             connection.note_backend(BackendId(5));
             let stream = Rc::new(connection.stream());
             let outcome = Rc::new(RefCell::new(None));

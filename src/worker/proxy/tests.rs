@@ -11,13 +11,13 @@ use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::time::Micros;
 use crate::http::cookies::NO_COOKIE_EDITS;
 use crate::http::names::NO_EDITS;
-use crate::net::{Block, BoundListener, Engine, Gate, Listener, Peer, Socket};
+use crate::net::{AcceptSwitch, Block, BoundListener, Engine, ListenSocket, RemoteAddr, Socket};
 use crate::route::RouteTable;
 use crate::shared::client_count::ClientCount;
-use crate::shared::count::PerWorker;
+use crate::shared::counter::PerWorker;
 use crate::shared::failure::FAILURES;
 use crate::snapshot::{HostHeader, Listener as ListenerSettings, Route, RouteTimeouts, Snapshot};
-use crate::worker::downstream::{Accepted, Arrival, Woken};
+use crate::worker::downstream::{AcceptedClient, Arrival, Woken};
 use crate::worker::sample::{POOL, listener, run_worker_with};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,7 +51,7 @@ fn route() -> Route {
         forwarded: false,
         x_real_ip: false,
         answer_continue: false,
-        counts: Arc::new(PerWorker::new(1)),
+        counters: Arc::new(PerWorker::new(1)),
     }
 }
 
@@ -133,7 +133,7 @@ struct Served {
     failure: &'static str,
 }
 
-async fn accept(listening: TcpListener) -> (Socket, Peer) {
+async fn accept(listening: TcpListener) -> (Socket, RemoteAddr) {
     listening.set_nonblocking(true).unwrap();
     let bound = BoundListener {
         addr: ListenAddr::Tcp(listening.local_addr().unwrap()),
@@ -141,8 +141,12 @@ async fn accept(listening: TcpListener) -> (Socket, Peer) {
         came_for: None,
         file: None,
     };
-    let listener = Listener::new(bound, Engine::Epoll).unwrap();
-    listener.accept(&Gate::default()).await.unwrap().unwrap()
+    let listener = ListenSocket::new(bound, Engine::Epoll).unwrap();
+    listener
+        .accept(&AcceptSwitch::default())
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 /// Serves one request on a connection of its own.
@@ -153,11 +157,11 @@ async fn serve_once(shard: &Rc<Shard>, listening: TcpListener) -> (Next, &'stati
         peer,
         connection_peer: peer,
         reached: None,
-        listener: shard.plan().listener(&addr).unwrap().clone(),
+        listener: shard.config().listener(&addr).unwrap().clone(),
         secured: None,
         upstreams: Rc::default(),
     };
-    let accepted = Accepted {
+    let accepted = AcceptedClient {
         socket,
         arrival,
         received: Block::default(),
@@ -167,7 +171,7 @@ async fn serve_once(shard: &Rc<Shard>, listening: TcpListener) -> (Next, &'stati
     assert_eq!(client.wait_for_request(shard, PATIENCE).await, Woken::Bytes);
     let next = serve(shard, &client).await;
     client.close(shard).await;
-    let reasons = shard.links.gauges(shard.worker).reasons();
+    let reasons = shard.links.counters(shard.worker).reasons();
     let counted = FAILURES.iter().zip(reasons).find(|(_, count)| *count > 0);
     (next, counted.map_or("", |(row, _)| row.label))
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use crate::base::limits;
 use crate::net::{Block, Interrupted};
-use crate::worker::body::{Body, Progress, Unacceptable};
+use crate::worker::body::{Body, BodyProgress, Unacceptable};
 
 pub use filter::Filters;
 pub use sink::Sink;
@@ -132,7 +132,7 @@ impl Relay<'_> {
         let outcome = loop {
             let before = head.len();
             let progress = body.reframe(&mut received, head);
-            if progress == Ok(Progress::Drained) {
+            if progress == Ok(BodyProgress::Drained) {
                 self.notice_end(body, head);
             }
             (self.sink.count)(head.len() - before);
@@ -141,7 +141,7 @@ impl Relay<'_> {
                 Err(unacceptable) => break Err(Broken::Unacceptable(unacceptable)),
             };
             head.clear();
-            if sent.is_err() || (progress != Ok(Progress::Full) && !body.is_held_back()) {
+            if sent.is_err() || (progress != Ok(BodyProgress::Full) && !body.is_held_back()) {
                 break sent;
             }
         };

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::net::{Block, Expired, Interrupted, Timer};
-use crate::worker::memory::Admission;
+use crate::worker::memory::RelayAdmission;
 use crate::worker::relay::Broken;
 use crate::worker::shard::Shard;
 use crate::worker::wire::{Amount, Wire};
@@ -39,7 +39,7 @@ impl Source<'_> {
     pub async fn await_memory<F>(
         &self,
         watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
-    ) -> Result<Option<Admission<'_>>, Broken<F>> {
+    ) -> Result<Option<RelayAdmission<'_>>, Broken<F>> {
         self.timer.set((self.idle)());
         let held = self.wire.held();
         match self.shard.memory.admit(self.timer, held, watch).await {
@@ -84,7 +84,7 @@ impl Source<'_> {
         amount: Amount,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<io::Result<usize>, Interrupted<F>> {
-        let (stream, pace) = (&self.wire.stream, &self.shard.pace);
+        let (stream, bulk_turns) = (&self.wire.stream, &self.shard.bulk_turns);
         let bytes = amount.size.min(amount.most);
         loop {
             if stream.is_watched() {
@@ -98,10 +98,10 @@ impl Source<'_> {
                     Err(Expired) => return Err(Interrupted::Expired),
                 }
             }
-            pace.admit(bytes).await;
+            bulk_turns.admit(bytes).await;
             let outcome = self.wire.receive(&self.shard.blocks, amount);
             let count = outcome.as_ref().map_or(0, |&count| count);
-            pace.give_back(bytes.saturating_sub(count));
+            bulk_turns.give_back(bytes.saturating_sub(count));
             match outcome {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.watch(),
                 outcome => return Ok(outcome),

@@ -31,7 +31,7 @@ impl Attempt<'_> {
         if let Some(timer) = self.upload_timer {
             timer.set(self.patience_with_upload()); // What it waits for may come later now, or never.
         }
-        let live = exchange.plan.live(self.request.pool);
+        let live = exchange.config.live(self.request.pool);
         let backend = self.upstream.backend();
         exchange.note_backend(backend);
         live.observe(backend, micros, now);

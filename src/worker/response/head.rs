@@ -174,10 +174,10 @@ impl Attempt<'_> {
     fn references(&self) -> Option<References<'_>> {
         let asked_for = self.request.asked_for.as_ref()?;
         let (exchange, pool) = (self.exchange, self.request.pool);
-        let plan = &exchange.plan;
-        let index = plan.index_of(self.upstream.backend());
-        let backend = plan.backend(pool, index.or(exchange.tally().backend)?);
-        Some(asked_for.references(exchange.route(), plan.pool(pool), backend))
+        let config = &exchange.config;
+        let index = config.index_of(self.upstream.backend());
+        let backend = config.backend(pool, index.or(exchange.tally().backend)?);
+        Some(asked_for.references(exchange.route(), config.pool(pool), backend))
     }
 
     fn note_keep_alive(&self, head: &ResponseHead<'_, '_>) {

@@ -9,11 +9,11 @@ use std::thread::{self, JoinHandle};
 use crate::base::addresses::{BackendAddr, ListenAddr};
 use crate::http::h1::{Asked, FieldSlots, parse_response};
 use crate::http::h2::{LocalSettings, Role};
-use crate::net::{BoundListener, Engine, Gate, Listener, connect_tcp, spawn};
+use crate::net::{AcceptSwitch, BoundListener, Engine, ListenSocket, connect_tcp, spawn};
 use crate::snapshot::{Snapshot, sample};
 use crate::worker::accept;
-use crate::worker::multiplex::tests::{block, bound, carry, receive, send};
-use crate::worker::multiplex::{Connection, Stream};
+use crate::worker::multiplex::tests::{block, bound, drive, receive, send};
+use crate::worker::multiplex::{MultiplexConnection, Stream};
 use crate::worker::relay::filter::tests::IS_LOUDER;
 use crate::worker::relay::tests::{louder, unframed};
 use crate::worker::sample::{of_http2, run_worker_with, spawned, until};
@@ -87,9 +87,10 @@ fn ask_as_http1(addr: SocketAddr, version: &'static str) -> (bool, Vec<u8>) {
 /// The response that a client of HTTP/2 gets, which runs on the worker's own thread: whether its head has a length, and
 /// the body.
 async fn ask_as_http2(shard: &Rc<Shard>, addr: SocketAddr) -> (bool, Vec<u8>) {
-    let connection = Connection::new(Role::Client, LocalSettings::default(), &shard.timers);
+    let connection =
+        MultiplexConnection::new(Role::Client, LocalSettings::default(), &shard.timers);
     let socket = connect_tcp(addr).await.unwrap();
-    carry(shard, &connection, socket, |_| {
+    drive(shard, &connection, socket, |_| {
         panic!("servers open no streams")
     });
     let stream = connection.stream();
@@ -167,12 +168,13 @@ fn responses_of_http1_go_through_their_filter_in_every_framing() {
 }
 
 /// A backend of HTTP/2 on the worker's own thread.
-async fn serve_http2(shard: Rc<Shard>, listener: Listener, head: &'static str) {
-    let gate = Gate::default();
-    while let Some(Ok((socket, _))) = listener.accept(&gate).await {
-        let connection = Connection::new(Role::Server, LocalSettings::default(), &shard.timers);
+async fn serve_http2(shard: Rc<Shard>, listener: ListenSocket, head: &'static str) {
+    let accept_switch = AcceptSwitch::default();
+    while let Some(Ok((socket, _))) = listener.accept(&accept_switch).await {
+        let connection =
+            MultiplexConnection::new(Role::Server, LocalSettings::default(), &shard.timers);
         let answering = shard.clone();
-        carry(&shard, &connection, socket, move |stream| {
+        drive(&shard, &connection, socket, move |stream| {
             spawn(answer(answering.clone(), stream, head));
         });
     }
@@ -200,7 +202,7 @@ fn responses_of_http2_go_through_their_filter() {
             sample::with_route(snapshot);
         };
         run_worker_with(&[BackendAddr::Tcp(addr)], of_http2, adapt, async |shard| {
-            let back = Listener::new(back, Engine::Epoll).unwrap();
+            let back = ListenSocket::new(back, Engine::Epoll).unwrap();
             spawn(serve_http2(shard.clone(), back, head));
             serve_clients(shard, front, expects_length).await;
         });

@@ -25,7 +25,7 @@ impl Drop for Waiting<'_> {
 }
 
 fn bounds(shard: &Shard) -> Descriptors {
-    shard.plan().snapshot().descriptors
+    shard.config().snapshot().descriptors
 }
 
 /// Whether another connection to a backend may be opened for a client's connection that has `held` of them.

@@ -7,25 +7,26 @@ use std::time::Duration;
 
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
-use crate::http::proxy_protocol::Said;
+use crate::http::proxy_protocol::ProxiedAddrs;
 use crate::net::{Expired, Timer};
 use crate::worker::failure::Failure;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 
 /// The party that asks for a connection.
 pub struct Caller<'a> {
     /// The configuration with which the caller began. Connections are made, counted and reused as it says.
-    pub plan: &'a Rc<Plan>,
+    pub config: &'a Rc<LiveConfig>,
     /// The timer of the caller's task.
     pub timer: &'a Timer,
     /// The longest time that one step towards a connection may take.
     pub connect: Duration,
     /// The longest time that the caller may wait in the queue of a pool whose backends may have no more connections.
     pub queue: Duration,
-    /// The instant by which the caller must have ended, apart from the instant that the plan sets; `None`: no instant.
+    /// The instant by which the caller must have ended, apart from the instant that the live configuration sets;
+    /// `None`: no instant.
     pub deadline: Option<Micros>,
     /// The client that a PROXY header names, where the pool sends one.
-    pub introduced: Said,
+    pub introduced: ProxiedAddrs,
     /// The backends that have given the caller no answer.
     pub tried: &'a [BackendId],
     /// The number of connections that serve requests of the caller's client.
@@ -80,7 +81,7 @@ impl Caller<'_> {
 
     /// The instant by which the caller must have ended: its own, or that of a configuration that is too old.
     fn due(&self) -> Option<Micros> {
-        let bounds = [self.deadline, self.plan.due()];
+        let bounds = [self.deadline, self.config.due()];
         bounds.into_iter().flatten().min()
     }
 }
@@ -118,7 +119,7 @@ mod tests {
                     assert_eq!(with(deadline).expired(late), expected);
                 }
                 // Those who began with a configuration that is too old have to end although they have time.
-                own.plan.end_by(Micros(1));
+                own.config.end_by(Micros(1));
                 assert!(with(Some(far)).is_overdue() && with(None).is_overdue());
             },
         );

@@ -41,9 +41,9 @@ pub async fn connect(
     mode: ConnectionMode,
     caller: &Caller<'_>,
 ) -> Connected {
-    let backend = caller.plan.backend(target.pool, target.index);
+    let backend = caller.config.backend(target.pool, target.index);
     let failed = |failure, backend| Connected::Failed { failure, backend };
-    let Some(key) = caller.plan.reuse_key(backend.id()) else {
+    let Some(key) = caller.config.reuse_key(backend.id()) else {
         return failed(Failure::ConnectFailed, backend.id());
     };
     let connecting = Connecting {
@@ -71,8 +71,8 @@ enum Claim {
 
 impl Connecting<'_> {
     async fn run(&self, mut granted: Option<Box<Granted>>) -> Result<Connected, Failure> {
-        let plan = self.caller.plan;
-        let goes_by_http1 = goes_by_http1(self.shard, plan, self.mode.carrier, self.backend.id());
+        let config = self.caller.config;
+        let goes_by_http1 = goes_by_http1(self.shard, config, self.mode.carrier, self.backend.id());
         if self.pool().protocol == Protocol::Http2
             && !goes_by_http1
             && let Some(connected) = self.get_stream(&mut granted).await?
@@ -135,7 +135,7 @@ impl Connecting<'_> {
         if let Some(upstream) = self.take_idle() {
             return Claim::Connection(upstream);
         }
-        match new_hold(shard, self.caller.plan, self.pool, self.backend) {
+        match new_hold(shard, self.caller.config, self.pool, self.backend) {
             Ok(hold) => Claim::New(hold),
             // What this core keeps idle must not keep its own request waiting.
             Err(Full) => match shard
@@ -178,7 +178,7 @@ impl Connecting<'_> {
 
     /// Opens a connection of the caller's own.
     async fn open(&self, hold: Option<Hold>) -> Result<Connected, Failure> {
-        let (shard, plan) = (self.shard, self.caller.plan);
+        let (shard, config) = (self.shard, self.caller.config);
         let held = Held::by(self.caller.held);
         let addr = self.backend.addr.clone().ok_or(Failure::ConnectFailed)?;
         let mut entrants = vec![Entrant {
@@ -191,9 +191,9 @@ impl Connecting<'_> {
         let began = Micros::now();
         let introduction = introduction(self.pool(), &self.caller.introduced);
         let (won, socket) = self.reach_one(entrants, introduction.as_deref()).await?;
-        let backend = plan.backend_of(won.id).ok_or(Failure::ConnectFailed)?;
-        let counts = backend.slot.counts().workers.of(shard.worker);
-        counts.connect_times.observe(Micros::now().since(began));
+        let backend = config.backend_of(won.id).ok_or(Failure::ConnectFailed)?;
+        let counters = backend.slot.counters().workers.of(shard.worker);
+        counters.connect_times.observe(Micros::now().since(began));
         Ok(Connected::Ready(Upstream {
             wire: Wire::new(Stream::Socket(socket)),
             backend: won.id,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::base::ids::{BackendId, PoolId};
 use crate::snapshot::{Backend, Pool};
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::{Caller, ConnectionMode, Hold, ReuseKey};
 
@@ -30,7 +30,7 @@ pub(super) struct Connecting<'a> {
 impl Connecting<'_> {
     /// The pool of the backend.
     pub fn pool(&self) -> &Pool {
-        self.caller.plan.pool(self.pool)
+        self.caller.config.pool(self.pool)
     }
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Full;
 /// The part of the backend's bound that another connection takes up; `None`: the backend has no bound.
 pub(super) fn new_hold(
     shard: &Shard,
-    plan: &Plan,
+    config: &LiveConfig,
     pool: PoolId,
     backend: &Backend,
 ) -> Result<Option<Hold>, Full> {
@@ -49,7 +49,7 @@ pub(super) fn new_hold(
         return Ok(None);
     }
     let permit = shard.tables.try_open(backend.id(), most).ok_or(Full)?;
-    Ok(Some(Hold::permit(plan.live(pool).queue(), permit)))
+    Ok(Some(Hold::permit(config.live(pool).queue(), permit)))
 }
 
 #[cfg(test)]
@@ -64,9 +64,9 @@ mod tests {
                 &[refusing()],
                 |pool| pool.backends[0].max_connections = most,
                 async |shard| {
-                    let plan = shard.plan();
-                    let backend = plan.backend(POOL, 0);
-                    let holds = [(); 3].map(|()| new_hold(&shard, &plan, POOL, backend));
+                    let config = shard.config();
+                    let backend = config.backend(POOL, 0);
+                    let holds = [(); 3].map(|()| new_hold(&shard, &config, POOL, backend));
                     assert_eq!(holds.each_ref().map(Result::is_ok), expected);
                     let counted = holds.iter().flatten().flatten().count();
                     assert_eq!(counted as u32, shard.tables.open(backend.id()));

@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
-use crate::shared::sockets::socket_counts;
+use crate::shared::sockets::socket_counters;
 use crate::snapshot::Descriptors;
 
 /// A connection to a backend that serves a request of a client, counted for that client's connection.
@@ -177,9 +177,9 @@ impl Waiters {
 
 /// The number of connections to backends that may still be opened.
 fn free_sockets(most: Descriptors) -> usize {
-    let counts = socket_counts();
-    let in_all = most.sockets.saturating_sub(counts.all());
-    in_all.min(most.backends.saturating_sub(counts.connected))
+    let counters = socket_counters();
+    let in_all = most.sockets.saturating_sub(counters.all());
+    in_all.min(most.backends.saturating_sub(counters.connected))
 }
 
 fn is_within(held: usize, free: usize) -> bool {

@@ -9,14 +9,14 @@ use rustls::pki_types::ServerName;
 use tracing::warn;
 
 use crate::base::addresses::BackendAddr;
-use crate::http::proxy_protocol::{self, Said};
+use crate::http::proxy_protocol::{self, ProxiedAddrs};
 use crate::net::{Expired, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted};
 use crate::snapshot::{Backend, ClientTls, Pool, Protocol, ProxyProtocol};
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 
 /// The settings that a TLS handshake with a backend needs.
-pub struct Security {
+pub struct TlsTarget {
     tls: ClientTls,
     protocol: Protocol,
     server_name: ServerName<'static>,
@@ -24,10 +24,10 @@ pub struct Security {
     label: String,
 }
 
-impl Security {
+impl TlsTarget {
     /// The security of a connection on which this protocol is spoken. `None`: the pool uses cleartext.
-    pub fn of(pool: &Pool, backend: &Backend, protocol: Protocol) -> Option<Security> {
-        Some(Security {
+    pub fn of(pool: &Pool, backend: &Backend, protocol: Protocol) -> Option<TlsTarget> {
+        Some(TlsTarget {
             tls: pool.tls.clone()?,
             protocol,
             server_name: backend.server_name.clone(),
@@ -37,7 +37,7 @@ impl Security {
 }
 
 /// The PROXY header that tells a backend whom its connection is for, if its pool wants one.
-pub fn introduction(pool: &Pool, introduced: &Said) -> Option<Vec<u8>> {
+pub fn introduction(pool: &Pool, introduced: &ProxiedAddrs) -> Option<Vec<u8>> {
     let mut header = Vec::new();
     match pool.proxy_protocol? {
         ProxyProtocol::V1 => proxy_protocol::write_v1(introduced, &mut header),
@@ -51,7 +51,7 @@ pub async fn dial(
     shard: &Shard,
     addr: &BackendAddr,
     introduction: Option<&[u8]>,
-    security: Option<&Security>,
+    security: Option<&TlsTarget>,
     timer: &Timer,
 ) -> Result<Socket, Unconnected> {
     let mut reaching = pin!(reach(addr));
@@ -77,7 +77,7 @@ pub async fn greet(
     shard: &Shard,
     socket: Socket,
     introduction: Option<&[u8]>,
-    security: Option<&Security>,
+    security: Option<&TlsTarget>,
     timer: &Timer,
 ) -> Result<Socket, Unconnected> {
     if let Some(header) = introduction {
@@ -91,7 +91,7 @@ pub async fn greet(
             Err(Expired) => return Err(Unconnected::TimedOut),
         }
     }
-    let Some(Security {
+    let Some(TlsTarget {
         tls,
         protocol,
         server_name,
@@ -144,24 +144,24 @@ mod tests {
     #[test]
     fn a_pool_that_wants_a_proxy_header_gets_one_of_its_version() {
         let mut pool = sample::pool(&mut sample::slots(), "api", &[]);
-        let said = Said::Tcp {
+        let said = ProxiedAddrs::Tcp {
             client: ([192, 0, 2, 7], 4711).into(),
             server: ([192, 0, 2, 1], 443).into(),
         };
         for (version, said) in [
             (None, said),
             (Some(ProxyProtocol::V1), said),
-            (Some(ProxyProtocol::V1), Said::Unknown),
+            (Some(ProxyProtocol::V1), ProxiedAddrs::Unknown),
             (Some(ProxyProtocol::V2), said),
-            (Some(ProxyProtocol::V2), Said::Unknown),
-            (Some(ProxyProtocol::V2), Said::Local),
+            (Some(ProxyProtocol::V2), ProxiedAddrs::Unknown),
+            (Some(ProxyProtocol::V2), ProxiedAddrs::Local),
         ] {
             pool.options.proxy_protocol = version;
             let header = introduction(&pool, &said);
             assert_eq!(header.is_some(), version.is_some());
             if let Some(header) = header {
                 let read = proxy_protocol::parse(&header).unwrap().unwrap();
-                assert_eq!((read.said, read.bytes), (said, header.len()));
+                assert_eq!((read.addrs, read.bytes), (said, header.len()));
             }
         }
     }
@@ -170,7 +170,7 @@ mod tests {
     fn a_pool_in_cleartext_has_no_handshake() {
         let pool = sample::pool(&mut sample::slots(), "api", &sample::addrs(1));
         for protocol in [Protocol::Http1, Protocol::Http2] {
-            assert!(Security::of(&pool, &pool.backends[0], protocol).is_none());
+            assert!(TlsTarget::of(&pool, &pool.backends[0], protocol).is_none());
         }
     }
 }

@@ -99,14 +99,14 @@ mod tests {
             |pool| pool.backends[0].max_connections = 1,
             async |shard| {
                 let own = Own::of(&shard);
-                let id = own.plan.backend(POOL, 0).id();
-                let queue = own.plan.live(POOL).queue();
+                let id = own.config.backend(POOL, 0).id();
+                let queue = own.config.live(POOL).queue();
                 let open = || shard.tables.open(id);
                 let permit = || shard.tables.try_open(id, 1).expect("one is free");
                 drop(Hold::permit(queue, permit()));
                 assert_eq!(open(), 0, "nobody waits");
                 let place = queue
-                    .join(own.plan.clone(), Carrier::Pools, Micros::now())
+                    .join(own.config.clone(), Carrier::Pools, Micros::now())
                     .unwrap();
                 drop(Hold::permit(queue, permit()));
                 assert_eq!(open(), 1, "the request that waits has it");

@@ -8,7 +8,7 @@ use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::net::Unasked;
 use crate::shared::backend_table::BackendTable;
-use crate::worker::upstream::learnt::Learnt;
+use crate::worker::upstream::idle_timeout::IdleTimeoutEstimate;
 use crate::worker::upstream::peak::{Peak, surplus};
 use crate::worker::upstream::{Hold, ReuseKey, Upstream};
 
@@ -35,7 +35,7 @@ struct Backend {
     idle: VecDeque<Idle>,
     /// The pool's settings for idle connections when the last connection was given back.
     keep: Keep,
-    learnt: Learnt,
+    estimate: IdleTimeoutEstimate,
     peak: Peak,
 }
 
@@ -145,7 +145,7 @@ impl Upstreams {
     /// Notes how long the backend says that it keeps idle connections, in seconds.
     pub fn note_announced(&self, id: BackendId, secs: u32, now: u64) {
         self.of(id)
-            .learnt
+            .estimate
             .note_announced(u64::from(secs) * 1000, now);
     }
 
@@ -204,8 +204,8 @@ impl Backend {
     }
 
     fn close_oldest(&mut self) -> Option<Hold> {
-        let counts = |idle: &mut Idle| idle.upstream.hold.is_some();
-        self.idle.pop_front_if(counts)?.upstream.close()
+        let counters = |idle: &mut Idle| idle.upstream.hold.is_some();
+        self.idle.pop_front_if(counters)?.upstream.close()
     }
 
     fn keep(&mut self, upstream: Upstream, keep: Keep, is_crowded: bool, now: u64) {
@@ -260,12 +260,13 @@ impl Backend {
 
     fn is_too_old(&mut self, idle: &Idle, now: u64) -> bool {
         let age = now.saturating_sub(idle.since);
-        age >= self.learnt.retire_after(self.keep.keepalive, now)
+        age >= self.estimate.retire_after(self.keep.keepalive, now)
     }
 
     fn note_end(&mut self, idle: &Idle, unasked: Option<Unasked>, now: u64) {
         if unasked == Some(Unasked::End) {
-            self.learnt.note_closed(now.saturating_sub(idle.since), now);
+            self.estimate
+                .note_closed(now.saturating_sub(idle.since), now);
         }
     }
 }
@@ -330,8 +331,8 @@ mod tests {
             let (_listener, addr) = listener();
             run_worker(&[addr], |_| (), async |shard| {
                 let own = Own::of(&shard);
-                let id = own.plan.backend(POOL, 0).id();
-                let key = own.plan.reuse_key(id).unwrap();
+                let id = own.config.backend(POOL, 0).id();
+                let key = own.config.reuse_key(id).unwrap();
                 let (idle, table) = (Upstreams::default(), shard.tables.of(shard.worker));
                 let keep = Keep { most, keepalive: 60_000 };
                 let mut model = Vec::new();

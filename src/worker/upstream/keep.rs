@@ -1,7 +1,7 @@
 //! Keeping a connection to a backend for another request.
 
 use crate::snapshot::{Pool, Protocol};
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
@@ -10,11 +10,11 @@ use crate::worker::upstream::idle::Keep;
 /// Keeps a connection whose exchange is complete for another one.
 pub fn keep_idle(shard: &Shard, mut upstream: Upstream) {
     upstream.let_go();
-    let plan = shard.plan();
-    if let Some(pool) = plan.pool_with(upstream.backend)
-        && is_of_use(shard, &plan, pool, &upstream)
+    let config = shard.config();
+    if let Some(pool) = config.pool_with(upstream.backend)
+        && is_of_use(shard, &config, pool, &upstream)
         && shard.descriptor_waiters.may_keep(upstream.backend)
-        && let most = plan.most_connections(upstream.backend)
+        && let most = config.most_connections(upstream.backend)
         && let Some(upstream) = upstream.unless_beyond(most.unwrap_or(u32::MAX))
     {
         let keep = Keep {
@@ -29,10 +29,10 @@ pub fn keep_idle(shard: &Shard, mut upstream: Upstream) {
 
 /// Whether another request may use a connection: the connection was made as it would be made now, and did not begin
 /// with the address of one client.
-fn is_of_use(shard: &Shard, plan: &Plan, pool: &Pool, upstream: &Upstream) -> bool {
+fn is_of_use(shard: &Shard, config: &LiveConfig, pool: &Pool, upstream: &Upstream) -> bool {
     matches!(upstream.wire.stream, Stream::Socket(_))
         && pool.protocol == Protocol::Http1
         && pool.proxy_protocol.is_none()
-        && plan.is_current(upstream.backend, upstream.key())
+        && config.is_current(upstream.backend, upstream.key())
         && !shard.is_draining()
 }

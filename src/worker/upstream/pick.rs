@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::base::ids::{BackendId, PoolId};
 use crate::base::time::Micros;
 use crate::snapshot::Protocol;
-use crate::worker::plan::{Choice, Pick, Plan};
+use crate::worker::live_config::{Choice, LiveConfig, Pick};
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Carrier;
 use crate::worker::upstream::websocket::goes_by_http1;
@@ -28,7 +28,7 @@ pub(super) struct Picking<'a> {
     /// The core that picks.
     pub shard: &'a Shard,
     /// The configuration with which the request began.
-    pub plan: &'a Rc<Plan>,
+    pub config: &'a Rc<LiveConfig>,
     /// The backends that have given the request no answer.
     pub tried: &'a [BackendId],
     /// The demands on the backend.
@@ -36,10 +36,10 @@ pub(super) struct Picking<'a> {
 }
 
 /// The backend that a request goes to first, as index in the pool; `None`: the request has to wait, or there is none.
-pub fn choose_first(shard: &Shard, plan: &Rc<Plan>, selection: Selection) -> Option<u32> {
+pub fn choose_first(shard: &Shard, config: &Rc<LiveConfig>, selection: Selection) -> Option<u32> {
     let picking = Picking {
         shard,
-        plan,
+        config,
         tried: &[],
         selection,
     };
@@ -53,8 +53,8 @@ impl Picking<'_> {
     /// Asks the pool for a backend, unless others wait for one already: what becomes free is theirs.
     pub fn pick_in_turn(&self) -> Pick {
         let Selection { pool, carrier, .. } = self.selection;
-        let queue = self.plan.live(pool).queue();
-        if queue.is_ahead(self.plan.snapshot().generation, carrier) {
+        let queue = self.config.live(pool).queue();
+        if queue.is_ahead(self.config.snapshot().generation, carrier) {
             Pick::Saturated
         } else {
             self.pick()
@@ -68,7 +68,7 @@ impl Picking<'_> {
         } = self.selection;
         let shard = self.shard;
         let tried = |id| self.tried.contains(&id);
-        let avoids_others = prefers_well(shard, self.plan, pool, last);
+        let avoids_others = prefers_well(shard, self.config, pool, last);
         let choice = Choice {
             tables: &shard.tables,
             now: Micros::now(),
@@ -76,15 +76,15 @@ impl Picking<'_> {
             tried: (!self.tried.is_empty()).then_some(&tried),
             is_full: &|id, most| (avoids_others && !is_well(shard, id)) || self.is_full(id, most),
         };
-        self.plan.pick(pool, &choice)
+        self.config.pick(pool, &choice)
     }
 
     /// Whether [`super::connect`] would have nothing to give of a backend that may have `most` connections.
     pub fn is_full(&self, id: BackendId, most: u32) -> bool {
         let shard = self.shard;
         let may_not_open = most != u32::MAX && shard.tables.open(id) >= most;
-        let key = self.plan.reuse_key(id);
-        match self.plan.pool(self.selection.pool).protocol {
+        let key = self.config.reuse_key(id);
+        match self.config.pool(self.selection.pool).protocol {
             Protocol::Http1 => may_not_open && !shard.upstreams.has_idle_for(id, key),
             // An idle connection of HTTP/2 makes room for such a request: see [`Picking::make_room`].
             Protocol::Http2 if self.goes_by_http1(id) => may_not_open,
@@ -105,24 +105,29 @@ impl Picking<'_> {
     }
 
     fn goes_by_http1(&self, id: BackendId) -> bool {
-        goes_by_http1(self.shard, self.plan, self.selection.carrier, id)
+        goes_by_http1(self.shard, self.config, self.selection.carrier, id)
     }
 }
 
 /// Whether a request that began with `plan` goes only to backends that are well ([`is_well`]), because `plan` is an
 /// earlier one and its pool there has such a backend besides `last`, to which the request was sent last. The earlier
-/// plan does not learn how other backends are, and nobody may probe them any more.
-pub fn prefers_well(shard: &Shard, plan: &Rc<Plan>, pool: PoolId, last: Option<BackendId>) -> bool {
-    if Rc::ptr_eq(&shard.plan(), plan) {
+/// configuration does not learn how other backends are, and nobody may probe them any more.
+pub fn prefers_well(
+    shard: &Shard,
+    config: &Rc<LiveConfig>,
+    pool: PoolId,
+    last: Option<BackendId>,
+) -> bool {
+    if Rc::ptr_eq(&shard.config(), config) {
         return false;
     }
     let is_other = |id| last != Some(id) && is_well(shard, id);
-    plan.takes_any(pool, &shard.tables, is_other)
+    config.takes_any(pool, &shard.tables, is_other)
 }
 
-/// Whether the plan in force has a backend, which takes requests.
+/// Whether the live configuration in force has a backend, which takes requests.
 pub fn is_well(shard: &Shard, id: BackendId) -> bool {
-    shard.plan().takes(id) && shard.tables.of(shard.worker).takes_requests(id)
+    shard.config().takes(id) && shard.tables.of(shard.worker).takes_requests(id)
 }
 
 #[cfg(test)]
@@ -133,10 +138,14 @@ mod tests {
     use crate::worker::upstream::keep_idle;
     use crate::worker::upstream::sample::{ANY, Own, PLAIN, ready};
 
-    fn picking<'a>(shard: &'a Shard, plan: &'a Rc<Plan>, tried: &'a [BackendId]) -> Picking<'a> {
+    fn picking<'a>(
+        shard: &'a Shard,
+        config: &'a Rc<LiveConfig>,
+        tried: &'a [BackendId],
+    ) -> Picking<'a> {
         Picking {
             shard,
-            plan,
+            config,
             tried,
             selection: ANY,
         }
@@ -149,17 +158,17 @@ mod tests {
             &addrs,
             |_| (),
             async |shard| {
-                let plan = shard.plan();
-                let id = |index| plan.backend(POOL, index).id();
+                let config = shard.config();
+                let id = |index| config.backend(POOL, index).id();
                 for left in 0..3 {
                     let tried: Vec<_> = (0..3).filter(|&index| index != left).map(id).collect();
                     for _ in 0..3 {
-                        let pick = picking(&shard, &plan, &tried).pick();
+                        let pick = picking(&shard, &config, &tried).pick();
                         assert_eq!(pick, Pick::Backend(left));
                     }
                 }
                 let all = [id(0), id(1), id(2)];
-                let pick = picking(&shard, &plan, &all).pick();
+                let pick = picking(&shard, &config, &all).pick();
                 assert!(
                     matches!(pick, Pick::Backend(_)),
                     "one that failed is better than none"
@@ -175,8 +184,8 @@ mod tests {
         let (_listener, addr) = listener();
         run_worker(&[addr], bounded, async |shard| {
             let own = Own::of(&shard);
-            let id = own.plan.backend(POOL, 0).id();
-            let is_full = || picking(&shard, &own.plan, &[]).is_full(id, 1);
+            let id = own.config.backend(POOL, 0).id();
+            let is_full = || picking(&shard, &own.config, &[]).is_full(id, 1);
             assert!(!is_full());
             let upstream = ready(own.connect(&shard, 0, PLAIN).await);
             assert!(is_full());
@@ -190,12 +199,12 @@ mod tests {
         };
         run_worker(&[addr], shared, async |shard| {
             let own = Own::of(&shard);
-            let id = own.plan.backend(POOL, 0).id();
+            let id = own.config.backend(POOL, 0).id();
             let _upstream = ready(own.connect(&shard, 0, PLAIN).await);
             let is_full = |carrier| {
                 let picking = Picking {
                     selection: Selection { carrier, ..ANY },
-                    ..picking(&shard, &own.plan, &[])
+                    ..picking(&shard, &own.config, &[])
                 };
                 picking.is_full(id, 1)
             };
@@ -213,10 +222,10 @@ mod tests {
             &[refusing(), refusing()],
             |_| (),
             async |shard| {
-                let plan = shard.plan();
-                let [first, second] = [0, 1].map(|index| plan.backend(POOL, index).id());
+                let config = shard.config();
+                let [first, second] = [0, 1].map(|index| config.backend(POOL, index).id());
                 assert!(is_well(&shard, first));
-                let prefers = |last| prefers_well(&shard, &plan, POOL, last);
+                let prefers = |last| prefers_well(&shard, &config, POOL, last);
                 assert!(!prefers(None), "the request began with the plan in force");
                 shard.set_share(second, 0);
                 assert!(!is_well(&shard, second), "it rests");

@@ -10,7 +10,7 @@ use crate::base::ids::{BackendId, WorkerId};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::messages::ToWorker;
-use crate::shared::SharedPoolCounts;
+use crate::shared::SharedPoolCounters;
 use crate::shared::backend_table::Permit;
 use crate::shared::mailbox::Mailbox;
 use crate::worker::upstream::{Carrier, ReuseKey, Upstream};
@@ -27,7 +27,7 @@ pub struct Neighbours {
 pub trait Backends {
     /// Tells configurations apart.
     fn generation(&self) -> u64;
-    /// As [`crate::worker::plan::Plan::reuse_key`].
+    /// As [`crate::worker::live_config::LiveConfig::reuse_key`].
     fn reuse_key(&self, id: BackendId) -> Option<ReuseKey>;
     /// How many connections the backend may have; `None`: it takes no requests.
     fn most_connections(&self, id: BackendId) -> Option<u32>;
@@ -39,12 +39,12 @@ pub struct Queue {
     /// The number of waiting requests of each carrier. A connection that a WebSocket cannot use may serve a request
     /// behind it.
     by_carrier: [Cell<usize>; Carrier::ALL.len()],
-    counts: SharedPoolCounts,
+    counters: SharedPoolCounters,
     neighbours: Rc<Neighbours>,
 }
 
 struct Waiter {
-    plan: Rc<dyn Backends>,
+    config: Rc<dyn Backends>,
     carrier: Carrier,
     since: Micros,
     waker: RefCell<Option<Waker>>,
@@ -73,7 +73,7 @@ enum Next {
 
 /// A request's place in the queue, which it leaves when this is dropped. What it was offered and has not taken goes
 /// to the next one.
-pub struct Place {
+pub struct QueueEntry {
     queue: Rc<Queue>,
     waiter: Rc<Waiter>,
 }
@@ -90,11 +90,11 @@ impl Neighbours {
 
 impl Queue {
     /// An empty queue. `counts` tells the other cores how many requests wait in it, and since when.
-    pub fn new(counts: SharedPoolCounts, neighbours: &Rc<Neighbours>) -> Rc<Queue> {
+    pub fn new(counters: SharedPoolCounters, neighbours: &Rc<Neighbours>) -> Rc<Queue> {
         Rc::new(Queue {
             requests: RefCell::default(),
             by_carrier: Default::default(),
-            counts,
+            counters,
             neighbours: neighbours.clone(),
         })
     }
@@ -108,21 +108,21 @@ impl Queue {
         }
         let requests = self.requests.borrow();
         let last = requests.iter().rfind(|waiter| waiter.carrier == carrier);
-        last.is_some_and(|last| last.plan.generation() == generation)
+        last.is_some_and(|last| last.config.generation() == generation)
     }
 
     /// Queues a request; `None` if there are as many as may be.
     pub fn join(
         self: &Rc<Self>,
-        plan: Rc<dyn Backends>,
+        config: Rc<dyn Backends>,
         carrier: Carrier,
         now: Micros,
-    ) -> Option<Place> {
+    ) -> Option<QueueEntry> {
         if !self.has_place() {
             return None;
         }
         let waiter = Rc::new(Waiter {
-            plan,
+            config,
             carrier,
             since: now,
             waker: RefCell::default(),
@@ -134,7 +134,7 @@ impl Queue {
         waiting.set(waiting.get() + 1);
         self.publish();
         let queue = self.clone();
-        Some(Place { queue, waiter })
+        Some(QueueEntry { queue, waiter })
     }
 
     /// Hands a connection that nobody uses to whoever has waited longest. Gives it back if nobody waits.
@@ -165,7 +165,7 @@ impl Queue {
             Next::Nobody => {
                 drop(permit);
                 // Who began to wait just now may have found the connection still there.
-                let waiting = self.counts.longest_waiting(self.neighbours.worker);
+                let waiting = self.counters.longest_waiting(self.neighbours.worker);
                 if let Some((worker, _)) = waiting {
                     let _ = self.neighbours.tell(worker, ToWorker::Look(id)); // Or it looks at its next tick.
                 }
@@ -186,7 +186,7 @@ impl Queue {
             None => {
                 drop(permit);
                 // Requests of another configuration wait here; where the permit came from, one may wait that it is for.
-                for worker in self.counts.waiting_workers(self.neighbours.worker) {
+                for worker in self.counters.waiting_workers(self.neighbours.worker) {
                     let _ = self.neighbours.tell(worker, ToWorker::Look(id)); // Or it looks at its next tick.
                 }
             }
@@ -202,7 +202,7 @@ impl Queue {
     /// offer is told.
     pub fn tell_room(&self, id: BackendId) {
         for carrier in Carrier::ALL {
-            let knows = |waiter: &Waiter| waiter.plan.reuse_key(id).is_some();
+            let knows = |waiter: &Waiter| waiter.config.reuse_key(id).is_some();
             let is_next = |waiter: &Waiter| knows(waiter) && waiter.offer.borrow().is_none();
             if let Some(waiter) = self.first(carrier, is_next) {
                 waiter.wake(Offer::Room(id));
@@ -211,7 +211,7 @@ impl Queue {
     }
 
     /// Lets the first request of each carrier look for a backend. If it finds one, the next request looks, too: see
-    /// [`Place::found`].
+    /// [`QueueEntry::found`].
     pub fn look(&self) {
         for carrier in Carrier::ALL {
             self.look_as(carrier);
@@ -253,13 +253,13 @@ impl Queue {
 
     /// Requests that wait on other cores.
     pub fn waiting_elsewhere(&self) -> u64 {
-        self.counts.waiting_elsewhere(self.neighbours.worker)
+        self.counters.waiting_elsewhere(self.neighbours.worker)
     }
 
     fn next(&self, id: BackendId) -> Next {
         let own = self.first_that_knows(id);
         let requests = self.requests.borrow();
-        let other = self.counts.longest_waiting(self.neighbours.worker);
+        let other = self.counters.longest_waiting(self.neighbours.worker);
         match (own, other) {
             (Some(at), Some((worker, since)))
                 if requests[at].since.since(since) > limits::UNFAIR_WAIT_MICROS =>
@@ -275,7 +275,7 @@ impl Queue {
     /// The place in the queue of the first request that may go to this backend.
     fn first_that_knows(&self, id: BackendId) -> Option<usize> {
         let requests = self.requests.borrow();
-        let knows = |waiter: &Rc<Waiter>| waiter.plan.reuse_key(id).is_some();
+        let knows = |waiter: &Rc<Waiter>| waiter.config.reuse_key(id).is_some();
         requests.iter().position(knows)
     }
 
@@ -283,7 +283,7 @@ impl Queue {
     /// configuration.
     fn permit(&self, at: usize, permit: Permit) {
         let most = self.requests.borrow()[at]
-            .plan
+            .config
             .most_connections(permit.backend());
         if !permit.is_beyond(most.unwrap_or(u32::MAX)) {
             self.serve(at, Offer::Permit(permit));
@@ -321,7 +321,7 @@ impl Queue {
         let requests = self.requests.borrow();
         let oldest = requests.front().map(|waiter| waiter.since);
         let worker = self.neighbours.worker;
-        self.counts.set_waiting(worker, requests.len(), oldest);
+        self.counters.set_waiting(worker, requests.len(), oldest);
     }
 }
 
@@ -336,7 +336,7 @@ impl Waiter {
     }
 }
 
-impl Place {
+impl QueueEntry {
     /// Whether no other request of this core and carrier waits.
     pub fn is_alone(&self) -> bool {
         self.queue.waiting(self.waiter.carrier).get() == 1
@@ -371,9 +371,9 @@ impl Place {
         let mut behind = requests
             .iter()
             .skip_while(|one| !Rc::ptr_eq(one, &self.waiter));
-        let generation = self.waiter.plan.generation();
+        let generation = self.waiter.config.generation();
         let may_find = |one: &&Rc<Waiter>| {
-            one.carrier == self.waiter.carrier && one.plan.generation() != generation
+            one.carrier == self.waiter.carrier && one.config.generation() != generation
         };
         if let Some(other) = behind.find(may_find) {
             other.wake(Offer::Look);
@@ -381,7 +381,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
         self.queue.leave(&self.waiter);
         let offer = self.waiter.offer.take();

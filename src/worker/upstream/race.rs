@@ -34,8 +34,8 @@ pub struct Entrant {
 /// The other addresses of the backend's name that take requests and may have another connection.
 pub(super) fn others(connecting: &Connecting<'_>) -> Vec<Entrant> {
     let Connecting { shard, backend, .. } = connecting;
-    let (plan, tried) = (connecting.caller.plan, connecting.caller.tried);
-    let pool = plan.pool(connecting.pool);
+    let (config, tried) = (connecting.caller.config, connecting.caller.tried);
+    let pool = config.pool(connecting.pool);
     let mates = backend
         .addresses
         .clone()
@@ -46,9 +46,9 @@ pub(super) fn others(connecting: &Connecting<'_>) -> Vec<Entrant> {
         .filter_map(|mate| {
             Some(Entrant {
                 id: mate.id(),
-                key: plan.reuse_key(mate.id())?,
+                key: config.reuse_key(mate.id())?,
                 addr: mate.addr.clone()?,
-                hold: new_hold(shard, plan, connecting.pool, mate).ok()?,
+                hold: new_hold(shard, config, connecting.pool, mate).ok()?,
             })
         })
         .collect()
@@ -181,11 +181,11 @@ mod tests {
             addrs,
             |_| (),
             async |shard| {
-                let plan = shard.plan();
-                let backends = &plan.pool(POOL).backends;
+                let config = shard.config();
+                let backends = &config.pool(POOL).backends;
                 let entrants = backends.iter().map(|backend| Entrant {
                     id: backend.id(),
-                    key: plan.reuse_key(backend.id()).unwrap(),
+                    key: config.reuse_key(backend.id()).unwrap(),
                     addr: backend.addr.clone().unwrap(),
                     hold: None,
                 });

@@ -10,7 +10,7 @@ use crate::snapshot::Protocol;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::upstream::connecting::Connecting;
-use crate::worker::upstream::dial::{Security, greet};
+use crate::worker::upstream::dial::{TlsTarget, greet};
 use crate::worker::upstream::race::{Entrant, race};
 use crate::worker::upstream::trial::{note_connected, note_unconnected};
 
@@ -45,8 +45,8 @@ impl Connecting<'_> {
         let is_enough = || !caller.is_overdue();
         let (won, socket) = race(shard, entrants, caller.timer, is_enough).await?;
         self.reached.set(won.id);
-        let backend = caller.plan.backend_of(won.id);
-        let security = backend.and_then(|backend| Security::of(pool, backend, Protocol::Http1));
+        let backend = caller.config.backend_of(won.id);
+        let security = backend.and_then(|backend| TlsTarget::of(pool, backend, Protocol::Http1));
         let greeted = greet(shard, socket, introduction, security.as_ref(), caller.timer).await;
         match &greeted {
             Ok(_) => note_connected(shard, won.id),

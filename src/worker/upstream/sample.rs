@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::ids::BackendId;
-use crate::http::proxy_protocol::Said;
+use crate::http::proxy_protocol::ProxiedAddrs;
 use crate::net::Timer;
 use crate::worker::failure::Failure;
-use crate::worker::plan::Plan;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::sample::POOL;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::{
@@ -53,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The possessions of a caller that no client's connection has brought.
 pub struct Own {
     /// The configuration with which the caller began.
-    pub plan: Rc<Plan>,
+    pub config: Rc<LiveConfig>,
     /// The timer of the caller's task.
     pub timer: Timer,
     /// The connections that serve the caller.
@@ -64,7 +64,7 @@ impl Own {
     /// A caller of a worker.
     pub fn of(shard: &Shard) -> Own {
         Own {
-            plan: shard.plan(),
+            config: shard.config(),
             timer: Timer::new(&shard.timers),
             held: Rc::default(),
         }
@@ -73,12 +73,12 @@ impl Own {
     /// The caller, which has much time and watches nothing.
     pub fn caller(&self) -> Caller<'_> {
         Caller {
-            plan: &self.plan,
+            config: &self.config,
             timer: &self.timer,
             connect: PATIENCE,
             queue: PATIENCE,
             deadline: None,
-            introduced: Said::Local,
+            introduced: ProxiedAddrs::Local,
             tried: &[],
             held: &self.held,
             watch: &nothing,

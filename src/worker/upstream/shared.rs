@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
-use crate::worker::multiplex::Connection;
+use crate::worker::multiplex::MultiplexConnection;
 use crate::worker::upstream::{Queue, ReuseKey};
 
 /// A core's shared connections, by backend.
@@ -24,7 +24,7 @@ struct Backend {
 
 struct Known {
     key: ReuseKey,
-    connection: Rc<Connection>,
+    connection: Rc<MultiplexConnection>,
     /// The requests that wait for another connection in its place, if a bound on connections counts it.
     queue: Option<Rc<Queue>>,
 }
@@ -32,7 +32,7 @@ struct Known {
 impl Shared {
     /// A connection to the backend that was made with these settings and has room for another stream; one that is a
     /// second choice only if there is no other.
-    pub fn find(&self, id: BackendId, key: ReuseKey) -> Option<Rc<Connection>> {
+    pub fn find(&self, id: BackendId, key: ReuseKey) -> Option<Rc<MultiplexConnection>> {
         let backends = self.backends.borrow();
         let known = &backends.get(id.index())?.connections;
         let has_room = |known: &&Known| known.key == key && known.connection.has_room();
@@ -59,7 +59,7 @@ impl Shared {
         &self,
         id: BackendId,
         key: ReuseKey,
-        connection: Rc<Connection>,
+        connection: Rc<MultiplexConnection>,
         queue: Option<Rc<Queue>>,
     ) {
         let mut backends = self.backends.borrow_mut();
@@ -131,7 +131,7 @@ impl Shared {
     }
 
     /// Takes a connection out that has ended.
-    pub fn remove(&self, id: BackendId, connection: &Rc<Connection>) {
+    pub fn remove(&self, id: BackendId, connection: &Rc<MultiplexConnection>) {
         if let Some(known) = self.backends.borrow_mut().get_mut(id.index()) {
             known
                 .connections
@@ -162,8 +162,8 @@ mod tests {
         [last.advance(), last.advance()]
     }
 
-    fn connection(timers: &Rc<Timers>) -> Rc<Connection> {
-        Connection::new(Role::Client, LocalSettings::default(), timers)
+    fn connection(timers: &Rc<Timers>) -> Rc<MultiplexConnection> {
+        MultiplexConnection::new(Role::Client, LocalSettings::default(), timers)
     }
 
     #[test]

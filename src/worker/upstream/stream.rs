@@ -10,14 +10,14 @@ use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::{Block, Socket, Timer, spawn};
 use crate::worker::failure::Failure;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::min_rate::MinRate;
-use crate::worker::multiplex::{Connection, Gone, Terms, Unconnected};
-use crate::worker::plan::Plan;
+use crate::worker::multiplex::{Gone, MultiplexConnection, Terms, Unconnected};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::await_descriptor::may_open;
 use crate::worker::upstream::connecting::{Connecting, new_hold};
-use crate::worker::upstream::dial::{Security, greet};
+use crate::worker::upstream::dial::{TlsTarget, greet};
 use crate::worker::upstream::race::{Entrant, others, race};
 use crate::worker::upstream::trial::{note_connected, note_refusal, note_unconnected};
 use crate::worker::upstream::{Granted, Hold, Upstream};
@@ -41,7 +41,7 @@ pub(super) fn obtain_stream(
 ) -> Result<Obtained, Failure> {
     let Connecting { shard, key, .. } = *connecting;
     let id = connecting.backend.id();
-    let queue = connecting.caller.plan.live(connecting.pool).queue();
+    let queue = connecting.caller.config.live(connecting.pool).queue();
     let (connection, reused) = match shard.shared_upstreams.find(id, key) {
         Some(connection) if !connection.is_second_choice() => (connection, true),
         // A new one is better than one that may be dead, or that others have filled.
@@ -88,7 +88,7 @@ pub(super) async fn await_connection(
 /// The part of the bound that another connection to the backend takes up. `None`: there are as many as may be.
 fn claim(connecting: &Connecting<'_>, granted: Option<Box<Granted>>) -> Option<Hold> {
     let Connecting { shard, backend, .. } = connecting;
-    let (plan, pool, id) = (connecting.caller.plan, connecting.pool, backend.id());
+    let (config, pool, id) = (connecting.caller.config, connecting.pool, backend.id());
     if shard.shared_upstreams.is_full(id) {
         return None;
     }
@@ -97,8 +97,8 @@ fn claim(connecting: &Connecting<'_>, granted: Option<Box<Granted>>) -> Option<H
     {
         return Some(hold);
     }
-    let hold = new_hold(shard, plan, pool, backend).ok()?;
-    Some(hold.unwrap_or_else(|| Hold::room(plan.live(pool).queue(), id)))
+    let hold = new_hold(shard, config, pool, backend).ok()?;
+    Some(hold.unwrap_or_else(|| Hold::room(config.live(pool).queue(), id)))
 }
 
 /// Whether there is a descriptor for another connection, if need be that of an idle one.
@@ -111,13 +111,16 @@ fn has_descriptor(shard: &Shard) -> bool {
 
 /// The values from which a shared connection is made.
 struct Link {
-    plan: Rc<Plan>,
+    config: Rc<LiveConfig>,
     pool: PoolId,
     connect: Duration,
 }
 
 /// Has a shared connection made by a task of its own, which outlasts the caller.
-fn open_shared(connecting: &Connecting<'_>, hold: Hold) -> Result<Rc<Connection>, Failure> {
+fn open_shared(
+    connecting: &Connecting<'_>,
+    hold: Hold,
+) -> Result<Rc<MultiplexConnection>, Failure> {
     let Connecting {
         shard,
         backend,
@@ -125,7 +128,7 @@ fn open_shared(connecting: &Connecting<'_>, hold: Hold) -> Result<Rc<Connection>
         ..
     } = connecting;
     let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
-    let connection = Connection::new(Role::Client, settings(), &shard.timers);
+    let connection = MultiplexConnection::new(Role::Client, settings(), &shard.timers);
     let first = Entrant {
         id: backend.id(),
         key: connecting.key,
@@ -136,7 +139,7 @@ fn open_shared(connecting: &Connecting<'_>, hold: Hold) -> Result<Rc<Connection>
     let mut entrants = vec![first];
     entrants.extend(others(connecting));
     let link = Link {
-        plan: caller.plan.clone(),
+        config: caller.config.clone(),
         pool: connecting.pool,
         connect: caller.connect,
     };
@@ -147,7 +150,7 @@ fn open_shared(connecting: &Connecting<'_>, hold: Hold) -> Result<Rc<Connection>
 }
 
 /// Lets requests to a backend use a connection.
-fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<Connection>) {
+fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<MultiplexConnection>) {
     let permitted = entrant
         .hold
         .as_ref()
@@ -173,7 +176,12 @@ fn settings() -> LocalSettings {
 
 /// Makes a shared connection and carries it to its end. If another address of the name than the first one is
 /// connected to, it is that one's connection from then on.
-async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrants: Vec<Entrant>) {
+async fn run(
+    shard: &Rc<Shard>,
+    connection: &Rc<MultiplexConnection>,
+    link: Link,
+    entrants: Vec<Entrant>,
+) {
     let first = entrants[0].id;
     let timer = Timer::new(&shard.timers);
     timer.set(link.connect);
@@ -192,20 +200,20 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
     connection.note_backend(won.id);
     // It keeps the backend's row for as long as it lasts.
     let Some(slot) = link
-        .plan
+        .config
         .backend_of(won.id)
         .map(|backend| backend.slot.clone())
     else {
         return connection.lose(Gone::Lost);
     };
-    let counts = slot.counts().workers.of(shard.worker);
-    counts.connect_times.observe(Micros::now().since(began));
-    let idle = link.plan.pool(link.pool).keepalive;
+    let counters = slot.counters().workers.of(shard.worker);
+    counters.connect_times.observe(Micros::now().since(began));
+    let idle = link.config.pool(link.pool).keepalive;
     drop(link); // Else the connection would keep a configuration that may be replaced long before it ends.
-    let is_current = || shard.plan().is_current(won.id, won.key);
+    let is_current = || shard.config().is_current(won.id, won.key);
     let terms = Terms {
         blocks: &shard.blocks,
-        pace: &shard.pace,
+        bulk_turns: &shard.bulk_turns,
         memory: &shard.memory,
         begin: &|_| (),
         refused: &|_| (),
@@ -217,7 +225,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
         stall: limits::LONGEST_TIMEOUT,
         rate: &MinRate::none(),
     };
-    connection.carry(&socket, Block::default(), &terms).await;
+    connection.drive(&socket, Block::default(), &terms).await;
     note_refusal(shard, (won.id, won.key), &socket);
     socket.end_sending();
     socket.end();
@@ -231,9 +239,9 @@ async fn connect(
     timer: &Timer,
 ) -> Result<(Entrant, Socket), Unconnected> {
     let (won, socket) = race(shard, entrants, timer, || true).await?;
-    let backend = link.plan.backend_of(won.id);
-    let pool = link.plan.pool(link.pool);
-    let security = backend.and_then(|backend| Security::of(pool, backend, pool.protocol));
+    let backend = link.config.backend_of(won.id);
+    let pool = link.config.pool(link.pool);
+    let security = backend.and_then(|backend| TlsTarget::of(pool, backend, pool.protocol));
     let greeted = greet(shard, socket, None, security.as_ref(), timer).await;
     match &greeted {
         Ok(_) => note_connected(shard, won.id),

@@ -14,13 +14,13 @@ use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::ReuseKey;
 use crate::worker::upstream::await_descriptor::may_open;
-use crate::worker::upstream::dial::{Security, dial, say_no_tls};
+use crate::worker::upstream::dial::{TlsTarget, dial, say_no_tls};
 use crate::worker::upstream::rest::Due;
 
 /// Takes into account that a backend could not be connected to with these settings.
 pub fn note_unconnected(shard: &Shard, id: BackendId, key: ReuseKey, unconnected: Unconnected) {
     // That there is no descriptor left says nothing about the backend.
-    if unconnected == Unconnected::Exhausted || !shard.plan().is_current(id, key) {
+    if unconnected == Unconnected::Exhausted || !shard.config().is_current(id, key) {
         return;
     }
     let now = shard.timers.millis();
@@ -41,12 +41,12 @@ pub fn note_refusal(shard: &Shard, (id, key): (BackendId, ReuseKey), socket: &So
     let Some(failure) = socket.tls_refusal() else {
         return false;
     };
-    let plan = shard.plan();
-    if let Some(backend) = plan.backend_of(id) {
+    let config = shard.config();
+    if let Some(backend) = config.backend_of(id) {
         say_no_tls(shard, &backend.label, &backend.server_name, &failure);
     }
     // A backend of HTTP/2 that refuses a connection of HTTP/1.1 may take its other requests.
-    let protocol = plan.pool_with(id).map(|pool| pool.protocol);
+    let protocol = config.pool_with(id).map(|pool| pool.protocol);
     if protocol != Some(Protocol::Http2) || socket.alpn() == Some(b"h2") {
         note_unconnected(shard, id, key, Unconnected::Untrusted);
     }
@@ -72,7 +72,7 @@ pub fn go_on(shard: &Rc<Shard>) {
         match due {
             Due::Share(id, share) => shard.set_share(id, share),
             Due::Try(id) => {
-                if let Some(key) = shard.plan().reuse_key(id) {
+                if let Some(key) = shard.config().reuse_key(id) {
                     spawn(connect_once(shard.clone(), id, key));
                 }
             }
@@ -82,8 +82,8 @@ pub fn go_on(shard: &Rc<Shard>) {
 
 /// Connects to a backend for no request, and closes the connection again.
 async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
-    let plan = shard.plan();
-    let (Some(pool), Some(backend)) = (plan.pool_with(id), plan.backend_of(id)) else {
+    let config = shard.config();
+    let (Some(pool), Some(backend)) = (config.pool_with(id), config.backend_of(id)) else {
         return;
     };
     let Some(addr) = &backend.addr else {
@@ -94,7 +94,7 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     }
     // A handshake would have to begin with a client's address.
     let security = match pool.proxy_protocol {
-        None => Security::of(pool, backend, pool.protocol),
+        None => TlsTarget::of(pool, backend, pool.protocol),
         Some(_) => None,
     };
     let timer = Timer::new(&shard.timers);
@@ -132,8 +132,8 @@ fn postpone(shard: &Shard, id: BackendId) {
 }
 
 fn label(shard: &Shard, id: BackendId) -> String {
-    let plan = shard.plan();
-    let backend = plan.backend_of(id);
+    let config = shard.config();
+    let backend = config.backend_of(id);
     backend.map_or_else(String::new, |backend| backend.label.clone())
 }
 
@@ -149,8 +149,8 @@ mod tests {
             &[addr],
             |_| (),
             async |shard| {
-                let id = shard.plan().backend(POOL, 0).id();
-                let key = shard.plan().reuse_key(id).unwrap();
+                let id = shard.config().backend(POOL, 0).id();
+                let key = shard.config().reuse_key(id).unwrap();
                 note_unconnected(&shard, id, key, unconnected);
                 let share = || shard.tables.of(shard.worker).share(id);
                 let before = share();
@@ -183,8 +183,8 @@ mod tests {
             &[refusing()],
             |_| (),
             async |shard| {
-                let id = shard.plan().backend(POOL, 0).id();
-                let key = shard.plan().reuse_key(id).unwrap();
+                let id = shard.config().backend(POOL, 0).id();
+                let key = shard.config().reuse_key(id).unwrap();
                 let whole = || shard.tables.of(shard.worker).share(id) == limits::WHOLE_SHARE;
                 note_unconnected(&shard, id, key, Unconnected::Exhausted);
                 assert!(whole(), "this process has no descriptor left");

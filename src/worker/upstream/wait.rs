@@ -7,10 +7,10 @@ use crate::base::time::Micros;
 use crate::messages::ToWorker;
 use crate::snapshot::Protocol;
 use crate::worker::failure::Failure;
-use crate::worker::plan::Pick;
+use crate::worker::live_config::Pick;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::pick::{Picking, Selection};
-use crate::worker::upstream::queue::{Offer, Place};
+use crate::worker::upstream::queue::{Offer, QueueEntry};
 use crate::worker::upstream::{Caller, Granted, Hold, Target};
 
 /// A backend for the request; waits for a connection to become free if all may have no more. Errors: no backend takes
@@ -22,7 +22,7 @@ pub async fn choose(
 ) -> Result<Target, Failure> {
     let picking = Picking {
         shard,
-        plan: caller.plan,
+        config: caller.config,
         tried: caller.tried,
         selection,
     };
@@ -32,19 +32,19 @@ pub async fn choose(
         Pick::None => return Err(Failure::NoBackend),
         Pick::Saturated => {}
     }
-    let queue = caller.plan.live(pool).queue();
-    let Some(place) = queue.join(caller.plan.clone(), carrier, Micros::now()) else {
+    let queue = caller.config.live(pool).queue();
+    let Some(entry) = queue.join(caller.config.clone(), carrier, Micros::now()) else {
         return Err(Failure::Saturated);
     };
-    if place.is_alone() {
+    if entry.is_alone() {
         // From now on the request is told of all that becomes free; of what became free just before, it was not.
-        place.look_first();
+        entry.look_first();
         picking.ask_for_idle();
     }
     let step = (caller.queue, Failure::Saturated);
     let waited = caller.await_step(None, step, |cx| {
-        let offer = place.offer(cx);
-        match offer.and_then(|offer| picking.consider(offer, &place)) {
+        let offer = entry.offer(cx);
+        match offer.and_then(|offer| picking.consider(offer, &entry)) {
             Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,
         }
@@ -57,7 +57,7 @@ impl Picking<'_> {
     /// idle, a worker does not tell.)
     fn ask_for_idle(&self) {
         let shard = self.shard;
-        let pool = self.plan.pool(self.selection.pool);
+        let pool = self.config.pool(self.selection.pool);
         for worker in shard.other_workers() {
             let table = shard.tables.of(worker);
             let may_have = |&id: &BackendId| pool.protocol == Protocol::Http2 || table.idle(id) > 0;
@@ -70,49 +70,49 @@ impl Picking<'_> {
     }
 
     /// The outcome of an offer; `None`: the offer is of no use.
-    fn consider(&self, offer: Offer, place: &Place) -> Option<Result<Target, Failure>> {
-        let (plan, pool) = (self.plan, self.selection.pool);
+    fn consider(&self, offer: Offer, entry: &QueueEntry) -> Option<Result<Target, Failure>> {
+        let (config, pool) = (self.config, self.selection.pool);
         match offer {
             Offer::Connection(upstream) => {
                 Some(self.take(upstream.backend, Granted::Connection(upstream)))
             }
             Offer::Permit(permit) => {
-                let hold = Hold::permit(plan.live(pool).queue(), permit);
+                let hold = Hold::permit(config.live(pool).queue(), permit);
                 Some(self.take(hold.backend(), Granted::Hold(hold)))
             }
             Offer::Room(id) => {
-                let index = plan.index_of(id)?;
-                if self.is_full(id, plan.backend(pool, index).max_connections) {
+                let index = config.index_of(id)?;
+                if self.is_full(id, config.backend(pool, index).max_connections) {
                     self.make_room(id);
                     return None;
                 }
                 Some(Ok(Target::at(pool, index)))
             }
-            Offer::Look => self.look(place),
+            Offer::Look => self.look(entry),
         }
     }
 
     fn take(&self, id: BackendId, granted: Granted) -> Result<Target, Failure> {
         Ok(Target {
             pool: self.selection.pool,
-            index: self.plan.index_of(id).ok_or(Failure::NoBackend)?,
+            index: self.config.index_of(id).ok_or(Failure::NoBackend)?,
             granted: Some(Box::new(granted)),
         })
     }
 
-    fn look(&self, place: &Place) -> Option<Result<Target, Failure>> {
+    fn look(&self, entry: &QueueEntry) -> Option<Result<Target, Failure>> {
         let pool = self.selection.pool;
         let outcome = match self.pick() {
             Pick::Backend(index) => Ok(Target::at(pool, index)),
             Pick::None => Err(Failure::NoBackend),
             Pick::Saturated => {
-                let backends = self.plan.pool(pool).backends.iter();
+                let backends = self.config.pool(pool).backends.iter();
                 backends.for_each(|backend| self.make_room(backend.id()));
-                place.found_nothing();
+                entry.found_nothing();
                 return None;
             }
         };
-        place.found();
+        entry.found();
         Some(outcome)
     }
 }

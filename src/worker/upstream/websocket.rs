@@ -3,8 +3,8 @@
 
 use crate::base::ids::BackendId;
 use crate::worker::failure::Failure;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::multiplex::Gone;
-use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::connecting::Connecting;
@@ -12,12 +12,12 @@ use crate::worker::upstream::{Carrier, Upstream};
 
 /// Whether a request goes to a backend by HTTP/1.1 although its pool speaks HTTP/2, as far as is known by now. Such a
 /// request needs a connection of its own.
-pub fn goes_by_http1(shard: &Shard, plan: &Plan, carrier: Carrier, id: BackendId) -> bool {
+pub fn goes_by_http1(shard: &Shard, config: &LiveConfig, carrier: Carrier, id: BackendId) -> bool {
     match carrier {
         Carrier::Pools => false,
         Carrier::Http1 => true,
         Carrier::WebSocket => {
-            let key = plan.reuse_key(id);
+            let key = config.reuse_key(id);
             key.is_some_and(|key| shard.shared_upstreams.takes_no_websockets(id, key))
         }
     }
@@ -40,7 +40,7 @@ pub(super) async fn for_websocket(
     let takes = settled.await?;
     upstream.is_websocket = takes;
     let id = upstream.backend();
-    if let Some(key) = caller.plan.reuse_key(id) {
+    if let Some(key) = caller.config.reuse_key(id) {
         shard.shared_upstreams.note_websockets(id, key, takes);
     }
     Ok(takes.then_some(upstream))

@@ -2,6 +2,6 @@
 
 mod bounds;
 mod client_deadlines;
-mod departures;
 mod descriptors;
 mod memory;
+mod removals;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process;
 
 use palantir::base::limits;
-use palantir::net::{Blob, BoundListener, Handed, Line};
+use palantir::net::{Blob, BoundListener, Handed, HandoverLine};
 
 use crate::support::installed::Installed;
 use crate::support::place::free_addr;
@@ -20,7 +20,7 @@ use crate::support::{Lineage, Origin, Proxy, eventually, get};
 
 /// Plays the old process for a new one; `blobs`: `None` for an old process of a version that sends none.
 fn take_over(blobs: Option<Vec<Blob>>) -> Proxy {
-    let (ours, theirs) = Line::pair().unwrap();
+    let (ours, theirs) = HandoverLine::pair().unwrap();
     let addr = free_addr();
     let socket = BoundListener::adopt(TcpListener::bind(addr).unwrap()).unwrap();
     let mut command = command();
@@ -47,7 +47,7 @@ fn take_over(blobs: Option<Vec<Blob>>) -> Proxy {
 }
 
 /// All that an old process says. It goes away after `go` if it sends no messages, and after `over` otherwise.
-fn hand_over(line: &Line, socket: BoundListener, blobs: Option<Vec<Blob>>) {
+fn hand_over(line: &HandoverLine, socket: BoundListener, blobs: Option<Vec<Blob>>) {
     let hear = |word: &str| assert_eq!(line.hear().unwrap().as_deref(), Some(word));
     line.hand_sockets(&[(socket, None)]).unwrap();
     let Some(blobs) = blobs else {

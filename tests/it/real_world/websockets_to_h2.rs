@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use palantir::base::time::Micros;
-use palantir::http::h2::{Connection, ErrorCode, Event, Field, LocalSettings, Role};
+use palantir::http::h2::{ErrorCode, Field, H2Connection, H2Event, LocalSettings, Role};
 
 use crate::support::h2::H2;
 use crate::support::h2::frame::{self, code, get as h2_get};
@@ -93,7 +93,7 @@ struct Http2<'a, S> {
     kind: Backend,
     link: &'a mut Link<S>,
     seen: &'a Seen,
-    protocol: Connection,
+    protocol: H2Connection,
     /// Bytes for the tunnel of a stream that wait for its window, and whether the tunnel ends with them.
     waiting: BTreeMap<u32, (Vec<u8>, bool)>,
 }
@@ -109,7 +109,7 @@ impl<'a, S: Read + Write> Http2<'a, S> {
             kind,
             link,
             seen,
-            protocol: Connection::new(Role::Server, settings, Micros::now()),
+            protocol: H2Connection::new(Role::Server, settings, Micros::now()),
             waiting: BTreeMap::new(),
         }
     }
@@ -150,7 +150,7 @@ impl<'a, S: Read + Write> Http2<'a, S> {
         let now = Micros::now();
         let (used, event) = self.protocol.receive(bytes, now).ok()?;
         match event {
-            Some(Event::Head { stream, head, .. }) => {
+            Some(H2Event::Head { stream, head, .. }) => {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let protocol = head.protocol().map(text).unwrap_or_default();
                 let mut lines = format!(
@@ -188,7 +188,7 @@ impl<'a, S: Read + Write> Http2<'a, S> {
                         .ok()?;
                 }
             }
-            Some(Event::Body { stream, bytes, end }) => {
+            Some(H2Event::Body { stream, bytes, end }) => {
                 let length = bytes.len() as u32;
                 if bytes == b"reset" {
                     self.protocol.reset(stream, ErrorCode::INTERNAL_ERROR);

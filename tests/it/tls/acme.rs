@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use palantir::tls::{PairFiles, Vault};
+use palantir::tls::{PairFiles, TlsStore};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -329,7 +329,7 @@ fn a_kill_while_renewing_leaves_the_old_or_the_new() {
         thread::sleep(Duration::from_micros(300 * round));
         drop(proxy);
         renewed += usize::from(fs::read_to_string(&path).unwrap() != old);
-        let pair = Vault::default().pair(&PairFiles::in_one(path.clone()));
+        let pair = TlsStore::default().pair(&PairFiles::in_one(path.clone()));
         pair.expect("a whole certificate");
         let account = fs::read(file(&state, "account.json")).unwrap();
         let kept: serde_json::Value = serde_json::from_slice(&account).unwrap();

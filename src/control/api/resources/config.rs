@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState, accept};
-use crate::control::desk::masked;
+use crate::control::config_store::masked;
 
 /// The resource `/config`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {

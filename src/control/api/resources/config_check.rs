@@ -17,8 +17,8 @@ use utoipa_axum::routes;
 
 use crate::base::limits;
 use crate::config::{self, Machine, Note};
-use crate::control::api::body::{self, Text};
-use crate::control::api::gate::{Identified, media_type};
+use crate::control::api::access_policy::{Identified, media_type};
+use crate::control::api::body::{self, TextBody};
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 
@@ -92,7 +92,7 @@ async fn check(
     State(api): Api,
     Extension(Identified(may_see_files)): Extension<Identified>,
     headers: HeaderMap,
-    Text(bytes): Text,
+    TextBody(bytes): TextBody,
 ) -> Result<axum::Json<Findings>, ApiProblem> {
     if bytes.is_empty() {
         return Err(ApiProblem::new(

@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::control::api::asking::Caller;
 use crate::control::api::problem::ApiProblem;
+use crate::control::api::send_request::ApiCaller;
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::Wish;
-use crate::control::desk::{Difference, What};
+use crate::control::change_request::Operation;
+use crate::control::config_store::{Difference, What};
 
 /// The resource `/config/diff`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -83,8 +83,8 @@ impl From<Difference> for FileDifference {
         (status = 503, description = "palantir is stopping, or the file cannot be read at the moment",
             body = ApiProblem, content_type = "application/problem+json"),
     ))]
-async fn show(State(api): Api, caller: Caller) -> Result<axum::Json<FileDiff>, ApiProblem> {
-    let accepted = api.ask(Wish::Compare, caller).await?;
+async fn show(State(api): Api, caller: ApiCaller) -> Result<axum::Json<FileDiff>, ApiProblem> {
+    let accepted = api.send_request(Operation::Compare, caller).await?;
     let diff = accepted.diff;
     Ok(axum::Json(FileDiff {
         revision: accepted.revision,

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::Standing;
-use crate::control::metrics::Board;
+use crate::control::change_request::Standing;
+use crate::control::metrics::LiveStats;
 
 /// The resource `/events`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -26,8 +26,8 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 /// The figures of each second, as events
 ///
 /// Server-sent events: `history` once, with the answer of `/board/history`, then `board` every second, with the answer
-/// of `/board`. A client that reads too slowly misses boards and gets the latest. The events end when an upgrade has
-/// taken place: a client that connects again gets those of the new process.
+/// of `/board`. A client that reads too slowly misses some of these events and gets the latest one. The events end when
+/// an upgrade has taken place: a client that connects again gets those of the new process.
 #[utoipa::path(get, path = "/events", tag = "figures",
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
@@ -41,33 +41,33 @@ async fn follow(State(api): Api) -> Result<Response, ApiProblem> {
             "as many as can be follow the events already",
         )
     })?;
-    let events = events(api.boards.clone(), api.sources.standing.clone(), permit);
+    let events = events(api.live_stats.clone(), api.sources.standing.clone(), permit);
     let kind = [(header::CONTENT_TYPE, "text/event-stream")];
     Ok((kind, Body::from_stream(events)).into_response())
 }
 
-/// The stream of events. It ends when there will be no further board, or when another process has taken over, which
-/// alone has figures to tell then. The stream holds the permit until it ends.
+/// The stream of events. It ends when there will be no further live statistics, or when another process has taken over,
+/// which alone has figures to tell then. The stream holds the permit until it ends.
 fn events(
-    mut boards: watch::Receiver<Arc<Board>>,
+    mut live_stats: watch::Receiver<Arc<LiveStats>>,
     standing: Standing,
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    boards.mark_changed();
+    live_stats.mark_changed();
     stream::unfold(
-        (boards, standing, permit, true),
-        async |(mut boards, mut standing, permit, is_first)| {
+        (live_stats, standing, permit, true),
+        async |(mut live_stats, mut standing, permit, is_first)| {
             tokio::select! {
                 _ = standing.wait_for(|now| now.retired), if !is_first => return None,
-                changed = boards.changed() => changed.ok()?,
+                changed = live_stats.changed() => changed.ok()?,
             }
-            let board = boards.borrow_and_update().clone();
+            let stats = live_stats.borrow_and_update().clone();
             let mut text = String::new();
             if is_first {
-                text += &event("history", &*board.history);
+                text += &event("history", &*stats.history);
             }
-            text += &event("board", &*board);
-            Some((Ok(Bytes::from(text)), (boards, standing, permit, false)))
+            text += &event("board", &*stats);
+            Some((Ok(Bytes::from(text)), (live_stats, standing, permit, false)))
         },
     )
 }

@@ -15,8 +15,8 @@ use crate::base::log;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::control::api::{Api, ApiState};
-use crate::shared::gauges;
 use crate::shared::pulse::Pulse;
+use crate::shared::worker_counters;
 
 /// The resources `/health` and `/ready`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -98,7 +98,7 @@ impl ApiState {
     fn health(&self) -> Health {
         panic_on_demand("api");
         let mut reasons = Vec::new();
-        if self.asks.is_closed() {
+        if self.change_requests.is_closed() {
             reasons.push("the control loop has ended".to_owned());
         }
         let now = Micros::now();
@@ -109,8 +109,8 @@ impl ApiState {
                 reasons.push(format!("{} has stood still for {secs} s", name()));
             }
         };
-        for (worker, gauges) in self.sources.gauges.iter().enumerate() {
-            look_at(&|| format!("worker {worker}"), gauges.pulse());
+        for (worker, counters) in self.sources.counters.iter().enumerate() {
+            look_at(&|| format!("worker {worker}"), counters.pulse());
         }
         look_at(&|| "the health thread".to_owned(), &self.sources.health);
         let is_fit = reasons.is_empty();
@@ -132,9 +132,9 @@ impl ApiState {
             (true, true) => Status::Draining,
             (true, false) => Status::Ok,
         };
-        let waiting = gauges::waiting(&self.sources.gauges);
+        let waiting = worker_counters::waiting(&self.sources.counters);
         let clients = Clients {
-            connections: gauges::connections(&self.sources.gauges),
+            connections: worker_counters::connections(&self.sources.counters),
             limit: in_force.snapshot.most_clients() as u64,
             waiting,
         };

@@ -1,13 +1,13 @@
 //! The resources of the management API, one file for each.
 
 pub mod bad_requests;
-pub mod board;
 pub mod config;
 pub mod config_check;
 pub mod config_diff;
 pub mod docs;
 pub mod events;
 pub mod health;
+pub mod live_stats;
 pub mod metrics;
 pub mod page;
 pub mod pool_servers;

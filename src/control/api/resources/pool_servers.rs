@@ -14,16 +14,16 @@ use utoipa_axum::routes;
 
 use crate::base::{limits, quantity};
 use crate::config::BACKEND;
-use crate::control::api::asking::{Caller, Outcome};
-use crate::control::api::body::{Json, Names, Query};
+use crate::control::api::body::{Json, PathNames, Query};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
-use crate::control::api::schemas::ServerSettings;
+use crate::control::api::schemas::ServerSettingsSchema;
+use crate::control::api::send_request::{ApiCaller, ChangeReport};
 use crate::control::api::settings;
-use crate::control::api::view::{Server, View};
+use crate::control::api::view::{ConfigView, Server};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::{InForce, Wish};
-use crate::control::desk::Edit;
+use crate::control::change_request::{InForce, Operation};
+use crate::control::config_store::Edit;
 
 /// The resources below `/pools/{name}/servers`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -69,7 +69,7 @@ impl Drain {
     responses((status = 200, body = Server, headers(("ETag" = String, description = "The revision in force")))))]
 async fn show(
     State(api): Api,
-    Names((pool, addr)): Names<(String, String)>,
+    PathNames((pool, addr)): PathNames<(String, String)>,
 ) -> Result<Response, ApiProblem> {
     let in_force = api.in_force();
     let server = api.server_in(&in_force, &pool, &addr)?;
@@ -79,7 +79,7 @@ async fn show(
 /// Replaces all settings of a server
 ///
 /// A server that is not there is added.
-#[utoipa::path(put, path = "/pools/{name}/servers/{addr}", tag = "pools", request_body = ServerSettings,
+#[utoipa::path(put, path = "/pools/{name}/servers/{addr}", tag = "pools", request_body = ServerSettingsSchema,
     params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
         description = "The address of the server", min_length = 1, example = "127.0.0.1:9001")),
     responses(
@@ -91,8 +91,8 @@ async fn show(
     ))]
 async fn put(
     State(api): Api,
-    caller: Caller,
-    Names((pool, addr)): Names<(String, String)>,
+    caller: ApiCaller,
+    PathNames((pool, addr)): PathNames<(String, String)>,
     Json(settings): Json<Map<String, Value>>,
 ) -> Result<Response, ApiProblem> {
     let edit = Edit::PutServer {
@@ -100,7 +100,7 @@ async fn put(
         addr: addr.clone(),
         server: settings::table(&BACKEND, settings)?,
     };
-    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     let server = api.server_in(&accepted.in_force, &pool, &addr)?;
     let tag = etag(accepted.revision);
     if !accepted.diff.has_added() {
@@ -114,14 +114,14 @@ async fn put(
 ///
 /// A setting that is not named stays as it is; `null` takes a setting back to its default. A setting that is an object
 /// is replaced whole.
-#[utoipa::path(patch, path = "/pools/{name}/servers/{addr}", tag = "pools", request_body = ServerSettings,
+#[utoipa::path(patch, path = "/pools/{name}/servers/{addr}", tag = "pools", request_body = ServerSettingsSchema,
     params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
         description = "The address of the server", min_length = 1, example = "127.0.0.1:9001")),
     responses((status = 200, body = Server, headers(("ETag" = String, description = "The revision in force")))))]
 async fn patch(
     State(api): Api,
-    caller: Caller,
-    Names((pool, addr)): Names<(String, String)>,
+    caller: ApiCaller,
+    PathNames((pool, addr)): PathNames<(String, String)>,
     Json(settings): Json<Map<String, Value>>,
 ) -> Result<Response, ApiProblem> {
     let edit = Edit::PatchServer {
@@ -129,7 +129,7 @@ async fn patch(
         addr: addr.clone(),
         settings: settings::changes(&BACKEND, settings)?,
     };
-    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     let server = api.server_in(&accepted.in_force, &pool, &addr)?;
     Ok((etag(accepted.revision), axum::Json(server)).into_response())
 }
@@ -143,13 +143,13 @@ async fn patch(
     params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
         description = "The address of the server", min_length = 1, example = "127.0.0.1:9001"), Removal),
     responses(
-        (status = 200, body = Outcome, description = "The removal is done"),
-        (status = 202, body = Outcome, description = "The server is drained, and removed later"),
+        (status = 200, body = ChangeReport, description = "The removal is done"),
+        (status = 202, body = ChangeReport, description = "The server is drained, and removed later"),
     ))]
 async fn take_out(
     State(api): Api,
-    caller: Caller,
-    Names((pool, addr)): Names<(String, String)>,
+    caller: ApiCaller,
+    PathNames((pool, addr)): PathNames<(String, String)>,
     Query(Removal { drain }): Query<Removal>,
 ) -> Result<Response, ApiProblem> {
     remove(&api, caller, pool, addr, Drain::read(drain)?).await
@@ -158,26 +158,26 @@ async fn take_out(
 /// Takes a server out, at once or when its running requests have ended.
 pub async fn remove(
     api: &ApiState,
-    caller: Caller,
+    caller: ApiCaller,
     pool: String,
     addr: String,
     drain: Drain,
 ) -> Result<Response, ApiProblem> {
-    let (status, wish) = match drain.0 {
+    let (status, operation) = match drain.0 {
         Some(patience) => {
-            let wish = Wish::DrainServer {
+            let operation = Operation::DrainServer {
                 pool,
                 addr,
                 patience,
             };
-            (StatusCode::ACCEPTED, wish)
+            (StatusCode::ACCEPTED, operation)
         }
         None => {
             let edit = Edit::RemoveServer { pool, addr };
-            (StatusCode::OK, Wish::Edit(edit))
+            (StatusCode::OK, Operation::Edit(edit))
         }
     };
-    let outcome = Outcome::from(api.ask(wish, caller).await?);
+    let outcome = ChangeReport::from(api.send_request(operation, caller).await?);
     Ok((status, outcome).into_response())
 }
 
@@ -189,7 +189,7 @@ impl ApiState {
         pool: &str,
         addr: &str,
     ) -> Result<Server, ApiProblem> {
-        View::new(in_force, &self.sources.tables)
+        ConfigView::new(in_force, &self.sources.tables)
             .server(pool, addr)
             .ok_or_else(|| {
                 ApiProblem::absent(format!("there is no server {addr} in a pool {pool:?}"))

@@ -12,16 +12,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::POOL;
-use crate::control::api::asking::{Caller, Outcome};
-use crate::control::api::body::{Json, Names};
+use crate::control::api::body::{Json, PathNames};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
-use crate::control::api::schemas::PoolSettings;
+use crate::control::api::schemas::PoolSettingsSchema;
+use crate::control::api::send_request::{ApiCaller, ChangeReport};
 use crate::control::api::settings;
-use crate::control::api::view::{Pool, View, default_pool};
+use crate::control::api::view::{ConfigView, PoolView, default_pool};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::{InForce, Wish};
-use crate::control::desk::Edit;
+use crate::control::change_request::{InForce, Operation};
+use crate::control::config_store::Edit;
 
 /// The resources `/pools` and `/pools/{name}`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -35,7 +35,7 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 struct Pools {
     /// The pool that the short form means when it names none.
     default: Option<String>,
-    pools: Vec<Pool>,
+    pools: Vec<PoolView>,
 }
 
 /// All pools
@@ -45,7 +45,7 @@ async fn list(State(api): Api) -> Response {
     let in_force = api.in_force();
     let pools = Pools {
         default: default_pool(&in_force).map(str::to_owned),
-        pools: View::new(&in_force, &api.sources.tables).pools(),
+        pools: ConfigView::new(&in_force, &api.sources.tables).pools(),
     };
     (etag(in_force.revision), axum::Json(pools)).into_response()
 }
@@ -53,8 +53,8 @@ async fn list(State(api): Api) -> Response {
 /// One pool
 #[utoipa::path(get, path = "/pools/{name}", tag = "pools",
     params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
-    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision in force")))))]
-async fn show(State(api): Api, Names(name): Names<String>) -> Result<Response, ApiProblem> {
+    responses((status = 200, body = PoolView, headers(("ETag" = String, description = "The revision in force")))))]
+async fn show(State(api): Api, PathNames(name): PathNames<String>) -> Result<Response, ApiProblem> {
     let in_force = api.in_force();
     let pool = api.pool_in(&in_force, &name)?;
     Ok((etag(in_force.revision), axum::Json(pool)).into_response())
@@ -63,26 +63,26 @@ async fn show(State(api): Api, Names(name): Names<String>) -> Result<Response, A
 /// Replaces all settings of a pool
 ///
 /// A pool that is not there is added.
-#[utoipa::path(put, path = "/pools/{name}", tag = "pools", request_body = PoolSettings,
+#[utoipa::path(put, path = "/pools/{name}", tag = "pools", request_body = PoolSettingsSchema,
     params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
     responses(
-        (status = 200, body = Pool, description = "The resource was changed, or was like this already",
+        (status = 200, body = PoolView, description = "The resource was changed, or was like this already",
             headers(("ETag" = String, description = "The revision in force"))),
-        (status = 201, body = Pool, description = "The resource was added", headers(("ETag" = String,
+        (status = 201, body = PoolView, description = "The resource was added", headers(("ETag" = String,
             description = "The revision in force"), ("Location" = String,
             description = "The path of the resource"))),
     ))]
 async fn put(
     State(api): Api,
-    caller: Caller,
-    Names(name): Names<String>,
+    caller: ApiCaller,
+    PathNames(name): PathNames<String>,
     Json(settings): Json<Map<String, Value>>,
 ) -> Result<Response, ApiProblem> {
     let edit = Edit::PutPool {
         name: name.clone(),
         pool: settings::table(&POOL, settings)?,
     };
-    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     let pool = api.pool_in(&accepted.in_force, &name)?;
     let tag = etag(accepted.revision);
     if !accepted.diff.has_added_pool() {
@@ -96,20 +96,20 @@ async fn put(
 ///
 /// A setting that is not named stays as it is; `null` takes a setting back to its default. A setting that is an object
 /// or a list is replaced whole.
-#[utoipa::path(patch, path = "/pools/{name}", tag = "pools", request_body = PoolSettings,
+#[utoipa::path(patch, path = "/pools/{name}", tag = "pools", request_body = PoolSettingsSchema,
     params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
-    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision in force")))))]
+    responses((status = 200, body = PoolView, headers(("ETag" = String, description = "The revision in force")))))]
 async fn patch(
     State(api): Api,
-    caller: Caller,
-    Names(name): Names<String>,
+    caller: ApiCaller,
+    PathNames(name): PathNames<String>,
     Json(settings): Json<Map<String, Value>>,
 ) -> Result<Response, ApiProblem> {
     let edit = Edit::PatchPool {
         name: name.clone(),
         settings: settings::changes(&POOL, settings)?,
     };
-    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     let pool = api.pool_in(&accepted.in_force, &name)?;
     Ok((etag(accepted.revision), axum::Json(pool)).into_response())
 }
@@ -117,21 +117,21 @@ async fn patch(
 /// Removes a pool that no route leads to
 #[utoipa::path(delete, path = "/pools/{name}", tag = "pools",
     params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
-    responses((status = 200, body = Outcome, description = "The removal is done")))]
+    responses((status = 200, body = ChangeReport, description = "The removal is done")))]
 async fn take_out(
     State(api): Api,
-    caller: Caller,
-    Names(name): Names<String>,
-) -> Result<Outcome, ApiProblem> {
+    caller: ApiCaller,
+    PathNames(name): PathNames<String>,
+) -> Result<ChangeReport, ApiProblem> {
     let edit = Edit::RemovePool { name };
-    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     Ok(accepted.into())
 }
 
 impl ApiState {
     /// The pool in a configuration that is, or was, in force.
-    fn pool_in(&self, in_force: &InForce, name: &str) -> Result<Pool, ApiProblem> {
-        View::new(in_force, &self.sources.tables)
+    fn pool_in(&self, in_force: &InForce, name: &str) -> Result<PoolView, ApiProblem> {
+        ConfigView::new(in_force, &self.sources.tables)
             .pool(name)
             .ok_or_else(|| ApiProblem::absent(format!("there is no pool {name:?}")))
     }

@@ -12,11 +12,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::{limits, quantity};
-use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Query};
 use crate::control::api::problem::ApiProblem;
+use crate::control::api::send_request::{ApiCaller, ChangeReport};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::{Trial, Wish};
+use crate::control::change_request::{Operation, Trial};
 
 /// The resource `/reload`, and the confirmation of a trial.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -121,34 +121,34 @@ impl Time {
 /// or listener counts as a mistake, unless `allow_empty` is true. A file that cannot be read at the moment is no
 /// mistake: the answer is 503.
 #[utoipa::path(post, path = "/reload", tag = "change", request_body(content = Option<Terms>), params(Emptiness),
-    responses((status = 200, body = Outcome)))]
+    responses((status = 200, body = ChangeReport)))]
 async fn reload(
     State(api): Api,
-    caller: Caller,
+    caller: ApiCaller,
     Query(Emptiness { allow_empty }): Query<Emptiness>,
     terms: Option<Json<Terms>>,
-) -> Result<Outcome, ApiProblem> {
+) -> Result<ChangeReport, ApiProblem> {
     let terms = terms.map(|Json(terms)| terms).unwrap_or_default();
     let trial = terms.trial()?;
     let allow_empty = allow_empty.unwrap_or(false);
-    let wish = Wish::Reload {
+    let operation = Operation::Reload {
         trial,
         allow_empty,
         asked: None,
     };
-    let accepted = api.ask(wish, caller).await?;
+    let accepted = api.send_request(operation, caller).await?;
     Ok(accepted.into())
 }
 
 /// Confirms the reload on trial
 #[utoipa::path(post, path = "/reload/confirm", tag = "change", request_body(content = Option<Nothing>),
-    responses((status = 200, body = Outcome)))]
+    responses((status = 200, body = ChangeReport)))]
 async fn confirm(
     State(api): Api,
-    caller: Caller,
+    caller: ApiCaller,
     _nothing: Option<Json<Nothing>>,
-) -> Result<Outcome, ApiProblem> {
-    let accepted = api.ask(Wish::Confirm, caller).await?;
+) -> Result<ChangeReport, ApiProblem> {
+    let accepted = api.send_request(Operation::Confirm, caller).await?;
     Ok(accepted.into())
 }
 

@@ -10,13 +10,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::Json;
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
+use crate::control::api::send_request::{ApiCaller, ChangeReport};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::Wish;
-use crate::control::desk;
+use crate::control::change_request::Operation;
+use crate::control::config_store;
 
 /// The resources below `/config/revisions`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -51,13 +51,13 @@ struct Target {
     revision: u64,
 }
 
-impl From<&desk::Revision> for Revision {
-    fn from(revision: &desk::Revision) -> Revision {
+impl From<&config_store::Revision> for Revision {
+    fn from(revision: &config_store::Revision) -> Revision {
         let time = revision.time.duration_since(UNIX_EPOCH);
         Revision {
             number: revision.number,
             time: time.map_or(0.0, |since| since.as_secs_f64()),
-            origin: revision.origin.clone(),
+            origin: revision.requested_by.clone(),
             summary: revision.summary.clone(),
         }
     }
@@ -78,12 +78,14 @@ async fn list(State(api): Api) -> Response {
 /// The configuration of that revision becomes a new revision. A server that was being drained for removal in that
 /// revision, and was removed since, comes back and takes requests; a server that still drains goes on draining.
 #[utoipa::path(post, path = "/config/rollback", tag = "configuration", request_body = Target,
-    responses((status = 200, body = Outcome)))]
+    responses((status = 200, body = ChangeReport)))]
 async fn roll_back(
     State(api): Api,
-    caller: Caller,
+    caller: ApiCaller,
     Json(Target { revision }): Json<Target>,
-) -> Result<Outcome, ApiProblem> {
-    let accepted = api.ask(Wish::Rollback { revision }, caller).await?;
+) -> Result<ChangeReport, ApiProblem> {
+    let accepted = api
+        .send_request(Operation::Rollback { revision }, caller)
+        .await?;
     Ok(accepted.into())
 }

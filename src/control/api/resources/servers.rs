@@ -13,16 +13,16 @@ use utoipa_axum::routes;
 
 use super::pool_servers::{Drain, remove};
 use crate::config::BACKEND;
-use crate::control::api::asking::{Caller, Outcome};
-use crate::control::api::body::{Json, Names, Query};
+use crate::control::api::body::{Json, PathNames, Query};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::schemas::NewServer;
+use crate::control::api::send_request::{ApiCaller, ChangeReport};
 use crate::control::api::settings;
-use crate::control::api::view::{Server, View, default_pool};
+use crate::control::api::view::{ConfigView, Server, default_pool};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::{InForce, Wish};
-use crate::control::desk::Edit;
+use crate::control::change_request::{InForce, Operation};
+use crate::control::config_store::Edit;
 
 /// The resources `/servers`: the short form of servers.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -73,7 +73,7 @@ async fn list(
 ) -> Result<Response, ApiProblem> {
     let in_force = api.in_force();
     let pool = named_or_default(pool, &in_force)?;
-    let shown = View::new(&in_force, &api.sources.tables).pool(&pool);
+    let shown = ConfigView::new(&in_force, &api.sources.tables).pool(&pool);
     let servers = match shown {
         Some(shown) => shown.backends,
         None => return Err(ApiProblem::absent(format!("there is no pool {pool:?}"))),
@@ -97,7 +97,7 @@ async fn list(
     ))]
 async fn add(
     State(api): Api,
-    caller: Caller,
+    caller: ApiCaller,
     Json(mut settings): Json<Map<String, Value>>,
 ) -> Result<Response, ApiProblem> {
     let url = match settings.remove("url") {
@@ -120,7 +120,7 @@ async fn add(
         server,
     };
     let accepted = api
-        .ask(Wish::Edit(edit), caller)
+        .send_request(Operation::Edit(edit), caller)
         .await
         .map_err(|problem| problem.rename_field("addr", "url"))?;
     let server = api.server_in(&accepted.in_force, &pool, &url)?;
@@ -143,13 +143,13 @@ async fn add(
         Removal,
     ),
     responses(
-        (status = 200, body = Outcome, description = "The removal is done"),
-        (status = 202, body = Outcome, description = "The server is drained, and removed later"),
+        (status = 200, body = ChangeReport, description = "The removal is done"),
+        (status = 202, body = ChangeReport, description = "The server is drained, and removed later"),
     ))]
 async fn take_out(
     State(api): Api,
-    caller: Caller,
-    Names((ip, port)): Names<(String, u16)>,
+    caller: ApiCaller,
+    PathNames((ip, port)): PathNames<(String, u16)>,
     Query(Removal { pool, drain }): Query<Removal>,
 ) -> Result<Response, ApiProblem> {
     let pool = named_or_default(pool, &api.in_force())?;

@@ -27,14 +27,14 @@ struct Detail {
 /// The counts of requests that succeeded and failed
 #[utoipa::path(get, path = "/stats", tag = "figures", responses((status = 200, body = Stats)))]
 async fn totals(State(api): Api) -> axum::Json<Stats> {
-    axum::Json(stats(&api.sources.gauges))
+    axum::Json(stats(&api.sources.counters))
 }
 
 /// The counts of attempts that succeeded and failed, by server
 #[utoipa::path(get, path = "/stats/detail", tag = "figures", responses((status = 200, body = Detail)))]
 async fn detail(State(api): Api) -> axum::Json<Detail> {
-    let board = api.boards.borrow().clone();
+    let stats = api.live_stats.borrow().clone();
     axum::Json(Detail {
-        servers: server_stats(&api.sources, &board),
+        servers: server_stats(&api.sources, &stats),
     })
 }

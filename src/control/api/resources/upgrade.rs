@@ -8,11 +8,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Query};
 use crate::control::api::problem::ApiProblem;
+use crate::control::api::send_request::{ApiCaller, ChangeReport};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::Wish;
+use crate::control::change_request::Operation;
 
 /// The resource `/upgrade`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -43,17 +43,17 @@ struct Terms {
 /// upgrade is refused (409), too, if this is process 1 of a container, because the kernel ends all processes of a
 /// container with the first.
 #[utoipa::path(post, path = "/upgrade", tag = "change", request_body(content = Option<Nothing>), params(Terms),
-    responses((status = 200, body = Outcome)))]
+    responses((status = 200, body = ChangeReport)))]
 async fn upgrade(
     State(api): Api,
-    caller: Caller,
+    caller: ApiCaller,
     Query(terms): Query<Terms>,
     _nothing: Option<Json<Nothing>>,
-) -> Result<Outcome, ApiProblem> {
-    let wish = Wish::Upgrade {
+) -> Result<ChangeReport, ApiProblem> {
+    let operation = Operation::Upgrade {
         force: terms.force.unwrap_or(false),
         allow_empty: terms.allow_empty.unwrap_or(false),
     };
-    let accepted = api.ask(wish, caller).await?;
+    let accepted = api.send_request(operation, caller).await?;
     Ok(accepted.into())
 }

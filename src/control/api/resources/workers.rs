@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::base::ids::WorkerId;
 use crate::control::api::{Api, ApiState};
-use crate::shared::gauges::WorkerGauges;
+use crate::shared::worker_counters::WorkerCounters;
 
 /// The resource `/workers`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -52,28 +52,28 @@ struct Worker {
 /// The present work of each core
 #[utoipa::path(get, path = "/workers", tag = "figures", responses((status = 200, body = Workers)))]
 async fn list(State(api): Api) -> axum::Json<Workers> {
-    let gauges = api.sources.gauges.iter().enumerate();
-    let workers = gauges
-        .map(|(worker, gauges)| shown(worker, gauges, api.queue_of(worker)))
+    let counters = api.sources.counters.iter().enumerate();
+    let workers = counters
+        .map(|(worker, counters)| shown(worker, counters, api.queue_of(worker)))
         .collect();
     axum::Json(Workers { workers })
 }
 
-fn shown(worker: usize, gauges: &WorkerGauges, queue: u64) -> Worker {
-    let outcomes = gauges.outcomes();
-    let lag = gauges.loop_lag().quantile(0.99);
+fn shown(worker: usize, counters: &WorkerCounters, queue: u64) -> Worker {
+    let outcomes = counters.outcomes();
+    let lag = counters.loop_lag().quantile(0.99);
     Worker {
         worker,
-        connections: gauges.connections(),
-        accepted: gauges.accepted(),
-        in_flight: gauges.exchanges(),
+        connections: counters.connections(),
+        accepted: counters.accepted(),
+        in_flight: counters.exchanges(),
         requests: outcomes.requests(),
         refused: outcomes.refused,
         failed: outcomes.failed,
-        operations: gauges.operations(),
+        operations: counters.operations(),
         loop_lag_p99_ms: lag.map(|micros| micros / 1e3),
-        loop_lag_worst_ms: gauges.worst_lag() as f64 / 1e3,
-        lost_lines: gauges.lost_lines(),
+        loop_lag_worst_ms: counters.worst_lag() as f64 / 1e3,
+        lost_lines: counters.lost_lines(),
         queue,
     }
 }
@@ -83,7 +83,7 @@ impl ApiState {
     fn queue_of(&self, worker: usize) -> u64 {
         let in_force = self.in_force();
         let pools = in_force.snapshot.pools.iter();
-        let blocks = pools.map(|pool| pool.counts.of(WorkerId(worker as u32)));
+        let blocks = pools.map(|pool| pool.counters.of(WorkerId(worker as u32)));
         blocks.map(|block| block.waiting.get()).sum()
     }
 }

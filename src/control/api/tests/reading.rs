@@ -11,13 +11,15 @@ async fn the_configuration_is_shown_without_its_secrets() {
     let set = &answer.json()["routes"][1]["request_headers"]["set"];
     assert_eq!(set["authorization"], "***");
     let answer = api
-        .ask("GET /config", &[("accept", "application/toml")], "")
+        .send_request("GET /config", &[("accept", "application/toml")], "")
         .await;
     assert_eq!(answer.field("content-type"), "application/toml");
     let table: toml::Table = answer.text.parse().unwrap();
     assert_eq!(table["pools"].as_array().unwrap().len(), 2);
     assert!(!answer.text.contains("hidden"));
-    let answer = api.ask("GET /config", &[("accept", "text/html")], "").await;
+    let answer = api
+        .send_request("GET /config", &[("accept", "text/html")], "")
+        .await;
     answer.is_problem(406, "");
 }
 
@@ -45,7 +47,10 @@ async fn a_configuration_is_checked_in_every_guise() {
         );
     }
     let right = json!({ "text": FILE }).to_string();
-    let findings = api.ask("POST /config/check", &[], &right).await.json();
+    let findings = api
+        .send_request("POST /config/check", &[], &right)
+        .await
+        .json();
     assert_eq!(
         (&findings["ok"], &findings["mistakes"]),
         (&json!(true), &json!([]))
@@ -55,12 +60,12 @@ async fn a_configuration_is_checked_in_every_guise() {
 #[tokio::test]
 async fn revisions_are_listed_and_gone_back_to() {
     let api = Api::new();
-    api.ask("POST /servers", &[], r#"{"url":"127.0.0.1:9003"}"#)
+    api.send_request("POST /servers", &[], r#"{"url":"127.0.0.1:9003"}"#)
         .await;
     let revisions = api.get("/config/revisions").await.json();
     assert_eq!(revisions["revisions"][0]["number"], 2);
     let back = api
-        .ask("POST /config/rollback", &[], r#"{"revision":1}"#)
+        .send_request("POST /config/rollback", &[], r#"{"revision":1}"#)
         .await;
     assert_eq!(back.json()["revision"], 3);
     let servers = api.get("/servers").await.json();
@@ -88,7 +93,7 @@ async fn every_reading_resource_answers() {
         assert!(!answer.json()[key].is_null(), "{path}: {answer:?}");
         assert_eq!(answer.field("cache-control"), "no-store");
         assert_eq!(answer.field("x-frame-options"), "DENY");
-        let head = api.ask(&format!("HEAD {path}"), &[], "").await;
+        let head = api.send_request(&format!("HEAD {path}"), &[], "").await;
         assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
     }
     assert!(api.get("/board/history").await.json().is_array());
@@ -144,10 +149,15 @@ async fn tokens_are_asked_for_and_described() {
     answer.is_problem(401, "");
     assert!(answer.field("www-authenticate").starts_with("Bearer"));
     let read = [("authorization", "Bearer reads-reads-reads")];
-    assert_eq!(api.ask("GET /pools", &read, "").await.status, 200);
-    api.ask("POST /reload", &read, "").await.is_problem(403, "");
+    assert_eq!(api.send_request("GET /pools", &read, "").await.status, 200);
+    api.send_request("POST /reload", &read, "")
+        .await
+        .is_problem(403, "");
     let change = [("authorization", "Bearer changes-changes")];
-    assert_eq!(api.ask("POST /reload", &change, "").await.status, 200);
+    assert_eq!(
+        api.send_request("POST /reload", &change, "").await.status,
+        200
+    );
     let document = api.get("/openapi.json").await.json();
     let operation = &document["paths"]["/pools"]["get"];
     assert_eq!(operation["security"], json!([{ "token": [] }]));
@@ -174,7 +184,7 @@ async fn the_document_is_whole() {
                 continue;
             }
             let line = format!("{} {path}", method.to_uppercase());
-            let answer = api.ask(&line, &[], "").await;
+            let answer = api.send_request(&line, &[], "").await;
             let status = answer.status.to_string();
             assert!(
                 operation["responses"][&status].is_object(),

@@ -87,11 +87,11 @@ async fn what_is_wrong_is_named() {
         ("OPTIONS /pools", "", 405, ""),
     ];
     for (line, body, status, field) in rows {
-        let answer = api.ask(line, &[], body).await;
+        let answer = api.send_request(line, &[], body).await;
         eprintln!("{line} {body}");
         answer.is_problem(status, field);
     }
-    let answer = api.ask("DELETE /pools", &[], "").await;
+    let answer = api.send_request("DELETE /pools", &[], "").await;
     assert_eq!(answer.field("allow"), "GET,HEAD");
 }
 
@@ -99,7 +99,7 @@ async fn what_is_wrong_is_named() {
 async fn bodies_are_bounded() {
     let api = Api::new();
     let large = format!("{{\"url\":\"{}\"}}", "x".repeat(limits::ADMIN_BODY_BYTES));
-    api.ask("POST /servers", &[], &large)
+    api.send_request("POST /servers", &[], &large)
         .await
         .is_problem(413, "");
     let chunk = vec![b'['; 1 << 16];
@@ -142,11 +142,11 @@ async fn a_change_with_an_old_tag_is_refused() {
     assert_eq!(tag, "\"1\"");
     let patch = "PATCH /pools/api/servers/127.0.0.1:9001";
     let first = api
-        .ask(patch, &[("if-match", &tag)], r#"{"weight":2}"#)
+        .send_request(patch, &[("if-match", &tag)], r#"{"weight":2}"#)
         .await;
     assert_eq!((first.status, first.field("etag")), (200, "\"2\""));
     let second = api
-        .ask(patch, &[("if-match", &tag)], r#"{"weight":3}"#)
+        .send_request(patch, &[("if-match", &tag)], r#"{"weight":3}"#)
         .await;
     second.is_problem(412, "");
     for (line, body) in [
@@ -156,11 +156,11 @@ async fn a_change_with_an_old_tag_is_refused() {
         ("PATCH /pools/api", "{}"),
         ("DELETE /pools/other", ""),
     ] {
-        let answer = api.ask(line, &[("if-match", &tag)], body).await;
+        let answer = api.send_request(line, &[("if-match", &tag)], body).await;
         answer.is_problem(412, "");
     }
     let any = api
-        .ask(patch, &[("if-match", "*")], r#"{"weight":3}"#)
+        .send_request(patch, &[("if-match", "*")], r#"{"weight":3}"#)
         .await;
     assert_eq!(any.status, 200);
 }

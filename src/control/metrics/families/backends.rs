@@ -8,7 +8,7 @@ use super::page::{CODES, Labels, Page};
 use crate::base::time::Micros;
 use crate::control::metrics::{STATES, Sources, unix_secs};
 use crate::shared::backend_table::BackendState;
-use crate::shared::counts::BackendTotals;
+use crate::shared::route_counters::BackendTotals;
 use crate::snapshot::{Backend, Pool, Snapshot};
 
 /// A backend with its counts.
@@ -27,7 +27,7 @@ impl<'a> Counted<'a> {
                 pool.backends.iter().map(move |backend| Counted {
                     pool,
                     backend,
-                    totals: backend.slot.counts().totals(),
+                    totals: backend.slot.counters().totals(),
                 })
             })
             .collect()
@@ -45,7 +45,10 @@ impl<'a> Counted<'a> {
 }
 
 /// The workers' counts of each backend.
-pub(super) fn encode_backend_counts(page: &mut Page<'_>, backends: &[Counted<'_>]) -> fmt::Result {
+pub(super) fn encode_backend_counters(
+    page: &mut Page<'_>,
+    backends: &[Counted<'_>],
+) -> fmt::Result {
     let each = |value: fn(&BackendTotals) -> u64| {
         backends
             .iter()
@@ -126,7 +129,7 @@ pub(super) fn encode_backend_states(
     )?;
     let (now, wall) = (Micros::now(), SystemTime::now());
     let since = backends.iter().map(|counted| {
-        let since = counted.backend.slot.counts().changes.since();
+        let since = counted.backend.slot.counters().changes.since();
         (counted.labels(), unix_secs(since, now, wall))
     });
     page.gauges(
@@ -135,7 +138,7 @@ pub(super) fn encode_backend_states(
         since,
     )?;
     let transitions = backends.iter().flat_map(|counted| {
-        let changes = &counted.backend.slot.counts().changes;
+        let changes = &counted.backend.slot.counters().changes;
         BackendState::ALL
             .into_iter()
             .map(move |to| (counted.labels_and("to", to.word()), changes.to(to)))

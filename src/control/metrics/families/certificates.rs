@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::page::{Labels, Page};
-use crate::control::ask::InForce;
+use crate::control::change_request::InForce;
 use crate::control::metrics::Sources;
 use crate::snapshot::Snapshot;
 use crate::tls::unix_secs;
@@ -64,10 +64,10 @@ pub(super) fn encode_orders(
     if in_force.config.settings.acme.is_none() {
         return Ok(());
     }
-    let counts = sources.orders.counts();
+    let counters = sources.orders.counters();
     page.counters(
         "palantir_certificate_orders",
         "Orders of certificates that have ended, by result",
-        counts.map(|(result, count)| ([("result", result)], count)),
+        counters.map(|(result, count)| ([("result", result)], count)),
     )
 }

@@ -7,7 +7,7 @@ use crate::base::time::Micros;
 use crate::base::{log, memory};
 use crate::control::metrics::Sources;
 use crate::control::metrics::process::Process;
-use crate::shared::gauges::WorkerGauges;
+use crate::shared::worker_counters::WorkerCounters;
 
 /// The process by the names that all Prometheus clients use.
 pub(super) fn encode_process(page: &mut Page<'_>) -> fmt::Result {
@@ -59,30 +59,34 @@ pub(super) fn encode_memory(page: &mut Page<'_>, sources: &Sources) -> fmt::Resu
         "Memory that the process may use (limits.memory_bytes), in bytes",
         Some(usage.budget as u64),
     )?;
-    let sum = |count: fn(&WorkerGauges) -> u64| {
-        let total: u64 = sources.gauges.iter().map(|gauges| count(gauges)).sum();
+    let sum = |count: fn(&WorkerCounters) -> u64| {
+        let total: u64 = sources
+            .counters
+            .iter()
+            .map(|counters| count(counters))
+            .sum();
         [([], total)]
     };
     page.counters(
         "palantir_memory_refused_streams",
         "HTTP/2 streams of clients that were refused because memory was short",
-        sum(WorkerGauges::refused_streams),
+        sum(WorkerCounters::refused_streams),
     )?;
     page.counters(
         "palantir_memory_ended_exchanges",
         "Requests that were ended because memory was short; requests whose bytes the receiver did not take were \
          ended first",
-        sum(WorkerGauges::ended_exchanges),
+        sum(WorkerCounters::ended_exchanges),
     )
 }
 
 /// The lines that the access log and the program's log lost.
 pub(super) fn encode_logs(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
-    let workers: Vec<String> = (0..sources.gauges.len()).map(|n| n.to_string()).collect();
-    let rings = workers.iter().zip(sources.gauges.iter());
-    let rings = rings.map(|(worker, gauges)| {
+    let workers: Vec<String> = (0..sources.counters.len()).map(|n| n.to_string()).collect();
+    let rings = workers.iter().zip(sources.counters.iter());
+    let rings = rings.map(|(worker, counters)| {
         let labels = [("worker", worker.as_str()), ("reason", "full_ring")];
-        (labels, gauges.lost_lines())
+        (labels, counters.lost_lines())
     });
     // The worker of these lines is no longer known; an empty label counts as an absent one.
     let labels = [("worker", ""), ("reason", "failed_write")];

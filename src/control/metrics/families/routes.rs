@@ -5,7 +5,7 @@ use std::fmt;
 use super::failures_of;
 use super::page::{CODES, Page};
 use crate::control::metrics::Sources;
-use crate::shared::counts::RouteTotals;
+use crate::shared::route_counters::RouteTotals;
 use crate::snapshot::Snapshot;
 
 /// The metrics of each route that a request has taken.
@@ -13,9 +13,9 @@ pub(super) fn encode_routes(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Re
     let used = snapshot
         .routes
         .iter()
-        .filter(|route| route.counts.iter().next().is_some());
+        .filter(|route| route.counters.iter().next().is_some());
     let routes: Vec<(&str, RouteTotals)> = used
-        .map(|route| (route.name.as_str(), route.counts.totals()))
+        .map(|route| (route.name.as_str(), route.counters.totals()))
         .collect();
     let each = |value: fn(&RouteTotals) -> u64| {
         routes
@@ -79,7 +79,7 @@ pub(super) fn encode_pools(
     let waiting = snapshot
         .pools
         .iter()
-        .map(|pool| ([("pool", pool.name.as_str())], pool.counts.waiting()));
+        .map(|pool| ([("pool", pool.name.as_str())], pool.counters.waiting()));
     page.gauges(
         "palantir_pool_waiting_requests",
         "Requests that wait for a connection to a backend of the pool",

@@ -19,8 +19,8 @@ fn look_ups() -> LookUps {
     }))
 }
 
-fn names(hosts: impl IntoIterator<Item = String>) -> Names {
-    Names {
+fn names(hosts: impl IntoIterator<Item = String>) -> WatchedNames {
+    WatchedNames {
         hosts: hosts.into_iter().collect(),
         every: 30 * SECOND,
     }
@@ -143,7 +143,7 @@ fn each_name_is_due_by_itself() {
     look_ups.step(at(30));
     assert_eq!(end(&mut look_ups, at(30)), "a");
     // A shorter pause takes effect at once.
-    let shorter = Names {
+    let shorter = WatchedNames {
         every: 2 * SECOND,
         ..names(["a".to_owned()])
     };
@@ -177,9 +177,9 @@ fn a_late_answer_is_an_answer_and_a_forgotten_one_is_none() {
 /// Look-ups that never end, and the number of look-ups of each name.
 fn counted_look_ups() -> (LookUps, Arc<Mutex<BTreeMap<String, usize>>>) {
     let asked = Arc::<Mutex<BTreeMap<String, usize>>>::default();
-    let counts = asked.clone();
+    let counters = asked.clone();
     let look_ups = LookUps::by(Arc::new(move |host| {
-        *counts.lock().unwrap().entry(host.to_owned()).or_default() += 1;
+        *counters.lock().unwrap().entry(host.to_owned()).or_default() += 1;
         loop {
             thread::park();
         }

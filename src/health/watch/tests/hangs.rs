@@ -14,7 +14,7 @@ fn hang(check: &HealthCheck, waits: bool) -> u64 {
     watch.adopt(&snapshot, at(0));
     let hangs = at(1_000);
     answer_probes(&mut watch, at(0), hangs, &answered());
-    watch.take_news();
+    watch.take_events();
     let mut under_way: Vec<(Micros, Assignment)> = Vec::new();
     for millis in 0..100_000 {
         let now = hangs.after(Duration::from_millis(millis));
@@ -27,7 +27,7 @@ fn hang(check: &HealthCheck, waits: bool) -> u64 {
         for assignment in watch.due_probes(usize::MAX, now) {
             under_way.push((now.after(assignment.check.timeout), assignment));
         }
-        if !watch.take_news().is_empty() {
+        if !watch.take_events().is_empty() {
             return millis;
         }
     }
@@ -71,5 +71,5 @@ fn a_request_that_waits_hastens_no_probe_beyond_one_a_second() {
         }
     }
     assert!((25..=31).contains(&probes), "{probes}");
-    assert!(watch.take_news().len() == 1, "it stays healthy");
+    assert!(watch.take_events().len() == 1, "it stays healthy");
 }

@@ -26,9 +26,9 @@ fn probe(watch: &mut Watch, from: u64, failing: u16) {
 }
 
 fn read_panics(watch: &mut Watch) -> Vec<String> {
-    let mut news = read_news(watch);
-    news.retain(|line| line.contains("panics"));
-    news
+    let mut events = read_events(watch);
+    events.retain(|line| line.contains("panics"));
+    events
 }
 
 #[test]

@@ -17,15 +17,19 @@ fn known_by_old() -> Vec<HealthRecord> {
     watch.adopt(&snapshot, at(0));
     let ids: Vec<_> = snapshot.pools[0].backends.iter().map(Backend::id).collect();
     for (index, failures) in [(0, 3), (1, 2)] {
-        let Watched { judge, place, .. } = watch.backends.get_mut(&ids[index]).unwrap();
-        let check = place.backend().health_check.clone().unwrap();
+        let Watched {
+            health,
+            backend_ref,
+            ..
+        } = watch.backends.get_mut(&ids[index]).unwrap();
+        let check = backend_ref.backend().health_check.clone().unwrap();
         for _ in 0..failures {
-            judge.probed(false, &check);
+            health.probed(false, &check);
         }
     }
     watch.failed(ids[2], 2, "reset", at(990));
-    let counts = snapshot.pools[0].backends[0].slot.counts();
-    counts.changes.note(BackendState::Unhealthy, at(400));
+    let counters = snapshot.pools[0].backends[0].slot.counters();
+    counters.changes.note(BackendState::Unhealthy, at(400));
     watch.records(OLD)
 }
 
@@ -34,10 +38,13 @@ fn resumed(records: Vec<HealthRecord>, pool: Pool) -> (Watch, Arc<Snapshot>, Vec
     let mut watch = Watch::new();
     let snapshot = sample::snapshot(1, vec![pool]);
     watch.resume(&snapshot, Records::new(records, NEW), at(5));
-    let states = watch.take_news().into_iter().filter_map(|news| match news {
-        News::Changed(change) if change.from.is_none() => Some(change.to),
-        _ => None,
-    });
+    let states = watch
+        .take_events()
+        .into_iter()
+        .filter_map(|events| match events {
+            HealthEvent::Changed(change) if change.from.is_none() => Some(change.to),
+            _ => None,
+        });
     let states = states.collect();
     (watch, snapshot, states)
 }
@@ -52,7 +59,7 @@ fn a_backend_begins_in_the_state_that_the_old_process_knew() {
     let since = |index: usize| {
         snapshot.pools[0].backends[index]
             .slot
-            .counts()
+            .counters()
             .changes
             .since()
     };
@@ -62,12 +69,12 @@ fn a_backend_begins_in_the_state_that_the_old_process_knew() {
     let until = at(6).after(Duration::from_millis(200));
     assert!(answer_probes(&mut watch, at(5), until, &refused()) >= 4);
     let fell = "127.0.0.1:2: healthy > unhealthy (3 probes failed: connection refused)";
-    assert_eq!(read_news(&mut watch), [fell]);
+    assert_eq!(read_events(&mut watch), [fell]);
     watch.end_ejections(at(19));
-    assert_eq!(read_news(&mut watch), [""; 0]);
+    assert_eq!(read_events(&mut watch), [""; 0]);
     watch.end_ejections(at(20));
     let back = "127.0.0.1:3: ejected > healthy (ejection is over)";
-    assert_eq!(read_news(&mut watch), [back]);
+    assert_eq!(read_events(&mut watch), [back]);
 }
 
 #[test]
@@ -116,8 +123,12 @@ fn a_drained_backend_is_drained_if_this_configuration_says_so_and_its_probes_cou
     let (watch, snapshot, states) = resumed(known_by_old(), pool);
     assert_eq!(states, [Draining, Healthy, Ejected, Healthy]);
     let id = snapshot.pools[0].backends[0].id();
-    assert!(watch.backends[&id].judge.is_down());
-    let since = snapshot.pools[0].backends[0].slot.counts().changes.since();
+    assert!(watch.backends[&id].health.is_down());
+    let since = snapshot.pools[0].backends[0]
+        .slot
+        .counters()
+        .changes
+        .since();
     assert!(since >= 0, "it was not drained before");
 }
 
@@ -133,7 +144,7 @@ fn no_more_backends_stay_ejected_than_may_be_and_never_the_whole_pool() {
     let ejected = snapshot.pools[0]
         .backends
         .iter()
-        .filter(|backend| watch.backends[&backend.id()].judge.state() == Ejected);
+        .filter(|backend| watch.backends[&backend.id()].health.state() == Ejected);
     assert_eq!(ejected.count(), 2, "half of the pool");
 }
 

@@ -1,7 +1,7 @@
 //! Fields that tell a backend how a request reached palantir, besides `X-Forwarded-For`, `-Proto` and `-Host`.
 
-use super::lines::{Edits, Lines};
-use super::pen::Pen;
+use super::head_writer::HeadWriter;
+use super::lines::{Edits, HeadLines};
 use super::request_edits::RequestEdits;
 use crate::http::fields::is_of_websphere;
 use crate::http::h1::RequestHead;
@@ -28,20 +28,20 @@ impl RequestEdits<'_> {
     #[inline(always)]
     pub(super) fn write_forwarding(
         &self,
-        pen: &mut Pen<'_>,
+        writer: &mut HeadWriter<'_>,
         head: &RequestHead<'_, '_>,
-        lines: &Lines<'_, '_>,
+        lines: &HeadLines<'_, '_>,
         all: Edits<'_>,
     ) {
         if let Some(ip) = self.forwarding.real_ip
             && !all.name(REAL_IP)
         {
-            pen.text(b"X-Real-IP: ");
-            pen.address(ip);
-            pen.text(b"\r\n");
+            writer.text(b"X-Real-IP: ");
+            writer.address(ip);
+            writer.text(b"\r\n");
         }
         if self.forwarding.forwarded && !all.name(FORWARDED) {
-            self.write_forwarded(pen, head, lines);
+            self.write_forwarded(writer, head, lines);
         }
     }
 
@@ -50,33 +50,33 @@ impl RequestEdits<'_> {
     #[cold]
     fn write_forwarded(
         &self,
-        pen: &mut Pen<'_>,
+        writer: &mut HeadWriter<'_>,
         head: &RequestHead<'_, '_>,
-        lines: &Lines<'_, '_>,
+        lines: &HeadLines<'_, '_>,
     ) {
-        pen.text(b"Forwarded: ");
+        writer.text(b"Forwarded: ");
         for field in lines.special() {
             let is_forwarded = names::same(field.name.as_bytes(), FORWARDED.as_bytes());
             if is_forwarded && self.is_believed(field.name) && is_whole(field.value) {
-                pen.texts([field.value, b", "]);
+                writer.texts([field.value, b", "]);
             }
         }
-        pen.text(b"for=");
+        writer.text(b"for=");
         match self.client {
             Some(ip) if ip.to_canonical().is_ipv6() => {
-                pen.text(b"\"[");
-                pen.address(ip);
-                pen.text(b"]\"");
+                writer.text(b"\"[");
+                writer.address(ip);
+                writer.text(b"]\"");
             }
-            Some(ip) => pen.address(ip),
-            None => pen.text(b"unknown"),
+            Some(ip) => writer.address(ip),
+            None => writer.text(b"unknown"),
         }
         if !head.host.is_empty() {
             // The host is quoted because it may have characters that no token has. No character of a host needs an
             // escape.
-            pen.texts([b";host=\"", head.host, b"\""]);
+            writer.texts([b";host=\"", head.host, b"\""]);
         }
-        pen.texts([b";proto=", self.proto.as_bytes(), b"\r\n"]);
+        writer.texts([b";proto=", self.proto.as_bytes(), b"\r\n"]);
     }
 }
 

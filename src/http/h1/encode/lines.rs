@@ -2,10 +2,10 @@
 
 use httparse::Header;
 
-use super::pen::Pen;
-use crate::http::fields::{Known, list, recognise};
+use super::head_writer::HeadWriter;
+use crate::http::fields::{KnownField, list, recognise};
 use crate::http::h1::field_set::FieldSet;
-use crate::http::h1::survey::{Survey, line_start};
+use crate::http::h1::head_facts::{HeadFacts, line_start};
 use crate::http::h1::trailers::may_be_trailer;
 use crate::http::names::{self, FieldEdits, Identity};
 
@@ -87,52 +87,52 @@ impl Edits<'_> {
 
     /// Writes the computed fields, where the operator says nothing else.
     #[inline(always)]
-    pub(super) fn write_computed(self, pen: &mut Pen<'_>) {
+    pub(super) fn write_computed(self, writer: &mut HeadWriter<'_>) {
         for field in self.computed {
             if !self.name(field.name) {
-                pen.field(field.name, field.value);
+                writer.field(field.name, field.value);
             }
         }
     }
 
     #[inline(always)]
-    pub(super) fn write_set(self, pen: &mut Pen<'_>) {
+    pub(super) fn write_set(self, writer: &mut HeadWriter<'_>) {
         for (name, value) in &self.operator.set {
-            pen.field(name, value.as_bytes());
+            writer.field(name, value.as_bytes());
         }
     }
 
     /// Writes who the client is, where the operator says nothing else.
     #[inline(always)]
-    pub(super) fn write_identity(self, pen: &mut Pen<'_>) {
+    pub(super) fn write_identity(self, writer: &mut HeadWriter<'_>) {
         for (name, value) in self.identity.fields {
             if !self.name(name) {
-                pen.field(name, value.as_bytes());
+                writer.field(name, value.as_bytes());
             }
         }
     }
 
     /// Writes `Trailer` without the names that will not be passed on, and not at all if no other is left.
     #[cold]
-    pub(super) fn write_announced(self, pen: &mut Pen<'_>, field: &Header<'_>) {
-        let start = pen.written();
-        pen.texts([field.name.as_bytes(), b": "]);
-        let names_start = pen.written();
+    pub(super) fn write_announced(self, writer: &mut HeadWriter<'_>, field: &Header<'_>) {
+        let start = writer.written();
+        writer.texts([field.name.as_bytes(), b": "]);
+        let names_start = writer.written();
         for name in list(field.value) {
             if may_be_trailer(name) && !self.take_out(name) {
-                pen.texts([name, b", "]);
+                writer.texts([name, b", "]);
             }
         }
-        match pen.written() > names_start {
-            true => pen.take_back(pen.written() - b", ".len()),
-            false => return pen.take_back(start),
+        match writer.written() > names_start {
+            true => writer.take_back(writer.written() - b", ".len()),
+            false => return writer.take_back(start),
         }
-        pen.text(b"\r\n");
+        writer.text(b"\r\n");
     }
 }
 
 /// The lines of a received head.
-pub(super) struct Lines<'b, 's> {
+pub(super) struct HeadLines<'b, 's> {
     /// From the first line to the empty line.
     head: &'b [u8],
     /// Where in `head` the first field's line begins.
@@ -143,21 +143,21 @@ pub(super) struct Lines<'b, 's> {
     special: &'s FieldSet,
 }
 
-impl<'b, 's> Lines<'b, 's> {
+impl<'b, 's> HeadLines<'b, 's> {
     #[inline(always)]
     pub(super) fn new(
         head: &'b [u8],
         start: usize,
         fields: &'s [Header<'b>],
-        survey: &'s Survey<'b>,
+        facts: &'s HeadFacts<'b>,
         edits: Edits<'_>,
     ) -> Self {
-        Lines {
+        HeadLines {
             head,
             start,
             fields,
-            left_out: edits.taken_out(fields).union(&survey.dropped),
-            special: &survey.special,
+            left_out: edits.taken_out(fields).union(&facts.dropped),
+            special: &facts.special,
         }
     }
 
@@ -171,8 +171,8 @@ impl<'b, 's> Lines<'b, 's> {
     #[inline(always)]
     pub(super) fn copy(
         &self,
-        pen: &mut Pen<'_>,
-        mut decide: impl FnMut(&mut Pen<'_>, &Header<'b>, Known),
+        writer: &mut HeadWriter<'_>,
+        mut decide: impl FnMut(&mut HeadWriter<'_>, &Header<'b>, KnownField),
     ) {
         let end = self.head.len() - b"\r\n".len();
         let mut run_start = self.start;
@@ -180,17 +180,17 @@ impl<'b, 's> Lines<'b, 's> {
             let field = &self.fields[index];
             let line_start_here = line_start(self.head, field);
             if run_start < line_start_here {
-                pen.text(&self.head[run_start..line_start_here]);
+                writer.text(&self.head[run_start..line_start_here]);
             }
             run_start = match self.fields.get(index + 1) {
                 Some(next) => line_start(self.head, next),
                 None => end,
             };
             if !self.left_out.contains(index) {
-                decide(pen, field, recognise(field.name.as_bytes()));
+                decide(writer, field, recognise(field.name.as_bytes()));
             }
         }
-        pen.text(&self.head[run_start..end]);
+        writer.text(&self.head[run_start..end]);
     }
 
     /// The special fields that are not left out, once more.

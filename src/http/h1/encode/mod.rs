@@ -1,8 +1,8 @@
 //! Writing a head for the other side: what is passed on is copied as it stands, in runs of lines as long as possible.
 
 mod forwarding;
+mod head_writer;
 mod lines;
-mod pen;
 mod request;
 mod request_edits;
 mod response;

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::lines::{Edits, Lines};
-use super::pen::Pen;
+use super::head_writer::HeadWriter;
+use super::lines::{Edits, HeadLines};
 use super::request_edits::RequestEdits;
-use crate::http::fields::{Known, recognise};
+use crate::http::fields::{KnownField, recognise};
 use crate::http::h1::{RequestBody, RequestHead, Version};
 use crate::http::traceparent::TraceFields;
 
@@ -40,7 +40,7 @@ pub fn encode_request(
         ],
         computed: &[],
     };
-    let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
+    let lines = HeadLines::new(head.head, head.fields_start, head.fields, head.facts, all);
     let expected = lines.most_bytes()
         + head.target.len()
         + head.protocol.len()
@@ -51,15 +51,15 @@ pub fn encode_request(
         + all.set_bytes()
         + ADDED_BYTES;
     let before = out.len();
-    let host_value = Pen::append(out, expected, |pen| {
-        write_request_line(pen, head, edits.path);
-        let host_value = write_fields(pen, head, edits, &lines, all);
-        write_connection(pen, head);
-        all.write_identity(pen);
+    let host_value = HeadWriter::append(out, expected, |writer| {
+        write_request_line(writer, head, edits.path);
+        let host_value = write_fields(writer, head, edits, &lines, all);
+        write_connection(writer, head);
+        all.write_identity(writer);
         if let Some(key) = edits.websocket_key {
-            pen.field("Sec-WebSocket-Key", key);
+            writer.field("Sec-WebSocket-Key", key);
         }
-        pen.text(b"\r\n");
+        writer.text(b"\r\n");
         host_value
     });
     Encoded {
@@ -68,81 +68,81 @@ pub fn encode_request(
 }
 
 #[inline(always)]
-fn write_request_line(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>, path: &[u8]) {
-    pen.texts([head.method.as_bytes(), b" ", path]);
+fn write_request_line(writer: &mut HeadWriter<'_>, head: &RequestHead<'_, '_>, path: &[u8]) {
+    writer.texts([head.method.as_bytes(), b" ", path]);
     if let Some(query) = head.query {
-        pen.texts([b"?", query]);
+        writer.texts([b"?", query]);
     }
-    pen.text(b" HTTP/1.1\r\n");
+    writer.text(b" HTTP/1.1\r\n");
 }
 
 /// Writes the fields but those that concern the connection; returns where the value of `Host` stands.
 #[inline(always)]
 fn write_fields(
-    pen: &mut Pen<'_>,
+    writer: &mut HeadWriter<'_>,
     head: &RequestHead<'_, '_>,
     edits: &RequestEdits<'_>,
-    lines: &Lines<'_, '_>,
+    lines: &HeadLines<'_, '_>,
     all: Edits<'_>,
 ) -> Range<usize> {
     let host = edits.host.unwrap_or(head.host);
     let mut host_value = 0..0;
-    if head.survey.host.is_none() {
-        host_value = write_host(pen, "Host", host);
+    if head.facts.host.is_none() {
+        host_value = write_host(writer, "Host", host);
     }
     let mut has_proto = all.name("x-forwarded-proto");
     let mut has_expect = !(edits.expect && head.expect_continue);
     let mut has_host = all.name("x-forwarded-host") || head.host.is_empty();
-    lines.copy(pen, |pen, field, known| match known {
-        Known::Host => host_value = write_host(pen, field.name, host),
-        Known::ContentLength if head.survey.rewrites_length || !has_true_length(head) => {}
-        Known::Expect if has_expect => {}
-        Known::Expect => {
+    lines.copy(writer, |writer, field, known| match known {
+        KnownField::Host => host_value = write_host(writer, field.name, host),
+        KnownField::ContentLength if head.facts.rewrites_length || !has_true_length(head) => {}
+        KnownField::Expect if has_expect => {}
+        KnownField::Expect => {
             has_expect = true;
-            pen.field(field.name, b"100-continue");
+            writer.field(field.name, b"100-continue");
         }
-        Known::XForwardedFor => {}
-        Known::XForwardedProto | Known::XForwardedHost if !edits.client_trusted => {}
-        Known::FromProxies if !edits.passes(field.name) => {}
-        Known::Trailer => all.write_announced(pen, field),
+        KnownField::XForwardedFor => {}
+        KnownField::XForwardedProto | KnownField::XForwardedHost if !edits.client_trusted => {}
+        KnownField::FromProxies if !edits.passes(field.name) => {}
+        KnownField::Trailer => all.write_announced(writer, field),
         _ => {
-            has_proto |= known == Known::XForwardedProto;
-            has_host |= known == Known::XForwardedHost;
-            pen.field(field.name, field.value);
+            has_proto |= known == KnownField::XForwardedProto;
+            has_host |= known == KnownField::XForwardedHost;
+            writer.field(field.name, field.value);
         }
     });
     if !all.name("x-forwarded-for") {
-        write_forwarded_for(pen, head, lines, edits);
+        write_forwarded_for(writer, head, lines, edits);
     }
     if !has_proto {
-        pen.texts([b"X-Forwarded-Proto: ", edits.proto.as_bytes(), b"\r\n"]);
+        writer.texts([b"X-Forwarded-Proto: ", edits.proto.as_bytes(), b"\r\n"]);
     }
     if !has_host {
-        pen.texts([b"X-Forwarded-Host: ", head.host, b"\r\n"]);
+        writer.texts([b"X-Forwarded-Host: ", head.host, b"\r\n"]);
     }
-    edits.write_forwarding(pen, head, lines, all);
+    edits.write_forwarding(writer, head, lines, all);
     if edits.via {
-        pen.via(head.version);
+        writer.via(head.version);
     }
-    all.write_set(pen);
+    all.write_set(writer);
     if let TraceFields::Replace(value) = edits.trace
         && !all.name("traceparent")
     {
-        pen.field("traceparent", value);
+        writer.field("traceparent", value);
     }
     if let Some(left) = edits.max_forwards
         && !all.name("max-forwards")
     {
-        pen.number("Max-Forwards", left.into());
+        writer.number("Max-Forwards", left.into());
     }
     host_value
 }
 
 /// Writes `Host` and tells where its value stands.
 #[inline(always)]
-fn write_host(pen: &mut Pen<'_>, name: &str, host: &[u8]) -> Range<usize> {
-    pen.field(name, host);
-    let end = pen.written() - b"\r\n".len();
+fn write_host(writer: &mut HeadWriter<'_>, name: &str, host: &[u8]) -> Range<usize> {
+    writer.field(name, host);
+    let end = writer.written() - b"\r\n".len();
     end - host.len()..end
 }
 
@@ -151,29 +151,30 @@ fn write_host(pen: &mut Pen<'_>, name: &str, host: &[u8]) -> Range<usize> {
 /// stranger.
 #[inline(always)]
 fn write_forwarded_for(
-    pen: &mut Pen<'_>,
+    writer: &mut HeadWriter<'_>,
     head: &RequestHead<'_, '_>,
-    lines: &Lines<'_, '_>,
+    lines: &HeadLines<'_, '_>,
     edits: &RequestEdits<'_>,
 ) {
-    let start = pen.written();
-    pen.text(b"X-Forwarded-For: ");
-    let values_start = pen.written();
-    if head.survey.forwarded_for && (edits.client.is_some() || edits.client_trusted) {
-        write_received_forwarded_for(pen, lines);
+    let start = writer.written();
+    writer.text(b"X-Forwarded-For: ");
+    let values_start = writer.written();
+    if head.facts.forwarded_for && (edits.client.is_some() || edits.client_trusted) {
+        write_received_forwarded_for(writer, lines);
     }
     match edits.client {
-        Some(client) => pen.address(client),
-        None if pen.written() > values_start => pen.take_back(pen.written() - b", ".len()),
-        None => return pen.take_back(start),
+        Some(client) => writer.address(client),
+        None if writer.written() > values_start => writer.take_back(writer.written() - b", ".len()),
+        None => return writer.take_back(start),
     }
-    pen.text(b"\r\n");
+    writer.text(b"\r\n");
 }
 
-fn write_received_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>) {
+fn write_received_forwarded_for(writer: &mut HeadWriter<'_>, lines: &HeadLines<'_, '_>) {
     for field in lines.special() {
-        if !field.value.is_empty() && recognise(field.name.as_bytes()) == Known::XForwardedFor {
-            pen.texts([field.value, b", "]);
+        if !field.value.is_empty() && recognise(field.name.as_bytes()) == KnownField::XForwardedFor
+        {
+            writer.texts([field.value, b", "]);
         }
     }
 }
@@ -183,52 +184,55 @@ fn write_received_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>) {
 #[inline(always)]
 fn has_true_length(head: &RequestHead<'_, '_>) -> bool {
     match head.body {
-        RequestBody::None => head.survey.content_length == Some(0),
-        RequestBody::Length(length) => head.survey.content_length == Some(length),
+        RequestBody::None => head.facts.content_length == Some(0),
+        RequestBody::Length(length) => head.facts.content_length == Some(length),
         RequestBody::Chunked => false,
     }
 }
 
 /// Writes how the body ends, and what the client asked of the connection that the backend is to know.
 #[inline(always)]
-fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
+fn write_connection(writer: &mut HeadWriter<'_>, head: &RequestHead<'_, '_>) {
     if head.body == RequestBody::Chunked {
-        pen.text(b"Transfer-Encoding: chunked\r\n");
+        writer.text(b"Transfer-Encoding: chunked\r\n");
     }
-    if let Some(length) = head.survey.content_length
-        && head.survey.rewrites_length
+    if let Some(length) = head.facts.content_length
+        && head.facts.rewrites_length
         && has_true_length(head)
     {
-        pen.number("Content-Length", length);
+        writer.number("Content-Length", length);
     }
     // HTTP/2 ends a request without a word; here some servers insist on one (RFC 9110 section 8.6).
     if head.version == Version::Http2
         && head.body == RequestBody::None
-        && head.survey.content_length.is_none()
+        && head.facts.content_length.is_none()
         && matches!(head.method.as_bytes(), b"POST" | b"PUT" | b"PATCH")
     {
-        pen.text(b"Content-Length: 0\r\n");
+        writer.text(b"Content-Length: 0\r\n");
     }
     if head.te_trailers {
-        pen.text(b"TE: trailers\r\n");
+        writer.text(b"TE: trailers\r\n");
     }
     match (head.upgrade, head.te_trailers) {
         (false, false) => {}
-        (false, true) => pen.text(b"Connection: TE\r\n"),
-        (true, false) => pen.text(b"Connection: upgrade\r\n"),
-        (true, true) => pen.text(b"Connection: upgrade, TE\r\n"),
+        (false, true) => writer.text(b"Connection: TE\r\n"),
+        (true, false) => writer.text(b"Connection: upgrade\r\n"),
+        (true, true) => writer.text(b"Connection: upgrade, TE\r\n"),
     }
     if head.upgrade {
-        write_upgrade(pen, head.offered());
+        write_upgrade(writer, head.offered());
     }
 }
 
 /// Writes a list of protocols in one `Upgrade` field.
-pub(super) fn write_upgrade<'b>(pen: &mut Pen<'_>, protocols: impl Iterator<Item = &'b [u8]>) {
-    pen.text(b"Upgrade: ");
+pub(super) fn write_upgrade<'b>(
+    writer: &mut HeadWriter<'_>,
+    protocols: impl Iterator<Item = &'b [u8]>,
+) {
+    writer.text(b"Upgrade: ");
     for protocol in protocols {
-        pen.texts([protocol, b", "]);
+        writer.texts([protocol, b", "]);
     }
-    pen.take_back(pen.written() - b", ".len());
-    pen.text(b"\r\n");
+    writer.take_back(writer.written() - b", ".len());
+    writer.text(b"\r\n");
 }

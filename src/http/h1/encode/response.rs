@@ -1,11 +1,11 @@
 //! A response's head on its way to the client.
 
-use super::lines::{ComputedField, Edits, Lines};
-use super::pen::Pen;
+use super::head_writer::HeadWriter;
+use super::lines::{ComputedField, Edits, HeadLines};
 use super::request::write_upgrade;
 use super::rewriting::Rewriting;
-use crate::http::fields::Known;
-use crate::http::h1::survey::upgrades;
+use crate::http::fields::KnownField;
+use crate::http::h1::head_facts::upgrades;
 use crate::http::h1::{ResponseBody, ResponseHead, Version};
 use crate::http::names::{FieldEdits, Identity};
 
@@ -47,48 +47,52 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         },
         computed: edits.computed,
     };
-    let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
+    let lines = HeadLines::new(head.head, head.fields_start, head.fields, head.facts, all);
     let expected = lines.most_bytes() + all.set_bytes() + ADDED_BYTES;
-    Pen::append(out, expected, |pen| {
+    HeadWriter::append(out, expected, |writer| {
         match edits.accept {
             None => {
                 let status = &head.head[b"HTTP/1.1 ".len()..b"HTTP/1.1 200".len()];
-                pen.texts([b"HTTP/1.1 ", status, b" ", head.reason, b"\r\n"]);
+                writer.texts([b"HTTP/1.1 ", status, b" ", head.reason, b"\r\n"]);
             }
-            Some(_) => pen.text(b"HTTP/1.1 101 Switching Protocols\r\n"),
+            Some(_) => writer.text(b"HTTP/1.1 101 Switching Protocols\r\n"),
         }
         let keeps_length = matches!(edits.body, ResponseBody::None | ResponseBody::Length(_));
-        lines.copy(pen, |pen, field, known| match known {
-            Known::ContentLength if !keeps_length || head.survey.rewrites_length => {}
-            Known::Trailer => all.write_announced(pen, field),
-            Known::Location | Known::Refresh | Known::SetCookie => {
-                edits.rewriting.write(pen, field, known);
+        lines.copy(writer, |writer, field, known| match known {
+            KnownField::ContentLength if !keeps_length || head.facts.rewrites_length => {}
+            KnownField::Trailer => all.write_announced(writer, field),
+            KnownField::Location | KnownField::Refresh | KnownField::SetCookie => {
+                edits.rewriting.write(writer, field, known);
             }
-            _ => pen.field(field.name, field.value),
+            _ => writer.field(field.name, field.value),
         });
-        write_framing(pen, head, edits);
+        write_framing(writer, head, edits);
         if edits.via {
-            pen.via(head.version);
+            writer.via(head.version);
         }
-        all.write_computed(pen);
-        all.write_set(pen);
-        write_connection(pen, head, edits);
-        pen.text(b"\r\n");
+        all.write_computed(writer);
+        all.write_set(writer);
+        write_connection(writer, head, edits);
+        writer.text(b"\r\n");
     });
 }
 
 /// Writes the field that tells where the body ends, if no copied line tells it.
 #[inline(always)]
-fn write_framing(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
-    match (edits.body, head.survey.content_length) {
-        (ResponseBody::Chunked, _) => pen.text(b"Transfer-Encoding: chunked\r\n"),
+fn write_framing(
+    writer: &mut HeadWriter<'_>,
+    head: &ResponseHead<'_, '_>,
+    edits: &ResponseEdits<'_>,
+) {
+    match (edits.body, head.facts.content_length) {
+        (ResponseBody::Chunked, _) => writer.text(b"Transfer-Encoding: chunked\r\n"),
         (ResponseBody::UntilClose, _) => {}
-        (_, Some(length)) if head.survey.rewrites_length => pen.number("Content-Length", length),
+        (_, Some(length)) if head.facts.rewrites_length => writer.number("Content-Length", length),
         // Without the field a client would wait for the end of the connection (RFC 9110 section 15.3.6).
-        (ResponseBody::None, None) if head.status == 205 => pen.number("Content-Length", 0),
+        (ResponseBody::None, None) if head.status == 205 => writer.number("Content-Length", 0),
         // A response of HTTP/2 that ended with its head needs the field for the same reason.
         (ResponseBody::Length(0), None) if edits.client_version != Version::Http2 => {
-            pen.number("Content-Length", 0)
+            writer.number("Content-Length", 0)
         }
         _ => {}
     }
@@ -96,13 +100,17 @@ fn write_framing(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &Respons
 
 /// Writes what becomes of the client's connection. Interim responses say nothing about it.
 #[inline(always)]
-fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
+fn write_connection(
+    writer: &mut HeadWriter<'_>,
+    head: &ResponseHead<'_, '_>,
+    edits: &ResponseEdits<'_>,
+) {
     if let Some(accept) = edits.accept {
-        pen.text(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
-        pen.field("Sec-WebSocket-Accept", accept);
+        writer.text(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
+        writer.field("Sec-WebSocket-Accept", accept);
     } else if head.upgrade {
-        pen.text(b"Connection: upgrade\r\n");
-        pen.field("Upgrade", head.upgrade_value);
+        writer.text(b"Connection: upgrade\r\n");
+        writer.field("Upgrade", head.upgrade_value);
     } else if head.status >= 200 {
         let option: &[u8] = match (edits.close, edits.client_version) {
             (true, _) => b"close",
@@ -111,11 +119,11 @@ fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &Resp
         };
         // In other answers the field only advertises protocols. The field is left out: palantir answers an offer
         // itself, and may support other protocols than the backend (RFC 9110 section 7.8).
-        if head.status == 426 && write_required_upgrade(pen, head, option) {
+        if head.status == 426 && write_required_upgrade(writer, head, option) {
             return;
         }
         if !option.is_empty() {
-            pen.texts([b"Connection: ", option, b"\r\n"]);
+            writer.texts([b"Connection: ", option, b"\r\n"]);
         }
     }
 }
@@ -123,14 +131,18 @@ fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &Resp
 /// Writes the protocols that a client has to switch to before its request is served (RFC 9110 section 15.5.22), and
 /// `Connection` with this option. False: the backend names no protocol, and nothing is written.
 #[cold]
-fn write_required_upgrade(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, option: &[u8]) -> bool {
+fn write_required_upgrade(
+    writer: &mut HeadWriter<'_>,
+    head: &ResponseHead<'_, '_>,
+    option: &[u8],
+) -> bool {
     if upgrades(head.fields).next().is_none() {
         return false;
     }
-    write_upgrade(pen, upgrades(head.fields));
+    write_upgrade(writer, upgrades(head.fields));
     match option {
-        b"" => pen.text(b"Connection: upgrade\r\n"),
-        option => pen.texts([b"Connection: upgrade, ", option, b"\r\n"]),
+        b"" => writer.text(b"Connection: upgrade\r\n"),
+        option => writer.texts([b"Connection: upgrade, ", option, b"\r\n"]),
     }
     true
 }

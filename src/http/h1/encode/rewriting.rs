@@ -2,9 +2,9 @@
 
 use httparse::Header;
 
-use super::pen::Pen;
+use super::head_writer::HeadWriter;
 use crate::http::cookies::{CookieEdits, NO_COOKIE_EDITS};
-use crate::http::fields::Known;
+use crate::http::fields::KnownField;
 use crate::http::references::{References, in_refresh};
 
 /// The changes to references and cookies.
@@ -26,16 +26,16 @@ impl Rewriting<'static> {
 
 impl Rewriting<'_> {
     /// Writes a field of one of these kinds with its value changed.
-    pub(super) fn write(&self, pen: &mut Pen<'_>, field: &Header<'_>, known: Known) {
+    pub(super) fn write(&self, writer: &mut HeadWriter<'_>, field: &Header<'_>, known: KnownField) {
         let value = field.value;
         let place = match (known, &self.references) {
-            (Known::SetCookie, _) if !self.cookies.is_empty() => {
-                pen.texts([field.name.as_bytes(), b": "]);
-                self.cookies.write(value, |piece| pen.text(piece));
-                return pen.text(b"\r\n");
+            (KnownField::SetCookie, _) if !self.cookies.is_empty() => {
+                writer.texts([field.name.as_bytes(), b": "]);
+                self.cookies.write(value, |piece| writer.text(piece));
+                return writer.text(b"\r\n");
             }
-            (Known::Location, Some(_)) => Some(0..value.len()),
-            (Known::Refresh, Some(_)) => in_refresh(value),
+            (KnownField::Location, Some(_)) => Some(0..value.len()),
+            (KnownField::Refresh, Some(_)) => in_refresh(value),
             _ => None,
         };
         let parts = |place: &std::ops::Range<usize>| {
@@ -43,11 +43,11 @@ impl Rewriting<'_> {
             references.rewrite(&value[place.clone()])
         };
         match place.and_then(|place| Some((parts(&place)?, place))) {
-            None => pen.field(field.name, value),
+            None => writer.field(field.name, value),
             Some((parts, place)) => {
-                pen.texts([field.name.as_bytes(), b": ", &value[..place.start]]);
-                pen.texts(parts);
-                pen.texts([&value[place.end..], b"\r\n"]);
+                writer.texts([field.name.as_bytes(), b": ", &value[..place.start]]);
+                writer.texts(parts);
+                writer.texts([&value[place.end..], b"\r\n"]);
             }
         }
     }

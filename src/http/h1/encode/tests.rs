@@ -659,7 +659,7 @@ fn computed_fields_take_the_place_of_the_backends() {
         let expected = format!("HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 1\r\n{written}\r\n");
         assert_eq!(sent, expected);
         // A client of HTTP/2 gets the same fields.
-        let (status, fields) = crate::http::h2::raise::response(sent.as_bytes());
+        let (status, fields) = crate::http::h2::to_h2::response(sent.as_bytes());
         let names: Vec<_> = fields
             .into_iter()
             .map(|field| field.name.to_ascii_lowercase())

@@ -1,14 +1,14 @@
 //! DATA received: what its frame header decides before the bytes come (RFC 9113 section 6.1).
 
-use super::receive::{BodyLeft, Reading, skip};
-use super::{Connection, Note};
+use super::receive::{BodyLeft, ReceiveState, skip};
+use super::{H2Connection, Note};
 use crate::base::time::Micros;
 use crate::http::h2::StreamId;
 use crate::http::h2::error::{Abuse, ConnectionError, ErrorCode};
 use crate::http::h2::frame::{FrameHeader, flag};
-use crate::http::h2::stream::Absent;
+use crate::http::h2::stream::AbsentStream;
 
-impl Connection {
+impl H2Connection {
     /// Begins a DATA frame, whose pad length is given if it has one.
     #[inline]
     pub(super) fn begin_body(
@@ -49,7 +49,7 @@ impl Connection {
                 None
             });
         }
-        self.reading = Reading::Body(BodyLeft {
+        self.reading = ReceiveState::Body(BodyLeft {
             stream: header.stream,
             bytes,
             padding,
@@ -86,9 +86,9 @@ impl Connection {
     #[cold]
     fn absent(&self, stream: StreamId) -> Result<Wrong, ConnectionError> {
         match self.look_up(stream) {
-            Absent::Idle => Err(ConnectionError::BadStreamId),
-            Absent::ResetByUs => Ok(Wrong::Ignored),
-            Absent::Skipped | Absent::Ended => Err(ConnectionError::ClosedStream),
+            AbsentStream::Idle => Err(ConnectionError::BadStreamId),
+            AbsentStream::ResetByUs => Ok(Wrong::Ignored),
+            AbsentStream::Skipped | AbsentStream::Ended => Err(ConnectionError::ClosedStream),
         }
     }
 

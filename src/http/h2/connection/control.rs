@@ -1,16 +1,16 @@
 //! Frames received that steer a connection or a stream (RFC 9113 sections 6.3 to 6.9, RFC 9218 section 7.1).
 
-use super::{Connection, Ending, Note};
+use super::{Ending, H2Connection, Note};
 use crate::base::time::Micros;
 use crate::http::h2::error::{Abuse, ConnectionError, ErrorCode};
 use crate::http::h2::frame::{self, FrameHeader, MAX_31_BITS, flag, kind, number};
 use crate::http::h2::priority::Priority;
-use crate::http::h2::stream::Absent;
+use crate::http::h2::stream::AbsentStream;
 use crate::http::h2::{Role, StreamId};
 
 const MAX_WINDOW: i64 = MAX_31_BITS as i64;
 
-impl Connection {
+impl H2Connection {
     pub(super) fn settings(
         &mut self,
         header: &FrameHeader,
@@ -180,7 +180,7 @@ impl Connection {
     /// For frames that may come after a stream's end but not before its beginning.
     fn not_idle(&self, stream: StreamId) -> Result<(), ConnectionError> {
         match self.look_up(stream) {
-            Absent::Idle => Err(ConnectionError::BadStreamId),
+            AbsentStream::Idle => Err(ConnectionError::BadStreamId),
             _ => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connection, Ending};
+use super::{Ending, H2Connection};
 use crate::base::limits::{H2_DRAIN_MILLIS, H2_SETTINGS_MILLIS};
 use crate::base::time::Micros;
 use crate::http::h2::Role;
@@ -17,8 +17,8 @@ pub struct Patience {
     pub head: Duration,
 }
 
-impl Connection {
-    /// When [`Connection::expire`] has something to do, as far as is known now.
+impl H2Connection {
+    /// When [`H2Connection::expire`] has something to do, as far as is known now.
     pub fn deadline(&self) -> Option<Micros> {
         let settings = self.settings_deadline();
         let drain = match self.ending {

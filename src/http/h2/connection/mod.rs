@@ -1,9 +1,10 @@
 //! One connection's protocol, without I/O: bytes in, events out; commands in, bytes out. Time is an argument.
 //!
-//! The owner reads bytes from a socket and calls [`Connection::receive`] until they are used up; each call gives at
-//! most one event. It answers by commands ([`Connection::send_head`], [`Connection::send_body`] and the like), gives
-//! every stream its turn while [`Connection::next_to_send`] names one, and sends what [`Connection::take_output`]
-//! yields: all frames of all streams in one write. After an error it sends what is in the output and closes.
+//! The owner reads bytes from a socket and calls [`H2Connection::receive`] until they are used up; each call gives at
+//! most one event. It answers by commands ([`H2Connection::send_head`], [`H2Connection::send_body`] and the like),
+//! gives every stream its turn while [`H2Connection::next_to_send`] names one, and sends what
+//! [`H2Connection::take_output`] yields: all frames of all streams in one write. After an error it sends what is in the
+//! output and closes.
 
 mod body;
 mod control;
@@ -25,19 +26,19 @@ use super::frame;
 use super::head::Head;
 use super::hpack::{Decoder, Encoder};
 use super::settings::{FIRST_WINDOW, LocalSettings, PeerSettings};
-use super::stream::{Ended, Streams};
+use super::stream::{EndedStreams, Streams};
 use super::{Role, StreamId};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::refusal::Refusal;
 
 pub use expire::Patience;
-pub use open::Request;
+pub use open::StreamRequest;
 pub use send::Closed;
 
 /// What was received.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum H2Event<'a> {
     /// A request's head (as a server), or a response's, interim or final (as a client). `end`: nothing follows. What is
     /// not taken from `head` before the next call is lost.
     Head {
@@ -59,7 +60,7 @@ pub enum Event<'a> {
         answer: bool,
     },
     /// A piece of a body, at least one byte long unless it is the end. Its bytes must be released, every one once, when
-    /// they are no longer held ([`Connection::release`]), whatever has become of the stream.
+    /// they are no longer held ([`H2Connection::release`]), whatever has become of the stream.
     Body {
         /// The stream.
         stream: StreamId,
@@ -106,7 +107,7 @@ pub enum Event<'a> {
     Pong,
 }
 
-/// An [`Event`] before the memory that it shows is borrowed.
+/// An [`H2Event`] before the memory that it shows is borrowed.
 #[derive(Debug)]
 enum Note {
     Head {
@@ -156,7 +157,7 @@ enum Ending {
 
 /// One side of an HTTP/2 connection.
 #[derive(Debug)]
-pub struct Connection {
+pub struct H2Connection {
     role: Role,
     local: LocalSettings,
     peer: PeerSettings,
@@ -164,16 +165,16 @@ pub struct Connection {
     encoder: Encoder,
     head: Head,
     streams: Streams,
-    ended: Ended,
+    ended: EndedStreams,
     /// The next stream that we open, as a client.
     next_stream: StreamId,
     send_window: i64,
     receive_window: i64,
     released: u32,
-    reading: receive::Reading,
+    reading: receive::ReceiveState,
     /// A frame of which a part has come.
     partial: Vec<u8>,
-    section: section::Section,
+    section: section::FieldSection,
     out: Vec<u8>,
     /// Replies in the output that the peer asked for.
     replies: u32,
@@ -204,30 +205,30 @@ pub struct Connection {
     output_bound: usize,
 }
 
-impl Connection {
+impl H2Connection {
     /// A connection that has just been opened, or is about to be. Its output holds what must be sent first.
-    pub fn new(role: Role, local: LocalSettings, now: Micros) -> Connection {
+    pub fn new(role: Role, local: LocalSettings, now: Micros) -> H2Connection {
         let local = local.clamped(role);
         let mut out = Vec::new();
         if role == Role::Client {
             out.extend_from_slice(frame::PREFACE);
         }
         local.announce(role, &mut out);
-        Connection {
+        H2Connection {
             role,
             peer: PeerSettings::default(),
             decoder: Decoder::new(local.head),
             encoder: Encoder::new(),
             head: Head::default(),
             streams: Streams::default(),
-            ended: Ended::new(),
+            ended: EndedStreams::new(),
             next_stream: 1,
             send_window: i64::from(FIRST_WINDOW),
             receive_window: i64::from(local.connection_window),
             released: 0,
-            reading: receive::Reading::first(role),
+            reading: receive::ReceiveState::first(role),
             partial: Vec::new(),
-            section: section::Section::default(),
+            section: section::FieldSection::default(),
             out,
             replies: 0,
             floods: Floods::new(now),
@@ -285,7 +286,7 @@ impl Connection {
         !self.out.is_empty()
     }
 
-    /// Whether the output is so full that it should be sent before more is received: [`Connection::send_body`] takes
+    /// Whether the output is so full that it should be sent before more is received: [`H2Connection::send_body`] takes
     /// nothing until then, and a peer that goes on asking for replies is cut off.
     pub fn is_full(&self) -> bool {
         self.out.len() >= self.output_bound
@@ -366,7 +367,7 @@ impl Connection {
         self.ending = Ending::Final(last);
     }
 
-    /// Asks the peer for a sign of life; [`Event::Pong`] tells of it. Does nothing while one is awaited.
+    /// Asks the peer for a sign of life; [`H2Event::Pong`] tells of it. Does nothing while one is awaited.
     pub fn ping(&mut self) {
         if !self.pinged {
             frame::write(&mut self.out, frame::kind::PING, 0, 0, b"palantir");

@@ -1,14 +1,14 @@
 //! Opening streams, as a client.
 
-use super::Connection;
+use super::H2Connection;
 use crate::http::h2::frame::{HEADER_BYTES, MAX_31_BITS, finish_section};
 use crate::http::h2::head::Field;
-use crate::http::h2::stream::Stream;
+use crate::http::h2::stream::StreamState;
 use crate::http::h2::{Role, StreamId};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request<'b> {
+pub struct StreamRequest<'b> {
     /// The value of `:method`.
     pub method: &'b [u8],
     /// The value of `:scheme`.
@@ -17,11 +17,11 @@ pub struct Request<'b> {
     pub authority: &'b [u8],
     /// Path and query.
     pub target: &'b [u8],
-    /// With CONNECT: the protocol asked for (RFC 8441), if the peer [takes](Connection::takes_extended_connect) that.
+    /// With CONNECT: the protocol asked for (RFC 8441), if the peer [takes](H2Connection::takes_extended_connect) that.
     pub protocol: Option<&'b [u8]>,
 }
 
-impl Connection {
+impl H2Connection {
     /// Streams that could be opened now.
     pub fn free_streams(&self) -> usize {
         let is_used_up = self.next_stream > MAX_31_BITS;
@@ -52,7 +52,7 @@ impl Connection {
     /// Sends a request's head on a new stream. `end`: it has no body and no trailers. `None`: no stream is free.
     pub fn open<'b>(
         &mut self,
-        request: &Request<'_>,
+        request: &StreamRequest<'_>,
         fields: impl IntoIterator<Item = Field<'b>>,
         end: bool,
     ) -> Option<StreamId> {
@@ -77,7 +77,7 @@ impl Connection {
                 .field(out, field.name, field.value, field.sensitive);
         }
         finish_section(out, start, id, end, self.peer.frame_bytes as usize);
-        let mut stream = Stream::new(self.peer.stream_window, self.local.stream_window);
+        let mut stream = StreamState::new(self.peer.stream_window, self.local.stream_window);
         stream.sends = !end;
         stream.asked_head = request.method == b"HEAD";
         stream.asked_tunnel = request.protocol.is_some();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Connection, Event, Note};
+use super::{H2Connection, H2Event, Note};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::error::{Abuse, ConnectionError};
@@ -11,10 +11,10 @@ use crate::http::h2::{Role, StreamId};
 
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Reading {
+pub(super) enum ReceiveState {
     /// The client's preface from this byte on.
     Preface(usize),
-    /// A frame, of which [`Connection::partial`] has the beginning.
+    /// A frame, of which [`H2Connection::partial`] has the beginning.
     Frame,
     /// What is left of a DATA frame.
     Body(BodyLeft),
@@ -31,11 +31,11 @@ pub(super) struct BodyLeft {
     pub(super) end: bool,
 }
 
-impl Reading {
-    pub(super) fn first(role: Role) -> Reading {
+impl ReceiveState {
+    pub(super) fn first(role: Role) -> ReceiveState {
         match role {
-            Role::Server => Reading::Preface(0),
-            Role::Client => Reading::Frame,
+            Role::Server => ReceiveState::Preface(0),
+            Role::Client => ReceiveState::Frame,
         }
     }
 }
@@ -43,7 +43,7 @@ impl Reading {
 /// What one step came to: bytes used, and perhaps something to tell.
 type Step = (usize, Option<Note>);
 
-impl Connection {
+impl H2Connection {
     /// Reads received bytes up to the first thing worth telling. Gives the number of bytes used and the event; without
     /// one, all bytes were used and more are needed. With one, there may be more in the rest, which must be given
     /// again.
@@ -53,7 +53,7 @@ impl Connection {
         &'a mut self,
         bytes: &'a [u8],
         now: Micros,
-    ) -> Result<(usize, Option<Event<'a>>), ConnectionError> {
+    ) -> Result<(usize, Option<H2Event<'a>>), ConnectionError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -83,13 +83,13 @@ impl Connection {
     /// not count, because the bytes of a body are passed on as they come. A client's preface begins with the
     /// connection.
     pub fn is_incomplete(&self) -> bool {
-        let is_in_preface = matches!(self.reading, Reading::Preface(_));
+        let is_in_preface = matches!(self.reading, ReceiveState::Preface(_));
         is_in_preface || !self.partial.is_empty() || self.section.stream().is_some()
     }
 
-    fn event<'a>(&'a mut self, note: Note, bytes: &'a [u8]) -> Event<'a> {
+    fn event<'a>(&'a mut self, note: Note, bytes: &'a [u8]) -> H2Event<'a> {
         match note {
-            Note::Head { stream, end } => Event::Head {
+            Note::Head { stream, end } => H2Event::Head {
                 stream,
                 head: &mut self.head,
                 end,
@@ -98,48 +98,50 @@ impl Connection {
                 stream,
                 refusal,
                 answer,
-            } => Event::Refused {
+            } => H2Event::Refused {
                 stream,
                 refusal,
                 answer,
             },
-            Note::Body { stream, range, end } => Event::Body {
+            Note::Body { stream, range, end } => H2Event::Body {
                 stream,
                 bytes: &bytes[range],
                 end,
             },
-            Note::Trailers { stream } => Event::Trailers {
+            Note::Trailers { stream } => H2Event::Trailers {
                 stream,
                 lines: &self.head.fields.text,
             },
-            Note::RefusedTrailers { stream, refusal } => Event::RefusedTrailers { stream, refusal },
+            Note::RefusedTrailers { stream, refusal } => {
+                H2Event::RefusedTrailers { stream, refusal }
+            }
             Note::Reset {
                 stream,
                 code,
                 by_us,
-            } => Event::Reset {
+            } => H2Event::Reset {
                 stream,
                 code,
                 by_us,
             },
-            Note::GoAway { last, code } => Event::GoAway { last, code },
-            Note::Settings => Event::Settings,
-            Note::Pong => Event::Pong,
+            Note::GoAway { last, code } => H2Event::GoAway { last, code },
+            Note::Settings => H2Event::Settings,
+            Note::Pong => H2Event::Pong,
         }
     }
 
     /// Uses at least one of `bytes`, of which there is at least one.
     fn step(&mut self, bytes: &[u8], now: Micros) -> Result<Step, ConnectionError> {
         match self.reading {
-            Reading::Frame if self.partial.is_empty() => self.read_frame(bytes, now),
-            Reading::Frame => self.read_partial(bytes, now),
-            Reading::Body(left) => Ok(self.read_body(left, bytes)),
-            Reading::Skip(left) => {
+            ReceiveState::Frame if self.partial.is_empty() => self.read_frame(bytes, now),
+            ReceiveState::Frame => self.read_partial(bytes, now),
+            ReceiveState::Body(left) => Ok(self.read_body(left, bytes)),
+            ReceiveState::Skip(left) => {
                 let used = left.min(bytes.len());
                 self.reading = skip(left - used);
                 Ok((used, None))
             }
-            Reading::Preface(at) => self.read_preface(at, bytes).map(|used| (used, None)),
+            ReceiveState::Preface(at) => self.read_preface(at, bytes).map(|used| (used, None)),
         }
     }
 
@@ -149,8 +151,8 @@ impl Connection {
             return Err(ConnectionError::BadPreface);
         }
         self.reading = match at + used {
-            at if at == PREFACE.len() => Reading::Frame,
-            at => Reading::Preface(at),
+            at if at == PREFACE.len() => ReceiveState::Frame,
+            at => ReceiveState::Preface(at),
         };
         Ok(used)
     }
@@ -164,7 +166,7 @@ impl Connection {
         };
         let header = FrameHeader::parse(first);
         self.admit(&header)?;
-        let needed = HEADER_BYTES + gathered(&header);
+        let needed = HEADER_BYTES + assembled(&header);
         let Some(payload) = bytes.get(HEADER_BYTES..needed) else {
             self.partial.extend_from_slice(bytes);
             return Ok((bytes.len(), None));
@@ -178,7 +180,7 @@ impl Connection {
             .partial
             .first_chunk::<HEADER_BYTES>()
             .map(FrameHeader::parse);
-        let needed = HEADER_BYTES + header.as_ref().map_or(0, gathered);
+        let needed = HEADER_BYTES + header.as_ref().map_or(0, assembled);
         let used = bytes.len().min(needed - self.partial.len());
         self.partial.extend_from_slice(&bytes[..used]);
         let Some(first) = self.partial.first_chunk::<HEADER_BYTES>() else {
@@ -186,7 +188,7 @@ impl Connection {
         };
         let header = FrameHeader::parse(first);
         self.admit(&header)?;
-        if self.partial.len() < HEADER_BYTES + gathered(&header) {
+        if self.partial.len() < HEADER_BYTES + assembled(&header) {
             return Ok((used, None));
         }
         let mut partial = std::mem::take(&mut self.partial);
@@ -251,7 +253,7 @@ impl Connection {
         let is_last = rest.bytes == 0;
         self.reading = match is_last {
             true => skip(left.padding),
-            false => Reading::Body(rest),
+            false => ReceiveState::Body(rest),
         };
         (
             used,
@@ -280,7 +282,7 @@ impl Connection {
 
 /// How many bytes of a frame's payload are needed in one piece.
 #[inline]
-fn gathered(header: &FrameHeader) -> usize {
+fn assembled(header: &FrameHeader) -> usize {
     match header.kind {
         // The pad length; what follows is passed on as it comes.
         kind::DATA => usize::from(header.has(flag::PADDED)).min(header.len),
@@ -290,9 +292,9 @@ fn gathered(header: &FrameHeader) -> usize {
 }
 
 /// What to do when so many bytes are of no use.
-pub(super) fn skip(bytes: usize) -> Reading {
+pub(super) fn skip(bytes: usize) -> ReceiveState {
     match bytes {
-        0 => Reading::Frame,
-        bytes => Reading::Skip(bytes),
+        0 => ReceiveState::Frame,
+        bytes => ReceiveState::Skip(bytes),
     }
 }

@@ -1,13 +1,13 @@
 //! Giving room back to the peer once received bytes are no longer held (RFC 9113 section 6.9).
 
-use super::Connection;
+use super::H2Connection;
 use crate::http::h2::StreamId;
 use crate::http::h2::frame;
-use crate::http::h2::stream::Stream;
+use crate::http::h2::stream::StreamState;
 
-impl Connection {
-    /// Releases bytes of a [`super::Event::Body`] that are no longer held. Updates are sent when half a window is free,
-    /// not for every few bytes.
+impl H2Connection {
+    /// Releases bytes of a [`super::H2Event::Body`] that are no longer held. Updates are sent when half a window is
+    /// free, not for every few bytes.
     pub fn release(&mut self, stream: StreamId, bytes: u32) {
         self.release_connection(bytes);
         let Some(open) = self.streams.get_mut(&stream).filter(|open| open.receives) else {
@@ -42,7 +42,7 @@ impl Connection {
         }
     }
 
-    /// Releases bytes of a [`super::Event::Body`] whose stream is to get no more room.
+    /// Releases bytes of a [`super::H2Event::Body`] whose stream is to get no more room.
     pub fn release_connection(&mut self, bytes: u32) {
         self.released += bytes;
         if self.released >= self.local.connection_window / 2 {
@@ -53,7 +53,7 @@ impl Connection {
     }
 }
 
-impl Stream {
+impl StreamState {
     /// Gives the peer room for what was released.
     fn grant(&mut self, id: StreamId, out: &mut Vec<u8>) {
         self.receive_window += i64::from(self.released);

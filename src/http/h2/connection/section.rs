@@ -1,6 +1,6 @@
 //! Field sections received: put together, decoded, checked (RFC 9113 sections 4.3, 6.2, 6.10 and 8.1).
 
-use super::{Connection, Ending, Note};
+use super::{Ending, H2Connection, Note};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h1;
@@ -8,14 +8,14 @@ use crate::http::h2::check::{self, RequestRules};
 use crate::http::h2::error::{Abuse, ConnectionError, ErrorCode};
 use crate::http::h2::frame::{self, FrameHeader, flag};
 use crate::http::h2::priority::Priority;
-use crate::http::h2::stream::{Absent, Stream};
+use crate::http::h2::stream::{AbsentStream, StreamState};
 use crate::http::h2::{Role, StreamId};
 use crate::http::refusal::Refusal;
 
 /// Bounds on a trailer section, whatever those of heads are. That of bytes counts two line ends more than over
 /// HTTP/1.1: that of the last line, and the empty line. A section of which a part has come.
 #[derive(Debug, Default)]
-pub(super) struct Section {
+pub(super) struct FieldSection {
     begun: Option<Begun>,
     pieces: Vec<u8>,
     continuations: u32,
@@ -30,7 +30,7 @@ struct Begun {
     depends_on_itself: bool,
 }
 
-impl Section {
+impl FieldSection {
     /// The stream whose CONTINUATION must come next.
     #[inline]
     pub(super) fn stream(&self) -> Option<StreamId> {
@@ -38,7 +38,7 @@ impl Section {
     }
 }
 
-impl Connection {
+impl H2Connection {
     #[inline]
     pub(super) fn headers(
         &mut self,
@@ -101,18 +101,18 @@ impl Connection {
         }
         let may_open = self.role == Role::Server && stream % 2 == 1;
         match self.look_up(stream) {
-            Absent::Idle if may_open => Ok(()),
-            Absent::ResetByUs => Ok(()),
-            Absent::Idle | Absent::Skipped => Err(ConnectionError::BadStreamId),
-            Absent::Ended => Err(ConnectionError::ClosedStream),
+            AbsentStream::Idle if may_open => Ok(()),
+            AbsentStream::ResetByUs => Ok(()),
+            AbsentStream::Idle | AbsentStream::Skipped => Err(ConnectionError::BadStreamId),
+            AbsentStream::Ended => Err(ConnectionError::ClosedStream),
         }
     }
 
     /// What is known of a stream that is not open.
-    pub(super) fn look_up(&self, stream: StreamId) -> Absent {
+    pub(super) fn look_up(&self, stream: StreamId) -> AbsentStream {
         match stream % 2 {
             // Nobody opens streams with even numbers: we refuse to be pushed at and do not push.
-            0 => Absent::Idle,
+            0 => AbsentStream::Idle,
             _ => self.ended.look_up(stream),
         }
     }
@@ -122,7 +122,7 @@ impl Connection {
     fn is_behind_head(&self, stream: StreamId) -> bool {
         match self.streams.get(&stream) {
             Some(open) => open.has_head,
-            None => self.look_up(stream) != Absent::Idle,
+            None => self.look_up(stream) != AbsentStream::Idle,
         }
     }
 
@@ -144,7 +144,7 @@ impl Connection {
         let stream = begun.stream;
         let Some(open) = self.streams.get(&stream) else {
             return match self.look_up(stream) {
-                Absent::Idle => self.open_by_peer(begun, now),
+                AbsentStream::Idle => self.open_by_peer(begun, now),
                 _ => Ok(None),
             };
         };
@@ -216,7 +216,7 @@ impl Connection {
     }
 
     fn insert(&mut self, begun: Begun) {
-        let mut stream = Stream::new(self.peer.stream_window, self.local.stream_window);
+        let mut stream = StreamState::new(self.peer.stream_window, self.local.stream_window);
         stream.has_head = true;
         stream.receives = !begun.end;
         stream.expected = self.head.content_length();

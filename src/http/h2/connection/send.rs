@@ -1,19 +1,19 @@
 //! What is sent on streams, and in which order.
 
-use super::Connection;
+use super::H2Connection;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::StreamId;
 use crate::http::h2::error::ErrorCode;
 use crate::http::h2::frame::{self, HEADER_BYTES, flag, kind};
 use crate::http::h2::head::Field;
-use crate::http::h2::stream::Stream;
+use crate::http::h2::stream::StreamState;
 
 /// The stream is gone, or its sending side is: what was to be sent on it is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
-impl Connection {
+impl H2Connection {
     /// Sends a response's head. `end`: it has no body and no trailers. A status below 200 is an interim response, and
     /// never the end.
     pub fn send_head<'b>(
@@ -65,7 +65,7 @@ impl Connection {
     }
 
     /// Sends as much of `bytes` as the windows and the output allow, and gives the number taken; `end` is heeded when
-    /// all are taken. The rest stays with the caller, to be offered again when [`Connection::next_to_send`] names the
+    /// all are taken. The rest stays with the caller, to be offered again when [`H2Connection::next_to_send`] names the
     /// stream. Nothing is taken while streams of more urgency could send.
     pub fn send_body(
         &mut self,
@@ -151,7 +151,7 @@ impl Connection {
     }
 
     /// The stream whose turn it is to send what it could not send before. It does not wait any longer: whoever has
-    /// still something to send calls [`Connection::send_body`]. `None`: there is no room, or nobody waits.
+    /// still something to send calls [`H2Connection::send_body`]. `None`: there is no room, or nobody waits.
     pub fn next_to_send(&mut self) -> Option<StreamId> {
         if self.waiting.is_empty() || self.is_full() || self.send_window <= 0 {
             return None;
@@ -194,7 +194,7 @@ impl Connection {
 /// other; then the others in turns (RFC 9218 section 10).
 type Rank = (u8, bool, u64);
 
-impl Stream {
+impl StreamState {
     /// A stream that was never served goes before those that were, but not right behind another such one: however many
     /// new ones come, the others have every second turn.
     fn rank(&self, id: StreamId, is_after_new: bool) -> Rank {
@@ -207,6 +207,6 @@ impl Stream {
     }
 }
 
-fn sending(stream: Option<&mut Stream>) -> Result<&mut Stream, Closed> {
+fn sending(stream: Option<&mut StreamState>) -> Result<&mut StreamState, Closed> {
     stream.filter(|stream| stream.sends).ok_or(Closed)
 }

@@ -1,6 +1,6 @@
 //! Reading field sections.
 
-use super::table::{Line, Table};
+use super::table::{DynamicTable, TableEntry};
 use super::{FieldList, HpackError, ListLimits, SEPARATOR, Span, huffman, integer, static_table};
 use crate::base::limits;
 use crate::http::h2::field::{classify, is_clean};
@@ -8,7 +8,7 @@ use crate::http::h2::field::{classify, is_clean};
 /// The reading side of a connection, with the table that the peer's encoder fills.
 #[derive(Debug)]
 pub struct Decoder {
-    table: Table,
+    table: DynamicTable,
     limits: ListLimits,
 }
 
@@ -16,7 +16,7 @@ impl Decoder {
     /// A decoder with a table of `limits::H2_TABLE_BYTES`, the size that holds before any SETTINGS.
     pub fn new(limits: ListLimits) -> Decoder {
         Decoder {
-            table: Table::new(limits::H2_TABLE_BYTES),
+            table: DynamicTable::new(limits::H2_TABLE_BYTES),
             limits,
         }
     }
@@ -60,7 +60,7 @@ impl Decoder {
     }
 
     #[inline]
-    fn line(&self, index: usize) -> Result<Line<'_>, HpackError> {
+    fn line(&self, index: usize) -> Result<TableEntry<'_>, HpackError> {
         match index {
             0 => Err(HpackError::BadIndex),
             1..=static_table::LEN => Ok(static_table::line(index)),
@@ -112,7 +112,7 @@ impl Decoder {
         string(section, at, &mut list.text)?;
         let bad_value = !is_clean(&list.text[value_start..]);
         list.text.extend_from_slice(b"\r\n");
-        let line = Line {
+        let line = TableEntry {
             bytes: &list.text[start..],
             name_len,
             class,
@@ -127,7 +127,7 @@ impl Decoder {
 }
 
 #[inline]
-fn span(start: usize, line: &Line<'_>, sensitive: bool) -> Span {
+fn span(start: usize, line: &TableEntry<'_>, sensitive: bool) -> Span {
     Span {
         start: start as u32,
         name_len: line.name_len,

@@ -6,7 +6,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::table::{Line, Table};
+use super::table::{DynamicTable, TableEntry};
 use super::words::{hash_name, hash_value, is_lower_of};
 use super::{SEPARATOR, integer, static_table};
 use crate::base::limits;
@@ -30,7 +30,7 @@ struct Seen {
 /// The writing side of a connection, with the table that the peer's decoder follows.
 #[derive(Debug)]
 pub struct Encoder {
-    table: Table,
+    table: DynamicTable,
     seen: Box<[[Seen; 2]; PLACES]>,
     /// The smallest size that the table had to take since the last section, if the peer must still be told.
     resized_to: Option<usize>,
@@ -49,7 +49,7 @@ impl Encoder {
     /// An encoder with a table of `limits::H2_TABLE_BYTES`, the size that holds before any SETTINGS.
     pub fn new() -> Encoder {
         Encoder {
-            table: Table::new(limits::H2_TABLE_BYTES),
+            table: DynamicTable::new(limits::H2_TABLE_BYTES),
             seen: Box::new([[Seen::default(); 2]; PLACES]),
             resized_to: None,
             line: Vec::new(),
@@ -143,7 +143,7 @@ impl Encoder {
         for part in [name, SEPARATOR, value, b"\r\n"] {
             self.line.extend_from_slice(part);
         }
-        self.table.insert(Line {
+        self.table.insert(TableEntry {
             bytes: &self.line,
             name_len: name.len() as u32,
             class: Class::Plain,

@@ -1,6 +1,6 @@
 //! The static table (RFC 7541 appendix A) and the way from a name to its place there.
 
-use super::table::Line;
+use super::table::TableEntry;
 use crate::http::h2::field::Class;
 
 /// Entries of the static table; its indices begin at 1.
@@ -91,9 +91,9 @@ static ROWS: [Row; LEN] = [
 
 /// The entry at `index`, 1 to [`LEN`].
 #[inline]
-pub(super) fn line(index: usize) -> Line<'static> {
+pub(super) fn line(index: usize) -> TableEntry<'static> {
     let row = &ROWS[index - 1];
-    Line {
+    TableEntry {
         bytes: row.line.as_bytes(),
         name_len: row.name_len,
         class: row.class,

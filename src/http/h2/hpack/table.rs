@@ -7,7 +7,7 @@ use crate::http::h2::field::Class;
 
 /// A field with what is known of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'t> {
+pub(super) struct TableEntry<'t> {
     /// `name: value CRLF`.
     pub(super) bytes: &'t [u8],
     pub(super) name_len: u32,
@@ -15,7 +15,7 @@ pub(super) struct Line<'t> {
     pub(super) bad_value: bool,
 }
 
-impl<'t> Line<'t> {
+impl<'t> TableEntry<'t> {
     #[inline]
     pub(super) fn name(&self) -> &'t [u8] {
         &self.bytes[..self.name_len as usize]
@@ -45,7 +45,7 @@ struct Entry {
 /// Entries in a text that grows at its end and is moved to its front now and then, so that adding and dropping an entry
 /// is cheap and every line stays in one piece.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct DynamicTable {
     text: Vec<u8>,
     /// Oldest first.
     entries: VecDeque<Entry>,
@@ -55,10 +55,10 @@ pub(super) struct Table {
     inserted: u32,
 }
 
-impl Table {
+impl DynamicTable {
     /// An empty table that may grow to `max_size` by the count of RFC 7541. Takes no memory before its first entry.
-    pub(super) fn new(max_size: usize) -> Table {
-        Table {
+    pub(super) fn new(max_size: usize) -> DynamicTable {
+        DynamicTable {
             text: Vec::new(),
             entries: VecDeque::new(),
             size: 0,
@@ -69,10 +69,10 @@ impl Table {
 
     /// The entry of this age; 0 is the newest.
     #[inline]
-    pub(super) fn get(&self, age: usize) -> Option<Line<'_>> {
+    pub(super) fn get(&self, age: usize) -> Option<TableEntry<'_>> {
         let index = self.entries.len().checked_sub(age + 1)?;
         let entry = &self.entries[index];
-        Some(Line {
+        Some(TableEntry {
             bytes: &self.text[entry.start as usize..][..entry.len as usize],
             name_len: entry.name_len,
             class: entry.class,
@@ -103,7 +103,7 @@ impl Table {
     }
 
     /// Adds an entry and drops the oldest ones that it displaces: all, and itself too, if it is larger than the table.
-    pub(super) fn insert(&mut self, line: Line<'_>) {
+    pub(super) fn insert(&mut self, line: TableEntry<'_>) {
         let size = line.size();
         self.make_room(size);
         self.inserted = self.inserted.wrapping_add(1);
@@ -156,9 +156,9 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn insert(table: &mut Table, name: &str, value: &str) {
+    fn insert(table: &mut DynamicTable, name: &str, value: &str) {
         let line = format!("{name}: {value}\r\n");
-        table.insert(Line {
+        table.insert(TableEntry {
             bytes: line.as_bytes(),
             name_len: name.len() as u32,
             class: Class::Plain,
@@ -166,7 +166,7 @@ mod tests {
         });
     }
 
-    fn names(table: &Table) -> String {
+    fn names(table: &DynamicTable) -> String {
         let names = (0..).map_while(|age| table.get(age));
         names
             .map(|line| String::from_utf8(line.name().to_vec()).unwrap())
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_oldest_entries_make_room() {
-        let mut table = Table::new(3 * 34);
+        let mut table = DynamicTable::new(3 * 34);
         for name in ["a", "b", "c"] {
             insert(&mut table, name, "1");
         }
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn lines_stay_whole_when_the_text_is_moved() {
-        let mut table = Table::new(200);
+        let mut table = DynamicTable::new(200);
         for number in 0..1000 {
             let value = number.to_string();
             insert(&mut table, "name", &value);

@@ -24,7 +24,7 @@ use rustls::{
 use crate::net::{
     Block, Blocks, Engine, Socket, Ticker, Timer, Timers, TlsFailure, Turn, Unasked, run, spawn,
 };
-use crate::shared::sockets::{Counted, Side};
+use crate::shared::sockets::{CountedSocket, SocketSide};
 
 const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
@@ -33,7 +33,7 @@ const BOTH: [&[&SupportedProtocolVersion]; 2] = [TLS12, TLS13];
 /// A connection of a client as the runtime of this thread has it.
 fn accepted_socket(accepted: TcpStream) -> Socket {
     let accepted = monoio::net::TcpStream::from_std(accepted).unwrap();
-    Socket::new(accepted, Counted::new(Side::Accepted))
+    Socket::new(accepted, CountedSocket::new(SocketSide::Accepted))
 }
 
 /// An authority, and what it has signed.

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, ClientConnection, ServerConfig};
 
 use super::{BOTH, Pki, pattern, server_name};
 use crate::net::Block;
-use crate::net::tls::Records;
+use crate::net::tls::TlsRecords;
 
 type Pair = (Arc<ServerConfig>, Arc<ClientConfig>);
 
@@ -22,14 +22,14 @@ static CONFIGS: LazyLock<[Pair; 2]> = LazyLock::new(|| {
 
 /// Our server and a client, without a network.
 struct Wire {
-    server: Records,
+    server: TlsRecords,
     client: ClientConnection,
 }
 
 impl Wire {
     fn new(configs: &Pair) -> Wire {
         Wire {
-            server: Records::server(configs.0.clone()).unwrap(),
+            server: TlsRecords::server(configs.0.clone()).unwrap(),
             client: ClientConnection::new(configs.1.clone(), server_name()).unwrap(),
         }
     }

@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use super::{Connection, Stream, Terms};
+use super::{MultiplexConnection, Stream, Terms};
 use crate::base::limits;
 use crate::base::memory;
 use crate::base::time::Micros;
-use crate::http::h2::{ConnectionError, ErrorCode, Event, Role, StreamId};
+use crate::http::h2::{ConnectionError, ErrorCode, H2Event, Role, StreamId};
 use crate::http::refusal::Refusal;
-use crate::worker::multiplex::state::{Gone, Reading, State};
+use crate::worker::multiplex::state::{Gone, ReadRate, StreamInput};
 
-impl Connection {
+impl MultiplexConnection {
     /// Takes all of `bytes` in and tells the streams. Errors: the connection has to end.
     pub(super) fn take_in(
         self: &Rc<Self>,
@@ -46,9 +46,9 @@ impl Connection {
     }
 
     /// Passes an event on to its stream. Gives the number of bytes of a body that nobody wants.
-    fn tell(self: &Rc<Self>, event: Event<'_>, terms: &Terms<'_>) -> u32 {
+    fn tell(self: &Rc<Self>, event: H2Event<'_>, terms: &Terms<'_>) -> u32 {
         match event {
-            Event::Head { stream, head, end } => {
+            H2Event::Head { stream, head, end } => {
                 let state = self.state_of(stream, terms);
                 let mut own = self.free_heads.borrow_mut().pop().unwrap_or_default();
                 std::mem::swap(&mut own, head);
@@ -56,10 +56,10 @@ impl Connection {
                 state.ended.set(end);
                 state.wake();
             }
-            Event::Refused {
+            H2Event::Refused {
                 stream, refusal, ..
             } => self.state_of(stream, terms).lose(Gone::Malformed(refusal)),
-            Event::Body { stream, bytes, end } => {
+            H2Event::Body { stream, bytes, end } => {
                 let streams = self.streams.borrow();
                 let Some(state) = streams.get(&stream) else {
                     return bytes.len() as u32;
@@ -72,20 +72,20 @@ impl Connection {
                 state.ended.set(end);
                 state.wake();
             }
-            Event::Trailers { stream, lines } => {
+            H2Event::Trailers { stream, lines } => {
                 if let Some(state) = self.streams.borrow().get(&stream) {
                     state.trailers.replace(lines.to_vec());
                     state.ended.set(true);
                     state.wake();
                 }
             }
-            Event::RefusedTrailers { stream, refusal } => {
+            H2Event::RefusedTrailers { stream, refusal } => {
                 if let Some(state) = self.streams.borrow().get(&stream) {
                     state.refused.set(Some(refusal));
                     state.wake();
                 }
             }
-            Event::Reset {
+            H2Event::Reset {
                 stream,
                 code,
                 by_us,
@@ -99,10 +99,10 @@ impl Connection {
                     });
                 }
             }
-            Event::GoAway { last, .. } => self.lose_beyond(last),
-            Event::Pong => self.silent_since.set(None),
-            Event::Settings => {
-                // Waiting streams stay counted until they are opened: see [`Connection::has_room`].
+            H2Event::GoAway { last, .. } => self.lose_beyond(last),
+            H2Event::Pong => self.silent_since.set(None),
+            H2Event::Settings => {
+                // Waiting streams stay counted until they are opened: see [`MultiplexConnection::has_room`].
                 let unsettled = self.unsettled.borrow();
                 unsettled.iter().for_each(|state| state.wake());
             }
@@ -111,11 +111,11 @@ impl Connection {
     }
 
     /// The state of a stream, which is begun if the peer has just opened it.
-    fn state_of(self: &Rc<Self>, id: StreamId, terms: &Terms<'_>) -> Rc<State> {
+    fn state_of(self: &Rc<Self>, id: StreamId, terms: &Terms<'_>) -> Rc<StreamInput> {
         if let Some(state) = self.streams.borrow().get(&id) {
             return state.clone();
         }
-        let state = Rc::<State>::default();
+        let state = Rc::<StreamInput>::default();
         if self.role == Role::Server {
             self.streams.borrow_mut().insert(id, state.clone());
             self.busy_at.set(self.timers.millis());
@@ -127,7 +127,7 @@ impl Connection {
 
     /// Ends the streams whose requests are not complete, because no more bytes of them will come.
     pub(super) fn lose_unfinished(&self) {
-        let is_unfinished = |_: &StreamId, state: &mut Rc<State>| !state.ended.get();
+        let is_unfinished = |_: &StreamId, state: &mut Rc<StreamInput>| !state.ended.get();
         for (_, state) in self.streams.borrow_mut().extract_if(is_unfinished) {
             state.lose(Gone::Lost);
         }
@@ -161,7 +161,7 @@ impl Connection {
 
     fn lose_beyond(&self, last: StreamId) {
         if self.role == Role::Client {
-            let beyond = |id: &StreamId, _: &mut Rc<State>| *id > last;
+            let beyond = |id: &StreamId, _: &mut Rc<StreamInput>| *id > last;
             for (_, state) in self.streams.borrow_mut().extract_if(beyond) {
                 state.lose(Gone::Unprocessed);
             }
@@ -181,6 +181,6 @@ impl Connection {
     }
 }
 
-fn is_at_rate(state: &Rc<State>) -> bool {
-    state.reading.get() == Reading::AtRate
+fn is_at_rate(state: &Rc<StreamInput>) -> bool {
+    state.reading.get() == ReadRate::AtRate
 }

@@ -2,7 +2,7 @@
 //! one send for all of them. Read on in `carry.rs` (bytes both ways), `events.rs` (what they say), `watch.rs` (what is
 //! due) and `stream.rs` (one stream).
 
-mod carry;
+mod drive;
 mod events;
 mod stream;
 mod watch;
@@ -13,29 +13,30 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::state::{Gone, State};
+use super::state::{Gone, StreamInput};
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::memory::{self, Level};
 use crate::base::time::Micros;
 use crate::http::h2::{
-    self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Request, Role, StreamId, raise,
+    self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Role, StreamId, StreamRequest,
+    to_h2,
 };
 use crate::net::{Blocks, Timer, Timers};
+use crate::worker::bulk_turns::BulkTurns;
 use crate::worker::memory::Memory;
 use crate::worker::min_rate::MinRate;
-use crate::worker::pace::Pace;
 
 pub use stream::Stream;
 
 /// A connection that streams share.
-pub struct Connection {
+pub struct MultiplexConnection {
     role: Role,
-    protocol: RefCell<h2::Connection>,
-    streams: RefCell<ById<Rc<State>>>,
+    protocol: RefCell<h2::H2Connection>,
+    streams: RefCell<ById<Rc<StreamInput>>>,
     free_heads: RefCell<Vec<Head>>,
     /// Streams that wait until there is a socket, or until the peer's first SETTINGS have come.
-    unsettled: RefCell<Vec<Rc<State>>>,
+    unsettled: RefCell<Vec<Rc<StreamInput>>>,
     /// Streams that were answered before their request had ended, each with the core's millisecond in which it is
     /// reset.
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
@@ -72,7 +73,7 @@ pub struct Terms<'a> {
     /// The free blocks of the core.
     pub blocks: &'a Blocks,
     /// The room for bulk transfers in each turn of the core.
-    pub pace: &'a Pace,
+    pub bulk_turns: &'a BulkTurns,
     /// The use of memory of the core.
     pub memory: &'a Memory,
     /// Takes a stream that the peer opened.
@@ -107,12 +108,16 @@ pub enum End {
     Broken(ConnectionError),
 }
 
-impl Connection {
+impl MultiplexConnection {
     /// A connection that has just been opened, or is about to be.
-    pub fn new(role: Role, settings: LocalSettings, timers: &Rc<Timers>) -> Rc<Connection> {
-        Rc::new(Connection {
+    pub fn new(
+        role: Role,
+        settings: LocalSettings,
+        timers: &Rc<Timers>,
+    ) -> Rc<MultiplexConnection> {
+        Rc::new(MultiplexConnection {
             role,
-            protocol: RefCell::new(h2::Connection::new(role, settings, Micros::now())),
+            protocol: RefCell::new(h2::H2Connection::new(role, settings, Micros::now())),
             streams: RefCell::default(),
             free_heads: RefCell::default(),
             unsettled: RefCell::default(),
@@ -144,7 +149,7 @@ impl Connection {
     }
 
     /// The state of the protocol.
-    pub(super) fn protocol(&self) -> RefMut<'_, h2::Connection> {
+    pub(super) fn protocol(&self) -> RefMut<'_, h2::H2Connection> {
         self.protocol.borrow_mut()
     }
 
@@ -194,7 +199,10 @@ impl Connection {
 
     /// Whether the backend takes an extended CONNECT (RFC 8441 section 3). `None`: the backend's SETTINGS have not
     /// come; the stream is woken when they have. Errors: they will not come.
-    pub(super) fn takes_extended_connect(&self, state: &Rc<State>) -> Result<Option<bool>, Gone> {
+    pub(super) fn takes_extended_connect(
+        &self,
+        state: &Rc<StreamInput>,
+    ) -> Result<Option<bool>, Gone> {
         let protocol = self.protocol.borrow();
         if let Some(gone) = state.gone.get() {
             return Err(gone);
@@ -216,7 +224,7 @@ impl Connection {
 
     /// Whether the connection is still being made. If so, the stream is woken when the connection is made. Errors: it
     /// will not be made.
-    pub(super) fn awaits_socket(&self, state: &Rc<State>) -> Result<bool, Gone> {
+    pub(super) fn awaits_socket(&self, state: &Rc<StreamInput>) -> Result<bool, Gone> {
         if let Some(gone) = state.gone.get() {
             return Err(gone);
         }
@@ -229,13 +237,13 @@ impl Connection {
         Ok(!self.is_connected())
     }
 
-    fn note_unsettled(&self, state: &Rc<State>) {
+    fn note_unsettled(&self, state: &Rc<StreamInput>) {
         self.forget_unsettled(state);
         self.unsettled.borrow_mut().push(state.clone());
     }
 
     /// Takes this stream, and streams that no task waits for any more, off the list of waiting streams.
-    fn forget_unsettled(&self, state: &Rc<State>) {
+    fn forget_unsettled(&self, state: &Rc<StreamInput>) {
         let mut unsettled = self.unsettled.borrow_mut();
         unsettled.retain(|known| Rc::strong_count(known) > 1 && !Rc::ptr_eq(known, state));
     }
@@ -248,17 +256,17 @@ impl Connection {
     /// Streams that wait to be opened.
     fn waiting_streams(&self) -> usize {
         let unsettled = self.unsettled.borrow();
-        let waits = |state: &&Rc<State>| Rc::strong_count(state) > 1;
+        let waits = |state: &&Rc<StreamInput>| Rc::strong_count(state) > 1;
         unsettled.iter().filter(waits).count()
     }
 
     /// Opens a stream with a request. `None`: the connection takes no further stream.
     pub(super) fn open(
         &self,
-        request: &Request<'_>,
-        fields: raise::Fields<'_>,
+        request: &StreamRequest<'_>,
+        fields: to_h2::Fields<'_>,
         is_last: bool,
-        state: &Rc<State>,
+        state: &Rc<StreamInput>,
     ) -> Option<StreamId> {
         if self.deaf.get() {
             return None;

@@ -5,20 +5,20 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::Connection;
+use super::MultiplexConnection;
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
-use crate::http::h2::{ErrorCode, Head, Role, StreamId, raise};
+use crate::http::h2::{ErrorCode, Head, Role, StreamId, to_h2};
 use crate::http::refusal::Refusal;
 use crate::net::{Block, Expired, Timer};
-use crate::worker::multiplex::state::{Gone, Message, Piece, Reading, State};
+use crate::worker::multiplex::state::{Gone, Message, Piece, ReadRate, StreamInput};
 
 /// A stream. What is not finished when it is dropped is reset.
 pub struct Stream {
-    connection: Rc<Connection>,
+    connection: Rc<MultiplexConnection>,
     /// 0 until the request is sent, towards a backend.
     id: Cell<StreamId>,
-    state: Rc<State>,
+    state: Rc<StreamInput>,
     /// Whether the head of the final answer was sent, towards a client.
     answered: Cell<bool>,
     /// Whether the end of our message was sent.
@@ -32,7 +32,11 @@ pub struct Stream {
 
 impl Stream {
     /// A stream of a connection; `id` is 0 if the stream is not open yet.
-    pub(super) fn new(connection: Rc<Connection>, id: StreamId, state: Rc<State>) -> Stream {
+    pub(super) fn new(
+        connection: Rc<MultiplexConnection>,
+        id: StreamId,
+        state: Rc<StreamInput>,
+    ) -> Stream {
         Stream {
             connection,
             id: Cell::new(id),
@@ -72,7 +76,7 @@ impl Stream {
 
     /// Lets the client take the answer as slowly as it likes.
     pub fn allow_leisure(&self) {
-        self.state.reading.set(Reading::AtLeisure);
+        self.state.reading.set(ReadRate::AtLeisure);
     }
 
     /// Gives the memory of a head back.
@@ -213,8 +217,8 @@ impl Stream {
     /// Sends a response's head, written as HTTP/1 would have it, and takes it out of `answer`; what stands behind it
     /// stays. `is_last`: nothing follows the head. Errors: the client has given the stream up.
     pub fn answer(&self, answer: &mut Block, is_last: bool) -> io::Result<()> {
-        let length = raise::head_bytes(answer.filled());
-        let (status, fields) = raise::response(&answer.filled()[..length]);
+        let length = to_h2::head_bytes(answer.filled());
+        let (status, fields) = to_h2::response(&answer.filled()[..length]);
         // What HTTP/1 switches to, HTTP/2 takes for the body of a tunnel (RFC 8441 section 5).
         let status = if status == 101 { 200 } else { status };
         // Who joins two answers into one, or takes the second for the answer to something else, is misled.
@@ -222,8 +226,8 @@ impl Stream {
             debug_assert!(false, "a second answer on a stream of HTTP/2");
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.answered.get() && self.state.reading.get() == Reading::Nothing {
-            self.state.reading.set(Reading::AtRate);
+        if self.answered.get() && self.state.reading.get() == ReadRate::Nothing {
+            self.state.reading.set(ReadRate::AtRate);
         }
         let mut protocol = self.connection.protocol();
         let sent = protocol.send_head(self.id.get(), status, fields, is_last);
@@ -242,9 +246,9 @@ impl Stream {
         is_last: bool,
         is_websocket: bool,
     ) -> io::Result<()> {
-        let length = raise::head_bytes(request.filled());
+        let length = to_h2::head_bytes(request.filled());
         let head = &request.filled()[..length];
-        let (asked, fields) = raise::request(head, scheme, is_websocket);
+        let (asked, fields) = to_h2::request(head, scheme, is_websocket);
         let id = self.connection.open(&asked, fields, is_last, &self.state);
         debug_assert_eq!(self.id.get(), 0, "a stream carries one request");
         request.advance(length);
@@ -265,7 +269,7 @@ impl Stream {
     pub fn send_trailers(&self, lines: &[u8]) -> io::Result<()> {
         debug_assert!(!self.finished.get(), "a message has one end");
         let mut protocol = self.connection.protocol();
-        let sent = protocol.send_trailers(self.id.get(), raise::trailers(lines));
+        let sent = protocol.send_trailers(self.id.get(), to_h2::trailers(lines));
         drop(protocol);
         self.note_sent(sent.is_ok(), true)
     }

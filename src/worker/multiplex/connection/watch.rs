@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use super::{Connection, End, Terms};
+use super::{End, MultiplexConnection, Terms};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::{ErrorCode, Patience, Role};
 
 const CHECK: Duration = Duration::from_millis(limits::H2_CHECK_MILLIS);
 
-impl Connection {
+impl MultiplexConnection {
     /// Whether the backend is asked for a sign of life and has not given one yet: a new request goes elsewhere if it
     /// can.
     pub(super) fn is_suspect(&self) -> bool {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::*;
-use crate::http::proxy_protocol::Said;
+use crate::http::proxy_protocol::ProxiedAddrs;
 use crate::snapshot::{Pool, ProxyProtocol};
 use crate::worker::sample::{
     POOL, listener, of_http2, refusing, run_worker, run_worker_with, until,
@@ -56,7 +56,7 @@ fn a_backend_with_as_many_connections_as_it_may_have_gives_none() {
         let fresh = ready(own.connect(&shard, 0, FRESH).await);
         assert!(!fresh.reused);
         drop(fresh);
-        assert_eq!(shard.tables.open(own.plan.backend(POOL, 0).id()), 0);
+        assert_eq!(shard.tables.open(own.config.backend(POOL, 0).id()), 0);
     });
 }
 
@@ -67,7 +67,7 @@ fn a_refused_connection_says_which_backend_refused() {
         |_| (),
         async |shard| {
             let own = Own::of(&shard);
-            let id = own.plan.backend(POOL, 0).id();
+            let id = own.config.backend(POOL, 0).id();
             match own.connect(&shard, 0, PLAIN).await {
                 Connected::Failed { failure, backend } => {
                     assert_eq!((failure, backend), (Failure::ConnectFailed, id));
@@ -90,8 +90,8 @@ fn another_address_of_the_name_takes_the_place_of_one_that_refuses() {
     run_worker(&[refusing(), addr], all, async |shard| {
         let own = Own::of(&shard);
         let upstream = ready(own.connect(&shard, 0, PLAIN).await);
-        assert_eq!(upstream.backend(), own.plan.backend(POOL, 1).id());
-        let tried = [own.plan.backend(POOL, 1).id()];
+        assert_eq!(upstream.backend(), own.config.backend(POOL, 1).id());
+        let tried = [own.config.backend(POOL, 1).id()];
         let caller = Caller {
             tried: &tried,
             ..own.caller()
@@ -112,7 +112,7 @@ fn a_wait_ends_with_its_time_or_when_the_caller_needs_nothing_more() {
         none,
         async |shard| {
             let own = Own::of(&shard);
-            let id = own.plan.backend(POOL, 0).id();
+            let id = own.config.backend(POOL, 0).id();
             let (short, long) = (Duration::from_millis(1), Duration::from_secs(600));
             let left = |at: Option<BackendId>, _: &mut Context<'_>| {
                 assert_eq!(at, Some(id));
@@ -153,10 +153,10 @@ fn a_proxy_header_names_whom_the_caller_speaks_for() {
         let server = ([192, 0, 2, 1], 443).into();
         let rows = [
             (
-                Said::Tcp { client, server },
+                ProxiedAddrs::Tcp { client, server },
                 "PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n",
             ),
-            (Said::Local, "PROXY UNKNOWN\r\n"),
+            (ProxiedAddrs::Local, "PROXY UNKNOWN\r\n"),
         ];
         for (introduced, expected) in rows {
             let caller = Caller {
@@ -185,7 +185,7 @@ fn callers_share_a_connection_of_http2() {
         let first = ready(own.connect(&shard, 0, PLAIN).await);
         let second = ready(own.connect(&shard, 0, PLAIN).await);
         assert_eq!((first.reused, second.reused), (false, true));
-        let id = own.plan.backend(POOL, 0).id();
+        let id = own.config.backend(POOL, 0).id();
         assert_eq!(shard.tables.open(id), 1);
         // A request that needs a connection of its own finds no place for one.
         assert_eq!(word(&own.connect(&shard, 0, BY_HTTP1).await), "lost race");
@@ -198,11 +198,11 @@ fn a_shared_connection_that_is_refused_fails_all_its_callers() {
         let own = Own::of(&shard);
         let connected = own.connect(&shard, 0, PLAIN).await;
         assert_eq!(word(&connected), "ConnectFailed");
-        let id = own.plan.backend(POOL, 0).id();
+        let id = own.config.backend(POOL, 0).id();
         assert!(
             !shard
                 .shared_upstreams
-                .has_room(id, own.plan.reuse_key(id).unwrap())
+                .has_room(id, own.config.reuse_key(id).unwrap())
         );
     });
 }
@@ -223,8 +223,8 @@ fn a_websocket_goes_as_the_backends_settings_say() {
             assert_eq!(upstream.is_websocket, expected);
             let is_stream = matches!(upstream.wire.stream, Stream::Multiplexed(_));
             assert_eq!(is_stream, expected, "else HTTP/1.1 carries it");
-            let id = own.plan.backend(POOL, 0).id();
-            let by_http1 = |carrier| goes_by_http1(&shard, &own.plan, carrier, id);
+            let id = own.config.backend(POOL, 0).id();
+            let by_http1 = |carrier| goes_by_http1(&shard, &own.config, carrier, id);
             assert_eq!(
                 by_http1(Carrier::WebSocket),
                 !expected,
@@ -241,9 +241,9 @@ fn a_permit_that_was_granted_is_used_although_the_bound_is_reached() {
     let (_listener, addr) = listener();
     run_worker(&[addr], at_most(1), async |shard| {
         let own = Own::of(&shard);
-        let id = own.plan.backend(POOL, 0).id();
+        let id = own.config.backend(POOL, 0).id();
         let permit = shard.tables.try_open(id, 1).unwrap();
-        let granted = Granted::Hold(Hold::permit(own.plan.live(POOL).queue(), permit));
+        let granted = Granted::Hold(Hold::permit(own.config.live(POOL).queue(), permit));
         let target = Target {
             granted: Some(Box::new(granted)),
             ..Target::at(POOL, 0)

@@ -7,8 +7,8 @@ use std::task::Wake;
 use super::*;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::shared::count::PerWorker;
-use crate::shared::mailbox::{Letters, mailbox};
+use crate::shared::counter::PerWorker;
+use crate::shared::mailbox::{Inbox, mailbox};
 
 const OWN: WorkerId = WorkerId(0);
 const OTHER: WorkerId = WorkerId(1);
@@ -41,26 +41,26 @@ impl Wake for Woken {
 
 struct Core {
     queue: Rc<Queue>,
-    counts: SharedPoolCounts,
+    counters: SharedPoolCounters,
     tables: SharedTables,
     /// What the other worker is told.
-    letters: Letters<ToWorker>,
+    inbox: Inbox<ToWorker>,
 }
 
 impl Core {
     fn new() -> Core {
         let (own, _) = mailbox(1).unwrap();
-        let (other, letters) = mailbox(2).unwrap();
+        let (other, inbox) = mailbox(2).unwrap();
         let neighbours = Rc::new(Neighbours {
             worker: OWN,
             mailboxes: vec![own, other],
         });
-        let counts: SharedPoolCounts = Arc::new(PerWorker::new(2));
+        let counters: SharedPoolCounters = Arc::new(PerWorker::new(2));
         Core {
-            queue: Queue::new(counts.clone(), &neighbours),
-            counts,
+            queue: Queue::new(counters.clone(), &neighbours),
+            counters,
             tables: BackendTables::new(2),
-            letters,
+            inbox,
         }
     }
 
@@ -69,17 +69,20 @@ impl Core {
     }
 
     /// A request that waits since then, and how often it was woken.
-    fn wait(&self, generation: u64, since: u64) -> (Place, Arc<Woken>) {
+    fn wait(&self, generation: u64, since: u64) -> (QueueEntry, Arc<Woken>) {
         self.wait_as(Carrier::Pools, generation, since)
     }
 
-    fn wait_as(&self, carrier: Carrier, generation: u64, since: u64) -> (Place, Arc<Woken>) {
-        let plan = Rc::new(Generation(generation));
-        let place = self.queue.join(plan, carrier, Micros(since)).expect("room");
+    fn wait_as(&self, carrier: Carrier, generation: u64, since: u64) -> (QueueEntry, Arc<Woken>) {
+        let config = Rc::new(Generation(generation));
+        let entry = self
+            .queue
+            .join(config, carrier, Micros(since))
+            .expect("room");
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
-        assert!(place.offer(&Context::from_waker(&waker)).is_none());
-        (place, woken)
+        assert!(entry.offer(&Context::from_waker(&waker)).is_none());
+        (entry, woken)
     }
 
     fn open(&self) -> u32 {
@@ -88,8 +91,8 @@ impl Core {
 }
 
 /// What a request is offered, in a word.
-fn offered(place: &Place) -> &'static str {
-    match place.offer(&Context::from_waker(Waker::noop())) {
+fn offered(entry: &QueueEntry) -> &'static str {
+    match entry.offer(&Context::from_waker(Waker::noop())) {
         None => "nothing",
         Some(Offer::Connection(_)) => "connection",
         Some(Offer::Permit(_)) => "permit",
@@ -136,7 +139,7 @@ fn who_leaves_passes_on_what_it_was_offered() {
     drop(fourth);
     assert_eq!(offered(&fifth), "look");
     drop((third, fifth));
-    assert_eq!(core.counts.waiting(), 0);
+    assert_eq!(core.counters.waiting(), 0);
 }
 
 #[test]
@@ -150,43 +153,43 @@ fn who_has_waited_much_longer_elsewhere_goes_first() {
     ];
     for (since, goes_first) in rows {
         let core = Core::new();
-        let (place, _) = core.wait(1, 1_000_000);
-        core.counts.set_waiting(OTHER, 1, Some(Micros(since)));
+        let (entry, _) = core.wait(1, 1_000_000);
+        core.counters.set_waiting(OTHER, 1, Some(Micros(since)));
         core.queue.release(core.permit());
-        let told = core.letters.take();
+        let told = core.inbox.take();
         assert_eq!(told.is_some(), goes_first, "{since}");
         assert_eq!(core.open(), 1, "it is not free on its way");
         let expected = if goes_first { "nothing" } else { "permit" };
-        assert_eq!(offered(&place), expected, "{since}");
+        assert_eq!(offered(&entry), expected, "{since}");
     }
     let core = Core::new();
-    core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
+    core.counters.set_waiting(OTHER, 1, Some(Micros(1)));
     core.queue.release(core.permit());
-    assert!(matches!(core.letters.take(), Some(ToWorker::Permit(_))));
+    assert!(matches!(core.inbox.take(), Some(ToWorker::Permit(_))));
 }
 
 /// Requests that began with an earlier configuration may wait longest everywhere, and none of them knows a new backend.
 #[test]
 fn a_permit_that_was_sent_here_goes_no_further() {
     let core = Core::new();
-    core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
+    core.counters.set_waiting(OTHER, 1, Some(Micros(1)));
     core.queue.take_over(core.permit());
-    assert!(matches!(core.letters.take(), Some(ToWorker::Look(ID))));
+    assert!(matches!(core.inbox.take(), Some(ToWorker::Look(ID))));
     assert_eq!(core.open(), 0, "nobody here has use for it");
-    let (place, _) = core.wait(1, 1_000_000);
+    let (entry, _) = core.wait(1, 1_000_000);
     core.queue.take_over(core.permit());
-    assert!(core.letters.take().is_none());
-    assert_eq!(offered(&place), "permit", "whose turn it is was decided");
+    assert!(core.inbox.take().is_none());
+    assert_eq!(offered(&entry), "permit", "whose turn it is was decided");
 }
 
 #[test]
 fn a_connection_that_is_one_too_many_by_now_is_given_to_nobody() {
     let core = Core::new();
-    let (place, _) = core.wait(1, 1);
+    let (entry, _) = core.wait(1, 1);
     let permits = [(); 3].map(|()| core.tables.try_open(ID, 3).unwrap());
     for (permit, expected) in permits.into_iter().zip(["nothing", "nothing", "permit"]) {
         core.queue.release(permit);
-        assert_eq!(offered(&place), expected);
+        assert_eq!(offered(&entry), expected);
     }
     assert_eq!(core.open(), 0);
 }
@@ -194,7 +197,7 @@ fn a_connection_that_is_one_too_many_by_now_is_given_to_nobody() {
 #[test]
 fn a_permit_for_a_full_mailbox_is_free_again() {
     let core = Core::new();
-    core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
+    core.counters.set_waiting(OTHER, 1, Some(Micros(1)));
     for _ in 0..2 {
         let told = core.queue.neighbours.tell(OTHER, ToWorker::Look(ID));
         assert!(told.is_ok());
@@ -206,23 +209,23 @@ fn a_permit_for_a_full_mailbox_is_free_again() {
 #[test]
 fn a_backend_that_takes_no_requests_serves_nobody() {
     let core = Core::new();
-    let (place, woken) = core.wait(1, 1);
+    let (entry, woken) = core.wait(1, 1);
     core.tables.of(OWN).set_state(ID, BackendState::Unhealthy);
     core.queue.release(core.permit());
     assert_eq!((woken.0.load(Relaxed), core.open()), (1, 0));
-    assert_eq!(offered(&place), "look");
+    assert_eq!(offered(&entry), "look");
 }
 
 /// A backend that could not be connected to a moment ago would be the end of every request that waits.
 #[test]
 fn a_permit_for_a_backend_that_rests_is_nobodys() {
     let core = Core::new();
-    let (place, _) = core.wait(1, 1);
+    let (entry, _) = core.wait(1, 1);
     core.tables.of(OWN).set_share(ID, 0);
     core.queue.release(core.permit());
-    assert_eq!(offered(&place), "look");
+    assert_eq!(offered(&entry), "look");
     core.queue.take_over(core.permit());
-    assert_eq!((offered(&place), core.open()), ("look", 0));
+    assert_eq!((offered(&entry), core.open()), ("look", 0));
 }
 
 #[test]
@@ -287,17 +290,17 @@ fn requests_of_one_carrier_do_not_wait_for_those_of_another() {
 #[test]
 fn requests_are_bounded_however_often_they_are_woken() {
     let core = Core::new();
-    let plan = || Rc::new(Generation(1));
-    let join = |since| core.queue.join(plan(), Carrier::Pools, Micros(since));
+    let config = || Rc::new(Generation(1));
+    let join = |since| core.queue.join(config(), Carrier::Pools, Micros(since));
     let mut places: Vec<_> = (0..limits::WAITING_REQUESTS as u64).map(join).collect();
     assert!(places.iter().all(Option::is_some));
-    for place in places.iter().flatten() {
+    for entry in places.iter().flatten() {
         for _ in 0..3 {
-            offered(place);
+            offered(entry);
         }
     }
     assert!(join(0).is_none());
     places.pop();
     assert!(join(0).is_some());
-    assert_eq!(core.counts.waiting(), limits::WAITING_REQUESTS as u64 - 1);
+    assert_eq!(core.counters.waiting(), limits::WAITING_REQUESTS as u64 - 1);
 }

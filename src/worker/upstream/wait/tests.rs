@@ -58,11 +58,11 @@ fn requests_that_wait_are_served_in_their_order() {
                 keep_idle(&shard, upstream);
             });
         }
-        let queue = own.plan.live(POOL).queue();
+        let queue = own.config.live(POOL).queue();
         until(&shard, || queue.is_awaited()).await;
         tick(&shard).await;
         assert!(served.borrow().is_empty(), "the connection is taken");
-        let first_choice = choose_first(&shard, &own.plan, ANY);
+        let first_choice = choose_first(&shard, &own.config, ANY);
         assert_eq!(first_choice, None, "nobody overtakes those who wait");
         keep_idle(&shard, first);
         until(&shard, || served.borrow().len() == 4).await;
@@ -86,7 +86,7 @@ fn a_wait_that_is_too_long_or_for_nobody_fails() {
         shard.set_backend_state(id, BackendState::Unhealthy, true);
         let outcome = choose(&shard, ANY, &own.caller()).await;
         assert_eq!(outcome.err(), Some(Failure::NoBackend));
-        assert!(!own.plan.live(POOL).queue().is_awaited());
+        assert!(!own.config.live(POOL).queue().is_awaited());
         drop(taken);
         let outcome = own.connect(&shard, 0, PLAIN).await;
         assert!(
@@ -109,7 +109,7 @@ fn a_wait_ends_when_no_backend_is_left() {
             let chosen = choose(&waiting, ANY, &own.caller()).await;
             told.replace(Some(chosen.err()));
         });
-        until(&shard, || own.plan.live(POOL).queue().is_awaited()).await;
+        until(&shard, || own.config.live(POOL).queue().is_awaited()).await;
         shard.set_backend_state(taken.backend(), BackendState::Unhealthy, true);
         until(&shard, || outcome.borrow().is_some()).await;
         assert_eq!(outcome.take(), Some(Some(Failure::NoBackend)));

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 
 use palantir::base::time::Micros;
-use palantir::http::h2::{Connection, ErrorCode, Event, Field, LocalSettings, Role};
+use palantir::http::h2::{ErrorCode, Field, H2Connection, H2Event, LocalSettings, Role};
 
 /// One connection of the proxy's, over `S`.
 pub struct Answering<S> {
     stream: S,
-    protocol: Connection,
+    protocol: H2Connection,
     received: Vec<u8>,
     /// Streams with their paths, of which nothing was told yet.
     requests: VecDeque<(u32, String)>,
@@ -25,7 +25,7 @@ impl<S: Read + Write> Answering<S> {
         };
         Answering {
             stream,
-            protocol: Connection::new(Role::Server, settings, Micros::now()),
+            protocol: H2Connection::new(Role::Server, settings, Micros::now()),
             received: Vec::new(),
             requests: VecDeque::new(),
         }
@@ -73,11 +73,11 @@ impl<S: Read + Write> Answering<S> {
             rest = &rest[used..];
             let mut body = (0, 0);
             match event {
-                Some(Event::Head { stream, head, .. }) => {
+                Some(H2Event::Head { stream, head, .. }) => {
                     let path = String::from_utf8_lossy(head.path()).into_owned();
                     self.requests.push_back((stream, path));
                 }
-                Some(Event::Body { stream, bytes, .. }) => body = (stream, bytes.len() as u32),
+                Some(H2Event::Body { stream, bytes, .. }) => body = (stream, bytes.len() as u32),
                 _ => {}
             }
             if body.1 > 0 {

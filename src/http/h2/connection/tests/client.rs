@@ -8,14 +8,14 @@ use crate::http::h2::frame::kind;
 #[test]
 fn a_client_asks_and_is_answered() {
     let mut client = client();
-    let request = Request {
+    let request = StreamRequest {
         method: b"GET",
         scheme: b"http",
         authority: b"h",
         target: b"/",
         protocol: None,
     };
-    let head_request = Request {
+    let head_request = StreamRequest {
         method: b"HEAD",
         ..request
     };
@@ -108,7 +108,7 @@ fn broken_responses_table() {
     ];
     for (bytes, expected) in rows {
         let mut client = client();
-        let request = Request {
+        let request = StreamRequest {
             method: b"GET",
             scheme: b"http",
             authority: b"h",
@@ -131,7 +131,7 @@ fn broken_responses_table() {
 #[test]
 fn a_client_opens_what_the_server_allows() {
     let mut client = client();
-    let request = Request {
+    let request = StreamRequest {
         method: b"GET",
         scheme: b"http",
         authority: b"h",

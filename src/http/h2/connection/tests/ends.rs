@@ -49,7 +49,7 @@ fn a_silent_client_is_drained_after_a_while() {
 
 #[test]
 fn unacknowledged_settings_end_it() {
-    let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
+    let mut server = H2Connection::new(Role::Server, LocalSettings::default(), Micros(0));
     let deadline = server.deadline().unwrap();
     assert_eq!(server.expire(Micros(deadline.0 - 1), PATIENCE), Ok(()));
     assert_eq!(
@@ -65,7 +65,7 @@ fn unacknowledged_settings_end_it() {
 /// The preface counts from the beginning of the connection, however it trickles.
 #[test]
 fn a_preface_has_the_time_of_a_head() {
-    let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
+    let mut server = H2Connection::new(Role::Server, LocalSettings::default(), Micros(0));
     let late = Micros(PATIENCE.head.as_micros() as u64);
     receive_at(&mut server, &PREFACE[..9], Micros(late.0 - 1)).unwrap();
     assert_eq!(server.expire(Micros(late.0 - 1), PATIENCE), Ok(()));
@@ -76,7 +76,7 @@ fn a_preface_has_the_time_of_a_head() {
 /// The acknowledgement may follow a large body on a slow line.
 #[test]
 fn who_is_heard_of_may_acknowledge_later() {
-    let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
+    let mut server = H2Connection::new(Role::Server, LocalSettings::default(), Micros(0));
     let seconds = |seconds: u64| Micros(seconds * 1_000_000);
     receive_at(&mut server, PREFACE, seconds(9)).unwrap();
     assert_eq!(server.expire(seconds(18), PATIENCE), Ok(()));
@@ -89,7 +89,7 @@ fn who_is_heard_of_may_acknowledge_later() {
 /// A client's first words are written before there is a connection that they can go out on.
 #[test]
 fn settings_are_due_some_time_after_the_connection_is_made() {
-    let mut client = Connection::new(Role::Client, LocalSettings::default(), Micros(0));
+    let mut client = H2Connection::new(Role::Client, LocalSettings::default(), Micros(0));
     let early = client.deadline().unwrap();
     client.start(Micros(9_000_000));
     assert_eq!(client.expire(early, PATIENCE), Ok(()));

@@ -21,7 +21,7 @@ const PATIENCE: Patience = Patience {
     head: Duration::from_secs(10),
 };
 
-fn new_server() -> Connection {
+fn new_server() -> H2Connection {
     raw::server(LocalSettings::default())
 }
 

@@ -48,7 +48,7 @@ struct Incoming {
 }
 
 struct Side {
-    connection: Connection,
+    connection: H2Connection,
     /// Bytes under way to it.
     pipe: Vec<u8>,
     outgoing: BTreeMap<StreamId, Outgoing>,
@@ -66,7 +66,7 @@ fn body(len: usize, seed: usize) -> Vec<u8> {
 impl Side {
     fn new(role: Role, local: &LocalSettings, plans: &[Plan]) -> Side {
         Side {
-            connection: Connection::new(role, local.clone(), Micros(0)),
+            connection: H2Connection::new(role, local.clone(), Micros(0)),
             pipe: Vec::new(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -86,7 +86,7 @@ impl Side {
             used += step;
             match event {
                 None => break,
-                Some(Event::Head { stream, head, end }) => {
+                Some(H2Event::Head { stream, head, end }) => {
                     let incoming = self.incoming.entry(stream).or_default();
                     assert!(!incoming.has_head);
                     incoming.has_head = head.status() != 103;
@@ -102,7 +102,7 @@ impl Side {
                         self.answer(stream, number);
                     }
                 }
-                Some(Event::Body { stream, bytes, end }) => {
+                Some(H2Event::Body { stream, bytes, end }) => {
                     let incoming = self.incoming.get_mut(&stream).unwrap();
                     assert!(incoming.has_head && !incoming.ended);
                     incoming.body.extend_from_slice(bytes);
@@ -110,13 +110,13 @@ impl Side {
                     incoming.ended = end;
                     assert!(incoming.held <= self.local.stream_window as usize);
                 }
-                Some(Event::Trailers { stream, lines }) => {
+                Some(H2Event::Trailers { stream, lines }) => {
                     let incoming = self.incoming.get_mut(&stream).unwrap();
                     assert!(!incoming.ended);
                     incoming.trailers = String::from_utf8(lines.to_vec()).unwrap();
                     incoming.ended = true;
                 }
-                Some(Event::Settings | Event::Pong) => {}
+                Some(H2Event::Settings | H2Event::Pong) => {}
                 Some(other) => panic!("unexpected: {other:?}"),
             }
         }
@@ -165,7 +165,7 @@ impl Side {
             let number = all.len() - self.plans.len();
             let plan = self.plans.remove(0);
             let target = format!("/{number}");
-            let request = Request {
+            let request = StreamRequest {
                 method: b"POST",
                 scheme: b"http",
                 authority: b"h",

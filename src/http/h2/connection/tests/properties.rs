@@ -65,9 +65,9 @@ fn outcome<'b>(
     role: Role,
     pieces: impl Iterator<Item = &'b [u8]>,
 ) -> (Vec<String>, Option<ConnectionError>, Vec<u8>) {
-    let mut connection = Connection::new(role, LocalSettings::default(), Micros(0));
+    let mut connection = H2Connection::new(role, LocalSettings::default(), Micros(0));
     if role == Role::Client {
-        let request = Request {
+        let request = StreamRequest {
             method: b"GET",
             scheme: b"http",
             authority: b"h",
@@ -101,16 +101,16 @@ fn outcome<'b>(
     (events, error, connection.take_output(Vec::new()))
 }
 
-fn note(events: &mut Vec<String>, event: &Event<'_>) {
+fn note(events: &mut Vec<String>, event: &H2Event<'_>) {
     let text = match event {
-        Event::Head { head, .. } => format!(
+        H2Event::Head { head, .. } => format!(
             "{} {:?}",
             describe(event),
             String::from_utf8_lossy(head.lines())
         ),
         _ => describe(event),
     };
-    if let Event::Body { stream, .. } = event {
+    if let H2Event::Body { stream, .. } = event {
         let start = format!("{stream} data ");
         if let Some(last) = events
             .last_mut()

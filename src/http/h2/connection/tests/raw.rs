@@ -67,8 +67,8 @@ pub(super) fn reset(stream: StreamId) -> Vec<u8> {
 }
 
 /// A server whose client has sent its preface and acknowledged our SETTINGS.
-pub(super) fn server(local: LocalSettings) -> Connection {
-    let mut server = Connection::new(Role::Server, local, Micros(0));
+pub(super) fn server(local: LocalSettings) -> H2Connection {
+    let mut server = H2Connection::new(Role::Server, local, Micros(0));
     receive(
         &mut server,
         &[PREFACE, &settings(&[])[..], &settings_ack()].concat(),
@@ -79,8 +79,8 @@ pub(super) fn server(local: LocalSettings) -> Connection {
 }
 
 /// A client whose server has sent its SETTINGS and acknowledged ours.
-pub(super) fn client() -> Connection {
-    let mut client = Connection::new(Role::Client, LocalSettings::default(), Micros(0));
+pub(super) fn client() -> H2Connection {
+    let mut client = H2Connection::new(Role::Client, LocalSettings::default(), Micros(0));
     receive(&mut client, &[settings(&[]), settings_ack()].concat()).unwrap();
     client.take_output(Vec::new());
     client
@@ -88,14 +88,14 @@ pub(super) fn client() -> Connection {
 
 /// What was received, as text: one word or two per event.
 pub(super) fn receive(
-    connection: &mut Connection,
+    connection: &mut H2Connection,
     bytes: &[u8],
 ) -> Result<Vec<String>, ConnectionError> {
     receive_at(connection, bytes, Micros(0))
 }
 
 pub(super) fn receive_at(
-    connection: &mut Connection,
+    connection: &mut H2Connection,
     bytes: &[u8],
     now: Micros,
 ) -> Result<Vec<String>, ConnectionError> {
@@ -112,10 +112,10 @@ pub(super) fn receive_at(
     Ok(events)
 }
 
-pub(super) fn describe(event: &Event<'_>) -> String {
+pub(super) fn describe(event: &H2Event<'_>) -> String {
     let mark = |end: &bool| if *end { " end" } else { "" };
     match event {
-        Event::Head { stream, head, end } => {
+        H2Event::Head { stream, head, end } => {
             let what = if head.status() > 0 {
                 head.status().to_string()
             } else {
@@ -123,7 +123,7 @@ pub(super) fn describe(event: &Event<'_>) -> String {
             };
             format!("{stream} {what}{}", mark(end))
         }
-        Event::Refused {
+        H2Event::Refused {
             stream,
             refusal,
             answer,
@@ -134,14 +134,16 @@ pub(super) fn describe(event: &Event<'_>) -> String {
                 if *answer { " answer" } else { "" }
             )
         }
-        Event::RefusedTrailers { stream, refusal } => {
+        H2Event::RefusedTrailers { stream, refusal } => {
             format!("{stream} refused trailers {}", refusal.word())
         }
-        Event::Body { stream, bytes, end } => format!("{stream} data {}{}", text(bytes), mark(end)),
-        Event::Trailers { stream, lines } => {
+        H2Event::Body { stream, bytes, end } => {
+            format!("{stream} data {}{}", text(bytes), mark(end))
+        }
+        H2Event::Trailers { stream, lines } => {
             format!("{stream} trailers {}", text(lines).trim_end())
         }
-        Event::Reset {
+        H2Event::Reset {
             stream,
             code,
             by_us,
@@ -152,9 +154,9 @@ pub(super) fn describe(event: &Event<'_>) -> String {
                 if *by_us { " by us" } else { "" }
             )
         }
-        Event::GoAway { last, code } => format!("goaway {last} {}", code.0),
-        Event::Settings => "settings".to_owned(),
-        Event::Pong => "pong".to_owned(),
+        H2Event::GoAway { last, code } => format!("goaway {last} {}", code.0),
+        H2Event::Settings => "settings".to_owned(),
+        H2Event::Pong => "pong".to_owned(),
     }
 }
 
@@ -163,7 +165,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// The frames in a connection's output, as text: type, stream, flags, and what matters of the payload.
-pub(super) fn sent(connection: &mut Connection) -> Vec<String> {
+pub(super) fn sent(connection: &mut H2Connection) -> Vec<String> {
     let out = connection.take_output(Vec::new());
     let (mut at, mut frames) = (0, Vec::new());
     while at < out.len() {

@@ -44,10 +44,10 @@ fn prefaces_table() {
         ),
     ];
     for (bytes, expected) in rows {
-        let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
+        let mut server = H2Connection::new(Role::Server, LocalSettings::default(), Micros(0));
         assert_eq!(receive(&mut server, &bytes.concat()).err(), expected);
     }
-    let mut client = Connection::new(Role::Client, LocalSettings::default(), Micros(0));
+    let mut client = H2Connection::new(Role::Client, LocalSettings::default(), Micros(0));
     assert!(client.take_output(Vec::new()).starts_with(PREFACE));
     assert_eq!(
         receive(&mut client, &window_update(0, 1)).err(),

@@ -326,7 +326,7 @@ fn windows_kept_shut_end_what_is_idle_and_nothing_else() {
 fn windows_that_a_backend_keeps_shut_end_nothing() {
     let mut client = client();
     receive(&mut client, &settings(&[(4, 0)])).unwrap();
-    let request = Request {
+    let request = StreamRequest {
         method: b"POST",
         scheme: b"http",
         authority: b"test",

@@ -1,0 +1,112 @@
+//! How a change is asked for and what comes of it.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use super::ApiState;
+use super::etag::{self, etag};
+use super::problem::ApiProblem;
+use crate::base::limits;
+use crate::control::change_request::{ChangeRequest, CompletedOperation, Operation};
+
+/// The client at the other end of the connection, as the audit log names it. The server adds this value to every
+/// request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiClient {
+    /// The address of the client, or the subject of its certificate.
+    pub name: String,
+    /// Whether the client is on this machine: the connection came over a Unix socket or from a loopback address.
+    pub is_local: bool,
+}
+
+/// The caller of a request, and the condition that the request sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiCaller {
+    name: String,
+    /// The revision in `If-Match`, which must be the one in force; `None` if any will do.
+    if_match: Option<u64>,
+}
+
+impl<S: Sync> FromRequestParts<S> for ApiCaller {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<ApiCaller, ApiProblem> {
+        let peer = parts.extensions.get::<ApiClient>();
+        Ok(ApiCaller {
+            name: peer.map_or("unknown", |peer| &peer.name).to_owned(),
+            if_match: etag::if_match(&parts.headers)?,
+        })
+    }
+}
+
+/// The outcome of a change.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Outcome)]
+pub struct ChangeReport {
+    /// The revision in force now.
+    pub revision: u64,
+    /// Whether anything changed.
+    pub changed: bool,
+    /// Further remarks about the change.
+    pub notes: Vec<String>,
+}
+
+impl From<CompletedOperation> for ChangeReport {
+    fn from(accepted: CompletedOperation) -> ChangeReport {
+        ChangeReport {
+            revision: accepted.revision,
+            changed: accepted.changed,
+            notes: accepted.notes,
+        }
+    }
+}
+
+impl IntoResponse for ChangeReport {
+    fn into_response(self) -> Response {
+        (etag(self.revision), Json(self)).into_response()
+    }
+}
+
+impl ApiState {
+    /// Asks the control thread's loop; the answer comes when the outcome is in force on every core. A caller who goes
+    /// away meanwhile does not stop it.
+    pub async fn send_request(
+        &self,
+        operation: Operation,
+        caller: ApiCaller,
+    ) -> Result<CompletedOperation, ApiProblem> {
+        let (answer, answered) = oneshot::channel();
+        let request = ChangeRequest {
+            operation,
+            if_match: caller.if_match,
+            requested_by: format!("api {}", caller.name),
+            answer,
+        };
+        let patience = Duration::from_secs(limits::ADMIN_CHANGE_SECS);
+        let outcome = timeout(patience, async {
+            self.change_requests.send(request).await.ok()?;
+            answered.await.ok()
+        });
+        match outcome.await {
+            Ok(Some(Ok(accepted))) => Ok(accepted),
+            Ok(Some(Err(problem))) => Err(problem.into()),
+            Ok(None) => Err(unavailable("palantir is stopping")),
+            Err(_) => Err(unavailable(
+                "it takes longer than expected; the change may still come into force",
+            )),
+        }
+    }
+}
+
+fn unavailable(why: &str) -> ApiProblem {
+    ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, why)
+}
