@@ -29,12 +29,12 @@
 //! worker/encode.rs        the request as a backend gets it; encode/told.rs: what the backend is told of the client
 //! worker/buffer_body.rs   the part of a body that has come already
 //! worker/forward.rs       sends a request to a backend, and perhaps to another one; forward/connection.rs asks for a
-//!                         connection, retry.rs decides, resort.rs says which backends take requests, plan.rs holds
-//!                         the snapshot as this core lives it
+//!                         connection, retry.rs decides, resort.rs says which backends take requests, live_config.rs
+//!                         is the snapshot as this core uses it
 //! worker/upstream/        connections to backends: caller.rs (for whom), pick.rs, wait.rs, queue.rs, connect.rs,
 //!                         connecting.rs, reach.rs, race.rs, dial.rs, stream.rs, shared.rs, idle.rs, keep.rs,
-//!                         learnt.rs, peak.rs, hold.rs, descriptors.rs, await_descriptor.rs, carrier.rs, rest.rs,
-//!                         trial.rs, reuse_key.rs, websocket.rs
+//!                         idle_timeout.rs, peak.rs, hold.rs, descriptors.rs, await_descriptor.rs, carrier.rs,
+//!                         rest.rs, trial.rs, reuse_key.rs, websocket.rs
 //! worker/attempt.rs       one attempt at one backend: attempt/parties.rs, attempt/send.rs, attempt/duplex.rs,
 //!                         upload.rs and upload/rate.rs (the body), under_way.rs and leave.rs (its backend turns
 //!                         unhealthy), failure.rs
@@ -42,8 +42,8 @@
 //! worker/interim.rs       bounds interim heads; references.rs rewrites references to the backend, trailers.rs chooses
 //!                         trailers, framing.rs chooses how a body is framed
 //! worker/relay/           the one pump for bodies: source.rs, filter.rs, sink.rs
-//! worker/body.rs          the framing of bodies; wire.rs and stream.rs are the two sides of an exchange, pace.rs lets
-//!                         bulk transfers take turns, min_rate.rs measures slow clients
+//! worker/body.rs          the framing of bodies; wire.rs and stream.rs are the two sides of an exchange,
+//!                         bulk_turns.rs lets bulk transfers take turns, min_rate.rs measures slow clients
 //! worker/tunnel.rs        bytes both ways after a 101
 //! worker/record.rs        counts and logs the exchange; log_ration.rs bounds the lines
 //! ```
@@ -122,6 +122,8 @@
 //!
 //! ## Glossary
 //!
+//! One word per concept. `tests/tidy/words.rs` refuses older words as names, and a public type name that occurs twice.
+//!
 //! * **downstream**, **upstream**: the side of the client, the side of the backend.
 //! * **listener**: an address that clients connect to, with its settings.
 //! * **route**: host and path prefix, with the pool and the conditions of their requests.
@@ -137,6 +139,21 @@
 //!   **Drain**: nothing new begins, what runs may end.
 //! * **worker**: a thread that serves; **shard**: what it owns.
 //! * **timeout**: a setting; **deadline**: an instant. **Counter**: only goes up; **gauge**: goes up and down.
+//! * **live config**: a snapshot as one core uses it, with balancers, retry budgets and queues.
+//! * **config store**: the configuration in force, its revisions and the overrides. **Operation**: a demand on the control
+//!   thread; **change request**: one demand with its author; **pending operation**: a demand that palantir repeats by
+//!   itself until the operation is done.
+//! * **removal**: a backend that is drained and then removed. **Upgrade run**: the state of a process that hands over to
+//!   a new one, or takes over from an old one.
+//! * **TLS store**: the loaded certificates, keys and authorities.
+//! * **head facts**: the framing, connection options and special fields of a head. **Drive**: to move the bytes of a
+//!   connection that many streams share.
+//! * **idle timeout estimate**: the time after which a backend seems to close its idle connections.
+//! * **backend health**: the findings of probes and requests about a backend; **health event**: a change of them.
+//! * **mailbox**, **inbox**: the sending and the receiving end of a channel into a thread.
+//! * **accept switch**: turns the accepting of a listener off and on; **access policy**: decides who may use the
+//!   management API.
+//! * **live stats**: the figures of the last second, for the live page, `palantir top` and `GET /board`.
 
 pub mod base;
 
@@ -164,5 +181,7 @@ pub mod test_server;
 
 pub mod cli;
 
+// The simulated world, in which the tests of the library run whole workers: sockets, the clock, the order of tasks and
+// all chances come from a seed.
 #[cfg(test)]
 mod simulated;

@@ -51,7 +51,9 @@ step cargo fmt --manifest-path fuzz/Cargo.toml --check
 step cargo clippy --all-targets -- -D warnings
 # All that the portable build compiles differently is in the library and the program.
 step cargo clippy --lib --bins --no-default-features -- -D warnings
-step env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+# The documentation is for contributors, so that it may name private items; URLs in the help of commands are plain text.
+step env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links -A rustdoc::bare_urls" \
+    cargo doc --no-deps --document-private-items --quiet
 # Tests wait for processes and sockets most of the time, so that twice as many as there are cores run at once.
 RUST_TEST_THREADS=$((2 * $(nproc)))
 export RUST_TEST_THREADS

@@ -105,6 +105,8 @@ pub struct Kernel {
     now: Cell<u64>,
     /// Rounds of the workers since something has happened besides.
     quiet_rounds: Cell<u32>,
+    /// Whether somebody may have posted something since the bells were looked at.
+    may_have_rung: Cell<bool>,
 }
 
 /// What the kernel knows.
@@ -299,6 +301,7 @@ impl Kernel {
             }),
             now: Cell::new(0),
             quiet_rounds: Cell::new(0),
+            may_have_rung: Cell::new(true),
         })
     }
 
@@ -327,6 +330,11 @@ impl Kernel {
         self.quiet_rounds.get()
     }
 
+    /// Notes that something was posted to a worker.
+    pub fn note_post(&self) {
+        self.may_have_rung.set(true);
+    }
+
     fn set_now(&self, now: u64) {
         self.now.set(now);
         self.state.borrow_mut().now = now;
@@ -336,12 +344,15 @@ impl Kernel {
     /// Goes on by one step: a round of a worker's loop if one has something to do, else the next event. False if
     /// nothing will happen any more.
     pub fn step(&self) -> bool {
-        self.ring();
+        if self.may_have_rung.take() {
+            self.ring();
+        }
         let ready = self.executor.ready_workers();
         if let Some(last) = ready.len().checked_sub(1) {
             let mut random = self.own_random();
             let worker = ready[(random.number() % (last as u64 + 1)) as usize];
             self.executor.run_round(worker, &mut random);
+            self.may_have_rung.set(true);
             self.quiet_rounds.set(self.quiet_rounds.get() + 1);
             self.set_now(self.now() + 1 + random.number() % 20);
             self.pass_events();

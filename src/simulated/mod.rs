@@ -7,6 +7,7 @@
 pub mod clock;
 mod end;
 mod executor;
+mod fault;
 mod flow;
 mod kernel;
 mod peer;
@@ -19,6 +20,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 
 pub use end::End;
+pub use fault::{Fault, is_planted, plant};
 pub use flow::Weather;
 pub use kernel::{ConnId, Happening, Kernel};
 pub use place::Manner;

@@ -56,6 +56,7 @@ impl State {
             .places
             .get(&addr)
             .map_or(Manner::Refuses, |place| place.manner);
+        self.trace(|| format!("an attempt to connect to {addr}, which {manner:?}"));
         let outcome = match manner {
             Manner::Silent => return,
             Manner::Refuses => {

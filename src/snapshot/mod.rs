@@ -78,7 +78,7 @@ pub struct Snapshot {
     pub route_table: Arc<RouteTable>,
     /// Indexed by [`crate::base::ids::RouteId`].
     pub routes: Vec<Arc<Route>>,
-    /// Indexed by [`PoolId`].
+    /// Indexed by `PoolId`.
     pub pools: Vec<Arc<Pool>>,
 }
 

@@ -81,7 +81,7 @@ pub struct Backend {
     pub slot: Arc<Slot>,
     /// Where it listens; `None` while its name has never resolved (it is then down).
     pub addr: Option<BackendAddr>,
-    /// As written (`127.0.0.1:9001`, `api.internal:80`, `unix:/run/app.sock`): the `Host` of [`HostHeader::Backend`]
+    /// As written (`127.0.0.1:9001`, `api.internal:80`, `unix:/run/app.sock`): the `Host` of `HostHeader::Backend`
     /// for TCP; `localhost` for a Unix socket.
     pub host: String,
     /// What it is asked for (SNI) and verified as where its pool speaks TLS: the pool's `server_name`, else the name or

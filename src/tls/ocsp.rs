@@ -62,8 +62,8 @@ fn answers(response_bytes: &[u8]) -> Option<Parts<'_>> {
     Some(Parts(parts.nth(2)?.data))
 }
 
-/// The field `nextUpdate` of a SingleResponse: certID, certStatus, thisUpdate, nextUpdate [0] EXPLICIT OPTIONAL,
-/// singleExtensions [1].
+/// The field `nextUpdate` of a SingleResponse: certID, certStatus, thisUpdate, `nextUpdate [0] EXPLICIT OPTIONAL`,
+/// `singleExtensions [1]`.
 fn next_update_of(answer: &[u8]) -> Option<Option<i64>> {
     let mut parts = Parts(answer).skip(3);
     let next = parts.next();

@@ -3,7 +3,9 @@
 //! once.
 
 use crate::base::limits;
-use crate::http::h1::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
+use crate::http::h1::{
+    CHUNK_END, ChunkedDecoder, ChunkedPiece, write_chunk_header, write_last_chunk,
+};
 use crate::http::refusal::Refusal;
 use crate::net::Block;
 use crate::worker::relay::Filters;
@@ -145,9 +147,9 @@ impl Body {
                 Coming::Chunked(decoder) => {
                     let (used, piece) = decoder.decode(input).map_err(Unacceptable::Malformed)?;
                     match piece {
-                        Piece::Data(range) => self.pass(&input[range], out)?,
-                        Piece::End => self.end(out),
-                        Piece::NeedMore => {}
+                        ChunkedPiece::Data(range) => self.pass(&input[range], out)?,
+                        ChunkedPiece::End => self.end(out),
+                        ChunkedPiece::NeedMore => {}
                     }
                     used
                 }

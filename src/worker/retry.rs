@@ -174,7 +174,13 @@ pub fn again(
     has_next: impl FnOnce() -> bool,
 ) -> Again {
     let may_repeat = request.is_idempotent || failed.is_unprocessed;
-    if !request.is_kept || request.is_answered || !may_repeat {
+    let is_kept = request.is_kept;
+    #[cfg(test)]
+    let may_repeat =
+        may_repeat || crate::simulated::is_planted(crate::simulated::Fault::RepeatsAnything);
+    #[cfg(test)]
+    let is_kept = is_kept || crate::simulated::is_planted(crate::simulated::Fault::ResendsPart);
+    if !is_kept || request.is_answered || !may_repeat {
         return Again::Never;
     }
     match failed.failure.row().retry {

@@ -1,5 +1,5 @@
 //! The management API: what operators, the live page and the command line speak to. It changes nothing itself: every
-//! change is a [`ChangeRequest`] to the control thread's loop, and what is shown is [`Standing`] and the counters of
+//! change is an `Ask` to the control thread's loop, and what is shown is `Standing` and the counters of
 //! [`crate::shared`].
 //!
 //! A resource is one file in `resources/` and one line in [`resources()`]. Before any of them comes the

@@ -23,7 +23,7 @@ use crate::tls::unix_secs;
 pub struct Named {
     /// The name of the pool.
     pub pool: String,
-    /// In the form of [`BackendPlace`].
+    /// In the form of `BackendPlace`.
     pub addr: String,
 }
 

@@ -2,7 +2,7 @@
 
 use super::ProbeOutcome;
 use crate::base::limits;
-use crate::http::h1::{ChunkedDecoder, Piece, ResponseBody};
+use crate::http::h1::{ChunkedDecoder, ChunkedPiece, ResponseBody};
 use crate::http::refusal::Refusal;
 
 /// Looks for a text in the first `limits::PROBE_BODY_BYTES` of a body, however the bytes are cut.
@@ -107,9 +107,9 @@ impl ProbeBody {
                 loop {
                     let (used, piece) = decoder.decode(rest)?;
                     match piece {
-                        Piece::Data(range) => search.feed(&rest[range]),
-                        Piece::NeedMore => return Ok(false),
-                        Piece::End => return Ok(true),
+                        ChunkedPiece::Data(range) => search.feed(&rest[range]),
+                        ChunkedPiece::NeedMore => return Ok(false),
+                        ChunkedPiece::End => return Ok(true),
                     }
                     rest = &rest[used..];
                 }

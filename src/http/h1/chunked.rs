@@ -51,7 +51,7 @@ enum State {
 
 /// What a call of [`ChunkedDecoder::decode`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum ChunkedPiece {
     /// All input was used up and was framing.
     NeedMore,
     /// Data, never empty: indices of the call's input.
@@ -86,23 +86,23 @@ impl ChunkedDecoder {
 
     /// Consumes framing and at most one run of data. Returns how many bytes were consumed, and what was found. Errors:
     /// malformed framing or a bound exceeded; the connection must not be used on.
-    pub fn decode(&mut self, input: &[u8]) -> Result<(usize, Piece), Refusal> {
+    pub fn decode(&mut self, input: &[u8]) -> Result<(usize, ChunkedPiece), Refusal> {
         let mut at = 0;
         while self.state != State::Ended {
             if self.state == State::Data && at < input.len() {
                 let end = at + self.take_run(input.len() - at);
-                return Ok((end, Piece::Data(at..end)));
+                return Ok((end, ChunkedPiece::Data(at..end)));
             }
             let Some(&byte) = input.get(at) else {
-                return Ok((at, Piece::NeedMore));
+                return Ok((at, ChunkedPiece::NeedMore));
             };
             self.state = self.step(byte)?;
             at += 1;
         }
-        Ok((at, Piece::End))
+        Ok((at, ChunkedPiece::End))
     }
 
-    /// After [`Piece::End`]: the trailer lines that may be passed on, each with its CRLF; empty if there are none.
+    /// After [`ChunkedPiece::End`]: the trailer lines that may be passed on, each with its CRLF; empty if there are none.
     pub fn trailers(&self) -> &[u8] {
         &self.trailers
     }

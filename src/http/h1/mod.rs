@@ -28,7 +28,7 @@ use self::head_facts::HeadFacts;
 use crate::base::limits;
 
 pub use asked::Asked;
-pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
+pub use chunked::{CHUNK_END, ChunkedDecoder, ChunkedPiece, write_chunk_header, write_last_chunk};
 pub use encode::{
     ComputedField, Encoded, Forwarding, RequestEdits, ResponseEdits, Rewriting, encode_request,
     encode_response,

@@ -48,6 +48,7 @@ pub fn scenario(seed: u64) -> Scenario {
             short: dice.one_of(&[0, 20, 60]),
             capacity: dice.one_of(&[2_000, 16_000, 64_000]),
         },
+        serves_half_closed: dice.percent(30),
         settings: settings.clone(),
         backends,
         clients: Vec::new(),
@@ -126,8 +127,8 @@ fn add_client(dice: &mut Dice, made: &mut Scenario, rough: bool, rough_backends:
                 (5_000, 5_000 * MILLIS),
             ])
         }),
-        half_closes: dice.percent(10),
-        sends_ahead: is_odd && dice.percent(15),
+        half_closes: made.serves_half_closed && dice.percent(20),
+        sends_ahead: is_odd && dice.percent(30),
     };
     made.clients.push(config);
 }

@@ -271,6 +271,14 @@ impl Ledger {
         now: u64,
     ) {
         const LONG: u64 = 700_000;
+        // An answer that a slow reader has not taken keeps its connection from others, though its backend is done.
+        if scenario
+            .clients
+            .iter()
+            .any(|client| client.reads_slowly.is_some())
+        {
+            return;
+        }
         let is_free = |&backend: &usize| {
             let has_been = self.idle_since[backend].is_some_and(|since| since + LONG < now);
             has_been && scenario.is_steady(backend)

@@ -68,16 +68,21 @@ pub struct Run {
     _snapshot: Arc<Snapshot>,
 }
 
-/// Runs a scenario to its end. What must not be, if there is something; and how many steps it took.
-pub fn run(scenario: &Rc<Scenario>) -> (Option<String>, u64) {
+/// Runs a scenario to its end. The result is what must not be, if there is something.
+pub fn run(scenario: &Rc<Scenario>) -> Option<String> {
+    steps(scenario).0
+}
+
+/// Runs a scenario to its end, and tells besides how many steps it took and at which instant it ended.
+pub fn steps(scenario: &Rc<Scenario>) -> (Option<String>, u64, u64) {
     let kernel = Kernel::new(scenario.workers, scenario.seed, scenario.weather);
     let simulating = Simulating::with(kernel.clone());
     panics::watch();
-    let mut run = Run::start(kernel, scenario.clone());
+    let mut run = Run::start(kernel.clone(), scenario.clone());
     let steps = run.go_on_to_the_end();
     let violation = panics::take().or(run.stage.ledger.violation.take());
     drop(simulating);
-    (violation, steps)
+    (violation, steps, kernel.now())
 }
 
 impl Run {
@@ -339,6 +344,7 @@ impl Run {
         for worker in &self.workers {
             worker.post(message()).unwrap();
         }
+        self.stage.kernel.note_post();
     }
 
     /// Whether every client has come and gone.

@@ -12,6 +12,8 @@ pub struct Scenario {
     pub seed: u64,
     pub workers: usize,
     pub weather: Weather,
+    /// Whether a client that has ended its sending side is served all the same.
+    pub serves_half_closed: bool,
     pub settings: Settings,
     pub backends: Vec<BackendPlan>,
     pub clients: Vec<ClientPlan>,

@@ -20,6 +20,12 @@ impl Display for Scenario {
             weather.short,
             weather.capacity
         )?;
+        let half_closed = if self.serves_half_closed {
+            "served"
+        } else {
+            "gone"
+        };
+        writeln!(f, "clients that have ended their side are {half_closed}")?;
         writeln!(f, "settings: {}", self.settings)?;
         for (at, backend) in self.backends.iter().enumerate() {
             writeln!(f, "backend {at} {backend}")?;

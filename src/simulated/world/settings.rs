@@ -94,10 +94,16 @@ fn read(text: String) -> Rc<Config> {
 
 fn text(scenario: &Scenario, settings: &Settings) -> String {
     let mut text = format!(
-        "listen_addr = \"127.0.0.1:80\"\nshutdown_timeout = 2\nworkers = {}\n[timeouts]\n\
-         client_header = 1\nclient_body = 1\nclient_idle = 1\nclient_stream_stall = 1\nconnect = 1\n\
-         upstream_response = 1\nupstream_idle = 1\nupstream_keepalive = 2\n",
-        scenario.workers
+        "shutdown_timeout = 2\nworkers = {}\n[timeouts]\n\
+         client_header = 1\nclient_body = 1\nclient_idle = 3\nclient_stream_stall = 3\nconnect = 1\n\
+         upstream_response = 3\nupstream_idle = 3\nupstream_keepalive = 2\n\
+         [[listeners]]\naddr = \"127.0.0.1:80\"\nhalf_close = \"{}\"\n",
+        scenario.workers,
+        if scenario.serves_half_closed {
+            "serve"
+        } else {
+            "abort"
+        }
     );
     let pools = [
         (PoolKind::One, "one", "h1", 1),

@@ -13,11 +13,7 @@ pub fn shrink(scenario: &Rc<Scenario>, violation: &str) -> Rc<Scenario> {
             .into_iter()
             .filter(|candidate| format!("{candidate:?}") != format!("{smallest:?}"))
             .map(Rc::new)
-            .find(|candidate| {
-                run(candidate)
-                    .0
-                    .is_some_and(|found| kind(&found) == kind(violation))
-            });
+            .find(|candidate| run(candidate).is_some_and(|found| kind(&found) == kind(violation)));
         match smaller {
             Some(smaller) => smallest = smaller,
             None => return smallest,

@@ -294,6 +294,12 @@ impl Client {
             Stream::Socket(socket) => socket,
         };
         loop {
+            #[cfg(test)]
+            if !self.wire.is_empty()
+                && crate::simulated::is_planted(crate::simulated::Fault::LeavesUnnoticed)
+            {
+                return Poll::Pending;
+            }
             let is_full = self.wire.with(|block| block.len()) >= limits::BLOCK_BYTES;
             let persistence = self.persistence();
             if is_full || persistence.is_body_pending() || persistence.is_half_closed() {

@@ -10,7 +10,9 @@ use proptest::prelude::*;
 
 use super::filter::Filter;
 use super::*;
-use crate::http::h1::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
+use crate::http::h1::{
+    CHUNK_END, ChunkedDecoder, ChunkedPiece, write_chunk_header, write_last_chunk,
+};
 use crate::net::{Timer, connect_tcp};
 use crate::worker::body::Coming;
 use crate::worker::min_rate::MinRate;
@@ -66,12 +68,12 @@ pub fn unframed(mut sent: &[u8], is_chunked: bool) -> (Vec<u8>, Vec<u8>) {
     loop {
         let (used, piece) = decoder.decode(sent).unwrap();
         match piece {
-            Piece::Data(range) => data.extend_from_slice(&sent[range]),
-            Piece::End => {
+            ChunkedPiece::Data(range) => data.extend_from_slice(&sent[range]),
+            ChunkedPiece::End => {
                 assert_eq!(used, sent.len(), "nothing stands behind the end");
                 return (data, decoder.trailers().to_vec());
             }
-            Piece::NeedMore => assert!(used > 0, "the body breaks off"),
+            ChunkedPiece::NeedMore => assert!(used > 0, "the body breaks off"),
         }
         sent = &sent[used..];
     }

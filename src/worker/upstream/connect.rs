@@ -137,6 +137,10 @@ impl Connecting<'_> {
         }
         match new_hold(shard, self.caller.config, self.pool, self.backend) {
             Ok(hold) => Claim::New(hold),
+            #[cfg(test)]
+            Err(Full) if crate::simulated::is_planted(crate::simulated::Fault::SpinsAtBound) => {
+                Claim::Nothing
+            }
             // What this core keeps idle must not keep its own request waiting.
             Err(Full) => match shard
                 .upstreams

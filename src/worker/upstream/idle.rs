@@ -192,7 +192,12 @@ impl Upstreams {
 
 impl Backend {
     fn take(&mut self, key: ReuseKey, now: u64) -> Option<Upstream> {
-        while let Some(idle) = self.idle.pop_back_if(|idle| idle.upstream.key == key) {
+        let fits = |idle: &mut Idle| idle.upstream.key == key;
+        #[cfg(test)]
+        let fits = |idle: &mut Idle| {
+            crate::simulated::is_planted(crate::simulated::Fault::KeepsOldSettings) || fits(idle)
+        };
+        while let Some(idle) = self.idle.pop_back_if(fits) {
             // The ring may not have told yet what the kernel knows.
             let unasked = idle.upstream.unasked();
             if unasked.is_none() && !self.is_too_old(&idle, now) {
@@ -231,6 +236,10 @@ impl Backend {
     }
 
     fn share(&mut self) {
+        #[cfg(test)]
+        if crate::simulated::is_planted(crate::simulated::Fault::SharesNothing) {
+            return;
+        }
         let hold = self
             .idle
             .front()

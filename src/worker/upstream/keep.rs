@@ -30,6 +30,10 @@ pub fn keep_idle(shard: &Shard, mut upstream: Upstream) {
 /// Whether another request may use a connection: the connection was made as it would be made now, and did not begin
 /// with the address of one client.
 fn is_of_use(shard: &Shard, config: &LiveConfig, pool: &Pool, upstream: &Upstream) -> bool {
+    #[cfg(test)]
+    if crate::simulated::is_planted(crate::simulated::Fault::KeepsOldSettings) {
+        return matches!(upstream.wire.stream, Stream::Socket(_)) && !shard.is_draining();
+    }
     matches!(upstream.wire.stream, Stream::Socket(_))
         && pool.protocol == Protocol::Http1
         && pool.proxy_protocol.is_none()

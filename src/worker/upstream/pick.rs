@@ -79,7 +79,7 @@ impl Picking<'_> {
         self.config.pick(pool, &choice)
     }
 
-    /// Whether [`super::connect`] would have nothing to give of a backend that may have `most` connections.
+    /// Whether [`super::connect()`] would have nothing to give of a backend that may have `most` connections.
     pub fn is_full(&self, id: BackendId, most: u32) -> bool {
         let shard = self.shard;
         let may_not_open = most != u32::MAX && shard.tables.open(id) >= most;

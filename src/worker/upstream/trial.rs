@@ -19,6 +19,10 @@ use crate::worker::upstream::rest::Due;
 
 /// Takes into account that a backend could not be connected to with these settings.
 pub fn note_unconnected(shard: &Shard, id: BackendId, key: ReuseKey, unconnected: Unconnected) {
+    #[cfg(test)]
+    if crate::simulated::is_planted(crate::simulated::Fault::NeverRests) {
+        return;
+    }
     // That there is no descriptor left says nothing about the backend.
     if unconnected == Unconnected::Exhausted || !shard.config().is_current(id, key) {
         return;

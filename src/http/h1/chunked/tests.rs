@@ -28,12 +28,12 @@ fn decode_by(
         while start < end {
             let (consumed, piece) = decoder.decode(&input[start..end])?;
             match piece {
-                Piece::NeedMore => assert_eq!(consumed, end - start),
-                Piece::Data(range) => {
+                ChunkedPiece::NeedMore => assert_eq!(consumed, end - start),
+                ChunkedPiece::Data(range) => {
                     assert!(!range.is_empty() && range.end <= consumed);
                     data.extend_from_slice(&input[start..end][range]);
                 }
-                Piece::End => {
+                ChunkedPiece::End => {
                     let trailers = decoder.trailers().to_vec();
                     return Ok(Some((data, trailers, input.len() - start - consumed)));
                 }
@@ -237,8 +237,11 @@ fn overhead_is_bounded() {
 fn largest_size_is_taken() {
     let mut decoder = ChunkedDecoder::new();
     let size = b"fffffffffffffff\r\n";
-    assert_eq!(decoder.decode(size), Ok((size.len(), Piece::NeedMore)));
-    assert_eq!(decoder.decode(b"ab"), Ok((2, Piece::Data(0..2))));
+    assert_eq!(
+        decoder.decode(size),
+        Ok((size.len(), ChunkedPiece::NeedMore))
+    );
+    assert_eq!(decoder.decode(b"ab"), Ok((2, ChunkedPiece::Data(0..2))));
 }
 
 #[test]

@@ -48,6 +48,11 @@ impl HeadWriter<'_> {
                 unsafe { out.set_len(out.len() + written) };
                 return result;
             }
+            #[cfg(test)]
+            assert!(
+                !crate::simulated::is_planted(crate::simulated::Fault::ForgetsTarget),
+                "a head goes beyond its room"
+            );
             // The second time nothing is lacking, as `write` changes nothing that it writes.
             out.reserve(lacked);
         }

@@ -50,6 +50,11 @@ pub fn encode_request(
         + edits.proto.len()
         + all.set_bytes()
         + ADDED_BYTES;
+    #[cfg(test)]
+    let expected = match crate::simulated::is_planted(crate::simulated::Fault::ForgetsTarget) {
+        true => expected - head.target.len() - edits.path.len() - ADDED_BYTES,
+        false => expected,
+    };
     let before = out.len();
     let host_value = HeadWriter::append(out, expected, |writer| {
         write_request_line(writer, head, edits.path);

@@ -15,7 +15,7 @@ pub struct RequestEdits<'a> {
     /// Appended to `X-Forwarded-For`; `None` when it has no address (a Unix socket).
     pub client: Option<IpAddr>,
     /// Whether the client is a proxy that is believed what it says of its own client: `X-Forwarded-Proto`,
-    /// `X-Forwarded-Host` and [`KnownField::FromProxies`].
+    /// `X-Forwarded-Host` and `KnownField::FromProxies`.
     pub client_trusted: bool,
     /// The forwarding fields that are written or passed on.
     pub forwarding: Forwarding<'a>,

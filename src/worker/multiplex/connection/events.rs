@@ -131,6 +131,10 @@ impl MultiplexConnection {
         for (_, state) in self.streams.borrow_mut().extract_if(is_unfinished) {
             state.lose(Gone::Lost);
         }
+        #[cfg(test)]
+        if crate::simulated::is_planted(crate::simulated::Fault::AwaitsTheDead) {
+            return;
+        }
         // The answers of these streams are complete: only the rest of a request was still waited for.
         for (id, _) in self.answered_early.take() {
             self.protocol().reset(id, ErrorCode::NO_ERROR);

@@ -372,6 +372,14 @@ impl MultiplexConnection {
     /// refused.
     pub fn lose(&self, gone: Gone) {
         self.deaf.set(true);
+        #[cfg(test)]
+        if crate::simulated::is_planted(crate::simulated::Fault::OutlivesConnection) {
+            return self
+                .streams
+                .borrow()
+                .values()
+                .for_each(|state| state.wake());
+        }
         self.protocol().abandon();
         self.answered_early.take();
         let streams = self.streams.take();
