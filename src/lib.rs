@@ -9,8 +9,8 @@
 //!        → RESPONSE: head → body → record
 //! ```
 //!
-//! Each step has a file or a folder in [`worker`]. A decision has outcomes: more bytes are needed, the request waits, it
-//! gets a reply of our own, or it is forwarded. The files in the order of a request, with `src/` left out:
+//! Each step has a file or a folder in [`worker`]. A decision has outcomes: more bytes are needed, the request waits,
+//! it gets a reply of our own, or it is forwarded. The files in the order of a request, with `src/` left out:
 //!
 //! ```text
 //! worker/accept.rs        takes in new connections; accept_pause.rs after an error, turn_away.rs where the clients in
@@ -64,8 +64,8 @@
 //!   Workers tell each other of two things only: connections to a backend that may have no more of them
 //!   (`worker/upstream/queue.rs`), and places for clients (`worker/client_room.rs`).
 //! * **health**, one: probes the backends and tells every worker their states.
-//! * **control**, one: alone changes the configuration. The thread takes signals, serves the management API, metrics and
-//!   the live page, puts configurations in force, resolves names, and hands over to a new process.
+//! * **control**, one: alone changes the configuration. The thread takes signals, serves the management API, metrics
+//!   and the live page, puts configurations in force, resolves names, and hands over to a new process.
 //! * **files** and **acme-files**: read and write files for the control thread, which waits for no disk.
 //! * **access-log** and **log**: write lines (`control/access_log/`, [`base::log`]). A file or a pipe that does not
 //!   answer stops no other thread.
@@ -89,8 +89,8 @@
 //! ```
 //!
 //! Certificates and the settings of TLS are loaded and built on the way ([`config`] names them, [`tls`] loads them),
-//! never by a worker. Certificates that palantir orders itself (`control/acme/`) lie in files like all others: a new one
-//! is a file that has changed (`control/file_watch.rs`). A worker only knows the answers to an authority that asks
+//! never by a worker. Certificates that palantir orders itself (`control/acme/`) lie in files like all others: a new
+//! one is a file that has changed (`control/file_watch.rs`). A worker only knows the answers to an authority that asks
 //! (`tls/challenges.rs`).
 //!
 //! ## The start and the control thread
@@ -133,18 +133,18 @@
 //!   attempt that went wrong, with the party at fault.
 //! * **healthy**, **unhealthy**, **draining**: states of a backend. **Probe**: an active check. **Outlier**: a backend
 //!   that is ejected for its answers.
-//! * **settings**: as the operator wrote them; **config**: checked; **snapshot**: compiled. **Override**: a change by the
-//!   API against the file. **Revision**: one state of file and overrides.
+//! * **settings**: as the operator wrote them; **config**: checked; **snapshot**: compiled. **Override**: a change by
+//!   the API against the file. **Revision**: one state of file and overrides.
 //! * **reload**: another snapshot for the running process. **Upgrade**: another process takes the sockets over.
 //!   **Drain**: nothing new begins, what runs may end.
 //! * **worker**: a thread that serves; **shard**: what it owns.
 //! * **timeout**: a setting; **deadline**: an instant. **Counter**: only goes up; **gauge**: goes up and down.
 //! * **live config**: a snapshot as one core uses it, with balancers, retry budgets and queues.
-//! * **config store**: the configuration in force, its revisions and the overrides. **Operation**: a demand on the control
-//!   thread; **change request**: one demand with its author; **pending operation**: a demand that palantir repeats by
-//!   itself until the operation is done.
-//! * **removal**: a backend that is drained and then removed. **Upgrade run**: the state of a process that hands over to
-//!   a new one, or takes over from an old one.
+//! * **config store**: the configuration in force, its revisions and the overrides. **Operation**: a demand on the
+//!   control thread; **change request**: one demand with its author; **pending operation**: a demand that palantir
+//!   repeats by itself until the operation is done.
+//! * **removal**: a backend that is drained and then removed. **Upgrade run**: the state of a process that hands over
+//!   to a new one, or takes over from an old one.
 //! * **TLS store**: the loaded certificates, keys and authorities.
 //! * **head facts**: the framing, connection options and special fields of a head. **Drive**: to move the bytes of a
 //!   connection that many streams share.

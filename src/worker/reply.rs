@@ -45,7 +45,8 @@ pub enum FieldValue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyBody {
     Empty,
-    /// The status, the label, and the id of the request, as text or as JSON. A gRPC call gets the label in its trailers.
+    /// The status, the label, and the id of the request, as text or as JSON. A gRPC call gets the label in its
+    /// trailers.
     Label(&'static str),
     /// Text of this content type, made for this reply alone.
     Own {

@@ -15,7 +15,7 @@ pub enum Stream {
     /// HTTP/1.
     Socket(Socket),
     /// HTTP/2.
-    Multiplexed(multiplex::Stream),
+    Multiplexed(multiplex::MultiplexStream),
 }
 
 impl Stream {
@@ -102,8 +102,9 @@ impl Stream {
     }
 
     /// Sends a piece of a message from the front of `block`, at most until the timer's deadline; the block may be lost
-    /// then. The bytes are taken out of the block, and [`Block::rewind`] brings them back. `progress` is called with the number of bytes whenever the peer took some of them, so that a
-    /// slow but living peer can be given more time. Errors: the peer is gone.
+    /// then. The bytes are taken out of the block, and [`Block::rewind`] brings them back. `progress` is called with
+    /// the number of bytes whenever the peer took some of them, so that a slow but living peer can be given more time.
+    /// Errors: the peer is gone.
     pub async fn send(
         &self,
         block: &mut Block,

@@ -102,7 +102,8 @@ impl ChunkedDecoder {
         Ok((at, ChunkedPiece::End))
     }
 
-    /// After [`ChunkedPiece::End`]: the trailer lines that may be passed on, each with its CRLF; empty if there are none.
+    /// After [`ChunkedPiece::End`]: the trailer lines that may be passed on, each with its CRLF; empty if there are
+    /// none.
     pub fn trailers(&self) -> &[u8] {
         &self.trailers
     }

@@ -68,7 +68,7 @@ pub async fn send_request(
 /// Opens a stream for a request, and sends as much of what is kept of it as the windows allow at once: the backend may
 /// answer before it allows more.
 fn begin(
-    stream: &multiplex::Stream,
+    stream: &multiplex::MultiplexStream,
     upstream: &Upstream,
     request: &mut PreparedRequest,
 ) -> Result<Sent, Failure> {
@@ -93,7 +93,7 @@ fn begin(
 }
 
 /// Ends a request whose body was received to its end, if trailers end it.
-fn send_trailers(stream: &multiplex::Stream, body: &Body) {
+fn send_trailers(stream: &multiplex::MultiplexStream, body: &Body) {
     if body.has_ended() && !body.trailers.is_empty() {
         // As with a backend that reads no further: if that is a failure, receiving tells.
         let _ = stream.send_trailers(&body.trailers);

@@ -13,7 +13,7 @@ use crate::snapshot::{HalfClose, Listener};
 use crate::worker::downstream::{Client, Lingering, linger};
 use crate::worker::memory::relief;
 use crate::worker::min_rate::MinRate;
-use crate::worker::multiplex::{End, MultiplexConnection, Stream, Terms};
+use crate::worker::multiplex::{End, MultiplexConnection, MultiplexStream, Terms};
 use crate::worker::shard::Shard;
 
 /// Serves a connection that has brought HTTP/2's preface.
@@ -30,7 +30,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     let begun = Cell::new(0_u32);
     let tasks = Tasks::new(shard, &arrival);
     let idle = RefCell::new(None);
-    let begin = |stream: Stream| {
+    let begin = |stream: MultiplexStream| {
         idle.take();
         begun.set(begun.get().saturating_add(1));
         tasks.begin(stream);

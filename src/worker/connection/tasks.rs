@@ -11,7 +11,7 @@ use super::contain;
 use crate::base::memory::{self, Promise};
 use crate::net::spawn;
 use crate::worker::downstream::{Arrival, Client};
-use crate::worker::multiplex::Stream;
+use crate::worker::multiplex::MultiplexStream;
 use crate::worker::proxy;
 use crate::worker::shard::Shard;
 
@@ -27,7 +27,7 @@ pub struct Tasks {
 #[derive(Default)]
 struct Task {
     /// The stream that the task is to serve next, and the memory that the stream may take.
-    stream: RefCell<Option<(Stream, Promise)>>,
+    stream: RefCell<Option<(MultiplexStream, Promise)>>,
     /// Whether it is to end.
     ends: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -45,7 +45,7 @@ impl Tasks {
     }
 
     /// Has a stream served, by an idle task if there is one.
-    pub fn begin(self: &Rc<Self>, stream: Stream) {
+    pub fn begin(self: &Rc<Self>, stream: MultiplexStream) {
         let idle = self.idle.borrow_mut().pop();
         let is_new = idle.is_none();
         let task = idle.unwrap_or_default();
@@ -79,7 +79,7 @@ impl Task {
         }
     }
 
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(Stream, Promise)>> {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(MultiplexStream, Promise)>> {
         if let Some(stream) = self.stream.take() {
             return Poll::Ready(Some(stream));
         }

@@ -8,7 +8,7 @@ use crate::messages::RefusedHead;
 use crate::worker::downstream::{Client, Persistence};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::multiplex::{Gone, Stream};
+use crate::worker::multiplex::{Gone, MultiplexStream};
 use crate::worker::shard::Shard;
 
 /// Decides on the head that opened a stream of HTTP/2.
@@ -16,7 +16,7 @@ pub fn decide_stream(
     shard: &Shard,
     client: &Client,
     exchange: &mut Exchange,
-    stream: &Stream,
+    stream: &MultiplexStream,
 ) -> Result<Decision, Failure> {
     exchange.facts.version = 20;
     let (head, end) = match stream.take_head() {

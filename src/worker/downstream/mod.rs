@@ -68,7 +68,11 @@ impl Client {
     }
 
     /// A stream that a client opened on its connection.
-    pub fn multiplexed(stream: multiplex::Stream, arrival: Arrival, shard: &Rc<Shard>) -> Client {
+    pub fn multiplexed(
+        stream: multiplex::MultiplexStream,
+        arrival: Arrival,
+        shard: &Rc<Shard>,
+    ) -> Client {
         Client::on(Stream::Multiplexed(stream), arrival, shard)
     }
 

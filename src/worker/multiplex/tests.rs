@@ -52,7 +52,7 @@ pub fn drive(
     shard: &Rc<Shard>,
     connection: &Rc<MultiplexConnection>,
     socket: Socket,
-    begin: impl Fn(Stream) + 'static,
+    begin: impl Fn(MultiplexStream) + 'static,
 ) {
     let (shard, connection) = (shard.clone(), connection.clone());
     spawn(async move {
@@ -76,7 +76,10 @@ pub fn drive(
 }
 
 /// A client's connection to a server that does `begin` with each stream.
-async fn connected(shard: &Rc<Shard>, begin: impl Fn(Stream) + 'static) -> Rc<MultiplexConnection> {
+async fn connected(
+    shard: &Rc<Shard>,
+    begin: impl Fn(MultiplexStream) + 'static,
+) -> Rc<MultiplexConnection> {
     let (client, server) = sockets().await;
     let [asking, serving] = [Role::Client, Role::Server]
         .map(|role| MultiplexConnection::new(role, LocalSettings::default(), &shard.timers));
@@ -94,7 +97,7 @@ pub fn block(bytes: &[u8]) -> Block {
 }
 
 /// Sends the rest of a message. Errors: the peer has given the stream up.
-pub async fn send(shard: &Shard, stream: &Stream, bytes: &[u8]) -> io::Result<()> {
+pub async fn send(shard: &Shard, stream: &MultiplexStream, bytes: &[u8]) -> io::Result<()> {
     let timer = Timer::new(&shard.timers);
     timer.set(PATIENCE);
     let mut block = block(bytes);
@@ -107,7 +110,7 @@ pub async fn send(shard: &Shard, stream: &Stream, bytes: &[u8]) -> io::Result<()
 }
 
 /// Receives the body of a message to its end.
-pub async fn receive(stream: &Stream) -> io::Result<Vec<u8>> {
+pub async fn receive(stream: &MultiplexStream) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         poll_fn(|cx| stream.poll_readable(cx)).await;
@@ -122,7 +125,7 @@ pub async fn receive(stream: &Stream) -> io::Result<Vec<u8>> {
 }
 
 /// Answers a request with its own body.
-async fn echo(shard: Rc<Shard>, stream: Stream) {
+async fn echo(shard: Rc<Shard>, stream: MultiplexStream) {
     let (head, _) = poll_fn(|cx| stream.poll_head(cx)).await.unwrap();
     stream.give_head(head);
     let body = receive(&stream).await.unwrap();
@@ -133,7 +136,7 @@ async fn echo(shard: Rc<Shard>, stream: Stream) {
     }
 }
 
-fn ask(connection: &Rc<MultiplexConnection>) -> Stream {
+fn ask(connection: &Rc<MultiplexConnection>) -> MultiplexStream {
     let stream = connection.stream();
     let mut request = block(b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n");
     stream.ask(&mut request, "http", false, false).unwrap();
@@ -174,7 +177,7 @@ fn bodies_of_any_size_come_back_whole_on_streams_beside_each_other() {
 }
 
 /// Takes the streams that a client opens, and does nothing with them.
-async fn silent(shard: &Rc<Shard>) -> (Rc<MultiplexConnection>, Rc<RefCell<Vec<Stream>>>) {
+async fn silent(shard: &Rc<Shard>) -> (Rc<MultiplexConnection>, Rc<RefCell<Vec<MultiplexStream>>>) {
     let streams = Rc::new(RefCell::new(Vec::new()));
     let taken = streams.clone();
     let connection = connected(shard, move |stream| taken.borrow_mut().push(stream)).await;

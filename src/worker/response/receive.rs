@@ -54,7 +54,7 @@ impl Receiving<'_> {
 
     async fn await_head<T>(
         &self,
-        stream: &multiplex::Stream,
+        stream: &multiplex::MultiplexStream,
         mut take: impl FnMut(&ResponseHead<'_, '_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         self.timer.set((self.wait)());

@@ -13,7 +13,7 @@ use crate::net::{AcceptSwitch, BoundListener, Engine, ListenSocket, connect_tcp,
 use crate::snapshot::{Snapshot, sample};
 use crate::worker::accept;
 use crate::worker::multiplex::tests::{block, bound, drive, receive, send};
-use crate::worker::multiplex::{MultiplexConnection, Stream};
+use crate::worker::multiplex::{MultiplexConnection, MultiplexStream};
 use crate::worker::relay::filter::tests::IS_LOUDER;
 use crate::worker::relay::tests::{louder, unframed};
 use crate::worker::sample::{of_http2, run_worker_with, spawned, until};
@@ -180,7 +180,7 @@ async fn serve_http2(shard: Rc<Shard>, listener: ListenSocket, head: &'static st
     }
 }
 
-async fn answer(shard: Rc<Shard>, stream: Stream, head: &'static str) {
+async fn answer(shard: Rc<Shard>, stream: MultiplexStream, head: &'static str) {
     let (asked, _) = poll_fn(|cx| stream.poll_head(cx)).await.unwrap();
     stream.give_head(asked);
     let mut head = block(head.as_bytes());

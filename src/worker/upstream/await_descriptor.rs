@@ -10,12 +10,12 @@ use crate::snapshot::Descriptors;
 use crate::worker::failure::Failure;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Caller;
-use crate::worker::upstream::descriptors::Waiter;
+use crate::worker::upstream::descriptors::DescriptorWaiter;
 
 /// A waiting request, which leaves the list of the core when it waits no longer.
 struct Waiting<'a> {
     shard: &'a Shard,
-    waiter: Rc<Waiter>,
+    waiter: Rc<DescriptorWaiter>,
 }
 
 impl Drop for Waiting<'_> {

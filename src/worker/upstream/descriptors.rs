@@ -34,13 +34,13 @@ impl Drop for Held {
 /// The requests of a core that wait for a descriptor, first come, first served among those whose client may have one.
 #[derive(Default)]
 pub struct Waiters {
-    list: RefCell<VecDeque<Rc<Waiter>>>,
+    list: RefCell<VecDeque<Rc<DescriptorWaiter>>>,
     /// How many of them were let go for a descriptor that they have not taken yet.
     gone: Cell<usize>,
 }
 
 /// A request that waits for a descriptor.
-pub struct Waiter {
+pub struct DescriptorWaiter {
     /// The backend that the request wants a connection to.
     backend: BackendId,
     /// How many connections to backends serve requests of the request's client.
@@ -58,7 +58,7 @@ enum LetGo {
     Connection,
 }
 
-impl Waiter {
+impl DescriptorWaiter {
     /// Has this task woken when the request may go on.
     pub fn wake_with(&self, waker: &Waker) {
         self.waker.replace(Some(waker.clone()));
@@ -72,8 +72,8 @@ impl Waiters {
     }
 
     /// Adds a request that wants a connection to this backend, for a client that has `held` of them.
-    pub fn join(&self, backend: BackendId, held: Rc<Cell<usize>>) -> Rc<Waiter> {
-        let waiter = Rc::new(Waiter {
+    pub fn join(&self, backend: BackendId, held: Rc<Cell<usize>>) -> Rc<DescriptorWaiter> {
+        let waiter = Rc::new(DescriptorWaiter {
             backend,
             held,
             let_go: Cell::default(),
@@ -84,7 +84,7 @@ impl Waiters {
     }
 
     /// Takes a request off the list.
-    pub fn leave(&self, waiter: &Rc<Waiter>) {
+    pub fn leave(&self, waiter: &Rc<DescriptorWaiter>) {
         self.set(waiter, None);
         let mut list = self.list.borrow_mut();
         list.retain(|known| !Rc::ptr_eq(known, waiter));
@@ -96,7 +96,7 @@ impl Waiters {
 
     /// Whether the request need not wait any longer. Another core may have taken the descriptor that the request was
     /// let go for; then the request waits on.
-    pub fn may_go(&self, waiter: &Waiter, most: Descriptors) -> bool {
+    pub fn may_go(&self, waiter: &DescriptorWaiter, most: Descriptors) -> bool {
         match waiter.let_go.get() {
             None => false,
             Some(LetGo::Connection) => true,
@@ -146,7 +146,8 @@ impl Waiters {
     /// is such a waiter.
     fn let_reuse(&self, id: BackendId) -> bool {
         let waiters = self.list.borrow();
-        let wants = |waiter: &&Rc<Waiter>| waiter.backend == id && waiter.let_go.get().is_none();
+        let wants =
+            |waiter: &&Rc<DescriptorWaiter>| waiter.backend == id && waiter.let_go.get().is_none();
         let first = waiters.iter().find(wants);
         first
             .inspect(|first| self.wake(first, LetGo::Connection))
@@ -156,17 +157,18 @@ impl Waiters {
     /// Lets all go on that want a connection to this backend: there is one that they can share.
     pub fn let_share(&self, id: BackendId) {
         let waiters = self.list.borrow();
-        let wants = |waiter: &&Rc<Waiter>| waiter.backend == id && waiter.let_go.get().is_none();
+        let wants =
+            |waiter: &&Rc<DescriptorWaiter>| waiter.backend == id && waiter.let_go.get().is_none();
         let all = waiters.iter().filter(wants);
         all.for_each(|waiter| self.wake(waiter, LetGo::Connection));
     }
 
-    fn wake(&self, waiter: &Waiter, let_go: LetGo) {
+    fn wake(&self, waiter: &DescriptorWaiter, let_go: LetGo) {
         self.set(waiter, Some(let_go));
         waiter.waker.take().into_iter().for_each(Waker::wake);
     }
 
-    fn set(&self, waiter: &Waiter, let_go: Option<LetGo>) {
+    fn set(&self, waiter: &DescriptorWaiter, let_go: Option<LetGo>) {
         let before = waiter.let_go.replace(let_go);
         let count = |it: Option<LetGo>| usize::from(it == Some(LetGo::Descriptor));
         debug_assert!(self.gone.get() + count(let_go) >= count(before));
@@ -222,7 +224,7 @@ mod tests {
         assert_eq!(count.get(), 0);
     }
 
-    fn waiter(waiters: &Waiters, backend: u32) -> Rc<Waiter> {
+    fn waiter(waiters: &Waiters, backend: u32) -> Rc<DescriptorWaiter> {
         waiters.join(BackendId(backend), Rc::default())
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{MultiplexConnection, Stream, Terms};
+use super::{MultiplexConnection, MultiplexStream, Terms};
 use crate::base::limits;
 use crate::base::memory;
 use crate::base::time::Micros;
@@ -120,7 +120,7 @@ impl MultiplexConnection {
             self.streams.borrow_mut().insert(id, state.clone());
             self.busy_at.set(self.timers.millis());
             self.is_at_rest.set(false);
-            (terms.begin)(Stream::new(self.clone(), id, state.clone()));
+            (terms.begin)(MultiplexStream::new(self.clone(), id, state.clone()));
         }
         state
     }

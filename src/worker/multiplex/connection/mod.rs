@@ -27,7 +27,7 @@ use crate::worker::bulk_turns::BulkTurns;
 use crate::worker::memory::Memory;
 use crate::worker::min_rate::MinRate;
 
-pub use stream::Stream;
+pub use stream::MultiplexStream;
 
 /// A connection that streams share.
 pub struct MultiplexConnection {
@@ -77,7 +77,7 @@ pub struct Terms<'a> {
     /// The use of memory of the core.
     pub memory: &'a Memory,
     /// Takes a stream that the peer opened.
-    pub begin: &'a dyn Fn(Stream),
+    pub begin: &'a dyn Fn(MultiplexStream),
     /// Told how many streams the peer was refused for want of memory.
     pub refused: &'a dyn Fn(u32),
     /// Called when there has been no stream for a while.
@@ -193,8 +193,8 @@ impl MultiplexConnection {
     }
 
     /// A stream to send a request on.
-    pub fn stream(self: &Rc<Self>) -> Stream {
-        Stream::new(self.clone(), 0, Rc::default())
+    pub fn stream(self: &Rc<Self>) -> MultiplexStream {
+        MultiplexStream::new(self.clone(), 0, Rc::default())
     }
 
     /// Whether the backend takes an extended CONNECT (RFC 8441 section 3). `None`: the backend's SETTINGS have not

@@ -14,7 +14,7 @@ use crate::net::{Block, Expired, Timer};
 use crate::worker::multiplex::state::{Gone, Message, Piece, ReadRate, StreamInput};
 
 /// A stream. What is not finished when it is dropped is reset.
-pub struct Stream {
+pub struct MultiplexStream {
     connection: Rc<MultiplexConnection>,
     /// 0 until the request is sent, towards a backend.
     id: Cell<StreamId>,
@@ -30,14 +30,14 @@ pub struct Stream {
     taken: Cell<usize>,
 }
 
-impl Stream {
+impl MultiplexStream {
     /// A stream of a connection; `id` is 0 if the stream is not open yet.
     pub(super) fn new(
         connection: Rc<MultiplexConnection>,
         id: StreamId,
         state: Rc<StreamInput>,
-    ) -> Stream {
-        Stream {
+    ) -> MultiplexStream {
+        MultiplexStream {
             connection,
             id: Cell::new(id),
             state,
@@ -364,7 +364,7 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for MultiplexStream {
     fn drop(&mut self) {
         if self.id.get() != 0 {
             let unread = self.state.body.borrow().len() + self.taken.get();
