@@ -186,10 +186,6 @@ impl PreparedRequest {
     /// Makes the request ready to be sent, from its beginning: `Host` names the backend that it goes to, if it is to
     /// name the backend at all.
     pub fn prepare_for(&mut self, exchange: &Exchange, index: u32) {
-        debug_assert!(
-            self.is_kept,
-            "only a request that is all there is sent from its beginning"
-        );
         self.bytes.rewind();
         if self.host_of.is_none_or(|named| named == index) {
             return;
