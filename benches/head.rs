@@ -1,4 +1,5 @@
-//! What a request's and a response's head cost: parse, check, rewrite. Bound: 400 ns for a request as browsers send it.
+//! The cost of a request's and a response's head: parse, check, rewrite. Bound: 400 ns for a request as browsers send
+//! it.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};

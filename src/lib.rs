@@ -113,7 +113,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | foundations | [`base`]: bounds, ids, time, addresses; [`http`]: the wire without I/O; [`tls`]: certificates and keys |
+//! | foundations | [`base`]: bounds, ids, time; [`http`]: the wire without I/O; [`tls`]: certificates, keys |
 //! | steps that only decide, with their compiled forms | [`route`], [`balance`] |
 //! | between threads | [`shared`]: counters and tables; [`snapshot`]: the compiled configuration; [`messages`] |
 //! | the data plane | [`net`]: the engine and its sockets; [`worker`]: one core |

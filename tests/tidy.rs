@@ -5,6 +5,8 @@
 mod graph;
 #[path = "tidy/map.rs"]
 mod map;
+#[path = "tidy/sentences.rs"]
+mod sentences;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/words.rs"]
@@ -150,6 +152,25 @@ fn tests_leave_nothing_open() {
             );
         }
     }
+}
+
+#[test]
+fn sentences_stand_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut report = String::new();
+    for folder in ["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"] {
+        for source in sources_below(&root.join(folder), &root.join(folder)) {
+            let path = format!("{folder}/{}", source.path);
+            for (line, what) in sentences::breaches(&path, &source.text) {
+                report += &format!("{path}:{line}: {what}\n");
+            }
+        }
+    }
+    assert!(
+        report.is_empty(),
+        "a sentence begins with its subject, not with a word that points at a neighbour, and a line has at most 120 \
+         characters:\n{report}"
+    );
 }
 
 /// The modules in the order in which `src/lib.rs` declares them.

@@ -1,5 +1,5 @@
-//! Any bytes from a client of HTTP/2: read alike however they are cut, every head is one that HTTP/1 could have had, and
-//! nobody sends more than a window.
+//! Any bytes from a client of HTTP/2: read alike however they are cut, every head is one that HTTP/1 could have had,
+//! and nobody sends more than a window.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -40,7 +40,7 @@ fn run<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> (usize, usize, Vec<u8>) {
     (heads, bodies, server.take_output(Vec::new()))
 }
 
-/// What is forwarded as HTTP/1 is accepted as HTTP/1.
+/// A head that is forwarded as HTTP/1 is accepted as HTTP/1.
 fn check(head: &Head, end: bool) {
     let mut slots = FieldSlots::new();
     let request = head

@@ -9,12 +9,12 @@ use crate::http::path;
 
 use crate::{Message, edits, sorted};
 
-/// What becomes of the requests of one connection.
+/// The outcome for the requests of one connection.
 #[derive(Debug, Default)]
 pub struct Forwarded {
-    /// What a backend is sent.
+    /// The bytes that a backend is sent.
     pub bytes: Vec<u8>,
-    /// What palantir read, with the path in its normal form and the fields as they came.
+    /// The requests as palantir read them, with the path in its normal form and the fields as they came.
     pub requests: Vec<Message>,
     /// How many bytes of the client belong to these requests.
     pub used: usize,

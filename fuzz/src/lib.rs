@@ -1,5 +1,5 @@
-//! What the fuzz targets share: the parsers of palantir, requests as palantir forwards them, and two other parsers that
-//! read the result.
+//! The common ground of the fuzz targets: the parsers of palantir, requests as palantir forwards them, and two other
+//! parsers that read the result.
 
 // Only these two modules of palantir are compiled here: they import none of the others, and the rest of the program
 // would take minutes to build with the instructions of the fuzzer.

@@ -1,5 +1,5 @@
-//! Requests as httparse reads them, with the strictest reading of lines and framing: every line ends in CRLF, at most one
-//! field says where the body ends, and that field has the plainest form.
+//! Requests as httparse reads them, with the strictest reading of lines and framing: every line ends in CRLF, at most
+//! one field says where the body ends, and that field has the plainest form.
 
 use httparse::{EMPTY_HEADER, Status};
 

@@ -84,7 +84,7 @@ impl Balancer for ConsistentHash {
     }
 }
 
-/// What a member asks for while places are given away.
+/// The order in which a member asks for places of the table while places are given away.
 struct Permutation {
     /// The member's own order of all places: this one next, then on by `stride` and around.
     place: usize,

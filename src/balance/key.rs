@@ -48,7 +48,8 @@ impl HashKey {
     }
 }
 
-/// A field name (RFC 9110 section 5.1), in lower case. The names of cookies have the same form (RFC 6265 section 4.1.1).
+/// A field name (RFC 9110 section 5.1), in lower case. The names of cookies have the same form (RFC 6265 section
+/// 4.1.1).
 fn field_name(text: &str) -> Result<String, String> {
     match HeaderName::from_bytes(text.as_bytes()) {
         Ok(name) => Ok(name.as_str().to_owned()),

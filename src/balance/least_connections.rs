@@ -22,7 +22,7 @@ pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
 #[derive(Debug)]
 struct LeastConnections {
     ids: Vec<BackendId>,
-    /// What one request adds to a backend's load: the reciprocal of its weight.
+    /// The amount that one request adds to a backend's load: the reciprocal of the backend's weight.
     steps: Vec<f32>,
     /// Requests under way for a backend's weight; infinite where there is no backend.
     loads: Vec<f32>,
@@ -144,7 +144,7 @@ fn position(loads: &[f32], load: f32) -> Option<usize> {
     Some(number * LANES + within)
 }
 
-/// The same among the candidates that are not blocked, if there are any.
+/// The least loaded of the candidates that are not blocked, if there are any.
 fn least_unblocked(view: &PickInput<'_>, loads: &[f32], start: usize) -> Option<usize> {
     (start..loads.len())
         .chain(0..start)

@@ -1,5 +1,6 @@
 //! Picks the backend of a request: one live [`Balancer`] per core and pool, told which backends are usable and asked
-//! for one of them. Pure: no I/O, no clock, no lock; how many requests are under way at a backend is asked of [`InFlight`].
+//! for one of them. Pure: no I/O, no clock, no lock; how many requests are under way at a backend is asked of
+//! [`InFlight`].
 //!
 //! A new algorithm is one new file and one line in [`ALGORITHMS`]; configuration, messages and the tests of this
 //! folder derive from that slice.
@@ -56,7 +57,7 @@ pub struct Member {
     pub identity: u64,
 }
 
-/// What is made of all backends of a pool, once for all workers, for an algorithm that uses keys.
+/// A table that is made of all backends of a pool, once for all workers, for an algorithm that uses keys.
 #[derive(Debug)]
 pub struct KeyTable {
     /// The member that has each place, as index in the pool's backends.
@@ -100,7 +101,8 @@ impl AlgorithmSettings {
         self.entry.uses_key
     }
 
-    /// What is made of all backends of a pool, once for all workers; `None`: nothing.
+    /// The table that the algorithm makes of all backends of a pool, once for all workers; `None`: the algorithm uses
+    /// none.
     pub fn table(&self, members: impl Iterator<Item = Member>) -> Option<SharedHashTable> {
         let members = || members.collect::<Vec<_>>();
         self.uses_key()
@@ -120,9 +122,9 @@ pub struct Candidate {
     pub id: BackendId,
     /// `1..=limits::WEIGHT`; while some backend of the pool has only a share of its requests, that times the share.
     pub weight: u16,
-    /// Its share of the requests that it would get otherwise, of `limits::WHOLE_SHARE`.
+    /// The member's share of the requests that the member would get otherwise, in parts of `limits::WHOLE_SHARE`.
     pub share: u8,
-    /// Its index in the pool's backends.
+    /// The member's index in the pool's backends.
     pub member: u32,
 }
 
@@ -139,7 +141,7 @@ pub trait InFlight {
     fn workers(&self) -> usize;
 }
 
-/// What a pick may look at.
+/// The part of a worker's state that a pick may look at.
 #[derive(Clone, Copy)]
 pub struct PickInput<'a> {
     /// The requests under way at each backend.

@@ -21,7 +21,7 @@ struct RandomTwo {
 #[derive(Clone, Copy, Debug)]
 struct Backend {
     id: BackendId,
-    /// What one request adds to its load: the reciprocal of its weight.
+    /// The amount that one request adds to the backend's load: the reciprocal of the backend's weight.
     step: f64,
 }
 

@@ -32,11 +32,11 @@ pub struct RoundRobin {
 struct Ring {
     /// Where the next turn lies, as in [`RoundRobin::place`].
     place: u64,
-    /// Which turn of the lap it is: `0..turns`.
+    /// The number of the next turn within the lap: `0..turns`.
     number: u32,
     /// Per lap: weight times members.
     turns: u32,
-    /// Whose turn it is: `0..count`, counted from `first` in [`RoundRobin::members`].
+    /// The member whose turn comes next: `0..count`, counted from `first` in [`RoundRobin::members`].
     member: u16,
     first: u16,
     count: u16,
@@ -55,7 +55,7 @@ impl RoundRobin {
         }
     }
 
-    /// Whose turn it is, whether blocked or not; `None` without backends.
+    /// The backend whose turn it is, whether blocked or not; `None` without backends.
     pub fn take_turn(&mut self) -> Option<usize> {
         let mut ring = self.rings.peek_mut()?;
         let member = self.members[usize::from(ring.first + ring.member)];

@@ -1,4 +1,4 @@
-//! What every algorithm of [`ALGORITHMS`] keeps to, and what each one promises by itself.
+//! Tests of the promises that every algorithm of [`ALGORITHMS`] keeps, and of those that one algorithm makes alone.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

@@ -16,7 +16,7 @@ pub struct SocketAccess {
 }
 
 impl SocketAccess {
-    /// These permissions, without a change of owner or group.
+    /// Access with the permissions `mode`, without a change of owner or group.
     pub fn of_mode(mode: u32) -> SocketAccess {
         SocketAccess {
             mode,
@@ -53,7 +53,7 @@ pub enum BackendAddr {
     Unix(PathBuf),
 }
 
-/// What a listening socket is for, which whoever waits in its queue came for.
+/// The purpose of a listening socket. A client in the socket's queue came for this purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
     /// The part of the program that accepts there.
@@ -62,7 +62,7 @@ pub struct Purpose {
     pub is_cleartext: bool,
 }
 
-/// Who accepts on a socket.
+/// The part of the program that accepts connections on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerKind {
     /// The workers.

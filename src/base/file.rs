@@ -10,7 +10,7 @@ use tracing::warn;
 use super::file_at_work::AtWork;
 use super::limits;
 
-/// What tells one state of a file from another without reading it.
+/// Marks that tell one state of a file from another without reading the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
@@ -128,9 +128,12 @@ pub fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::
     }
     let folder = File::open(folder_of(&path))?;
     let new = beside(&path);
-    let written = write_new(&new, bytes).and_then(|()| match may() {
-        true => fs::rename(&new, &path).map(|()| true),
-        false => Ok(false),
+    let written = write_new(&new, bytes).and_then(|()| {
+        if may() {
+            fs::rename(&new, &path).map(|()| true)
+        } else {
+            Ok(false)
+        }
     });
     match written {
         Ok(true) => {

@@ -1,4 +1,4 @@
-//! What everything else stands on: bounds, identifiers, time and small arithmetic. Imports nothing of the program.
+//! The foundation of all other modules: bounds, identifiers, time and small arithmetic. Imports nothing of the program.
 
 pub mod addresses;
 pub mod cidr;

@@ -29,9 +29,9 @@ const SIZE_UNITS: [(&str, u64); 8] = [
     ("KB", 1_000),
 ];
 
-/// What a text with a time may look like, as a regular expression (JSON Schema, OpenAPI).
+/// The form of a text with a time, as a regular expression (JSON Schema, OpenAPI).
 pub const TIME_PATTERN: &str = "^[0-9]+(ms|s|m|h|d)$";
-/// What a text with a size may look like, as a regular expression (JSON Schema, OpenAPI).
+/// The form of a text with a size, as a regular expression (JSON Schema, OpenAPI).
 pub const SIZE_PATTERN: &str = "^[0-9]+(B|[kK]B|MB|GB|KiB|MiB|GiB)$";
 
 /// Reads a time with its unit: `500ms`. `None`: the text is no such time, or a longer one than can be counted.
@@ -91,8 +91,8 @@ pub fn show_time(time: Duration) -> String {
     }
 }
 
-/// The text that [`size`] reads as this number of bytes: with the largest unit of which it is a whole number, a power of
-/// 1,024 before a power of 1,000.
+/// The text that [`size`] reads as this number of bytes: with the largest unit of which it is a whole number, a power
+/// of 1,024 before a power of 1,000.
 pub fn show_size(bytes: u64) -> String {
     let divides = |(_, factor): &&(&str, u64)| bytes.is_multiple_of(*factor);
     match SIZE_UNITS.iter().find(divides) {
@@ -101,7 +101,7 @@ pub fn show_size(bytes: u64) -> String {
     }
 }
 
-/// What is to be said of a value that is no time within this range.
+/// The end of a message about a value that is no time within this range.
 pub fn right_time(range: &RangeInclusive<Duration>) -> String {
     format!(
         "must be a number of seconds from {} to {}, or a text such as \"500ms\", \"10s\" or \"1h\"",
@@ -110,7 +110,7 @@ pub fn right_time(range: &RangeInclusive<Duration>) -> String {
     )
 }
 
-/// What is to be said of a value that is no size within this range.
+/// The end of a message about a value that is no size within this range.
 pub fn right_size(range: &RangeInclusive<u64>) -> String {
     format!(
         "must be a whole number of bytes from {} to {}, or a text such as \"64KiB\" or \"10MB\"",

@@ -34,9 +34,10 @@ impl ShortText {
 
     /// The bytes of the text.
     pub fn as_bytes(&self) -> &[u8] {
-        match self.long.is_empty() {
-            true => &self.bytes[..self.len],
-            false => &self.long,
+        if self.long.is_empty() {
+            &self.bytes[..self.len]
+        } else {
+            &self.long
         }
     }
 }

@@ -24,7 +24,7 @@ impl Micros {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This instant plus `duration`, without overflow.
+    /// The instant that lies `duration` after this one, without overflow.
     pub fn after(self, duration: Duration) -> Micros {
         Micros(self.0.saturating_add(duration.as_micros() as u64))
     }

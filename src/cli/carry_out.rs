@@ -23,7 +23,7 @@ pub fn start_log() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| log::LogLines)
-        .log_internal_errors(false) // They would be printed to standard error.
+        .log_internal_errors(false) // Internal errors would be printed to standard error.
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();

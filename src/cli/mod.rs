@@ -44,7 +44,7 @@ The commands that speak to a running palantir find it by the file's [admin] sect
 $PALANTIR_ADMIN must begin with https:// if the API speaks TLS; $PALANTIR_CA, $PALANTIR_CERT and $PALANTIR_KEY name files, and $PALANTIR_NAME the host of the API's certificate. \
 These commands exit with 0 if palantir did as asked, 1 if it refused, 3 if it cannot be reached.";
 
-/// What is to be done.
+/// The command that is carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the proxy (the default)
@@ -53,9 +53,9 @@ pub enum Command {
     Check,
     /// Show which route, pool and limits a request would meet, and why
     Explain {
-        /// Such as GET
+        /// Method of the request, for example GET
         method: String,
-        /// Such as http://api.example.com/path
+        /// URL of the request, for example http://api.example.com/path
         url: String,
         /// Configured address of the listener that the request reaches; by default scheme and port of the URL choose it
         #[arg(long, value_name = "ADDR")]

@@ -11,7 +11,7 @@ use super::admin::{AdminClient, AdminError};
 use super::{output, top};
 use crate::base::{limits, quantity};
 
-/// What a running palantir can be asked for.
+/// A command for a running palantir.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Remote {
     /// Watch backends, traffic and cores of the running palantir
@@ -34,7 +34,7 @@ pub enum Remote {
     Diff,
     /// Make an earlier revision of the configuration the one in force
     Rollback {
-        /// Its number
+        /// Number of the revision
         revision: u64,
     },
     /// Hand over to a new process of the binary, without a lost connection
@@ -76,7 +76,7 @@ pub fn remote(config: &Path, command: &Remote) -> ExitCode {
     }
 }
 
-/// What is to be printed when it is done.
+/// Carries the command out. Returns the text that is printed then.
 async fn carry_out(config: &Path, command: &Remote) -> Result<String, AdminError> {
     let client = AdminClient::find(config)?;
     match command {
@@ -87,9 +87,10 @@ async fn carry_out(config: &Path, command: &Remote) -> Result<String, AdminError
             allow_empty,
         } => {
             let body = trial(*confirm, *max_failed_percent);
-            let path = match allow_empty {
-                true => "/reload?allow_empty=true",
-                false => "/reload",
+            let path = if *allow_empty {
+                "/reload?allow_empty=true"
+            } else {
+                "/reload"
             };
             let answer = client.post(path, &body).await?;
             let mut text = accepted(&answer);
@@ -111,9 +112,10 @@ async fn carry_out(config: &Path, command: &Remote) -> Result<String, AdminError
             let terms = [(force, "force=true"), (allow_empty, "allow_empty=true")];
             let terms = terms.into_iter().filter(|(is_meant, _)| **is_meant);
             let terms: Vec<&str> = terms.map(|(_, term)| term).collect();
-            let path = match terms.is_empty() {
-                true => "/upgrade".to_owned(),
-                false => format!("/upgrade?{}", terms.join("&")),
+            let path = if terms.is_empty() {
+                "/upgrade".to_owned()
+            } else {
+                format!("/upgrade?{}", terms.join("&"))
             };
             Ok(accepted(&client.post(&path, &json!({})).await?))
         }
@@ -155,9 +157,10 @@ fn is_changed(answer: &Value) -> bool {
 
 fn difference(answer: &Value) -> String {
     let lines: Vec<&str> = texts(answer, "lines").collect();
-    match lines.is_empty() {
-        true => "the file says what is in force\n".to_owned(),
-        false => lines.join("\n") + "\n",
+    if lines.is_empty() {
+        "the file says what is in force\n".to_owned()
+    } else {
+        lines.join("\n") + "\n"
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a request meets, as lines for people.
+//! The report on a request's way through the configuration, as lines for people.
 
 use std::fmt::Display;
 
@@ -42,9 +42,10 @@ pub(super) fn report_route(
 
 fn report_forwarding(report: &mut Report, route: &Route, method: &str, path: &str) {
     let mut scratch = Vec::new();
-    let path = match route.strip_prefix {
-        true => path::without_prefix(path.as_bytes(), &route.prefix, &mut scratch),
-        false => path.as_bytes(),
+    let path = if route.strip_prefix {
+        path::without_prefix(path.as_bytes(), &route.prefix, &mut scratch)
+    } else {
+        path.as_bytes()
     };
     let path = String::from_utf8_lossy(path);
     let host = match &route.host_header {
@@ -65,7 +66,10 @@ fn report_forwarding(report: &mut Report, route: &Route, method: &str, path: &st
         report.line("via", "added in both directions");
     }
     if !route.rewrite_location {
-        report.line("references", "those that name the backend stay as they are");
+        report.line(
+            "references",
+            "a reference that names the backend stays as it is",
+        );
     }
     if route.forwarded {
         report.line("Forwarded", "written in requests");

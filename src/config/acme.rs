@@ -101,7 +101,7 @@ pub(super) fn read(table: &mut DocumentTable<'_>) -> Acme {
         item.wrong("must be true: the authority gives nothing to whoever does not agree")
     });
     let settings = AcmeSettings {
-        // What is missing was noted.
+        // A missing key was noted as a mistake already.
         state_dir: table
             .must("state_dir", |item| {
                 read_file(item, &mut positions.state_dir)

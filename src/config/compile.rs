@@ -61,6 +61,7 @@ pub enum CannotCompile {
     Tls {
         /// The way to the `tls` at fault: `pools[0].tls`.
         key: String,
+        /// The fault, in words.
         text: String,
         /// Whether the fault may pass without a change of the file.
         may_pass: bool,

@@ -1,4 +1,4 @@
-//! Which header fields a route may set or remove.
+//! The header fields that a route may set or remove.
 
 use std::collections::HashSet;
 

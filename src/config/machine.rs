@@ -1,4 +1,4 @@
-//! What a configuration may leave to the machine.
+//! Values that a configuration may leave to the machine.
 
 use rustix::process::{Resource, getrlimit};
 

@@ -1,12 +1,10 @@
-//! What the operator wrote → checked → compiled.
+//! The way of a configuration: written by the operator → checked → compiled.
 //!
 //! [`load`] reads a file and reports every mistake in it at once, each with line, column and what would be right;
 //! [`compile()`] makes a [`crate::snapshot::Snapshot`] of it. Between the two stands a [`Config`], which is checked but
 //! still in the form of the file, so that it can be compiled anew when names resolve to other addresses.
 //!
 //! `document` walks the TOML text; `settings`, `pool`, `route` and their kin say, key by key, what may stand there.
-
-#![allow(missing_docs)]
 
 mod acme;
 mod acme_checks;

@@ -1,4 +1,4 @@
-//! What is to be said about a configuration, and where in the file.
+//! Notes about a configuration, with the place in the file that each note is about.
 
 use std::cell::Cell;
 use std::error::Error;

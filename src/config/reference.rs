@@ -80,14 +80,11 @@ fn put_section(section: &Section, text: &mut String) {
 
 /// The title of a section; as code if the file writes it so.
 fn heading(title: &str) -> String {
-    match title.contains(' ') {
-        true if !title.contains(',') => title.to_owned(),
-        _ => title
-            .split(", ")
-            .map(|part| format!("`{part}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
+    if title.contains(' ') && !title.contains(',') {
+        return title.to_owned();
     }
+    let parts = title.split(", ").map(|part| format!("`{part}`"));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 fn put_setting(setting: &Setting, text: &mut String) {

@@ -141,7 +141,7 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
     let Pool {
         name,
         algorithm,
-        table: _, // It follows from the algorithm and the backends.
+        table: _, // The table follows from the algorithm and the backends.
         backends,
         outlier,
         options,

@@ -1,4 +1,4 @@
-//! What a configuration may well say, but hardly means.
+//! Warnings of settings that a configuration may well contain, but that are hardly meant.
 
 use std::collections::HashSet;
 

@@ -39,16 +39,22 @@ pub enum Operation {
     /// Let a backend take no new requests, and remove it when its running requests have ended or `patience` is over.
     /// The answer comes when no core sends it requests any more; its removal is a revision of its own.
     DrainServer {
+        /// The name of the backend's pool.
         pool: String,
+        /// The address of the backend, as the configuration has it.
         addr: String,
+        /// The longest time until the backend is removed although it still has requests.
         patience: Duration,
     },
     /// Read the file again. With `trial`, the change is taken back unless [`Operation::Confirm`] comes in time. A file
     /// without any route or listener is refused unless `allow_empty` is set; with `asked`, so is a file that is not the
     /// one asked for.
     Reload {
+        /// Conditions under which the change is taken back; `None`: it stays.
         trial: Option<Trial>,
+        /// Whether a file without any route or listener is taken.
         allow_empty: bool,
+        /// The only file that is taken; `None`: any file.
         asked: Option<RequestedFile>,
     },
     /// Compare the file with the configuration in force. Changes nothing.
@@ -56,10 +62,18 @@ pub enum Operation {
     /// The reload on trial is good.
     Confirm,
     /// Make this revision the one in force again, as a new one.
-    Rollback { revision: u64 },
+    Rollback {
+        /// The number of the earlier revision.
+        revision: u64,
+    },
     /// Hand over to a new process of the binary; with `force` also where the new process would load a file that a
     /// rollback has taken back. A file without any route or listener is refused unless `allow_empty` is set.
-    Upgrade { force: bool, allow_empty: bool },
+    Upgrade {
+        /// Whether a file is loaded that a rollback has taken back.
+        force: bool,
+        /// Whether a file without any route or listener is taken.
+        allow_empty: bool,
+    },
 }
 
 /// Conditions of a reload that may be taken back.
@@ -71,7 +85,7 @@ pub struct Trial {
     pub most_failed_percent: f64,
 }
 
-/// The report on an operation that was carried out.
+/// The result of an operation that was carried out.
 #[derive(Clone, Debug)]
 pub struct CompletedOperation {
     /// The revision in force now.

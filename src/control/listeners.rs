@@ -95,7 +95,7 @@ impl Listeners {
 
     /// Removes the sockets of addresses that are not among `addrs`, and returns them. Dropping them closes them and
     /// removes their files, which may wait for a disk.
-    #[must_use = "they are to be closed"]
+    #[must_use = "the sockets are to be closed"]
     pub fn keep_only(&mut self, addrs: &[ListenAddr]) -> Listeners {
         let gone = self
             .sockets

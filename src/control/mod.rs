@@ -4,8 +4,6 @@
 //! [`Control`] holds all state that changes; its loop is in this file. The module `turn` has the work of every turn of
 //! the loop, and `change` the way of a change into force.
 
-#![allow(missing_docs)]
-
 pub mod access_log;
 pub mod acme;
 pub mod api;

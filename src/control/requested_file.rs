@@ -33,8 +33,8 @@ impl RequestedFile {
         self.number == earlier.number
     }
 
-    /// This digest was found for what `asked` has asked for. It counts if it is the first one, and nothing else was
-    /// asked for meanwhile.
+    /// Notes that `digest` was found for `asked`. The digest counts if it is the first one, and nothing else was asked
+    /// for meanwhile.
     pub fn note(&mut self, asked: &RequestedFile, digest: String) {
         if self.is_same_request(asked) {
             self.only.get_or_insert(digest);

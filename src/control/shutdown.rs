@@ -73,8 +73,8 @@ impl Shutdown {
         self.deadline.get_or_insert(now.after(patience));
     }
 
-    /// This worker has nothing left to do. It may say so again: a connection that was being accepted when it first did
-    /// comes to an end too.
+    /// Notes that the worker has nothing left to do. A worker may say so again, because a connection that was being
+    /// accepted at its first message comes to an end too.
     pub fn worker_done(&mut self, worker: WorkerId) {
         self.done.insert(worker);
     }

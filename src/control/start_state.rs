@@ -78,7 +78,7 @@ mod tests {
         let unreadable = |name: &str| Handed {
             unreadable: vec![UnreadableBlob {
                 name: name.to_owned(),
-                reason: "it is broken".to_owned(),
+                reason: "the message is broken".to_owned(),
             }],
             ..Handed::default()
         };

@@ -37,7 +37,7 @@ impl OnTrial {
             let (failed, all) = (since.failed, since.requests());
             return Some(format!("{failed} of {all} requests failed"));
         }
-        (self.until <= now).then(|| "it was not confirmed in time".to_owned())
+        (self.until <= now).then(|| "the configuration was not confirmed in time".to_owned())
     }
 
     /// How long it may still wait for a confirmation.

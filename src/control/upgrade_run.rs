@@ -84,8 +84,8 @@ impl UpgradeRun {
         }
     }
 
-    /// This process stops, and with it a new one that is being started. If the old one is still the service, it goes on
-    /// alone: its management API gets all clients, and it alone has something to say.
+    /// Stops this process, and with it a new one that is being started. If the old process is still the service, the
+    /// old process goes on alone: its management API gets all clients, and it alone has something to say.
     pub fn stop(&mut self) {
         self.upgrades.abandon();
         if self.is_alone {

@@ -1,4 +1,4 @@
-//! What is thought of one backend: the pure rules of rise, fall and ejection. Time is an argument.
+//! The judgement of one backend: the pure rules of rise, fall and ejection. Time is an argument.
 
 use std::mem;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::shared::backend_table::BackendState;
 use crate::shared::health_record::{EjectionRecord, HealthRecord};
 use crate::snapshot::{Backend, HealthCheck, Outlier, Pool};
 
-/// What is known of one backend. A new one is healthy until something speaks against it.
+/// The knowledge of one backend. A new backend is healthy until something speaks against it.
 #[derive(Debug, Default)]
 pub struct BackendHealth {
-    /// What the probes say, once enough of them said the same.
+    /// The opinion of the probes, once enough of them agreed.
     down: bool,
     /// The configuration says that it takes no new requests.
     draining: bool,
@@ -33,8 +33,8 @@ struct Ejection {
 }
 
 impl BackendHealth {
-    /// What the workers should go by. Failed probes outweigh an ejection, and draining outweighs both: whatever else is
-    /// found out meanwhile makes no event before it is over.
+    /// The state that the workers should go by. Failed probes outweigh an ejection, and draining outweighs both:
+    /// whatever else is found out meanwhile makes no event before it is over.
     pub fn state(&self) -> BackendState {
         if self.draining {
             BackendState::Draining

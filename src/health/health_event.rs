@@ -1,4 +1,4 @@
-//! What the workers and the operator should know, and how it reads in the log.
+//! Changes of states that the workers and the operator should know, and their texts in the log.
 
 use tracing::{info, warn};
 

@@ -72,7 +72,7 @@ pub fn start(
     }
 }
 
-/// What the thread owns.
+/// The state that the health thread owns.
 struct Health {
     arrivals: Rc<Arrivals>,
     /// Probes that may be under way at once.

@@ -21,8 +21,8 @@ pub struct Records {
 }
 
 impl Records {
-    /// These records, on a machine clock that this process reads like this. Of two records of one backend the last
-    /// counts.
+    /// Takes over `records` of another process, with the machine clock `clock` of this one. Of two records of one
+    /// backend the last counts.
     pub fn new(records: Vec<HealthRecord>, clock: MachineClock) -> Records {
         let by_backend = records.into_iter().map(|record| {
             let key = (record.pool.clone(), record.backend.clone());

@@ -76,7 +76,7 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Its pool.
+    /// The pool of the backend.
     pub fn pool(&self) -> &Pool {
         self.backend_ref.pool()
     }
@@ -109,7 +109,7 @@ impl Watch {
         }
     }
 
-    /// What happened since the last call.
+    /// The changes since the last call.
     pub fn take_events(&mut self) -> Vec<HealthEvent> {
         mem::take(&mut self.events)
     }
@@ -205,8 +205,10 @@ impl Watch {
         let to = health.state();
         if from != Some(to) {
             let reason = match (from, to) {
-                (_, BackendState::Draining) => "it is to be drained",
-                (Some(BackendState::Draining), _) => "it is no longer to be drained",
+                (_, BackendState::Draining) => "the configuration drains the backend",
+                (Some(BackendState::Draining), _) => {
+                    "the configuration no longer drains the backend"
+                }
                 _ => "health settings changed",
             };
             let change = StateChange::new(&backend_ref, from, to, reason.to_owned());

@@ -54,9 +54,10 @@ impl CookieEdits {
             let is_meant =
                 |(from, _): &&(String, String)| bare.eq_ignore_ascii_case(from.as_bytes());
             let (_, to) = self.domains.iter().find(is_meant)?;
-            return Some(match to.is_empty() {
-                true => [b"", b"", b""],
-                false => [name, to.as_bytes(), b""],
+            return Some(if to.is_empty() {
+                [b"", b"", b""]
+            } else {
+                [name, to.as_bytes(), b""]
             });
         }
         if name.eq_ignore_ascii_case(b"path") {

@@ -1,4 +1,4 @@
-//! What a field's name means to a proxy, and the two kinds of lists that field values hold.
+//! The meaning of field names to a proxy, and the two kinds of lists that field values hold.
 
 use httparse::Header;
 
@@ -134,9 +134,10 @@ fn look_up(name: &[u8]) -> KnownField {
 
 /// Compares with the one candidate of a name that decides nothing: another sign makes another name of it.
 fn plainly(name: &[u8], candidate: &[u8], known: KnownField) -> KnownField {
-    match name.eq_ignore_ascii_case(candidate) {
-        true => known,
-        false => KnownField::Other,
+    if name.eq_ignore_ascii_case(candidate) {
+        known
+    } else {
+        KnownField::Other
     }
 }
 
@@ -214,9 +215,10 @@ pub enum Expectation {
 pub fn expectation(value: &[u8]) -> Expectation {
     let mut read = Expectation::None;
     for member in list(value) {
-        match member.eq_ignore_ascii_case(b"100-continue") {
-            true => read = Expectation::Continue,
-            false => return Expectation::Unknown,
+        if member.eq_ignore_ascii_case(b"100-continue") {
+            read = Expectation::Continue
+        } else {
+            return Expectation::Unknown;
         }
     }
     read
@@ -313,9 +315,12 @@ mod tests {
 
     #[test]
     fn any_other_byte_makes_another_name() {
-        let other_than = |name: &[u8]| match is_from_proxies(name) {
-            true => KnownField::FromProxies,
-            false => KnownField::Other,
+        let other_than = |name: &[u8]| {
+            if is_from_proxies(name) {
+                KnownField::FromProxies
+            } else {
+                KnownField::Other
+            }
         };
         for (name, _) in NAMES {
             for at in 0..name.len() {

@@ -1,4 +1,4 @@
-//! Who the client is when proxies stand before us.
+//! The identity of the client when proxies stand before us.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,4 +1,5 @@
-//! What a proxy has to know of gRPC over HTTP/2 (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+//! The rules of gRPC over HTTP/2 that a proxy has to know
+//! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The wire, without I/O: what a message must look like to be forwarded, and how it is written.
 //!
-//! Whatever two parsers could read in two ways is refused, never repaired and forwarded: see [`refusal::Refusal`].
+//! A message that two parsers could read in two ways is refused, never repaired and forwarded: see
+//! [`refusal::Refusal`].
 
 pub mod cookies;
 pub mod date;

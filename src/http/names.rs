@@ -12,9 +12,10 @@ pub fn same(one: &[u8], other: &[u8]) -> bool {
 
 #[inline]
 fn plain(byte: u8) -> u8 {
-    match byte.is_ascii_alphanumeric() {
-        true => byte.to_ascii_lowercase(),
-        false => b'-',
+    if byte.is_ascii_alphanumeric() {
+        byte.to_ascii_lowercase()
+    } else {
+        b'-'
     }
 }
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::base::limits;
 
-/// What a header says of its connection.
+/// The statement of a header about its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxiedAddrs {
     /// The proxy speaks for itself, as with a health check; version 2 alone can say so.
@@ -19,9 +19,9 @@ pub enum ProxiedAddrs {
     Unknown,
     /// The client is connected over TCP.
     Tcp {
-        /// Who connected to the proxy.
+        /// The address that connected to the proxy.
         client: SocketAddr,
-        /// What it connected to.
+        /// The address that was connected to.
         server: SocketAddr,
     },
 }
@@ -31,7 +31,7 @@ pub enum ProxiedAddrs {
 pub struct Header {
     /// Bytes of the header; what follows is the client's.
     pub bytes: usize,
-    /// What the header says of the client.
+    /// The statement of the header about the client.
     pub addrs: ProxiedAddrs,
 }
 
@@ -72,9 +72,10 @@ fn parse_line(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Err(Malformed);
     }
     let Some(end) = memchr::memchr(b'\n', most) else {
-        return match most.len() < limits::PROXY_LINE_BYTES {
-            true => Ok(None),
-            false => Err(Malformed),
+        return if most.len() < limits::PROXY_LINE_BYTES {
+            Ok(None)
+        } else {
+            Err(Malformed)
         };
     };
     let line = most[..end].strip_suffix(b"\r").ok_or(Malformed)?;
@@ -92,7 +93,7 @@ fn parse_line(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
 fn read_words(words: &str) -> Result<ProxiedAddrs, Malformed> {
     let mut words = words.split(' ');
     let addrs = match words.next() {
-        // Whatever follows is to be passed over.
+        // The rest of the line behind `UNKNOWN` is passed over, as the specification asks.
         Some("UNKNOWN") => return Ok(ProxiedAddrs::Unknown),
         Some("TCP4") => read_ends::<Ipv4Addr>(&mut words)?,
         Some("TCP6") => read_ends::<Ipv6Addr>(&mut words)?,
@@ -133,7 +134,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Err(Malformed);
     }
     let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED_BYTES>() else {
-        // What is there of it may be wrong already.
+        // The bytes that are there may show already that the header is malformed.
         return match bytes.get(SIGNATURE.len()) {
             Some(&command) if command != LOCAL && command != PROXY => Err(Malformed),
             _ => Ok(None),
@@ -149,7 +150,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Ok(None);
     };
     let addrs = match command {
-        // Its addresses are to be passed over, whatever they are.
+        // The addresses of a LOCAL header are passed over, as the specification asks.
         LOCAL => ProxiedAddrs::Local,
         _ => read_addresses(family, rest)?,
     };
@@ -501,7 +502,7 @@ mod tests {
             let mut answer = Ok(None);
             for length in 0..=bytes.len() {
                 let next = parse(&bytes[..length]);
-                // What was once said of the beginning holds whatever follows.
+                // An error or a header that was found at the beginning stays found, whatever bytes follow.
                 prop_assert!(answer == Ok(None) || answer == next);
                 answer = next;
             }

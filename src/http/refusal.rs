@@ -1,7 +1,7 @@
 //! Why a message is refused: one word per reason, and the status that a client is told.
 
-/// What is wrong with a message. A request is answered with [`Refusal::status`]; a backend's response that deserves one
-/// of these becomes a 502.
+/// The mistake in a message that was refused. A request is answered with [`Refusal::status`]; a backend's response that
+/// deserves one of these becomes a 502.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Not `METHOD SP target SP HTTP/d.d CRLF`.

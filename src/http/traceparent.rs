@@ -3,7 +3,7 @@
 /// Bytes of a value that we make.
 pub const BYTES: usize = 55;
 
-/// What becomes of `traceparent` and `tracestate` on the way to the backend.
+/// The treatment of `traceparent` and `tracestate` on the way to the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TraceFields<'a> {
     /// The client's are passed on as they are.

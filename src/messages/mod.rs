@@ -116,13 +116,14 @@ pub struct Resumption {
 /// To the control thread, from the workers and the health thread.
 #[derive(Debug)]
 pub enum ToControl {
-    /// This worker begins its requests with the snapshot of this generation, or a later one.
+    /// The worker begins its requests with the snapshot of this generation, or with a later one.
     Adopted(WorkerId, u64),
-    /// This worker has no connection left after [`ToWorker::Drain`] or [`ToWorker::Retire`]. May come more than once.
+    /// The worker has no connection left after [`ToWorker::Drain`] or [`ToWorker::Retire`]. The message may come more
+    /// than once.
     Drained(WorkerId),
-    /// This worker cannot accept on a socket that it was given, for this reason.
+    /// The worker cannot accept on a socket that it was given, for the named reason.
     NotListening(WorkerId, String),
-    /// This worker's thread ended although nobody asked it to, for this reason.
+    /// The worker's thread ended although nobody asked the thread to, for the named reason.
     WorkerEnded(WorkerId, String),
     /// A task of this worker has panicked without which the worker cannot work. The worker ends, and its connections
     /// end with it; [`ToControl::WorkerEnded`] follows.

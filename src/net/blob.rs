@@ -88,7 +88,8 @@ impl Blob {
             reason: reason.to_owned(),
         };
         let version = version.parse();
-        let version = version.map_err(|_| unreadable("its version is not a number"))?;
+        let version =
+            version.map_err(|_| unreadable("the version of the message is not a number"))?;
         let descriptor = descriptor.ok_or_else(|| unreadable("no content came with it"))?;
         let bytes = read(descriptor).map_err(|error| unreadable(&error.to_string()))?;
         Ok(Blob {
@@ -105,14 +106,16 @@ fn read(descriptor: OwnedFd) -> io::Result<Vec<u8>> {
     let mut file = File::from(descriptor);
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     if !file.metadata()?.is_file() {
-        return Err(invalid("its content is not a file".to_owned()));
+        return Err(invalid(
+            "the content of the message is not a file".to_owned(),
+        ));
     }
     file.rewind()?;
     let most = limits::HANDOVER_BLOB_BYTES;
     let mut bytes = Vec::new();
     (&mut file).take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(invalid(format!("it has more than {most} bytes")));
+        return Err(invalid(format!("the message has more than {most} bytes")));
     }
     Ok(bytes)
 }

@@ -101,7 +101,7 @@ impl Block {
 
     /// The underlying vector, for encoders that write at its end. What is before the filled part must stay.
     pub fn vec(&mut self) -> &mut Vec<u8> {
-        self.initialised = 0; // It may be replaced by another.
+        self.initialised = 0; // An encoder may put another vector in its place.
         &mut self.bytes
     }
 

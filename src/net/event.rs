@@ -1,4 +1,4 @@
-//! What wakes a core besides its sockets: another thread's message, the tick, its own politeness.
+//! Events that wake a core besides its sockets: another thread's message, the tick, its own politeness.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -128,11 +128,12 @@ impl Turn {
         }
         let mut passing = pin!(self.always_readable.wait());
         let is_over = poll_fn(|cx| Poll::Ready(passing.as_mut().poll(cx).is_ready())).await;
-        match is_over {
+        if is_over {
             // Without a ring there is nothing to go through. There a task that wakes itself starves nobody: the sockets
             // are looked at before it runs again.
-            true => wake_again().await,
-            false => drop(passing.await),
+            wake_again().await
+        } else {
+            drop(passing.await)
         }
     }
 }

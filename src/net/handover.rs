@@ -103,7 +103,7 @@ impl Handed {
     }
 }
 
-/// What one message brings: text, and descriptors with it.
+/// The content of one message: text, and descriptors with it.
 type Message = (String, Vec<OwnedFd>);
 
 impl HandoverLine {

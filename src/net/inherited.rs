@@ -74,7 +74,7 @@ fn local_addr(socket: &OwnedFd) -> io::Result<ListenAddr> {
     let path = || addr.as_pathname().map(PathBuf::from);
     let tcp = addr.as_socket().map(ListenAddr::Tcp);
     tcp.or_else(|| path().map(ListenAddr::Unix)).ok_or_else(|| {
-        let text = "it listens neither on a TCP address nor on a path";
+        let text = "the socket listens neither on a TCP address nor on a path";
         io::Error::new(io::ErrorKind::Unsupported, text)
     })
 }
@@ -82,7 +82,7 @@ fn local_addr(socket: &OwnedFd) -> io::Result<ListenAddr> {
 /// A socket as one process passes it to another, and what it is for there, if that is known.
 pub type Passed = (BoundListener, Option<Purpose>);
 
-/// What was passed to this process and nobody has taken yet.
+/// Sockets that were passed to this process and that nobody has taken yet.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Passed>,

@@ -29,7 +29,7 @@ use crate::base::limits;
 use crate::shared::socket_files::SocketFile;
 use crate::shared::sockets::{CountedSocket, SocketSide};
 
-/// Who connected: the address of a TCP client, or somebody on this machine.
+/// The peer that connected: the address of a TCP client, or a process on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoteAddr {
     /// A client over TCP, with the address of its end.
@@ -255,7 +255,7 @@ impl ListenSocket {
             None => {
                 drop(canceller.cancel());
                 match accepting.await {
-                    Err(error) if !is_exhausted(&error) => None, // It was given up.
+                    Err(error) if !is_exhausted(&error) => None, // The client has given up.
                     accepted => Some(accepted),
                 }
             }

@@ -88,7 +88,7 @@ impl<F: Future<Output = io::Result<()>>> Watch for Slot<F> {
         let Some(future) = pending.as_mut().as_pin_mut() else {
             unreachable!("a wait is begun before it is polled");
         };
-        // Whatever went wrong, receiving tells.
+        // An error of the wait is shown by the next receive.
         let _ = std::task::ready!(future.poll(cx));
         pending.set(None);
         Poll::Ready(())
@@ -176,7 +176,7 @@ impl PlainSocket {
         })
     }
 
-    /// What has come by now, which the kernel knows sooner than the ring tells it.
+    /// Bytes or an end that have come by now, which the kernel knows sooner than the ring tells.
     pub fn unasked(&self) -> Option<Unasked> {
         let mut byte = [0u8];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
@@ -189,7 +189,7 @@ impl PlainSocket {
 
     /// Bytes that were sent and that the peer's kernel has not acknowledged; of a Unix socket, that the peer has not
     /// read.
-    #[expect(unsafe_code, reason = "this request has no safe interface")]
+    #[expect(unsafe_code, reason = "the request has no safe interface")]
     pub fn unacknowledged(&self) -> usize {
         let mut bytes: libc::c_int = 0;
         let fd = self.fd().as_raw_fd();

@@ -1,4 +1,4 @@
-//! Which engine a thread runs on, and starting it.
+//! The engine that a thread runs on, and its start.
 
 use std::fmt;
 use std::future::Future;
@@ -47,7 +47,7 @@ impl fmt::Display for Engine {
 pub struct ChosenEngine {
     /// The engine of every worker.
     pub engine: Engine,
-    /// What follows the word "because" in the log.
+    /// The reason for the engine: the words that follow "because" in the log.
     pub reason: String,
 }
 
@@ -96,7 +96,7 @@ impl Engine {
 
     #[cfg(not(feature = "fast"))]
     fn best_ring() -> Result<Engine, String> {
-        Err("this is the portable build (--no-default-features), which has no io_uring".to_owned())
+        Err("the portable build (--no-default-features) has no io_uring".to_owned())
     }
 
     #[cfg(feature = "fast")]

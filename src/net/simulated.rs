@@ -1,4 +1,4 @@
-//! What takes the place of the kernel's sockets in the simulated world (`crate::simulated`): only for tests.
+//! Sockets of the simulated world (`crate::simulated`) in place of the kernel's, only for tests.
 //!
 //! A [`PlainSocket`] of the tests is the kernel's or a simulated one; all above it, such as [`Socket`], is as always.
 

@@ -163,7 +163,7 @@ impl Socket {
         self.tls.is_some()
     }
 
-    /// What the TLS handshake came to.
+    /// The result of the TLS handshake.
     pub fn negotiated(&self) -> Option<&Negotiated> {
         self.tls.as_ref().map(|tls| tls.negotiated())
     }

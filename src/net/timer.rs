@@ -287,7 +287,7 @@ impl Timer {
         &self.timers
     }
 
-    /// Which of them it is, for as long as it lives.
+    /// The number of the timer, which no other timer has while this one lives.
     pub fn number(&self) -> u32 {
         self.index
     }
@@ -447,7 +447,7 @@ mod tests {
             }
         }
 
-        /// Whatever is done to timers in whatever order, each expires at its own deadline, the one set last.
+        /// After any changes of timers in any order, each timer expires at its own deadline, the one that was set last.
         #[test]
         fn the_last_deadline_counts_whatever_was_done_before(
             steps in prop::collection::vec((0usize..8, 0u8..4, 1u64..1500), 1..200),

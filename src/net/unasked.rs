@@ -5,8 +5,8 @@ use super::Socket;
 use super::plain_socket::Unasked;
 
 impl Socket {
-    /// What has come by now, which the kernel knows sooner than the ring tells it: one system call if nothing has. What
-    /// TLS sends for itself, such as tickets, is taken in and counts as nothing.
+    /// Bytes or an end that have come by now, which the kernel knows sooner than the ring tells: one system call if
+    /// nothing has come. Records that TLS sends for itself, such as tickets, are taken in and counts as nothing.
     pub fn unasked(&self) -> Option<Unasked> {
         let in_kernel = self.plain.unasked();
         match &self.tls {

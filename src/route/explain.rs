@@ -6,23 +6,24 @@ use crate::base::ids::RouteId;
 use crate::route::RouteTable;
 use crate::route::rule::{Rule, plain_host};
 
-/// What became of a route when a request was decided.
+/// The outcome for one route when a request was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteOutcome {
-    /// It takes the request.
+    /// The route takes the request.
     Chosen,
-    /// Its host is another.
+    /// The host of the route is not the host of the request.
     OtherHost,
-    /// Its host matches, but its prefix is none of the path's.
+    /// The host of the route matches, but the path of the request does not begin with the prefix of the route.
     OtherPrefix,
-    /// It matches, but this route has a more specific host.
+    /// The route matches, but the named route has a more specific host.
     LostByHost(RouteId),
-    /// It matches, but this route of the same host has a longer prefix, or the same and stands first.
+    /// The route matches, but the named route of the same host has a longer prefix, or has the same prefix and stands
+    /// first.
     LostByPrefix(RouteId),
 }
 
 impl RouteTable {
-    /// What became of every route for this request, in the order of the configuration. Host and path as in
+    /// The outcome for every route when this request is decided, in the order of the configuration. Host and path as in
     /// [`RouteTable::find`]. Looks at all routes: for people, not for the way of a request.
     pub fn explain(&self, host: &[u8], path: &[u8]) -> Vec<(RouteId, RouteOutcome)> {
         let host = plain_host(host);

@@ -31,7 +31,7 @@ use tree::{Node, Tree, TreeCursor};
 /// The compiled routes: immutable, shared by all threads.
 #[derive(Debug, PartialEq)]
 pub struct RouteTable {
-    /// What was compiled, to explain decisions by.
+    /// The rules that the table was compiled from; decisions are explained by them.
     rules: Vec<Rule>,
     sites: Vec<Site>,
     hosts: Tree,
@@ -42,8 +42,8 @@ pub struct RouteTable {
     /// Indexed by the nodes of `paths`: the route whose prefix ends there.
     path_nodes: Vec<Option<RouteId>>,
     longest_prefix: usize,
-    /// The same routes with their prefixes as servers read them who merge, decode and cut; `None`: all say the same
-    /// then.
+    /// A table of the same routes whose prefixes are written as servers read them that merge, decode and cut paths.
+    /// `None`: every server reads the prefixes alike.
     as_read: Option<Box<RouteTable>>,
 }
 

@@ -2,9 +2,9 @@
 
 const WORD: usize = size_of::<u64>();
 
-/// What can be cut into segments.
+/// A text that can be cut into segments.
 pub trait PathText: Copy {
-    /// What stands between segments; not zero.
+    /// The unit that stands between two segments; not zero.
     const SEPARATOR: u8;
 
     /// Bytes there are.

@@ -125,7 +125,7 @@ impl Tree {
     }
 }
 
-/// What an edge is found by.
+/// The key by which an edge is found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Step {
     parent: Node,

@@ -36,7 +36,7 @@ pub struct RequestFacts {
     /// The client's address: that of the connection's peer, or the address that a trusted proxy names. `None` for a
     /// client on a Unix socket.
     pub client: Option<IpAddr>,
-    /// 10, 11 or 20.
+    /// The version of HTTP that the client speaks, times ten: 10, 11 or 20.
     pub version: u8,
     /// Whether the answer has no body whatever its fields say, because the request is a HEAD.
     pub is_head: bool,
@@ -48,11 +48,11 @@ pub struct RequestFacts {
     pub found_route: Option<RouteId>,
     /// The route that the request has taken.
     pub route: Option<RouteId>,
-    /// The pool of that route.
+    /// The pool of the route that the request has taken.
     pub pool: Option<PoolId>,
 }
 
-/// What is counted and timed of an exchange while it runs.
+/// The counts and times of an exchange, taken while the exchange runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// Status of the answer; 0 before, 499 if the client left before it came.
@@ -77,12 +77,12 @@ pub struct Tally {
     /// The instant since which nobody but the backend can be waited for: palantir connects to it, or it was sent the
     /// request, or the end of the request. Only where the whole exchange has a bound.
     pub backend_since: Micros,
-    /// Microseconds from the request's first byte to that head; 0 before.
+    /// Microseconds from the request's first byte to the head of the backend's answer; 0 before.
     pub head_micros: u64,
 }
 
-/// What the request said, byte for byte, in one allocation. Each text is cut at [`limits::LOGGED_TEXT_BYTES`]; an
-/// absent one is empty.
+/// Texts of the request, byte for byte, in one allocation. Each text is cut at [`limits::LOGGED_TEXT_BYTES`]; an absent
+/// one is empty.
 #[derive(Debug, Default)]
 pub struct LoggedTexts {
     bytes: Box<[u8]>,

@@ -278,7 +278,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Whose connection it is for.
+    /// The backend that the permitted connection goes to.
     pub fn backend(&self) -> BackendId {
         self.id
     }

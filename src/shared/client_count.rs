@@ -102,7 +102,7 @@ impl ClientCount {
         }
         let before = self.open.fetch_sub(1, SeqCst);
         debug_assert!(before > 0, "a client that ends was counted");
-        // Whoever began to wait just now may have found the connection still open.
+        // A worker that began to wait just now may have found the connection still open.
         self.waiting_worker()
     }
 

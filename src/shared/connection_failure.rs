@@ -1,5 +1,5 @@
-//! Every reason for which a connection of a client is ended before or beside any request. [`CONNECTION_FAILURES`] is the
-//! one table of them; the number of rows sizes the counters.
+//! Every reason for which a connection of a client is ended before or beside any request. [`CONNECTION_FAILURES`] is
+//! the one table of them; the number of rows sizes the counters.
 
 use crate::http::h2::ConnectionError;
 

@@ -70,7 +70,7 @@ impl<T: Default> PerWorker<T> {
         self.each().map(|(_, block)| block)
     }
 
-    /// The same, each with its worker.
+    /// The blocks of all workers, each with its worker.
     pub fn each(&self) -> impl Iterator<Item = (WorkerId, &T)> {
         let blocks = self.blocks.iter().zip(0..);
         blocks.filter_map(|(block, worker)| Some((WorkerId(worker), &***block.get()?)))

@@ -5,7 +5,7 @@ use tracing::Level;
 
 use crate::http::refusal::Refusal;
 
-/// Whose fault a failure is: who has to do something about it.
+/// The party at fault, which has to do something about the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// The client.
@@ -29,7 +29,7 @@ impl Fault {
     }
 }
 
-/// What may be tried after a failed attempt, if the request may be repeated at all.
+/// The rule by which a failed attempt may be repeated, if the request may be repeated at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryRule {
     /// Nothing: another attempt would fail, too, or the client is to blame.
@@ -56,7 +56,7 @@ pub enum Afterwards {
     Ends,
 }
 
-/// What follows from a failure.
+/// The consequences of a failure.
 #[derive(Clone, Copy, Debug)]
 pub struct FailureRow {
     /// The failure.
@@ -69,7 +69,7 @@ pub struct FailureRow {
     pub label: &'static str,
     /// The error type of RFC 9209, section 2.3.
     pub error_type: &'static str,
-    /// What may be tried after the failed attempt.
+    /// The rule by which the failed attempt may be repeated.
     pub retry: RetryRule,
     /// Whether the client's connection goes on.
     pub afterwards: Afterwards,
@@ -176,7 +176,7 @@ failures! {
     BackendDown: 502, Backend, "backend_down", "destination_unavailable", Down, GoesOn;
     /// The backend's certificate is not what it should be, or it does not speak TLS with us.
     Untrusted: 502, Backend, "untrusted", "tls_certificate_error", Unconnected, GoesOn;
-    /// This process has no descriptor left for a connection, or no memory for the exchange.
+    /// The process has no descriptor left for a connection, or no memory for the exchange.
     Exhausted: 503, Ours, "exhausted", "proxy_internal_error", Never, GoesOn;
     /// The backend closed before its response head was complete.
     Reset: 502, Backend, "reset", "connection_terminated", Lost, GoesOn;

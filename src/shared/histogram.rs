@@ -34,7 +34,7 @@ impl<const CELLS: usize> Histogram<CELLS> {
         self.sum.add(micros);
     }
 
-    /// What it holds now.
+    /// The counts that the histogram holds now.
     pub fn times(&self) -> Times<CELLS> {
         Times {
             sum_micros: self.sum.get(),
@@ -99,7 +99,7 @@ impl<const CELLS: usize> Times<CELLS> {
         }
     }
 
-    /// What came since an earlier look at the same histogram.
+    /// The counts that were added since an earlier look at the same histogram.
     pub fn since(&self, earlier: &Times<CELLS>) -> Times<CELLS> {
         Times {
             sum_micros: self.sum_micros.saturating_sub(earlier.sum_micros),
@@ -126,7 +126,7 @@ impl<const CELLS: usize> Times<CELLS> {
 }
 
 impl Times<FINE> {
-    /// This histogram with one step per octave.
+    /// The counts with one step per octave.
     pub fn coarse(&self) -> Times<COARSE> {
         let mut coarse = Times {
             sum_micros: self.sum_micros,

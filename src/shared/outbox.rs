@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::shared::mailbox::Mailbox;
 
-/// What waits for one mailbox; sent in the order of the keys.
+/// Messages that wait for one mailbox; they are sent in the order of their keys.
 #[derive(Debug)]
 pub struct Outbox<K, T> {
     mailbox: Mailbox<T>,

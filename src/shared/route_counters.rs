@@ -1,5 +1,5 @@
-//! What is counted of routes, pools and backends. Each worker counts for itself; the control thread reads and adds up.
-//! Counts are held by the snapshots that name the thing, and go on from one snapshot to the next.
+//! Counts of routes, pools and backends. Each worker counts for itself; the control thread reads and adds up. Counts
+//! are held by the snapshots that name the thing, and go on from one snapshot to the next.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed, Ordering::SeqCst, fence};
@@ -33,7 +33,7 @@ pub fn status_class(status: u16) -> usize {
     (usize::from(status) / 100).clamp(1, CLASSES) - 1
 }
 
-/// What one worker counts of one route.
+/// The counts that one worker keeps of one route.
 #[derive(Debug, Default)]
 pub struct RouteBlock {
     /// Requests under way.
@@ -52,7 +52,7 @@ pub struct RouteBlock {
     pub failures: PerGroup<Counter>,
 }
 
-/// What one worker counts of one pool.
+/// The counts that one worker keeps of one pool.
 #[derive(Debug, Default)]
 pub struct PoolBlock {
     /// Requests that wait for a connection to become free.
@@ -61,7 +61,8 @@ pub struct PoolBlock {
     oldest: Counter,
 }
 
-/// What one worker counts of one backend. Every attempt that came to an end with the backend is in either `answers` or
+/// The counts that one worker keeps of one backend. Every attempt that came to an end with the backend is in either
+/// `answers` or
 /// `failures`, and in one only.
 #[derive(Debug, Default)]
 pub struct BackendBlock {

@@ -29,7 +29,7 @@ impl Slot {
         self.id
     }
 
-    /// What is counted of the backend.
+    /// The counts of the backend.
     #[inline]
     pub fn counters(&self) -> &BackendCounters {
         &self.counters
@@ -93,14 +93,14 @@ impl Slots {
         Some(slot)
     }
 
-    /// What is counted of the route of this name.
+    /// The counts of the route of this name.
     pub fn route_counters(&mut self, name: &str) -> Arc<RouteCounters> {
         kept(&mut self.routes, name, || {
             PerWorker::new(self.tables.workers())
         })
     }
 
-    /// What is counted of the pool of this name.
+    /// The counts of the pool of this name.
     pub fn pool_counters(&mut self, name: &str) -> Arc<PoolCounters> {
         kept(&mut self.pools, name, || {
             PerWorker::new(self.tables.workers())
@@ -114,7 +114,7 @@ impl Slots {
     }
 }
 
-/// What `known` has of this name, if any snapshot still holds it, else something new.
+/// The value that `known` has under this name, if some snapshot still holds the value, else a new value.
 fn kept<T>(known: &mut HashMap<String, Weak<T>>, name: &str, new: impl FnOnce() -> T) -> Arc<T> {
     if let Some(counters) = known.get(name).and_then(Weak::upgrade) {
         return counters;

@@ -135,9 +135,10 @@ fn files() -> MutexGuard<'static, Vec<Entry>> {
 /// The device and inode of a socket's file. Errors: there is no file, or it is no socket.
 pub fn id_of(path: &Path) -> io::Result<FileId> {
     let metadata = fs::symlink_metadata(path)?;
-    match metadata.file_type().is_socket() {
-        true => Ok((metadata.dev(), metadata.ino())),
-        false => Err(ErrorKind::AddrInUse.into()),
+    if metadata.file_type().is_socket() {
+        Ok((metadata.dev(), metadata.ino()))
+    } else {
+        Err(ErrorKind::AddrInUse.into())
     }
 }
 

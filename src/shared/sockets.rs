@@ -8,19 +8,19 @@ static WAITING: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(0))
 static ACCEPTED: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(0));
 static CONNECTED: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(0));
 
-/// Which end of a connection a socket is.
+/// The end of a connection that a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketSide {
     /// A client connected to it.
     Accepted,
-    /// It is, or is being, connected to a backend.
+    /// The socket is connected, or is being connected, to a backend.
     Connected,
 }
 
 /// Open sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketCounters {
-    /// Those of clients that are served.
+    /// The number of connections of clients that are served.
     pub accepted: usize,
     /// The number of connections to backends.
     pub connected: usize,

@@ -132,7 +132,7 @@ impl Outcomes {
         self.succeeded + self.refused + self.failed
     }
 
-    /// What came since an earlier look.
+    /// The outcomes that were added since an earlier look.
     pub fn since(&self, earlier: &Outcomes) -> Outcomes {
         Outcomes {
             succeeded: self.succeeded.saturating_sub(earlier.succeeded),
@@ -311,9 +311,10 @@ impl WorkerCounters {
     /// Counts an attempt at a backend. For the owner.
     #[inline]
     pub fn attempt(&self, succeeded: bool) {
-        match succeeded {
-            true => self.server_succeeded.add(1),
-            false => self.server_failed.add(1),
+        if succeeded {
+            self.server_succeeded.add(1)
+        } else {
+            self.server_failed.add(1)
         }
     }
 

@@ -78,7 +78,7 @@ impl End {
         Ok(bytes)
     }
 
-    /// What would be received now: bytes (`Some(true)`), an end (`Some(false)`), nothing.
+    /// The result of a receive at this moment: bytes (`Some(true)`), an end (`Some(false)`), nothing.
     pub fn peek(&self) -> Option<bool> {
         self.with(
             |conn| match (conn.to_proxy.queue.is_empty(), conn.to_proxy.end) {
@@ -170,7 +170,7 @@ impl Drop for Held {
             return;
         }
         if is_unread || one.resets_on_close {
-            // What the peer's side has not received by then may be lost.
+            // Bytes that the peer's side has not received by then may be lost.
             one.to_peer.is_cut = state.random.number().is_multiple_of(2);
             state.conns[conn].to_peer.sent_end = Some(Ending::Reset);
             state.send(conn, Side::Peer, What::End(conn, Side::Peer, Ending::Reset));

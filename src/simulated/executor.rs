@@ -115,7 +115,7 @@ impl Executor {
             (task.future.take(), task.woken.clone())
         };
         let Some(mut future) = future else {
-            return; // It has ended.
+            return; // The task has ended.
         };
         clock::begin_turn();
         let waker = Waker::from(woken);

@@ -22,9 +22,9 @@ pub struct Flow {
     pub under_way: usize,
     /// When the last thing that is under way arrives, in microseconds: nothing overtakes it.
     pub last_arrival: u64,
-    /// What the sender has said or done last.
+    /// The end that the sender has declared.
     pub sent_end: Option<Ending>,
-    /// What of that has arrived.
+    /// The end that has arrived at the receiver.
     pub end: Option<Ending>,
     /// The proxy's task that waits for room, if the proxy is the sender.
     pub sender: Option<Waker>,

@@ -37,7 +37,7 @@ pub struct Conn {
     pub is_peer_open: bool,
     /// Whether the proxy wants closing to be a reset.
     pub resets_on_close: bool,
-    /// Which settings of TLS the proxy has made the connection with, as a number that stands for them.
+    /// The settings of TLS that the proxy has made the connection with, as a number that stands for them.
     pub secured: Option<usize>,
 }
 
@@ -109,7 +109,7 @@ pub struct Kernel {
     may_have_rung: Cell<bool>,
 }
 
-/// What the kernel knows.
+/// The state of the simulated kernel.
 pub struct State {
     pub(super) random: SplitMix64,
     pub(super) weather: Weather,
@@ -118,7 +118,7 @@ pub struct State {
     pub(super) attempts: Vec<Attempt>,
     pub(super) listening: BTreeMap<RawFd, Listening>,
     pub(super) happenings: VecDeque<Happening>,
-    /// Who waits for a descriptor of the real kernel: the bells of mailboxes.
+    /// Tasks that wait for a descriptor of the real kernel: the bells of mailboxes.
     pub(super) bells: Vec<(RawFd, Waker)>,
     events: BinaryHeap<Reverse<Due>>,
     numbers: u64,
@@ -244,7 +244,7 @@ impl State {
             flow.end = Some(ending);
         }
         if ending == Ending::Reset {
-            // Whoever is reset can send no more either.
+            // A side that is reset can send no more either.
             let back = self.flow(conn, to.other());
             back.sent_end = Some(Ending::Reset);
             back.is_cut = true;

@@ -11,7 +11,7 @@ impl Kernel {
         let state = &mut *self.state.borrow_mut();
         let flow = &mut state.conns[conn].to_proxy;
         if flow.sent_end.is_some() {
-            return bytes.len(); // It goes nowhere.
+            return bytes.len(); // The bytes go nowhere.
         }
         let count = flow.room().min(bytes.len());
         let mut rest = &bytes[..count];
@@ -91,7 +91,7 @@ impl Kernel {
         self.state.borrow().conns[conn].is_proxy_open
     }
 
-    /// Which settings of TLS the proxy has made the connection with.
+    /// The settings of TLS that the proxy has made the connection with.
     pub fn secured(&self, conn: ConnId) -> Option<usize> {
         self.state.borrow().conns[conn].secured
     }

@@ -37,6 +37,6 @@ pub struct Admin {
     pub read_token_file: Option<PathBuf>,
     /// Where what the API changed outlives the process. `None`: it does not.
     pub state_file: Option<PathBuf>,
-    /// What `Snapshot::admin_tls` is made of. `None`: cleartext.
+    /// The settings that `Snapshot::admin_tls` is built from. `None`: cleartext.
     pub tls: Option<TlsServerSettings>,
 }

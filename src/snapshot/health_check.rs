@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 /// How a backend is probed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What the probe asks.
+    /// The kind of probe, with its own settings.
     pub kind: ProbeKind,
     /// The port that is probed; `None`: the port of the backend.
     pub port: Option<u16>,
@@ -57,7 +57,7 @@ impl PartialEq for ProbeTls {
 
 impl Eq for ProbeTls {}
 
-/// What a probe does.
+/// The kind of a probe, with the settings of the kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeKind {
     /// Opens a connection, nothing more.

@@ -25,7 +25,8 @@ pub struct Listener {
     pub http2: bool,
     /// Whether every connection begins with a PROXY header (version 1 or 2), which says who the client is.
     pub proxy_protocol: bool,
-    /// Who may send that header; empty: whoever reaches the address, which then is a local one.
+    /// Ranges of the peers that may send a PROXY header. Empty: any peer that reaches the address, which then is a
+    /// local one.
     pub proxy_protocol_from: Vec<Cidr>,
     /// Whether every request is answered with the same URL under `https`; never with TLS.
     pub redirect_to_https: bool,
@@ -52,7 +53,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// What its sockets are for.
+    /// The purpose of the listener's sockets.
     pub fn purpose(&self) -> Purpose {
         Purpose {
             server: ServerKind::Proxy,
@@ -124,9 +125,10 @@ impl fmt::Display for Listener {
         let words = words.iter().filter(|(holds, _)| *holds);
         let words: Vec<&str> = words.map(|(_, word)| *word).collect();
         self.addr.fmt(f)?;
-        match words.is_empty() {
-            true => Ok(()),
-            false => write!(f, " ({})", words.join(", ")),
+        if words.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", words.join(", "))
         }
     }
 }
@@ -148,7 +150,7 @@ pub struct ServerTls {
     /// Certificates, versions, ALPN, tickets: made anew when a certificate's files change, so that handshakes under way
     /// keep theirs.
     pub config: Arc<rustls::ServerConfig>,
-    /// What it shows clients, in the order of the configuration.
+    /// The certificates that the listener shows to clients, in the order of the configuration.
     pub certificates: Vec<Arc<Pair>>,
     /// Whether clients are asked for a certificate.
     pub client_certificate: ClientCertificate,
@@ -156,7 +158,7 @@ pub struct ServerTls {
     pub identity: Vec<(String, Fact)>,
     /// The names of the fields in `identity`.
     pub identity_names: NameSet,
-    /// Whose certificates are believed; `None`: clients are not asked for one.
+    /// The authorities whose client certificates are believed; `None`: clients are not asked for a certificate.
     pub trust: Option<ClientTrust>,
     /// The lowest version that is spoken.
     pub min_version: MinVersion,

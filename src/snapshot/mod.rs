@@ -41,7 +41,7 @@ pub struct Snapshot {
     pub generation: u64,
     /// Where clients come in, every worker at each; no address twice.
     pub listeners: Vec<Listener>,
-    /// What authorities are answered that ask whether a name is ours; the same in every snapshot.
+    /// The answers to certificate authorities that ask whether a name is ours; all snapshots share them.
     pub challenges: Arc<Challenges>,
     /// The state of the files that TLS was built from, as it was before they were read, and of those that do not exist
     /// yet.
@@ -56,13 +56,14 @@ pub struct Snapshot {
     pub memory_bytes: u64,
     /// Names of the request fields in which any listener passes on who the client is. No client may give them.
     pub identity_names: NameSet,
-    /// Whose `X-Forwarded-For` is believed: peers of connections, whoever a PROXY header says that they speak for.
+    /// Ranges of the proxies whose `X-Forwarded-For` is believed. The peer of the connection counts, not the client
+    /// that a PROXY header names.
     pub trusted_proxies: Vec<Cidr>,
     /// Whether the forwarding fields of clients on Unix sockets are believed, too.
     pub trusts_unix: bool,
     /// Names of forwarding fields that pass from every client.
     pub pass_fields: NameSet,
-    /// What holds for a client's connection before its route is known.
+    /// The limits that hold for a client's connection before the route of a request is known.
     pub client: ClientLimits,
     /// Where the access log goes, if anywhere.
     pub access_log: Option<AccessLog>,
@@ -70,7 +71,7 @@ pub struct Snapshot {
     pub admin: Option<Admin>,
     /// `None`: in cleartext.
     pub admin_tls: Option<ServerTls>,
-    /// What becomes of `traceparent`.
+    /// The treatment of `traceparent`.
     pub traceparent: Traceparent,
     /// Addresses of the test servers that the program itself starts.
     pub test_servers: Vec<SocketAddr>,

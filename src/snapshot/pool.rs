@@ -34,7 +34,7 @@ pub struct Pool {
     pub tls: Option<ClientTls>,
     /// How long an idle connection is kept.
     pub keepalive: Duration,
-    /// What is counted of it besides what is counted of its backends.
+    /// The counts of the pool besides the counts of its backends.
     pub counters: Arc<PoolCounters>,
 }
 
@@ -84,8 +84,8 @@ pub struct Backend {
     /// As written (`127.0.0.1:9001`, `api.internal:80`, `unix:/run/app.sock`): the `Host` of `HostHeader::Backend`
     /// for TCP; `localhost` for a Unix socket.
     pub host: String,
-    /// What it is asked for (SNI) and verified as where its pool speaks TLS: the pool's `server_name`, else the name or
-    /// address in `host`.
+    /// The name that the backend is asked for (SNI) and verified as, where the pool speaks TLS: the pool's
+    /// `server_name`, else the name or address in `host`.
     pub server_name: ServerName<'static>,
     /// Indices in the pool's backends of all addresses of its name, itself among them; without a name itself alone.
     pub addresses: Range<u32>,

@@ -47,7 +47,7 @@ pub struct Route {
     pub x_real_ip: bool,
     /// Whether palantir itself answers `Expect: 100-continue` (else the backend does).
     pub answer_continue: bool,
-    /// What is counted of its requests.
+    /// The counts of the route's requests.
     pub counters: Arc<RouteCounters>,
 }
 
@@ -66,13 +66,13 @@ pub struct RouteTimeouts {
     pub tunnel_idle: Duration,
 }
 
-/// What the backend sees as `Host`.
+/// The `Host` that the backend sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostHeader {
     /// The backend's own address as written in the configuration.
     Backend,
-    /// What the client sent.
+    /// The host that the client sent.
     Preserve,
-    /// This text.
+    /// A fixed text.
     Literal(String),
 }

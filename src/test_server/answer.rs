@@ -1,4 +1,4 @@
-//! What the routes of a test server answer.
+//! The answers that the routes of a test server give.
 
 use std::io;
 use std::time::Duration;
@@ -77,12 +77,13 @@ impl Answer<'_> {
     /// Sends an answer whose length is known.
     async fn whole(&mut self, status: u16, body: &[u8]) -> io::Result<()> {
         let bodiless = matches!(status, 204 | 304);
-        let fields = match bodiless {
-            true => String::new(),
-            false => format!(
+        let fields = if bodiless {
+            String::new()
+        } else {
+            format!(
                 "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n",
                 body.len()
-            ),
+            )
         };
         let mut answer = self.head(status, &fields).into_bytes();
         if !bodiless && self.request.method != "HEAD" {
@@ -130,9 +131,10 @@ impl Answer<'_> {
     fn head(&self, status: u16, fields: &str) -> String {
         let known = http::StatusCode::from_u16(status).ok();
         let reason = known.and_then(|status| status.canonical_reason());
-        let connection = match self.request.keep_alive {
-            true => "keep-alive",
-            false => "close",
+        let connection = if self.request.keep_alive {
+            "keep-alive"
+        } else {
+            "close"
         };
         format!(
             "HTTP/1.1 {status} {}\r\nServer: palantir-test-server/{}\r\n\

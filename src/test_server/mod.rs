@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::base::limits;
 
-/// Which of the servers answers.
+/// The server that answers.
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     /// Counted from 1 in the order of the configuration.

@@ -1,4 +1,4 @@
-//! What a certificate (X.509, RFC 5280) says.
+//! The content of a certificate (X.509, RFC 5280).
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-/// What is of use of one certificate.
+/// The useful content of one certificate.
 pub(super) struct CertificateFacts {
     /// As of [`subject`].
     pub subject: String,

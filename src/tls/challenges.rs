@@ -62,7 +62,7 @@ impl Challenges {
         OpenChallenge { challenges, kind }
     }
 
-    /// What is answered over HTTP for this token; `None` for one that nobody waits for.
+    /// The answer over HTTP for this token; `None` for a token that nobody waits for.
     pub fn answer_for(&self, token: &[u8]) -> Option<String> {
         if token.len() > limits::ACME_TOKEN_BYTES {
             return None;
@@ -72,7 +72,7 @@ impl Challenges {
         answers.get(token).cloned()
     }
 
-    /// What is shown in a handshake for this name.
+    /// The certificate that is shown in a handshake for this name.
     pub(super) fn certificate_for(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         let certificates = self.certificates.read();
         let certificates = certificates.unwrap_or_else(PoisonError::into_inner);

@@ -17,7 +17,7 @@ use crate::base::limits;
 pub struct TlsClientSettings {
     /// Whom to believe; `None`: the authorities of this machine.
     pub ca: Option<PathBuf>,
-    /// What palantir shows a backend that asks for it.
+    /// The certificate and key that palantir shows to a backend that asks for them.
     pub pair: Option<PairFiles>,
     /// Whether a backend must prove who it is.
     pub verify: bool,

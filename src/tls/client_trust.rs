@@ -1,4 +1,4 @@
-//! Which clients a listener with `client_ca` lets in: asked in a handshake by rustls, and again wherever a
+//! The clients that a listener with `client_ca` lets in: asked in a handshake by rustls, and again wherever a
 //! certificate that was verified earlier is relied on.
 
 use std::fmt;
@@ -89,9 +89,10 @@ impl Verifier {
         let is_without_authority = issuers.is_none();
         let store = issuers.unwrap_or_else(|| roots.store.clone());
         let verifier = WebPkiClientVerifier::builder_with_provider(store, provider());
-        let verifier = match required {
-            true => verifier,
-            false => verifier.allow_unauthenticated(),
+        let verifier = if required {
+            verifier
+        } else {
+            verifier.allow_unauthenticated()
         };
         Ok(Verifier {
             verifier: verifier
@@ -122,11 +123,12 @@ impl ClientCertVerifier for Verifier {
         if self.roots.pins.iter().any(|pin| pin == own) && !may_issue(own) {
             return verify_named(own, now);
         }
-        match self.is_without_authority {
-            true => Err(CertificateError::UnknownIssuer.into()),
-            false => (self.verifier)
+        if self.is_without_authority {
+            Err(CertificateError::UnknownIssuer.into())
+        } else {
+            (self.verifier)
                 .verify_client_cert(own, others, now)
-                .map_err(unsigned),
+                .map_err(unsigned)
         }
     }
 
@@ -160,9 +162,10 @@ fn verify_named(own: &CertificateDer<'_>, now: UnixTime) -> Result<ClientCertVer
     verify_time(&said, now)?;
     let (_, parsed) = X509Certificate::from_der(own).map_err(|_| malformed())?;
     let purposes = parsed.extended_key_usage().map_err(|_| malformed())?;
-    match purposes.is_none_or(|purposes| purposes.value.client_auth || purposes.value.any) {
-        true => Ok(ClientCertVerified::assertion()),
-        false => Err(CertificateError::InvalidPurpose.into()),
+    if purposes.is_none_or(|purposes| purposes.value.client_auth || purposes.value.any) {
+        Ok(ClientCertVerified::assertion())
+    } else {
+        Err(CertificateError::InvalidPurpose.into())
     }
 }
 

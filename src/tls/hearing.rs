@@ -1,4 +1,4 @@
-//! What a client asks for in its first message (RFC 8446 section 4.1.2). rustls tells that to whoever chooses the
+//! The wishes of a client in its first message (RFC 8446 section 4.1.2). rustls tells them to the code that chooses the
 //! certificate, once per message and to nobody else; so each handshake has the choice made through a [`Hearing`] of its
 //! own, which remembers it. There is no second reader of the message who could read another name.
 
@@ -19,7 +19,7 @@ pub struct Hearing {
     heard: Mutex<Heard>,
 }
 
-/// What a client asked for in its first message, and which certificate was chosen for that.
+/// The wishes of a client in its first message, and the certificate that was chosen for them.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     /// The server name that was asked for (RFC 6066 section 3).
@@ -44,7 +44,7 @@ impl Hearing {
         (Arc::new(config), hearing)
     }
 
-    /// What the client asked for, as far as its first message was read.
+    /// The wishes of the client, as far as its first message was read.
     pub fn heard(&self) -> Heard {
         let heard = self.heard.lock();
         heard.unwrap_or_else(PoisonError::into_inner).clone()
@@ -55,9 +55,10 @@ impl ResolvesServerCert for Hearing {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let server_name = hello.server_name().map(Box::from);
         let lacks_alpn = self.needs_alpn && hello.alpn().is_none();
-        let certificate = match lacks_alpn {
-            true => None,
-            false => self.resolver.resolve(hello),
+        let certificate = if lacks_alpn {
+            None
+        } else {
+            self.resolver.resolve(hello)
         };
         let heard = Heard {
             server_name,

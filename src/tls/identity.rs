@@ -1,4 +1,4 @@
-//! What a client's certificate says of the client, in the words in which backends are told it.
+//! The client that a certificate names, in the words in which backends are told.
 
 use std::fmt::Write;
 use std::net::IpAddr;

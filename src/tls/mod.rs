@@ -51,7 +51,7 @@ pub use words::in_words;
 /// The settings of the side that connects, as everybody who makes connections with them holds them.
 pub type SharedClientConfig = Arc<rustls::ClientConfig>;
 
-/// What is agreed on in a handshake (ALPN, RFC 7301).
+/// The protocol that is agreed on in a handshake (ALPN, RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Alpn {
     /// HTTP/2.

@@ -22,7 +22,7 @@ pub struct PairFiles {
     pub key: PathBuf,
     /// An OCSP response (DER) to staple.
     pub ocsp: Option<PathBuf>,
-    /// What it is for, in lower case, `*.example.com` too; empty: what the certificate says.
+    /// The names that the pair is for, in lower case, `*.example.com` too; empty: the names in the certificate.
     pub names: Vec<String>,
     /// A host that the certificate must be for, or else the pair is refused; `None`: any host will do.
     pub must_be_for: Option<String>,
@@ -152,9 +152,10 @@ impl Pair {
         let read =
             |part: Part| pem::read(&files.path(part)).map_err(|fault| PairFault::new(part, fault));
         let cert = read(Part::Cert)?;
-        let key = match files.key == files.cert {
-            true => cert.clone(),
-            false => read(Part::Key)?,
+        let key = if files.key == files.cert {
+            cert.clone()
+        } else {
+            read(Part::Key)?
         };
         let mut pair = Pair::of_texts(files, &cert, &key)?;
         if files.ocsp.is_some() {
@@ -185,9 +186,10 @@ impl Pair {
             error => fault(Part::Key)(format!("cannot be used: {error}")),
         })?;
         let certified = Arc::new(certified);
-        let names = match files.names.is_empty() {
-            true => read.names,
-            false => files.names.clone(),
+        let names = if files.names.is_empty() {
+            read.names
+        } else {
+            files.names.clone()
         };
         let pair = Pair {
             unstapled: certified.clone(),
@@ -219,7 +221,7 @@ impl Pair {
         }
     }
 
-    /// What it is called where one name must do.
+    /// The name of the pair where one name must do.
     pub fn name(&self) -> &str {
         self.names.first().unwrap_or(&self.subject)
     }
@@ -245,7 +247,7 @@ impl Pair {
         })
     }
 
-    /// What may make trouble, at this time in seconds since 1970.
+    /// Warnings of trouble to come, at this time in seconds since 1970.
     pub fn warnings(&self, now: i64) -> Vec<(Part, String)> {
         let days = |from: i64, to: i64| (to - from) / 86_400;
         let mut warnings = Vec::new();

@@ -39,7 +39,7 @@ impl FileFault {
     }
 }
 
-/// What the file holds. Errors: it cannot be read, or is too large.
+/// The content of the file. Errors: the file cannot be read, or is too large.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
     file::read(path, limits::TLS_FILE_BYTES).map_err(|error| FileFault {
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! Which certificate a client gets: by the name that it asks for (SNI, RFC 6066 section 3).
+//! The choice of the certificate that a client gets: by the name that the client asks for (SNI, RFC 6066 section 3).
 
 use std::collections::HashMap;
 use std::sync::Arc;

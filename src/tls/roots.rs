@@ -59,7 +59,7 @@ pub(super) fn of_system() -> Result<Roots, FileFault> {
         let why = found.errors.first().map(|error| format!(": {error}"));
         let why = why.unwrap_or_default();
         let text = format!(
-            "this machine names no authorities to verify backends by; name them with ca = \"/…\"{why}"
+            "the machine names no authorities to verify backends by; name them with ca = \"/…\"{why}"
         );
         return Err(FileFault::of_content(Path::new(""), text));
     }

@@ -25,7 +25,7 @@ pub struct TlsServerSettings {
     pub min_version: MinVersion,
     /// The protocols that the listener offers by ALPN, the preferred one first.
     pub alpn: Vec<Alpn>,
-    /// Whose clients are believed; `None`: none is asked for a certificate.
+    /// The authority whose clients are believed; `None`: clients are not asked for a certificate.
     pub client_ca: Option<ClientCa>,
     /// Whether connections can be resumed.
     pub tickets: bool,
@@ -66,11 +66,13 @@ pub(super) fn build(
         // Last, so that nobody gets it who offers anything else.
         config.alpn_protocols.push(ACME_TLS.to_vec());
     }
-    // What is resumed is in the ticket alone: another core, or the next process, can resume it just as well.
+    // The state of a connection is in its ticket alone: another core, or the next process, can resume the connection
+    // just as well.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    match settings.tickets {
-        true => config.ticketer = Arc::new(keys.for_clients(trust)),
-        false => config.send_tls13_tickets = 0,
+    if settings.tickets {
+        config.ticketer = Arc::new(keys.for_clients(trust))
+    } else {
+        config.send_tls13_tickets = 0
     }
     Ok(config)
 }

@@ -92,16 +92,18 @@ impl ServerCertVerifier for ServerTrust {
         if self.roots.pins.iter().any(|pin| pin == own) {
             return verify_pinned(own, name, now);
         }
-        let verified = match self.is_without_authority {
-            true => Err(CertificateError::UnknownIssuer.into()),
-            false => (self.verifier).verify_server_cert(own, others, name, ocsp, now),
+        let verified = if self.is_without_authority {
+            Err(CertificateError::UnknownIssuer.into())
+        } else {
+            (self.verifier).verify_server_cert(own, others, name, ocsp, now)
         };
-        verified.map_err(|error| match is_self_signed(own) {
-            // Of those that nobody vouches for, most are the backend's own.
-            true if speaks_of_issuer(&error) => {
+        verified.map_err(|error| {
+            // Of the certificates that nobody vouches for, most are the backend's own.
+            if is_self_signed(own) && speaks_of_issuer(&error) {
                 unusable("is self-signed, and is not itself one of those in ca")
+            } else {
+                unsigned(error)
             }
-            _ => unsigned(error),
         })
     }
 
@@ -141,11 +143,12 @@ impl ServerCertVerifier for AnyServer {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match is_of_version_1(own) {
-            true => Err(unusable(
+        if is_of_version_1(own) {
+            Err(unusable(
                 "is of X.509 version 1, which TLS here does not take",
-            )),
-            false => Ok(ServerCertVerified::assertion()),
+            ))
+        } else {
+            Ok(ServerCertVerified::assertion())
         }
     }
 
@@ -234,14 +237,15 @@ fn verify_pinned(
         return Err(Error::InvalidCertificate(CertificateError::BadEncoding));
     };
     verify_time(&said, now)?;
-    match said.is_for(name) {
-        true => Ok(ServerCertVerified::assertion()),
-        false => Err(Error::InvalidCertificate(
+    if said.is_for(name) {
+        Ok(ServerCertVerified::assertion())
+    } else {
+        Err(Error::InvalidCertificate(
             CertificateError::NotValidForNameContext {
                 expected: name.to_owned(),
                 presented: said.all_names(),
             },
-        )),
+        ))
     }
 }
 

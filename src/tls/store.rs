@@ -70,7 +70,7 @@ impl TlsStore {
         }
     }
 
-    /// Those that everything built here answers.
+    /// The answers to certificate authorities that all values built here give.
     pub fn challenges(&self) -> Arc<Challenges> {
         self.challenges.clone()
     }
@@ -188,7 +188,7 @@ impl TlsStore {
     }
 }
 
-/// What was built for `key`, built anew if it was made of something else.
+/// The value that was built for `key`, built anew if its origin has changed.
 fn keep<K: Clone + Eq + Hash, T>(
     kept: &mut HashMap<K, Built<T>>,
     key: &K,

@@ -280,7 +280,7 @@ fn a_connection_is_resumed_by_another_process_but_not_where_clients_are_vouched_
     }
 }
 
-/// The same with TLS 1.2 alone.
+/// A copy of `config` that speaks TLS 1.2 alone.
 pub(super) fn only_tls12(config: &rustls::ClientConfig, ca: &Path) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in pem::certificates(ca).unwrap() {

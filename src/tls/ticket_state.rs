@@ -1,5 +1,5 @@
-//! What rustls puts into a session ticket, as far as the client's certificates: by them rustls takes a resumed client
-//! for the one of the first handshake, and verifies nothing again.
+//! The client's certificates in the session tickets of rustls: by these certificates rustls takes a resumed client for
+//! the one of the first handshake, and verifies nothing again.
 //!
 //! rustls keeps the form of this state to itself, so a state that does not look as expected in every byte is taken for
 //! none: its ticket is worth nothing, and a full handshake is made.

@@ -53,8 +53,8 @@ pub fn check_ticket_file(path: &std::path::Path) -> Result<(), String> {
 }
 
 impl TicketKeys {
-    /// Those of the file, else new ones, kept there from then on; without a file they end with the process. Errors: the
-    /// file is something else, or cannot be written.
+    /// Opens the keys of the file, or makes new ones and keeps them in the file; without a file the keys end with the
+    /// process. Errors: the file has another content, or cannot be written.
     pub fn open(file: Option<PathBuf>, now: SystemTime) -> Result<Arc<TicketKeys>, String> {
         let keys = TicketKeys {
             file,

@@ -42,14 +42,15 @@ fn of_certificate(wrong: &CertificateError) -> String {
             expected,
             presented,
         } => {
-            let presented = match presented.is_empty() {
-                true => "no host".to_owned(),
+            let presented = if presented.is_empty() {
+                "no host".to_owned()
+            } else {
                 // Names as rustls has them: `DnsName("a.example")`.
-                false => presented
+                presented
                     .iter()
                     .map(|name| plain(name))
                     .collect::<Vec<_>>()
-                    .join(", "),
+                    .join(", ")
             };
             format!("is for {presented}, not for {}", host(expected))
         }

@@ -1,5 +1,5 @@
-//! What a user sees: the built binary, spoken to over real sockets. One module per feature, one folder per subject, and
-//! one program for all, so that it is linked once.
+//! The product as a user sees it: the built binary, spoken to over real sockets. One module per feature, one folder per
+//! subject, and one program for all, so that the tests are linked once.
 
 #![expect(
     unsafe_code,

@@ -1,5 +1,5 @@
-//! The map in `src/lib.rs` against the files: a path on the map exists, and the map has every file of a worker and every
-//! module of the program.
+//! The map in `src/lib.rs` against the files: a path on the map exists, and the map has every file of a worker and
+//! every module of the program.
 
 use std::path::Path;
 

@@ -20,9 +20,10 @@ impl Source {
     pub fn new(path: &str, text: &str) -> Source {
         let is_test =
             path.ends_with("tests.rs") || path.contains("tests/") || path.starts_with("simulated/");
-        let code = match is_test {
-            true => String::new(),
-            false => without_tests(&without_comments_and_literals(text)),
+        let code = if is_test {
+            String::new()
+        } else {
+            without_tests(&without_comments_and_literals(text))
         };
         Source {
             path: path.to_owned(),
@@ -146,7 +147,7 @@ pub fn sources_below(folder: &Path, root: &Path) -> Vec<Source> {
 }
 
 /// Blanks comments and what stands between quotes.
-fn without_comments_and_literals(text: &str) -> String {
+pub fn without_comments_and_literals(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -213,7 +214,7 @@ fn quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
 
 /// Blanks the items, fields and arms behind `#[cfg(test)]`. What rustfmt wrote ends with the first line on its own
 /// indentation that ends with a brace, a comma or a semicolon.
-fn without_tests(code: &str) -> String {
+pub fn without_tests(code: &str) -> String {
     let mut out = String::new();
     let mut skipping: Option<usize> = None;
     for line in code.lines() {

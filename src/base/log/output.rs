@@ -60,9 +60,10 @@ impl<W: FnMut(&[u8]) -> io::Result<usize>> Output<W> {
         loop {
             panic_on_demand("log");
             // The latest losses are reported even if no line follows.
-            let message = match self.has_untold(queue) {
-                true => messages.recv_timeout(pause),
-                false => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let message = if self.has_untold(queue) {
+                messages.recv_timeout(pause)
+            } else {
+                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             let mut is_end = false;
             match message {

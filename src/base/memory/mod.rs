@@ -166,7 +166,7 @@ pub fn is_more_resident() -> bool {
 pub fn is_resident_short() -> bool {
     #[cfg(test)]
     if crate::simulated::kernel().is_some() {
-        return false; // What the process holds besides must not decide a simulated run.
+        return false; // Memory that the process holds besides must not decide a simulated run.
     }
     let usage = usage();
     let tight = usage.percent(limits::MEMORY_TIGHT_PERCENT);

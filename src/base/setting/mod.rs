@@ -23,7 +23,7 @@ pub struct Section {
     pub name: &'static str,
     /// How the file writes the table: `[limits]`, `[[pools]]`, `health_check`.
     pub title: &'static str,
-    /// What the table is for, in whole sentences.
+    /// The purpose of the table, in whole sentences.
     pub doc: &'static str,
     /// The rows, in the order in which messages and documentation list them.
     pub settings: fn() -> Vec<&'static Setting>,
@@ -36,11 +36,11 @@ pub struct Setting {
     pub name: &'static str,
     /// A second key for the same setting, which names a unit. The management API shows this one.
     pub alias: Option<&'static str>,
-    /// What the setting may hold.
+    /// The kind of value that the setting holds.
     pub kind: Kind,
-    /// What counts where the setting is absent.
+    /// The value that counts where the setting is absent.
     pub absent: Absent,
-    /// What the setting does, in whole sentences.
+    /// The effect of the setting, in whole sentences.
     pub doc: &'static str,
     /// Whether a change counts only from the next start on, not from a reload.
     pub at_start: bool,
@@ -48,7 +48,7 @@ pub struct Setting {
     pub by_api: bool,
 }
 
-/// What a setting may hold.
+/// The kind of value that a setting holds.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// True or false.
@@ -85,7 +85,7 @@ pub enum Kind {
     },
     /// A list in brackets.
     List {
-        /// What each entry may hold.
+        /// The kind of value that each entry holds.
         of: &'static Kind,
         /// The smallest number of entries.
         least: usize,
@@ -105,7 +105,7 @@ pub enum Kind {
     Any(&'static [Kind]),
 }
 
-/// What counts where a setting is absent.
+/// The value that counts where a setting is absent.
 #[derive(Clone, Copy, Debug)]
 pub enum Absent {
     /// The setting must be there.
@@ -230,7 +230,7 @@ impl Kind {
         Kind::Size { least, most }
     }
 
-    /// What `find` finds in the kind, or in the first of several kinds that has it.
+    /// The first value that `find` finds in the kind, or in one of several kinds.
     pub fn find<T>(self, find: impl Fn(Kind) -> Option<T>) -> Option<T> {
         match self {
             Kind::Any(kinds) => kinds.iter().find_map(|kind| find(*kind)),

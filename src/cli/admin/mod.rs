@@ -28,9 +28,9 @@ use crate::tls::TlsStore;
 /// Why a running palantir did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AdminError {
-    /// It does not answer, or it is not known where it is.
+    /// The running palantir does not answer, or its address is not known.
     Unreachable(String),
-    /// It said no: a sentence, or one line per mistake.
+    /// The running palantir refused: one sentence, or one line per mistake.
     Refused(Vec<String>),
 }
 
@@ -130,7 +130,7 @@ impl AdminClient {
         match timeout(patience, connect).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(self.unreachable(&error)),
-            Err(_) => Err(self.unreachable(&"it does not accept connections")),
+            Err(_) => Err(self.unreachable(&"the management API does not accept connections")),
         }
     }
 
@@ -159,7 +159,7 @@ impl AdminClient {
     ) -> Result<(StatusCode, Bytes), AdminError> {
         let exchange = async {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // It ends when the sender does.
+            // The task that drives the connection ends when the sender is dropped.
             tokio::spawn(connection);
             let answer = sender.send_request(request).await?;
             let status = answer.status();
@@ -170,7 +170,7 @@ impl AdminClient {
         match timeout(Duration::from_secs(limits::ADMIN_ANSWER_SECS), exchange).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.unreachable(&error)),
-            Err(_) => Err(self.unreachable(&"it does not answer")),
+            Err(_) => Err(self.unreachable(&"the management API does not answer")),
         }
     }
 
@@ -202,7 +202,7 @@ fn lines_of_problem(body: &[u8]) -> Option<Vec<String>> {
     let text = |value: &Value, key: &str| Some(value.get(key)?.as_str()?.to_owned());
     let line = |error: &Value| {
         let detail = text(error, "detail")?;
-        // What a file says names its fields, with line and column.
+        // A mistake in a file names its field itself, with line and column.
         match text(error, "field").filter(|field| !detail.contains(field.as_str())) {
             Some(field) => Some(format!("{field}: {detail}")),
             None => Some(detail),

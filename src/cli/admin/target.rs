@@ -34,7 +34,7 @@ pub(super) struct AdminTarget {
     pub tls: Option<AdminTls>,
 }
 
-/// What a TLS handshake there needs.
+/// The needs of a TLS handshake with the management API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AdminTls {
     pub settings: TlsClientSettings,
@@ -48,13 +48,14 @@ pub(super) fn find(config: &Path) -> Result<AdminTarget, String> {
     let target = find_by(config, variable)?;
     let is_safe =
         target.token.is_none() || target.tls.is_some() || target.addr.is_on_this_machine();
-    match is_safe || variable(CLEARTEXT_VARIABLE).is_some() {
-        true => Ok(target),
-        false => Err(format!(
+    if is_safe || variable(CLEARTEXT_VARIABLE).is_some() {
+        Ok(target)
+    } else {
+        Err(format!(
             "the token would be sent to {} in clear text: if the API there speaks TLS, say https:// in \
              ${ADDR_VARIABLE}; if it is to be sent all the same, set ${CLEARTEXT_VARIABLE}=1",
             target.addr
-        )),
+        ))
     }
 }
 
@@ -103,7 +104,7 @@ fn token_named_in(config: &Path) -> Result<Option<String>, String> {
     token_file.map(|path| read_token(&path)).transpose()
 }
 
-/// What the environment says of authorities, a certificate of ours, and the name of palantir's.
+/// The names of authorities, of a certificate of ours, and of palantir, as the environment gives them.
 fn security(addr: &Reach, variable: impl Fn(&str) -> Option<String>) -> Result<AdminTls, String> {
     let [ca, cert, key, name] = TLS_VARIABLES.map(variable);
     let pair = match (cert, key) {
@@ -130,7 +131,7 @@ fn security(addr: &Reach, variable: impl Fn(&str) -> Option<String>) -> Result<A
     })
 }
 
-/// What `[admin]` says that matters here.
+/// The part of `[admin]` that matters for finding the management API.
 #[derive(Debug, PartialEq, Eq)]
 struct Section {
     addr: Reach,
@@ -141,11 +142,11 @@ struct Section {
 fn read_section(text: &str) -> Result<Section, String> {
     let document: toml::Table = text
         .parse()
-        .map_err(|error: toml::de::Error| format!("it is not TOML: {}", error.message()))?;
+        .map_err(|error: toml::de::Error| format!("the file is not TOML: {}", error.message()))?;
     let section = document
         .get("admin")
         .and_then(toml::Value::as_table)
-        .ok_or("it has no [admin] section")?;
+        .ok_or("the file has no [admin] section")?;
     let key = |name: &str| section.get(name).and_then(toml::Value::as_str);
     let addr = key("listen_addr").unwrap_or(default::ADMIN_ADDR);
     Ok(Section {
@@ -167,11 +168,12 @@ fn read_token(path: &Path) -> Result<String, String> {
 
 /// A token as it can stand in a field (RFC 6750 section 2.1).
 fn checked(token: String, origin: &str) -> Result<String, String> {
-    match !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(token),
-        false => Err(format!(
+    if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(token)
+    } else {
+        Err(format!(
             "{origin} holds no token: one word of visible ASCII characters"
-        )),
+        ))
     }
 }
 

@@ -44,8 +44,8 @@ impl ReadyProcess {
     /// thread takes no messages, or a worker has ended.
     pub fn accept(&mut self) -> Result<(), String> {
         memory::measure_base();
-        // This comes before anybody is served, because the health thread ignores reports of workers about backends that
-        // it does not know.
+        // The health thread begins to watch before anybody is served, because the health thread ignores reports of
+        // workers about backends that it does not know.
         self.begin_to_watch()?;
         for (mailbox, sockets) in self.workers.iter().zip(self.sockets.drain(..)) {
             let mut sockets = sockets.into_iter();

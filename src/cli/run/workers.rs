@@ -94,9 +94,9 @@ fn start_worker(start: worker::Start, control: Mailbox<ToControl>) -> io::Result
     thread::Builder::new().name(name).spawn(move || {
         let ended = catch_unwind(AssertUnwindSafe(|| worker::work(start)));
         let reason = match ended {
-            Ok(Ok(())) => "it ended".to_owned(),
+            Ok(Ok(())) => "the worker ended".to_owned(),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "it panicked".to_owned(),
+            Err(_) => "the worker panicked".to_owned(),
         };
         let _ = control.post(ToControl::WorkerEnded(worker, reason));
     })?;

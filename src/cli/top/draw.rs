@@ -71,9 +71,10 @@ fn draw_head(frame: &mut Frame, area: Rect, view: &View, stats: &TopStats) {
 
 fn draw_totals(frame: &mut Frame, area: Rect, stats: &TopStats) {
     let totals = &stats.totals;
-    let failing = match totals.failures_per_sec > 0.0 {
-        true => Style::new().red().bold(),
-        false => Style::new(),
+    let failing = if totals.failures_per_sec > 0.0 {
+        Style::new().red().bold()
+    } else {
+        Style::new()
     };
     let pairs = [
         ("requests/s", Span::from(rate(totals.requests_per_sec))),
@@ -237,9 +238,12 @@ fn backend_row(pool: &str, backend: &TopBackend, now: f64) -> Row<'static> {
 /// Names to the left, figures to the right.
 fn aligned(cells: [Line<'static>; 10]) -> Row<'static> {
     let cells = cells.into_iter().enumerate();
-    Row::new(cells.map(|(column, cell)| match column < FIRST_FIGURE {
-        true => cell,
-        false => cell.right_aligned(),
+    Row::new(cells.map(|(column, cell)| {
+        if column < FIRST_FIGURE {
+            cell
+        } else {
+            cell.right_aligned()
+        }
     }))
 }
 

@@ -1,6 +1,6 @@
 //! Figures as people read them.
 
-/// What stands where there is nothing to tell.
+/// The text that stands where there is nothing to tell.
 const NOTHING: &str = "-";
 
 /// A rate: with a decimal while it is small.

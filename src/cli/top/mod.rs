@@ -22,7 +22,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Rows that a page key moves the choice by.
 const PAGE: usize = 10;
 
-/// What is on the screen.
+/// The content of the screen.
 #[derive(Default)]
 struct View {
     stats: Option<TopStats>,

@@ -74,7 +74,7 @@ pub(super) struct TopPoint {
 }
 
 impl TopStats {
-    /// What the charts keep of it.
+    /// The part of the board that the charts keep as one point.
     pub fn point(&self) -> TopPoint {
         TopPoint {
             time: self.time,

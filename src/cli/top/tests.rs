@@ -1,4 +1,4 @@
-//! What is seen, as text.
+//! Tests of the screen as text.
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;

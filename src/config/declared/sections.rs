@@ -13,8 +13,8 @@ use crate::snapshot::{AccessLogFormat, Traceparent};
 plain_settings! {
     /// Time-outs for all routes, and those of clients.
     pub struct TimeoutSettings {
-        /// Time from the accept of a connection to the end of the first head, over PROXY header, TLS and head; then time
-        /// for each head.
+        /// Time from the accept of a connection to the end of the first head, over PROXY header, TLS and head; then
+        /// time for each head.
         client_header: Duration = Kind::TIME, Absent::secs(default::CLIENT_HEADER);
         /// Time between two reads of a request body, until the final response head is there.
         client_body: Duration = Kind::TIME, Absent::secs(default::CLIENT_BODY);
@@ -22,8 +22,8 @@ plain_settings! {
         client_idle: Duration = Kind::TIME, Absent::secs(default::CLIENT_IDLE);
         /// Time until a client takes more of one HTTP/2 stream while other streams go on.
         client_stream_stall: Duration = Kind::TIME, Absent::secs(default::CLIENT_STREAM_STALL);
-        /// Time for a connection to a backend, with its TLS handshake, and time for which a request waits for one of the
-        /// backend's connections.
+        /// Time for a connection to a backend, with its TLS handshake, and time for which a request waits for one of
+        /// the backend's connections.
         connect: Duration = Kind::TIME, Absent::secs(default::CONNECT);
         /// Time until the response head of a backend is complete.
         upstream_response: Duration = Kind::TIME, Absent::secs(default::UPSTREAM_RESPONSE);
@@ -41,8 +41,8 @@ plain_settings! {
     pub struct RouteTimeoutSettings {
         /// Time between two reads of a request body, until the final response head is there.
         client_body: Option<Duration> = Kind::TIME, Absent::Means("as for all routes");
-        /// Time for a connection to a backend, with its TLS handshake, and time for which a request waits for one of the
-        /// backend's connections.
+        /// Time for a connection to a backend, with its TLS handshake, and time for which a request waits for one of
+        /// the backend's connections.
         connect: Option<Duration> = Kind::TIME, Absent::Means("as for all routes");
         /// Time until the response head of a backend is complete.
         upstream_response: Option<Duration> = Kind::TIME, Absent::Means("as for all routes");

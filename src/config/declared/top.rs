@@ -34,7 +34,7 @@ const fn section(name: &'static str, section: &'static Section, doc: &'static st
     optional(
         name,
         Kind::Table(section),
-        "its settings have their defaults",
+        "the section's settings have their defaults",
         doc,
     )
 }

@@ -14,7 +14,7 @@ use crate::base::setting::{Kind, Section, Setting};
 pub struct Item<'d> {
     value: &'d DeValue<'d>,
     position: Position,
-    /// What the value may be.
+    /// The kind of value that is allowed.
     kind: Kind,
     notes: &'d Notes<'d>,
 }
@@ -34,8 +34,8 @@ pub struct DocumentTable<'d> {
 /// Characters of a value that a message repeats.
 const SHOWN_CHARS: usize = 60;
 
-/// Notes every syntax error of the text, then reads the rest as far as it can be trusted. `section`: the settings of the
-/// top level.
+/// Notes every syntax error of the text, then reads the rest as far as it can be trusted. `section`: the settings of
+/// the top level.
 pub(super) fn read<T>(
     section: &'static Section,
     notes: &Notes<'_>,

@@ -73,7 +73,7 @@ fn every_declaration_is_complete_and_no_key_means_two_things() {
     }
 }
 
-/// What the reader says of a file with this setting at its default, or in a form that is surely wrong.
+/// The reader's verdict on a file with the setting at its default, or in a form that is surely wrong.
 #[test]
 fn the_reader_knows_every_declared_key() {
     // The last part of the way to each mistake about an unknown key.
@@ -304,7 +304,7 @@ fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
         }
 }
 
-/// What the reader takes fits the schema, and the schema refuses what no reader would take.
+/// A value that the reader takes fits the schema, and the schema refuses values that no reader would take.
 #[test]
 fn the_schema_fits_the_reader() {
     let schema = schema::of_file();

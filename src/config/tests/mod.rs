@@ -1,4 +1,4 @@
-//! What a whole file comes to: its mistakes word for word, or its snapshot.
+//! Tests of whole files: their mistakes word for word, or their snapshot.
 
 mod declared;
 mod health_checks;

@@ -1,4 +1,4 @@
-//! Whatever the text, it is understood or its mistakes are listed; nothing panics.
+//! Tests that any text is understood or has its mistakes listed; nothing panics.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::tls::TlsStore;
 
-/// What a configuration is made of, right and wrong.
+/// The parts of a configuration, right and wrong.
 const PIECES: [&str; 59] = [
     "[[routes]]\n",
     "[[pools]]\n",
@@ -129,7 +129,8 @@ proptest! {
         let whole: Vec<char> = super::snapshots::EVERY_KEY.chars().collect();
         let start = cut.min(whole.len());
         let end = (start + len).min(whole.len());
-        let text: String = whole[..start].iter().copied().chain(insertion.chars()).chain(whole[end..].iter().copied()).collect();
+        let text: String = whole[..start].iter().copied().chain(insertion.chars()).chain(whole[end..]
+            .iter().copied()).collect();
         check(&text)?;
     }
 }

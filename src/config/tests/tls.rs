@@ -45,7 +45,7 @@ impl Folder {
         text.replace('@', self.0.to_str().unwrap())
     }
 
-    /// What is said of it, without the place of the file and with `@` for the folder.
+    /// The mistakes of the text, without the path of the file and with `@` for the folder.
     fn mistakes(&self, text: &str) -> Vec<String> {
         let said = match check(Path::new("c.toml"), self.config(text)) {
             Ok(_) => String::new(),

@@ -56,7 +56,7 @@ async fn exchange(
     let authority = uri
         .authority()
         .filter(|_| uri.scheme_str() == Some("https"));
-    let authority = authority.ok_or("its URL is not one of HTTPS (RFC 8555 section 6.1)")?;
+    let authority = authority.ok_or("the URL is not one of HTTPS (RFC 8555 section 6.1)")?;
     let host = authority.host().trim_matches(['[', ']']);
     let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(443))).await?;
     let name = ServerName::try_from(host.to_owned())?;

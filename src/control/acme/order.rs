@@ -59,7 +59,7 @@ async fn prove(authority: &Authority, name: &str, order: &mut Order) -> Result<(
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
-        // It may remember an earlier proof.
+        // The authority may remember an earlier proof.
         if authorization.status != AuthorizationStatus::Valid {
             open.push(answer(authority, name, &mut authorization).await?);
         }

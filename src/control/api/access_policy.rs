@@ -155,7 +155,7 @@ impl AccessPolicy {
             Right::Read if !changes => Ok(()),
             Right::Read => Err(ApiProblem::new(
                 StatusCode::FORBIDDEN,
-                "this token may only read",
+                "the token may only read",
             )),
             Right::Nothing => Err(ApiProblem::new(
                 StatusCode::UNAUTHORIZED,

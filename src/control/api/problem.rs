@@ -74,7 +74,7 @@ impl ApiProblem {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// This refusal with the names of the fields that the caller knows.
+    /// Renames a field in the refusal to the name that the caller knows.
     pub fn rename_field(mut self, from: &str, to: &str) -> ApiProblem {
         for error in &mut self.errors {
             if error.field == from {

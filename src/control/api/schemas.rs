@@ -163,7 +163,7 @@ fn read(schema: Value) -> RefOr<Schema> {
 mod tests {
     use super::*;
 
-    /// What [`read`] makes of a schema says the same.
+    /// A schema says the same after [`read`] has read it.
     #[test]
     fn nothing_of_a_schema_is_lost() {
         let mut schemas = Vec::new();

@@ -101,7 +101,7 @@ impl ApiState {
             Ok(Some(Err(problem))) => Err(problem.into()),
             Ok(None) => Err(unavailable("palantir is stopping")),
             Err(_) => Err(unavailable(
-                "it takes longer than expected; the change may still come into force",
+                "the change takes longer than expected and may still come into force",
             )),
         }
     }

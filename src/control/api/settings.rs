@@ -1,5 +1,5 @@
-//! Settings on their way from JSON to the configuration's TOML. Only the configuration decides about their values, so that
-//! a file and the API never disagree. Its declarations say where a `null` may stand.
+//! Settings on their way from JSON to the configuration's TOML. Only the configuration decides about their values, so
+//! that a file and the API never disagree. Its declarations say where a `null` may stand.
 
 use serde_json::{Map, Value};
 use toml::Table;
@@ -7,8 +7,8 @@ use toml::Table;
 use super::problem::ApiProblem;
 use crate::base::setting::{Kind, Section, Setting};
 
-/// JSON settings of a section as a table of a configuration file. `null` is as good as absent. Errors: a number that TOML
-/// has not, and a `null` for a setting that the section does not have, as the configuration will never see it.
+/// JSON settings of a section as a table of a configuration file. `null` is as good as absent. Errors: a number that
+/// TOML has not, and a `null` for a setting that the section does not have, as the configuration will never see it.
 pub fn table(section: &Section, settings: Map<String, Value>) -> Result<Table, ApiProblem> {
     check_nulls(section, &settings)?;
     let mut table = Table::new();

@@ -188,7 +188,7 @@ mod tests {
         keys
     }
 
-    /// What can be changed is shown, by the same key.
+    /// A setting that can be changed is shown, under the same key.
     #[test]
     fn every_setting_that_the_api_changes_is_shown() {
         let config = config(

@@ -246,7 +246,7 @@ impl Present {
         job.note("reading certificates and keys");
         let compiled = compiler.compile(config, &self.resolved, before.generation + 1);
         let mut snapshot = compiled.map_err(uncompiled)?;
-        // These settings take effect when the process starts, and never again.
+        // Settings that take effect only when the process starts keep their values.
         snapshot.workers = before.workers;
         snapshot.test_servers.clone_from(&before.test_servers);
         snapshot.admin.clone_from(&before.admin);

@@ -293,10 +293,11 @@ impl Control {
             overrides: proposal.overrides.clone(),
             removals,
             lost: self.removals.lost(&proposal.config),
-            taken_back: match begins_trial(proposal, then) {
+            taken_back: if begins_trial(proposal, then) {
                 // Until somebody confirms it: the process may end before.
-                true => Some(proposal.file_digest()),
-                false => self.config.taken_back_with(proposal),
+                Some(proposal.file_digest())
+            } else {
+                self.config.taken_back_with(proposal)
             },
         }
     }
@@ -319,7 +320,7 @@ impl Control {
         };
         let summary = proposal.summary.clone();
         let is_of_file = proposal.is_of_file();
-        // What the state file says of a file on trial is that nobody has confirmed the file.
+        // The state file says of a file on trial only that nobody has confirmed the file.
         let is_trial = begins_trial(&proposal, &then);
         if let Some(digest) = self.config.note_taken_back(is_trial) {
             self.changes.requested_file.take_back(digest);

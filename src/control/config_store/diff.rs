@@ -15,7 +15,7 @@ use crate::config::{self, MASK, is_for_the_next_start};
 pub struct Diff {
     /// The differences, in the order of the configuration.
     pub differences: Vec<Difference>,
-    /// Which value won where the API and the file disagree.
+    /// Notes on the winner where the API and the file disagreed.
     pub notes: Vec<String>,
 }
 

@@ -7,30 +7,56 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Edit {
     /// Adds a backend (a table with `addr`), or leaves the one there as it is.
-    AddServer { pool: String, server: toml::Table },
+    AddServer {
+        /// The name of the pool.
+        pool: String,
+        /// The backend, with its address.
+        server: toml::Table,
+    },
     /// Gives a backend exactly these settings, adding it if it is absent.
     PutServer {
+        /// The name of the pool.
         pool: String,
+        /// The address of the backend, as the file writes it.
         addr: String,
+        /// All settings of the backend, without its address.
         server: toml::Table,
     },
     /// Sets the named settings of a backend, and takes those back to their defaults whose value is `None`.
     PatchServer {
+        /// The name of the pool.
         pool: String,
+        /// The address of the backend, as the file writes it.
         addr: String,
+        /// Names of settings with their new values.
         settings: Vec<(String, Option<toml::Value>)>,
     },
     /// Takes a backend out.
-    RemoveServer { pool: String, addr: String },
+    RemoveServer {
+        /// The name of the pool.
+        pool: String,
+        /// The address of the backend, as the file writes it.
+        addr: String,
+    },
     /// Replaces all settings of a pool (without `name`), adding it if it is absent.
-    PutPool { name: String, pool: toml::Table },
-    /// Like [`Edit::PatchServer`], of a pool.
-    PatchPool {
+    PutPool {
+        /// The name of the pool.
         name: String,
+        /// All settings of the pool, without its name.
+        pool: toml::Table,
+    },
+    /// Sets the named settings of a pool, and takes those back to their defaults whose value is `None`.
+    PatchPool {
+        /// The name of the pool.
+        name: String,
+        /// Names of settings with their new values.
         settings: Vec<(String, Option<toml::Value>)>,
     },
     /// Takes a pool out that no route uses.
-    RemovePool { name: String },
+    RemovePool {
+        /// The name of the pool.
+        name: String,
+    },
 }
 
 impl Edit {

@@ -135,7 +135,7 @@ fn open(path: &Path, may_make: bool) -> io::Result<File> {
         if is_file {
             Ok(())
         } else {
-            Err(io::Error::other("it is no regular file"))
+            Err(io::Error::other("the file is no regular one"))
         }
     };
     // To open a pipe or a device would tell somebody something.
@@ -153,7 +153,7 @@ fn open(path: &Path, may_make: bool) -> io::Result<File> {
         Ok(file)
     } else {
         Err(io::Error::other(
-            "it holds something else than the number of a process, so that it is no lock of palantir",
+            "the file holds something else than the number of a process, so that the file is no lock of palantir",
         ))
     }
 }

@@ -30,10 +30,10 @@ pub struct LiveStats {
     pub workers: Vec<WorkerRow>,
     /// Each pool, in the order of the configuration.
     pub pools: Vec<PoolRow>,
-    /// The latest, newest first; at most `limits::TRANSITIONS`.
+    /// The latest changes of backends' states, newest first; at most `limits::TRANSITIONS`.
     pub transitions: Vec<Transition>,
-    /// The seconds before, oldest first, this one included; at most `limits::HISTORY_SECS`. Not serialised with the
-    /// rest: who comes new needs it once.
+    /// The seconds before, oldest first, this one included; at most `limits::HISTORY_SECS`. The history is not
+    /// serialised with the rest, because a new page needs it once.
     #[serde(skip)]
     pub history: Arc<Vec<Point>>,
 }
@@ -55,6 +55,7 @@ pub struct Totals {
     pub waiting_clients: u64,
     /// The median response time of the last second, in milliseconds; absent if there was no response.
     pub p50_ms: Option<f64>,
+    /// The 99th percentile of the response times of the last second, in milliseconds; absent if there was no response.
     pub p99_ms: Option<f64>,
 }
 
@@ -67,7 +68,9 @@ pub struct Point {
     pub requests_per_sec: f64,
     /// Requests that failed, per second.
     pub failures_per_sec: f64,
+    /// The median of the response times of this second, in milliseconds; absent if there was no response.
     pub p50_ms: Option<f64>,
+    /// The 99th percentile of the response times of this second, in milliseconds; absent if there was no response.
     pub p99_ms: Option<f64>,
 }
 
@@ -107,9 +110,9 @@ pub struct PoolRow {
 /// if there was no request.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct BackendRow {
-    /// As written in the configuration.
+    /// The address of the backend, as the configuration has it.
     pub address: String,
-    /// As in logs and metrics: the address, with the name it came from if it had one.
+    /// The name of the backend in logs and metrics: the address, with the host name that it was resolved from.
     pub label: String,
     /// The state of the backend: `healthy`, `unhealthy`, `ejected`, `draining` or `unresolved`.
     pub state: &'static str,
@@ -123,8 +126,11 @@ pub struct BackendRow {
     pub idle: u32,
     /// Requests that ended, per second.
     pub requests_per_sec: f64,
+    /// The median of the latencies of the backend, in milliseconds.
     pub p50_ms: Option<f64>,
+    /// The 90th percentile of the latencies of the backend, in milliseconds.
     pub p90_ms: Option<f64>,
+    /// The 99th percentile of the latencies of the backend, in milliseconds.
     pub p99_ms: Option<f64>,
     /// The percentage of requests that failed.
     pub error_percent: Option<f64>,

@@ -71,8 +71,11 @@ pub struct ServerStats {
     pub since: f64,
     /// Requests under way at the server.
     pub in_flight: u32,
+    /// The median of the latencies of the backend, in milliseconds.
     pub p50_ms: Option<f64>,
+    /// The 90th percentile of the latencies of the backend, in milliseconds.
     pub p90_ms: Option<f64>,
+    /// The 99th percentile of the latencies of the backend, in milliseconds.
     pub p99_ms: Option<f64>,
     /// The latest failure; absent if no attempt has failed.
     pub last_failure: Option<LastFailureView>,

@@ -71,9 +71,9 @@ impl KnownAddrs {
     fn note_failure(&mut self, host: String, error: &str) {
         if !self.failing.contains(&host) {
             let meanwhile = if self.resolved.contains_key(&host) {
-                "its last addresses stay in use"
+                "the last addresses of the name stay in use"
             } else {
-                "its backends are down"
+                "the backends of the name are down"
             };
             warn!(name = host, %error, "the name does not resolve: {meanwhile}");
             self.failing.insert(host);

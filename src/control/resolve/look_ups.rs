@@ -300,7 +300,7 @@ impl LookUps {
     pub(super) async fn ended(&mut self) -> EndedLookUp {
         match self.ended.1.recv().await {
             Some(ended) => ended,
-            // This value holds a sender itself, so that the channel does not end.
+            // `self` holds a sender of the channel, so the channel does not end.
             None => std::future::pending().await,
         }
     }

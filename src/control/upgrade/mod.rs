@@ -194,9 +194,9 @@ impl Upgrades {
     /// Waits for the next step of the new process; each takes a few times `limits::UPGRADE_SECS` at most. Cancel safe.
     pub async fn progress(&mut self) -> UpgradeStep {
         let progress = self.progress.1.recv().await;
-        // This holds a sender itself, so the channel does not end.
+        // `self` holds a sender of the channel, so the channel does not end.
         let progress =
-            progress.unwrap_or_else(|| UpgradeStep::Failed("it was given up".to_owned()));
+            progress.unwrap_or_else(|| UpgradeStep::Failed("the upgrade was given up".to_owned()));
         let may_finish = self.under_way.as_ref().is_some_and(Running::may_finish);
         if !matches!(progress, UpgradeStep::Ready(_)) && !may_finish {
             self.under_way = None;

@@ -20,7 +20,7 @@ use crate::net::{Handed, HandoverLine};
 /// The process that this one is to take over from.
 #[derive(Debug)]
 pub struct Predecessor {
-    /// This process's end of the line.
+    /// The end of the line that this process holds.
     pub(super) line: Arc<HandoverLine>,
     /// Whether the old process goes on accepting until it hears that this process accepts.
     pub(super) listens: bool,

@@ -70,7 +70,8 @@ fn outcome_of(answer: &ProbeAnswer) -> ProbeOutcome {
     outcome.map(str::to_owned).map_err(str::to_owned)
 }
 
-/// What a `HealthCheckResponse` says, behind its prefix; `None` if it is malformed. A state of 0 is left out.
+/// The state in a `HealthCheckResponse` behind its prefix; `None` if the message is malformed. A state of 0 is left
+/// out.
 fn state(body: &[u8]) -> Option<Result<&'static str, &'static str>> {
     let (prefix, message) = body.split_first_chunk::<PREFIX_BYTES>()?;
     let [compressed, length @ ..] = *prefix;
@@ -96,7 +97,7 @@ mod tests {
         asked: Vec<u8>,
     }
 
-    /// What the probe makes of a status, a call's status and a message.
+    /// The probe's verdict on a status, a call's status and a message.
     fn verdict(status: u16, call: &str, message: &[u8]) -> ProbeOutcome {
         let mut asking = GrpcProbe {
             host: "api:80",

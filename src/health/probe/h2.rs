@@ -11,7 +11,7 @@ use crate::http::h2::{
 };
 use crate::net::ProbeStream;
 
-/// What one read takes at most.
+/// The number of bytes that one read takes at most.
 const READ_BYTES: usize = 4096;
 
 /// A request.
@@ -38,7 +38,7 @@ pub enum Wants {
     Text(Search),
 }
 
-/// What came back.
+/// The answer of the backend, as far as it came.
 #[derive(Default)]
 pub struct ProbeAnswer {
     pub status: u16,
@@ -76,9 +76,10 @@ impl ProbeExchange {
             .fields
             .iter()
             .any(|(name, _)| *name == "user-agent");
-        let agent: &[_] = match is_named {
-            true => &[],
-            false => &[("user-agent", "palantir")],
+        let agent: &[_] = if is_named {
+            &[]
+        } else {
+            &[("user-agent", "palantir")]
         };
         let fields = [question.fields, agent].concat();
         let fields = fields.iter().map(|(name, value)| Field {
@@ -127,7 +128,7 @@ impl ProbeExchange {
         }
     }
 
-    /// What is to be sent now.
+    /// The bytes that are to be sent now.
     pub fn output(&mut self) -> Vec<u8> {
         self.connection.take_output(Vec::new())
     }

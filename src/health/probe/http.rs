@@ -28,7 +28,7 @@ pub struct HttpProbe<'g> {
     pub headers: &'g [(String, String)],
     pub expect: &'g [(u16, u16)],
     pub body_contains: Option<&'g str>,
-    /// What the backend speaks.
+    /// The protocol that the backend speaks.
     pub protocol: Protocol,
     /// Whether the response is held to the letter of the RFCs.
     pub strict: bool,
@@ -104,9 +104,10 @@ impl HttpProbe<'_> {
                 Err(_) => return Ok(Err("malformed body".to_owned())),
             }
             if !receive(stream, &mut received).await? {
-                return Ok(match body.ends_by_close() {
-                    true => self.outcome_of(status, Some(&search)),
-                    false => Err("closed before the end of the body".to_owned()),
+                return Ok(if body.ends_by_close() {
+                    self.outcome_of(status, Some(&search))
+                } else {
+                    Err("closed before the end of the body".to_owned())
                 });
             }
         }

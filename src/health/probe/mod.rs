@@ -26,7 +26,7 @@ use crate::tls::in_words;
 /// How a probe went, in words for the log: `answered 200`, `connection refused`.
 pub type ProbeOutcome = Result<String, String>;
 
-/// What is asked on a connection.
+/// A question that is asked on a connection.
 trait Question {
     /// Asks and judges the answer. Errors: the connection breaks.
     async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<ProbeOutcome>;

@@ -22,7 +22,7 @@ impl Watch {
             return;
         };
         if self.removed.contains(&id) {
-            return; // It is in no pool any more.
+            return; // The backend is in no pool any more.
         }
         let Some(outlier) = &backend_ref.pool().outlier else {
             return;
@@ -114,7 +114,7 @@ impl Watch {
             if let Some(watched) = self.backends.get_mut(&id) {
                 let from = watched.health.state();
                 watched.health.forgive();
-                self.settle(id, from, "its pool has become smaller".to_owned());
+                self.settle(id, from, "the pool has become smaller".to_owned());
             }
         }
     }

@@ -132,17 +132,17 @@ fn a_drained_backend_makes_no_event_until_it_is_back() {
     watch.take_events();
 
     watch.adopt(&snapshot(&mut slots, 2, true), at(1));
-    let drained = "127.0.0.1:1: healthy > draining (it is to be drained)";
+    let drained = "127.0.0.1:1: healthy > draining (the configuration drains the backend)";
     assert_eq!(read_events(&mut watch), [drained]);
     watch.failed(id, 2, "reset", at(2));
     assert!(read_events(&mut watch).is_empty());
-    // It is probed all the while, and the other one goes down: the pool with it.
+    // The draining backend is probed all the while, and when the other one goes down, the pool goes down.
     answer_probes(&mut watch, at(2), at(60), &refused());
     let fell = "127.0.0.1:2: healthy > unhealthy (3 probes failed: connection refused)";
     assert_eq!(read_events(&mut watch), [fell, "api down"]);
 
     watch.adopt(&snapshot(&mut slots, 3, false), at(60));
-    let back = "127.0.0.1:1: draining > unhealthy (it is no longer to be drained)";
+    let back = "127.0.0.1:1: draining > unhealthy (the configuration no longer drains the backend)";
     assert_eq!(read_events(&mut watch), [back]);
 }
 
@@ -268,7 +268,7 @@ fn a_smaller_pool_has_fewer_ejected() {
         &sample::snapshot(2, vec![watched_pool(&mut slots, 2)]),
         at(3),
     );
-    let back = "127.0.0.1:2: ejected > healthy (its pool has become smaller)";
+    let back = "127.0.0.1:2: ejected > healthy (the pool has become smaller)";
     assert_eq!(read_events(&mut watch), [back]);
     assert_eq!(
         watch.next_due(false),

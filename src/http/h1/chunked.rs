@@ -30,7 +30,7 @@ pub struct ChunkedDecoder {
     trailers: Vec<u8>,
 }
 
-/// What is expected next.
+/// The part of the body that is expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
@@ -49,7 +49,7 @@ enum State {
     Ended,
 }
 
-/// What a call of [`ChunkedDecoder::decode`] found.
+/// The result of a call of [`ChunkedDecoder::decode`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChunkedPiece {
     /// All input was used up and was framing.

@@ -1,5 +1,5 @@
-//! Which byte of a refused request head is at fault. The parser does not say, because it has no time to lose; this asks
-//! it again and again, for people, off the way of a request.
+//! The byte of a refused request head that is at fault. The parser does not say, because it has no time to lose; the
+//! search asks the parser again and again, for people, off the way of a request.
 
 use super::{FieldSlots, HeadLimits, parse_request};
 use crate::http::max_forwards::Forwards;
@@ -17,7 +17,8 @@ pub fn fault_at(bytes: &[u8], refusal: Refusal, limits: &HeadLimits) -> Option<u
     if refusal == Refusal::BadLineEnd {
         return bare_line_end(bytes);
     }
-    // What comes behind the byte at fault does not matter, so it is the last one of the shortest refused beginning.
+    // The bytes behind the byte at fault do not matter, so the byte at fault is the last one of the shortest refused
+    // beginning.
     let shortest = (1..=bytes.len()).rev();
     let shortest = shortest
         .take_while(|len| is_refused(&bytes[..*len]))
@@ -189,7 +190,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever is refused, the search ends, within the bytes.
+        /// For each refused head the search ends within the bytes of the head.
         #[test]
         fn any_bytes_will_do(bytes in "[ -~\\r\\n\\x00-\\x02:/%.]{0,80}") {
             let head = format!("GET /{bytes} HTTP/1.1\r\nHost: a\r\n{bytes}\r\n\r\n");

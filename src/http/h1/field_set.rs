@@ -31,7 +31,7 @@ impl FieldSet {
     }
 }
 
-/// What is left of a set being read.
+/// The rest of a set that is being read.
 pub(super) struct Indices {
     set: FieldSet,
     word: usize,

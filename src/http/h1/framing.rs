@@ -104,9 +104,10 @@ pub(super) fn response(
     // connection.
     let is_bare_reset = status == 205 && !announces && facts.content_length.is_none();
     Ok(ReceivedFraming {
-        body: match is_bare_reset {
-            true => ResponseBody::None,
-            false => body_of(chunked, facts.content_length),
+        body: if is_bare_reset {
+            ResponseBody::None
+        } else {
+            body_of(chunked, facts.content_length)
         },
         keeps_length: true,
         // HTTP/1.0 knows no chunks. Such framing is faulty, and no other response is read behind it (RFC 9112 section
@@ -132,9 +133,10 @@ fn strict_response(
         return Err(Refusal::BodyNotAllowed);
     }
     Ok(ReceivedFraming {
-        body: match has_no_body(status) || ends_with_head {
-            true => ResponseBody::None,
-            false => body_of(chunked, length),
+        body: if has_no_body(status) || ends_with_head {
+            ResponseBody::None
+        } else {
+            body_of(chunked, length)
         },
         keeps_length: !has_no_body(status),
         is_sound: true,

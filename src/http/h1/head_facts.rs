@@ -12,7 +12,7 @@ use crate::http::fields::{
 };
 use crate::http::refusal::Refusal;
 
-/// What is known of a head's fields.
+/// The facts of a head's fields.
 #[derive(Debug, Default)]
 pub(super) struct HeadFacts<'b> {
     pub(super) host: Option<&'b [u8]>,
@@ -195,7 +195,7 @@ impl<'b> HeadFacts<'b> {
     }
 
     fn note_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        // What most clients and backends send spares taking a list apart.
+        // The value that most clients and backends send needs no list taken apart.
         if recognise(value) == KnownField::KeepAlive {
             self.keep_alive = true;
             return Ok(());
@@ -372,9 +372,10 @@ pub(in crate::http) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
 pub(in crate::http) fn equal_lengths(value: &[u8]) -> Result<u64, Refusal> {
     let mut members = value.split(|&byte| byte == b',').map(trim);
     let length = content_length(members.next().unwrap_or_default())?;
-    match members.all(|member| content_length(member) == Ok(length)) {
-        true => Ok(length),
-        false => Err(Refusal::BadContentLength),
+    if members.all(|member| content_length(member) == Ok(length)) {
+        Ok(length)
+    } else {
+        Err(Refusal::BadContentLength)
     }
 }
 

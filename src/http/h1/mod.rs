@@ -84,7 +84,7 @@ pub enum Version {
     Http10,
     /// HTTP/1.1.
     Http11,
-    /// What came over HTTP/2 and is treated like HTTP/1.1 from here on.
+    /// The message came over HTTP/2 and is treated like HTTP/1.1 from here on.
     Http2,
 }
 

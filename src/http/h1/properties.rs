@@ -1,4 +1,4 @@
-//! What holds of every head, however it came: properties over generated ones.
+//! Properties of every head, however it came, checked over generated ones.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ const LIMITS: HeadLimits = HeadLimits {
     target_bytes: 100,
 };
 
-/// What a parse found, without its borrows: bytes, body and host.
+/// The result of a parse without its borrows: bytes, body and host.
 fn outcome(bytes: &[u8]) -> Result<Option<(usize, RequestBody, Vec<u8>)>, Refusal> {
     let mut slots = FieldSlots::new();
     let head = parse_request(bytes, &mut slots, &LIMITS)?;
@@ -208,7 +208,9 @@ proptest! {
         let parsed = parse_request(&head, &mut slots, &LIMITS);
         let Ok(Some(sent)) = parsed else { panic!("{:?}", parsed) };
         let edits = RequestEdits {
-            path: sent.path, host: None, client, client_trusted: false, forwarding: Forwarding::NONE, proto: "https", operator: &NO_EDITS, via, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None, max_forwards: None,
+            path: sent.path, host: None, client, client_trusted: false, forwarding: Forwarding::NONE,
+            proto: "https", operator: &NO_EDITS, via, expect: true, trace: TraceFields::Pass,
+            identity: Identity::UNKNOWN, websocket_key: None, max_forwards: None,
         };
         let mut out = Vec::new();
         encode_request(&mut out, &sent, &edits);
@@ -236,7 +238,8 @@ proptest! {
         let mut slots = FieldSlots::new();
         let sent = parse_response(&head, &mut slots, Asked::default(), 1_000).unwrap().unwrap();
         let edits = ResponseEdits {
-            client_version: Version::Http11, body: sent.body, close: false, operator: &NO_EDITS, computed: &[], via: false, rewriting: Rewriting::NONE, accept: None,
+            client_version: Version::Http11, body: sent.body, close: false, operator: &NO_EDITS,
+            computed: &[], via: false, rewriting: Rewriting::NONE, accept: None,
         };
         let mut out = Vec::new();
         encode_response(&mut out, &sent, &edits);

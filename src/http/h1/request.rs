@@ -57,10 +57,7 @@ impl<'b> RequestHead<'b, '_> {
 
     /// The protocols that the client offers and that palantir may switch to; none unless `upgrade` is set.
     pub fn offered(&self) -> impl Iterator<Item = &'b [u8]> {
-        let fields = match self.upgrade {
-            true => self.fields,
-            false => &[],
-        };
+        let fields = if self.upgrade { self.fields } else { &[] };
         let own = Some(self.protocol).filter(|protocol| !protocol.is_empty());
         own.into_iter().chain(head_facts::offered(fields))
     }

@@ -11,7 +11,7 @@ pub(super) struct RequestTarget<'b> {
     pub(super) authority: Option<&'b [u8]>,
     /// Begins with a slash, or is `*`.
     pub(super) path: &'b [u8],
-    /// What follows the first `?`.
+    /// The query: the bytes behind the first `?`.
     pub(super) query: Option<&'b [u8]>,
 }
 

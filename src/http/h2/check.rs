@@ -1,5 +1,5 @@
-//! What a head must be to be forwarded (RFC 9113 section 8): the same strictness as for HTTP/1, because that is what it
-//! may become.
+//! Rules that a head must keep to be forwarded (RFC 9113 section 8): the same strictness as for HTTP/1, because the
+//! head may become one of HTTP/1.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ use crate::http::h1::{content_length, equal_lengths, is_http, may_be_trailer};
 use crate::http::host;
 use crate::http::refusal::Refusal;
 
-/// What a server allows in a request.
+/// Freedoms that a server grants in a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestRules {
     pub(super) target_bytes: u32,
@@ -77,7 +77,7 @@ pub(super) fn check_request(
         return Err(Refusal::BadPseudoField);
     }
     if is_connect && found.protocol.is_none() {
-        // Its own form (section 8.5): neither scheme nor path.
+        // A CONNECT has a form of its own (section 8.5): neither scheme nor path.
         let is_proper = found.scheme.is_none() && found.path.is_none() && found.authority.is_some();
         return Err(if is_proper {
             Refusal::MethodNotAllowed
@@ -339,9 +339,10 @@ fn check_target(target: &[u8], method: &[u8], most: u32) -> Result<(), Refusal> 
         printable & matches!(byte, b'!'..=b'~')
     });
     let has_form = target[0] == b'/' || (target == b"*" && method == b"OPTIONS");
-    match is_printable && has_form && memchr::memchr(b'#', target).is_none() {
-        true => Ok(()),
-        false => Err(Refusal::BadTarget),
+    if is_printable && has_form && memchr::memchr(b'#', target).is_none() {
+        Ok(())
+    } else {
+        Err(Refusal::BadTarget)
     }
 }
 
@@ -367,9 +368,10 @@ fn written_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<
             split(authority).map(|_| authority.clone())
         }
         (Some(authority), Some(host)) => {
-            match host::same(split(authority)?, split(host)?, default_port) {
-                true => Ok(authority.clone()),
-                false => Err(Refusal::HostMismatch),
+            if host::same(split(authority)?, split(host)?, default_port) {
+                Ok(authority.clone())
+            } else {
+                Err(Refusal::HostMismatch)
             }
         }
     }

@@ -1,8 +1,8 @@
-//! What HTTP/2 makes of a field: which names it knows, which bytes it allows (RFC 9113 section 8.2).
+//! The view of HTTP/2 on a field: the names that HTTP/2 knows, the bytes that it allows (RFC 9113 section 8.2).
 
 use crate::http::fields::{KnownField, recognise, trim};
 
-/// What a name means to the checks of a head.
+/// The meaning of a name to the checks of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Class {

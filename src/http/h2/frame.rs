@@ -4,7 +4,7 @@ use super::StreamId;
 use super::error::{ConnectionError, ErrorCode};
 use crate::base::limits::H2_FRAME_BYTES;
 
-/// What a client's connection begins with (section 3.4).
+/// The bytes that a client's connection begins with (section 3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of a frame's header.
 pub(super) const HEADER_BYTES: usize = 9;
@@ -174,7 +174,7 @@ fn continue_section(out: &mut Vec<u8>, from: usize, stream: StreamId, most: usiz
     }
 }
 
-/// What is left of a frame's payload without its padding. The pad length, if there is one, comes first.
+/// The part of a frame's payload without padding. The pad length, if there is one, comes first.
 pub(super) fn without_padding<'b>(
     header: &FrameHeader,
     payload: &'b [u8],

@@ -15,7 +15,7 @@ pub struct Head {
     pub(super) facts: Facts,
 }
 
-/// What the checks found.
+/// The facts that the checks found.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) method: Range<usize>,
@@ -79,7 +79,7 @@ impl Head {
         Some(&target[memchr::memchr(b'?', target)? + 1..])
     }
 
-    /// What an extended CONNECT asks for (RFC 8441), such as `websocket`.
+    /// The protocol that an extended CONNECT asks for (RFC 8441), such as `websocket`.
     pub fn protocol(&self) -> Option<&[u8]> {
         Some(&self.fields.text[self.facts.protocol.clone()?])
     }

@@ -61,7 +61,7 @@ pub fn is_of_another_protocol(bytes: &[u8]) -> bool {
 /// Identifies a stream within its connection; odd, because nobody may push. 31 bits.
 pub type StreamId = u32;
 
-/// Which side of a connection we are.
+/// The side of a connection that we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Towards a client.

@@ -23,7 +23,7 @@ mod id {
 /// arrive can exceed them. (What a client receives was asked for behind its own.)
 pub(super) const FIRST_WINDOW: u32 = 65_535;
 
-/// What we ask of the peer and allow it.
+/// Requests to the peer and allowances for the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalSettings {
     /// Bounds on a received field section.
@@ -37,7 +37,7 @@ pub struct LocalSettings {
     pub stream_window: u32,
     /// The bytes to which the window of a stream grows while its bytes are taken faster than they come.
     pub widest_stream_window: u32,
-    /// The same for the whole connection; at least 65,535.
+    /// Bytes of bodies that the peer may send on all streams of the connection before we take some; at least 65,535.
     pub connection_window: u32,
     /// Whether a server takes CONNECT with a `:protocol` (RFC 8441).
     pub extended_connect: bool,
@@ -64,7 +64,7 @@ impl Default for LocalSettings {
 }
 
 impl LocalSettings {
-    /// The same with every value in its range.
+    /// The settings with every value brought into its range.
     pub(super) fn clamped(mut self, role: Role) -> LocalSettings {
         let least = match role {
             Role::Client => 1,
@@ -108,7 +108,7 @@ impl LocalSettings {
     }
 }
 
-/// What the peer announced.
+/// The settings that the peer announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSettings {
     /// Bytes of the table that our encoder may use.
@@ -125,7 +125,7 @@ pub struct PeerSettings {
 }
 
 impl Default for PeerSettings {
-    /// What holds before any SETTINGS.
+    /// The values that hold before any SETTINGS.
     fn default() -> Self {
         PeerSettings {
             table_bytes: 4096,

@@ -76,7 +76,7 @@ impl StreamState {
     }
 }
 
-/// What is kept of each of a connection's streams.
+/// A map from the streams of a connection to something that is kept of each.
 pub type ById<T> = HashMap<StreamId, T, BuildHasherDefault<IdHasher>>;
 
 /// The open streams.
@@ -116,16 +116,16 @@ pub(super) struct EndedStreams {
 const RING_WORDS: usize = limits::H2_ENDED_STREAMS as usize / 64;
 type Ring = [u64; RING_WORDS];
 
-/// What a frame on a stream that is not open means.
+/// The meaning of a frame on a stream that is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AbsentStream {
-    /// It was not opened yet.
+    /// The stream was not opened yet.
     Idle,
-    /// It was passed over when a later one was opened.
+    /// The stream was passed over when a later one was opened.
     Skipped,
     /// We reset it: what the peer sent before it knew is to be ignored.
     ResetByUs,
-    /// It ended, or the peer reset it.
+    /// The stream ended, or the peer reset it.
     Ended,
 }
 
@@ -162,7 +162,7 @@ impl EndedStreams {
         }
     }
 
-    /// What is known of a stream that is not open.
+    /// The state of a stream that is not open, as far as it is known.
     pub(super) fn look_up(&self, id: StreamId) -> AbsentStream {
         if id > self.newest {
             AbsentStream::Idle

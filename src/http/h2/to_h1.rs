@@ -27,7 +27,7 @@ impl Head {
             target: self.target(),
             host: self.authority(),
             body: match self.content_length() {
-                // What follows is the other protocol.
+                // The bytes behind the head of an extended CONNECT belong to the other protocol.
                 _ if end || self.protocol().is_some() => RequestBody::None,
                 Some(0) => RequestBody::None,
                 Some(length) => RequestBody::Length(length),
@@ -59,7 +59,7 @@ impl Head {
             content_length: self.content_length(),
             length_fault: self.facts.length_fault,
             has_coding: self.facts.has_coding,
-            // Its first line, `:status: 200`, has the status where `HTTP/1.1 200` has it.
+            // The first line of the head, `:status: 200`, has the status where `HTTP/1.1 200` has it.
             head,
             fields_start: head.len() - self.lines().len(),
         };
@@ -327,7 +327,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-        /// Whatever is accepted is, as HTTP/1, one request and the same request.
+        /// An accepted head is, as HTTP/1, one request and the same request.
         #[test]
         fn nothing_is_smuggled(
             method in prop::sample::select(vec!["GET", "OPTIONS", "A B", "GET / HTTP/1.1\r\nx:"]),
@@ -348,13 +348,17 @@ mod tests {
                 section.extend(value);
             }
             Decoder::new(LIMITS).decode(&section, &mut head.fields).unwrap();
-            if check_request(&mut head, end, RequestRules { target_bytes: 100, extended_connect: true, control_bytes: false }).is_err() {
+            if check_request(&mut head, end, RequestRules { target_bytes: 100, extended_connect: true,
+            control_bytes: false }).is_err() {
                 return Ok(());
             }
             let mut slots = FieldSlots::new();
             let request = head.as_request(end, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, forwarding: Forwarding::NONE, proto: "http", operator: &NO_EDITS, via: false, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None, max_forwards: None,
+                path: request.path, host: None, client: None, client_trusted: true,
+                forwarding: Forwarding::NONE, proto: "http", operator: &NO_EDITS, via: false, expect: true,
+                trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
+                max_forwards: None,
             };
             let mut out = Vec::new();
             encode_request(&mut out, &request, &edits);
@@ -397,7 +401,10 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(true, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, forwarding: Forwarding::NONE, proto: "https", operator: &NO_EDITS, via: true, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]), max_forwards: None,
+                path: request.path, host: None, client: None, client_trusted: true,
+                forwarding: Forwarding::NONE, proto: "https", operator: &NO_EDITS, via: true, expect: true,
+                trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]),
+                max_forwards: None,
             };
             let mut out = Vec::with_capacity(room);
             encode_request(&mut out, &request, &edits);
@@ -428,7 +435,8 @@ mod tests {
             let mut slots = FieldSlots::new();
             let response = head.as_response(false, Asked::default(), &mut slots).unwrap();
             let edits = ResponseEdits {
-                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS, computed: &[], via: true, rewriting: Rewriting::NONE, accept: None,
+                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS,
+                computed: &[], via: true, rewriting: Rewriting::NONE, accept: None,
             };
             let mut out = Vec::with_capacity(room);
             encode_response(&mut out, &response, &edits);

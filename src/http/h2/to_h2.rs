@@ -77,11 +77,10 @@ impl<'b> IntoIterator for Fields<'b> {
     type IntoIter = std::iter::Filter<All<'b>, fn(&Field<'b>) -> bool>;
 
     fn into_iter(self) -> Self::IntoIter {
-        let has_place: fn(&Field<'b>) -> bool = match self.leaves_length_out {
-            true => |field| {
-                !is_of_http1(field.name) && recognise(field.name) != KnownField::ContentLength
-            },
-            false => |field| !is_of_http1(field.name),
+        let has_place: fn(&Field<'b>) -> bool = if self.leaves_length_out {
+            |field| !is_of_http1(field.name) && recognise(field.name) != KnownField::ContentLength
+        } else {
+            |field| !is_of_http1(field.name)
         };
         All { lines: self.lines }.filter(has_place)
     }

@@ -38,8 +38,8 @@ pub fn is_plain(path: &[u8]) -> bool {
 /// The readings of a normalised path: never none, and hardly ever more than one.
 pub struct Readings<'p> {
     path: &'p [u8],
-    /// Which separators end parameters in the next reading: [`SEPARATORS`] bits for each kind of semicolon. `None`: all
-    /// were given.
+    /// The separators that end parameters in the next reading: [`SEPARATORS`] bits for each kind of semicolon. `None`:
+    /// all were given.
     ends: Option<u8>,
     /// The bits of `ends` whose separators stand behind such a semicolon in this path: no other bit changes its
     /// reading.

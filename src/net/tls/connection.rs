@@ -13,7 +13,7 @@ use crate::base::limits;
 use crate::net::{Block, Blocks, Expired, PlainSocket, Timer, Unasked};
 use crate::tls::Heard;
 
-/// What the two sides agreed on in their handshake, and what they said of themselves.
+/// The facts that the two sides agreed on in their handshake, and the names that they gave themselves.
 #[derive(Debug)]
 pub struct Negotiated {
     /// The version of TLS.
@@ -22,7 +22,7 @@ pub struct Negotiated {
     pub resumed: bool,
     /// The application protocol (RFC 7301).
     pub alpn: Option<Box<[u8]>>,
-    /// What the client asked for, and what it was shown; only known of clients.
+    /// The client's first request for a certificate, and the certificate that was shown; only known of clients.
     pub heard: Heard,
     /// The certificates that the peer showed, its own first: all those of a client, that one alone of a server.
     /// `None`: it showed none.
@@ -96,7 +96,7 @@ impl Tls {
         self.broken.get().is_some() || self.records.borrow().has_unread()
     }
 
-    /// What [`crate::net::Socket::receive`] is for plaintext.
+    /// The counterpart of [`crate::net::Socket::receive`] for plaintext.
     pub fn receive(
         &self,
         socket: &PlainSocket,
@@ -193,8 +193,8 @@ impl Tls {
         self.has_unread() || self.records.borrow().holds_any()
     }
 
-    /// What [`crate::net::Socket::unasked`] is for plaintext. What is there has to be opened for that, and is kept: the beginning
-    /// of a record may be one of anything.
+    /// The counterpart of [`crate::net::Socket::unasked`] for plaintext. Records that are there have to be opened for
+    /// that, and are kept: the beginning of a record may be one of anything.
     pub fn unasked(&self, socket: &PlainSocket) -> Option<Unasked> {
         if self.records.borrow().has_plain() {
             return Some(Unasked::Bytes);
@@ -207,7 +207,7 @@ impl Tls {
         }
     }
 
-    /// What [`crate::net::Socket::send`] is for plaintext, in pieces, so that the sealed copy stays small.
+    /// The counterpart of [`crate::net::Socket::send`] for plaintext, in pieces, so that the sealed copy stays small.
     pub async fn send(
         &self,
         socket: &PlainSocket,
@@ -253,7 +253,8 @@ impl Tls {
         }
     }
 
-    /// What says that nothing more will be sent; nothing if that is said already, or would be misunderstood.
+    /// The record that says that nothing more will be sent; empty if the record was sent already, or would be
+    /// misunderstood.
     pub fn last_word(&self) -> Block {
         let mut sealed = Block::default();
         if !self.mute.replace(true) && self.records.borrow_mut().seal_end(&mut sealed).is_err() {

@@ -56,7 +56,7 @@ impl Socket {
 struct Handshake {
     socket: Socket,
     records: TlsRecords,
-    /// What the client asked for in its first message; `None` when this process is the client.
+    /// The client's wishes in its first message; `None` when this process is the client.
     hearing: Option<Arc<Hearing>>,
     /// Whether nothing was received yet.
     is_untouched: bool,
@@ -168,7 +168,7 @@ impl Handshake {
         }
     }
 
-    /// What the client has asked for, as far as its first message was read.
+    /// The client's wishes, as far as its first message was read.
     fn heard(&self) -> Heard {
         self.hearing
             .as_ref()

@@ -25,7 +25,7 @@ pub struct TlsRecords {
     /// An answer to a KeyUpdate may wait for that too (RFC 8446 section 4.6.3); rustls keeps it.
     replies: Vec<u8>,
     closed: bool,
-    /// What is wrong with the records behind the plaintext that was opened last.
+    /// The error of the records behind the plaintext that was opened last.
     failed: Option<Error>,
 }
 
@@ -72,7 +72,7 @@ impl TlsRecords {
         }
     }
 
-    /// What rustls knows of the connection.
+    /// The state of the connection as rustls knows it.
     pub fn state(&self) -> &CommonState {
         in_role!(&self.role, connection => connection)
     }
@@ -172,12 +172,12 @@ impl TlsRecords {
                 Ok(Step::Starved) => break false,
                 Err(error) if sink.opened == 0 => return Err(error),
                 Err(error) => {
-                    self.failed = Some(error); // What came before it is genuine.
+                    self.failed = Some(error); // The bytes before the error are genuine.
                     break true;
                 }
                 Ok(Step::Closed) => {
                     self.closed = true;
-                    raw.clear(); // Whatever follows is to be ignored (RFC 8446 section 6.1).
+                    raw.clear(); // Bytes behind the end are to be ignored (RFC 8446 section 6.1).
                     break false;
                 }
             }
@@ -198,7 +198,7 @@ impl TlsRecords {
         self.write(Outgoing::Plain(plain), room, out)
     }
 
-    /// The same for the word that nothing more will be sent.
+    /// Seals the alert that says that nothing more will be sent.
     pub fn seal_end(&mut self, out: &mut Block) -> Result<(), Error> {
         let room = self.sealed_bytes(0);
         self.write(Outgoing::End, room, out)
@@ -230,12 +230,12 @@ impl TlsRecords {
         outcome
     }
 
-    /// What to send after an error: the replies so far, and an alert that says what was wrong.
+    /// The bytes that are sent after an error: the replies so far, and an alert that names the error.
     pub fn alert(&mut self) -> Vec<u8> {
         let mut sink = RecordSink::aside(&mut self.plain, &mut self.replies);
         in_role!(&mut self.role, connection => {
             while connection.wants_write() {
-                // It hands these out before it looks at anything received.
+                // rustls hands these out before it looks at anything received.
                 let _ = step(connection.process_tls_records(&mut []), &mut sink);
             }
         });

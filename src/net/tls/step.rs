@@ -19,7 +19,7 @@ pub struct RecordSink<'a> {
     pub opened: usize,
 }
 
-/// What a step of rustls came to.
+/// The result of a step of rustls.
 pub enum Step {
     /// There may be more to do.
     On,
@@ -29,11 +29,11 @@ pub enum Step {
     Starved,
     /// The peer has ended its side.
     Closed,
-    /// What was to be sealed is.
+    /// The outgoing plaintext is sealed.
     Sealed,
 }
 
-/// What can be sealed.
+/// A message that can be sealed.
 #[derive(Clone, Copy)]
 pub enum Outgoing<'a> {
     Plain(&'a [u8]),
@@ -53,7 +53,7 @@ impl<'a> RecordSink<'a> {
         }
     }
 
-    /// The same for what is behind the first `room` bytes, which go behind what `into` holds.
+    /// Offers a place for the plaintext behind the first `room` bytes, which goes behind the content of `into`.
     pub fn or_into(self, into: &'a mut Block, room: usize) -> RecordSink<'a> {
         let into = Some(into);
         RecordSink { into, room, ..self }
@@ -105,7 +105,7 @@ pub fn step<D>(
                 Step::On
             }
             ConnectionState::TransmitTlsData(replies) => {
-                replies.done(); // They are in `replies`, which goes before everything else.
+                replies.done(); // The bytes are in `replies`, which goes before everything else.
                 Step::On
             }
             ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => Step::Starved,
@@ -118,7 +118,7 @@ pub fn step<D>(
     (used, step)
 }
 
-/// The same, but when rustls is ready to write, the replies and then `what` are written to `out`.
+/// Takes a step as [`step`] does; but when rustls is ready to write, the replies and then `what` are written to `out`.
 pub fn step_or_write<D>(
     status: UnbufferedStatus<'_, '_, D>,
     sink: &mut RecordSink<'_>,

@@ -23,7 +23,7 @@ pub struct BackendTwo {
 struct Current {
     arrival: (Id, usize),
     is_whole: bool,
-    /// What is left of the answer; `None`: it is not due.
+    /// The rest of the answer; `None`: the answer is not due.
     rest: Option<Vec<u8>>,
     fault: Option<BackendFault>,
     /// The stream breaks after so many bytes of the answer.

@@ -1,4 +1,4 @@
-//! What must hold of a run as a whole, looked at every tenth of a second.
+//! Rules for a run as a whole, checked every tenth of a second.
 
 use super::ledger::Outcome;
 use super::run::Run;
@@ -54,7 +54,7 @@ fn ending(run: &mut Run, scenario: &Scenario, since: u64) {
     if since > CLOSED {
         closed(run);
     }
-    // It takes long until idle connections are closed: one run in four waits for that.
+    // Idle connections are closed after a long time: one run in four waits for that.
     run.is_over = since > CLOSED || !scenario.seed.is_multiple_of(4);
 }
 

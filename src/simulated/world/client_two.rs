@@ -29,7 +29,7 @@ pub struct ClientTwo {
 /// A request whose answer is awaited.
 struct Upload {
     id: Id,
-    /// What is left of its body: the first half, and the second with the time from which on it is sent.
+    /// The rest of the request's body: the first half, and the second with the time from which on it is sent.
     first: Vec<u8>,
     second: Vec<u8>,
     second_at: u64,

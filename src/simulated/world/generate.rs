@@ -191,24 +191,24 @@ fn fault(dice: &mut Dice, pool: PoolKind) -> BackendFault {
         BackendFault::ResetsStream,
         BackendFault::GoesAway,
     ];
-    match pool == PoolKind::Two && dice.percent(60) {
-        true => dice.one_of(&of_streams),
-        false => dice.one_of(&common),
+    if pool == PoolKind::Two && dice.percent(60) {
+        dice.one_of(&of_streams)
+    } else {
+        dice.one_of(&common)
     }
 }
 
 fn add_changes(dice: &mut Dice, made: &mut Scenario, mut settings: Settings) {
     for _ in 0..1 + dice.below(3) {
         let at = dice.below(600 * MILLIS);
-        let what = match dice.percent(60) {
-            true => {
-                change(dice, &mut settings);
-                What::Reload(settings.clone())
-            }
-            false => What::Health {
+        let what = if dice.percent(60) {
+            change(dice, &mut settings);
+            What::Reload(settings.clone())
+        } else {
+            What::Health {
                 backend: dice.below(made.backends.len() as u64) as usize,
                 is_down: dice.percent(60),
-            },
+            }
         };
         made.changes.push(Change { at, what });
     }

@@ -1,5 +1,5 @@
-//! What is known from outside of every request: what its client sent, which backends got it, what came back. Whatever
-//! must not be is noted here, the first of it alone.
+//! The knowledge of every request from outside: the request as its client sent it, the backends that got it, the answer
+//! that came back. A violation is noted here, the first one alone.
 
 use super::message::body;
 use super::scenario::{Id, PoolKind, Scenario, Settings};

@@ -132,13 +132,14 @@ impl Reader {
                 };
                 Some(Part::Body(bytes))
             }
-            State::ChunkEnd => match self.line()?.is_empty() {
-                true => {
+            State::ChunkEnd => {
+                if self.line()?.is_empty() {
                     self.state = State::ChunkSize;
                     self.next()
+                } else {
+                    Some(Part::Malformed("no line end behind a chunk".to_owned()))
                 }
-                false => Some(Part::Malformed("no line end behind a chunk".to_owned())),
-            },
+            }
             State::Trailers => {
                 if self.line()?.is_empty() {
                     self.state = State::End;

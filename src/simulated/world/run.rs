@@ -304,9 +304,10 @@ impl Run {
         let config = &stage.scenario.clone().clients[at];
         let from = ([10, 2, 0, at as u8 + 1], 5_000).into();
         let conn = stage.kernel.knock(self.listeners[config.worker], from);
-        self.clients[at] = Some(match config.http2 {
-            true => Client::Two(ClientTwo::new(stage, at, conn)),
-            false => Client::One(ClientOne::new(stage, at, conn)),
+        self.clients[at] = Some(if config.http2 {
+            Client::Two(ClientTwo::new(stage, at, conn))
+        } else {
+            Client::One(ClientOne::new(stage, at, conn))
         });
     }
 
@@ -328,9 +329,10 @@ impl Run {
                 self._snapshot = made;
             }
             What::Health { backend, is_down } => {
-                let state = match is_down {
-                    true => BackendState::Unhealthy,
-                    false => BackendState::Healthy,
+                let state = if *is_down {
+                    BackendState::Unhealthy
+                } else {
+                    BackendState::Healthy
                 };
                 if let Some(id) = self.rows[*backend] {
                     let is_down = *is_down;

@@ -1,4 +1,4 @@
-//! What happens in a run, as plain data: so that it can be printed, and be made smaller while a failure remains.
+//! The events of a run as plain data, so that a run can be printed, and be made smaller while a failure remains.
 
 use crate::simulated::{Manner, Weather};
 
@@ -30,14 +30,14 @@ pub enum PoolKind {
     Two,
 }
 
-/// What of the configuration differs from run to run and from reload to reload.
+/// The part of the configuration that differs from run to run and from reload to reload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Settings {
     pub algorithm: &'static str,
     pub retries: u8,
     /// Of each backend; 0: as many as possible.
     pub max_connections: u32,
-    /// Which settings of TLS the first pool has; 0: none.
+    /// The number of the TLS settings that the first pool has; 0: none.
     pub tls: u8,
     /// Whether the first pool's connections begin with a PROXY header.
     pub proxy_protocol: bool,
@@ -70,7 +70,7 @@ pub struct ClientPlan {
     pub pipelines: bool,
     /// How long after its connection is made it leaves, and whether by a reset.
     pub leaves: Option<(u64, bool)>,
-    /// It reads so many bytes in so many microseconds.
+    /// The client reads so many bytes in so many microseconds.
     pub reads_slowly: Option<(usize, u64)>,
     /// Whether it ends its sending side behind its last request.
     pub half_closes: bool,
@@ -98,12 +98,12 @@ pub struct RequestPlan {
     pub wait: u64,
     pub answer: usize,
     pub answer_is_chunked: bool,
-    /// What goes wrong at the backends, and at how many of them.
+    /// The fault at the backends, and the number of attempts that it strikes.
     pub fault: Option<BackendFault>,
     pub faulty_attempts: usize,
 }
 
-/// What goes wrong at a backend.
+/// A fault at a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendFault {
     /// The connection is reset before the answer.
@@ -133,7 +133,7 @@ pub struct Change {
     pub what: What,
 }
 
-/// What changes.
+/// A change in the course of a run.
 #[derive(Clone, Debug)]
 pub enum What {
     /// A snapshot with these settings is put in force.

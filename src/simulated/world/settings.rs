@@ -39,7 +39,7 @@ fn tls() -> &'static [Arc<ClientConfig>; 2] {
     })
 }
 
-/// Which settings of TLS a simulated connection was made with: 0 for none.
+/// The number of the TLS settings that a simulated connection was made with; 0: none.
 pub fn number_of(secured: Option<usize>) -> u8 {
     let place = |secured| {
         tls()

@@ -21,7 +21,7 @@ pub fn shrink(scenario: &Rc<Scenario>, violation: &str) -> Rc<Scenario> {
     }
 }
 
-/// What a violation says without its numbers.
+/// The text of a violation without its numbers.
 fn kind(violation: &str) -> String {
     violation
         .chars()

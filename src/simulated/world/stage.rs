@@ -1,4 +1,4 @@
-//! What the actors of a run, clients and backends, act on.
+//! The stage that the actors of a run, clients and backends, act on.
 
 use std::rc::Rc;
 
@@ -59,7 +59,7 @@ impl Stage {
         self.remind(self.now() + micros, reminder);
     }
 
-    /// What somebody asked to be reminded of.
+    /// The reminder that an actor asked for.
     pub fn reminder(&self, number: u64) -> Reminder {
         self.reminders[number as usize]
     }

@@ -20,7 +20,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// What goes wrong with a seed, with the smallest scenario that shows it.
+/// The violation that a seed shows, with the smallest scenario that shows it.
 fn report(seed: u64, violation: &str) -> String {
     let smallest = shrink(&Rc::new(scenario(seed)), violation);
     if std::env::var_os("PALANTIR_SIM_TRACE").is_some() {

@@ -130,7 +130,7 @@ fn check(line: &str, place: &str) {
     }
 }
 
-/// What `palantir COMMAND --help` prints; fails if there is no such command.
+/// The text that `palantir COMMAND --help` prints; fails if there is no such command.
 pub fn help_of_palantir(command: &str) -> String {
     help(env!("CARGO_BIN_EXE_palantir"), &[command, "--help"])
 }

@@ -1,4 +1,4 @@
-//! What the pages name exists: files of the source, metrics, commands and their options.
+//! Names on the pages exist: files of the source, metrics, commands and their options.
 
 use std::fs;
 use std::path::Path;

@@ -45,7 +45,7 @@ impl Page {
         }
     }
 
-    /// What a message calls a line of the page.
+    /// The name of a line of the page in messages.
     pub fn at(&self, line: usize) -> String {
         format!("{}:{line}", self.path.display())
     }
@@ -112,7 +112,7 @@ impl Page {
             .collect()
     }
 
-    /// What a link may name behind `#`: the headings, as the hosting sites write them.
+    /// The anchors that a link may name behind `#`: the headings, as the hosting sites write them.
     pub fn anchors(&self) -> Vec<String> {
         let prose = self.prose().into_iter();
         let headings = prose.filter(|(_, line)| line.starts_with('#'));

@@ -153,7 +153,7 @@ fn own_answers_have_a_grpc_status() {
             "{path}: {found}"
         );
         assert!(answer.field("grpc-message").is_some(), "{answer:?}");
-        // The same for a client that is no gRPC client is an HTTP status.
+        // A client that is no gRPC client gets an HTTP status for the failure.
         let plain = client.ask_with(&post(path, &[]), b"");
         assert!(plain.status() >= 400, "{plain:?}");
     }

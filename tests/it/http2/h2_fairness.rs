@@ -160,8 +160,8 @@ fn an_answer_that_nobody_reads_keeps_no_other_from_its_client() {
     }
 }
 
-/// What a backend may send of answers that nobody reads is little, however many there are. A client that reads lets
-/// it send more at a time.
+/// The part of unread answers that a backend may send is small, however many there are. A client that reads lets it
+/// send more at a time.
 #[test]
 fn an_answer_that_nobody_reads_is_held_in_part() {
     const BYTES: usize = 1 << 20;

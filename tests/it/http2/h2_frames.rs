@@ -11,7 +11,7 @@ use crate::support::{Origin, Proxy};
 
 use Outcome::{Answers, Ends, Resets, Serves};
 
-/// What must come of what was sent.
+/// The outcome that the sent frames must have.
 #[derive(Clone, Copy, Debug)]
 pub enum Outcome {
     /// The connection goes on: a further request is answered.
@@ -66,7 +66,7 @@ pub fn run(rows: &[Row]) {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// What happened, if that was not to be expected.
+/// The events that happened, if they were not to be expected.
 fn check(client: &mut H2, expected: Outcome) -> Option<String> {
     if let Ends(code) = expected {
         let end = client.end();
@@ -481,7 +481,7 @@ fn what_ends_a_stream() {
 fn prefaces() {
     let origin = origin();
     let proxy = Proxy::to(&[origin.addr]);
-    // What stands where the first SETTINGS is due.
+    // Frames that stand where the first SETTINGS is due.
     for (name, first) in [
         ("HEADERS", headers(flag::WHOLE, 1, section(&get("/", &[])))),
         ("PING", ping(b"too soon")),

@@ -12,7 +12,7 @@ fn field_sections_in_every_form() {
     fn with(rest: &[u8]) -> Vec<u8> {
         headers(flag::WHOLE, 1, [START, rest].concat())
     }
-    /// The same with this before them.
+    /// A request whose field section begins with `start`.
     fn behind(start: &[u8]) -> Vec<u8> {
         headers(flag::WHOLE, 1, [start, START].concat())
     }

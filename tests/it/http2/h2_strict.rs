@@ -8,7 +8,7 @@ use crate::support::{Origin, Proxy, eventually, metrics};
 
 use Verdict::{Answered, Reset, Served};
 
-/// What becomes of a head.
+/// The verdict on a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Served,
@@ -18,10 +18,10 @@ enum Verdict {
     Answered(u16),
 }
 
-/// What is wrong or right with a head, the head, and what becomes of it.
+/// A name for the fault or merit of a head, the head, and the verdict on it.
 type Row<'a> = (&'a str, Vec<(&'a str, &'a str)>, Verdict);
 
-/// What becomes of this head, with the connection going on.
+/// The verdict on this head, with the connection going on.
 #[track_caller]
 fn verdict(client: &mut H2, fields: &[(&str, &str)]) -> Verdict {
     let answer = client.ask(fields);
@@ -231,24 +231,25 @@ fn lengths() {
         // All at once: an answer that is complete before the fault is seen would be as right.
         client.send(request);
         let answer = client.answer(1);
-        match is_served {
-            true => assert_eq!((answer.complete, answer.status()), (true, 200), "{name}"),
-            false => assert_eq!(
+        if is_served {
+            assert_eq!((answer.complete, answer.status()), (true, 200), "{name}")
+        } else {
+            assert_eq!(
                 answer.reset,
                 Some(code::PROTOCOL_ERROR),
                 "{name}: {answer:?}"
-            ),
+            )
         }
         client.is_alive();
     }
-    // What began to be forwarded before it was found out never came to its end, or is as long as it says.
+    // A request whose forwarding began before the mistake was found never came to its end, or is as long as it says.
     for received in origin.requests() {
         let length = received.head.field("content-length").expect("a length");
         assert_eq!(length, received.body.len().to_string(), "{received:?}");
     }
 }
 
-/// What a table holds for later requests is held to the same rules.
+/// Fields that a table holds for later requests are held to the same rules.
 #[test]
 fn fields_of_the_table_are_checked_each_time() {
     let origin = Origin::saying("");

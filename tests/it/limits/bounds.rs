@@ -1,4 +1,4 @@
-//! What is bounded stays within its bound, and the proxy goes on.
+//! Everything that has a bound stays within its bound, and the proxy goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

@@ -112,7 +112,7 @@ fn few_connections_of_http2_leave_everybody_else_what_they_need() {
             client.begin(&get_h2("/held", &[]), true);
         }
     }
-    // Those that get no connection in its time are refused in words; the others wait.
+    // Clients that get no connection in its time are refused in words; the others wait.
     for client in &mut greedy {
         client.pump_until("some are refused", |client| {
             client.answers.values().any(|answer| answer.has_ended())
@@ -166,7 +166,7 @@ fn a_flood_at_one_listener_leaves_the_others_their_share() {
     let proxy = patient.proxy_of_few(2, admin, &settings);
     let begin = |_| {
         let mut client = proxy.client();
-        client.try_send("GET / HT"); // It may have made room for another one already.
+        client.try_send("GET / HT"); // The proxy may have closed the connection already to make room.
         client
     };
     let flood: Vec<_> = (0..250).map(begin).collect();
@@ -334,7 +334,7 @@ fn a_backend_that_answers_no_connection_takes_no_more_than_its_share() {
         for _ in 0..100 {
             client.begin(&get_h2("/silent", &[]), true);
         }
-        client.is_alive(); // Its requests were received.
+        client.is_alive(); // The requests of the client were received.
     }
     assert_eq!(proxy.ask(get("/")).status(), 200);
     assert!(metrics(admin).contains("palantir_client_connections"));
@@ -360,7 +360,7 @@ fn a_silent_client_of_http2_makes_room() {
     drop(silent);
 }
 
-/// What a small listener cannot use is there for the others.
+/// Connections that a small listener cannot use are there for the other listeners.
 #[test]
 fn bounds_of_listeners_are_reached_one_beside_the_other() {
     let patient = Patient::start();
@@ -487,7 +487,7 @@ fn a_pool_of_http2_waits_for_a_descriptor() {
             shared.addr
         ),
     );
-    // They take up all descriptors: half of them for the clients, half for their backend.
+    // The busy clients take up all descriptors: half of them for the clients, half for their backend.
     let mut busy = asking(proxy.addr, 40, &get("/held"));
     when_still(|| patient.held() as u64);
     let mut waiting = asking(proxy.addr, 2, &get("/shared"));

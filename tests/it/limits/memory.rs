@@ -49,7 +49,7 @@ impl Flooded {
         }
     }
 
-    /// What all that must hold: while `attack` runs, and what it returns is kept, clients that come anew are served
+    /// Checks the rule for every attack: while `attack` runs, and its result is kept, clients that come anew are served
     /// and memory stays below the bound; and it comes back afterwards.
     #[track_caller]
     fn endures<T>(&self, attack: impl FnOnce(SocketAddr) -> T) {
@@ -132,7 +132,7 @@ impl Flooded {
 /// this: it counts as idle.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// What is said to a client that asks as soon as it is connected. Where the machine was too slow for that, another one
+/// The answer to a client that asks as soon as it is connected. Where the machine was too slow for that, another client
 /// asks.
 #[track_caller]
 fn told_at_once(addr: SocketAddr) -> String {
@@ -179,7 +179,7 @@ fn answering_with(bytes: usize) -> Origin {
     })
 }
 
-/// The same over HTTP/2, as far as a stream's first window allows, without an end.
+/// An origin that answers over HTTP/2, as far as a stream's first window allows, without an end.
 fn answering_over_http2() -> Origin {
     Origin::start(|link| {
         let Some(mut backend) = Backend::greet(link, &[]) else {
@@ -376,7 +376,7 @@ fn requests_beyond_the_bound_are_refused() {
         )
     };
     let proxy = Proxy::start(&config(1 << 30));
-    // It is not idle: idle connections are closed.
+    // A connection with an open request is not idle; idle connections are closed.
     let mut http2 = proxy.h2();
     let late = http2.begin(&get("/held", &[]), true);
     let begin = |_| {
@@ -398,7 +398,7 @@ fn requests_beyond_the_bound_are_refused() {
     assert!(said.to_lowercase().contains("\r\nretry-after: "), "{said}");
     let stream = http2.begin(&get("/", &[]), true);
     assert_eq!(http2.answer(stream).reset, Some(code::REFUSED_STREAM));
-    // What is quiet, or brings little, frees nothing by its end.
+    // A connection that is quiet, or brings little, frees nothing by its end.
     for number in 1..=10 {
         told.store(number, SeqCst);
         for client in &mut listening {
@@ -417,7 +417,7 @@ fn requests_beyond_the_bound_are_refused() {
     assert_eq!(http2.ask(&get("/", &[])).text(), "served");
 }
 
-/// What the program itself needs counts for half of the bound at most.
+/// Memory that the program itself needs counts for half of the bound at most.
 #[test]
 fn a_bound_that_the_program_fills_itself_keeps_nobody_out() {
     let origin = Origin::saying("served");

@@ -1,4 +1,4 @@
-//! What is bounded: time, descriptors, memory, and the clients of a listener.
+//! Tests of bounds: on time, descriptors, memory, and the clients of a listener.
 
 mod bounds;
 mod client_deadlines;

@@ -170,9 +170,10 @@ fn the_command_line_shows_a_certificate() {
     let ask = |files: &[(&str, String)], by_file: bool| {
         let mut command = command();
         command.envs(files.iter().map(|(name, value)| (name, value)));
-        match by_file {
-            true => command.arg("--config").arg(&config),
-            false => command.env("PALANTIR_ADMIN", place.addr.to_string()),
+        if by_file {
+            command.arg("--config").arg(&config)
+        } else {
+            command.env("PALANTIR_ADMIN", place.addr.to_string())
         };
         let output = command.arg("diff").output().unwrap();
         (

@@ -263,9 +263,10 @@ fn backend(name: &'static str, ill: &Arc<AtomicBool>) -> Origin {
     let ill = ill.clone();
     Origin::start(move |link: &mut Link| {
         while link.request().is_some() {
-            let sent = match ill.load(SeqCst) {
-                false => link.try_send(ok(name)),
-                true => link.try_send("HTTP/1.1 500 Ill\r\nContent-Length: 0\r\n\r\n"),
+            let sent = if ill.load(SeqCst) {
+                link.try_send("HTTP/1.1 500 Ill\r\nContent-Length: 0\r\n\r\n")
+            } else {
+                link.try_send(ok(name))
             };
             if !sent {
                 return;
@@ -274,7 +275,7 @@ fn backend(name: &'static str, ill: &Arc<AtomicBool>) -> Origin {
     })
 }
 
-/// What a page is sent until it has been sent figures twice.
+/// The messages that a page is sent until it has been sent figures twice.
 #[track_caller]
 fn two_messages(admin: SocketAddr) -> String {
     let mut client = Client::connect(admin);

@@ -117,7 +117,7 @@ fn a_trial_is_taken_back_when_what_is_in_the_way_is_gone() {
     managed
         .proxy
         .wait_for_log(&["refused", "trial", &gone.to_string()]);
-    managed.proxy.wait_for_log(&["this is tried again"]);
+    managed.proxy.wait_for_log(&["tries this again"]);
     let wanted = "palantir_pending_operation{operation=\"rollback\"}";
     eventually("it shows as wanted", || {
         metrics(admin).contains(&format!("{wanted} 1"))

@@ -194,7 +194,7 @@ fn nobody_there_is_said_with_an_exit_code_of_its_own() {
         &palantir(&directory, &["reload"]),
         3,
         "",
-        &["it has no [admin] section", "$PALANTIR_ADMIN"],
+        &["the file has no [admin] section", "$PALANTIR_ADMIN"],
     );
 }
 

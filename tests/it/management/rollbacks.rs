@@ -136,7 +136,7 @@ fn a_reload_that_is_tried_again_takes_no_later_file_over() {
     written
         .managed
         .proxy
-        .wait_for_log(&["this is tried again", "SIGHUP"]);
+        .wait_for_log(&["tries this again", "SIGHUP"]);
     // No signal has asked for this file.
     written.write(&[written.good.addr, added], &[]);
     written.wait_for_reload(0);
@@ -213,7 +213,7 @@ fn a_rollback_by_hand_ends_the_wish_of_an_earlier_hang_up() {
     written
         .managed
         .proxy
-        .wait_for_log(&["this is tried again", "SIGHUP"]);
+        .wait_for_log(&["tries this again", "SIGHUP"]);
     back();
     // One that waits for the end of a trial.
     written.try_bad();
@@ -337,9 +337,10 @@ fn a_start_says_that_its_file_was_on_trial_when_the_process_before_ended() {
         let mut proxy = place.start(good.addr);
         place.try_other(&proxy, other.addr);
         assert!(is_noted(&place.state()), "while it is on trial");
-        match is_killed {
-            true => drop(proxy),
-            false => assert_eq!(proxy.stop(), 0),
+        if is_killed {
+            drop(proxy)
+        } else {
+            assert_eq!(proxy.stop(), 0)
         }
         let mut proxy = place.start(other.addr);
         proxy.wait_for_log(&[UNCONFIRMED]);

@@ -67,9 +67,10 @@ fn is_left_out(round: &Round) -> bool {
 /// another error in each operation. Operations that write lasting files meet every error, and two kinds of hang: until
 /// the call is let go, and until the proxy has stopped.
 fn strikes(operation: Operation, at: usize) -> Vec<Strike> {
-    let (errors, hangs) = match operation.is_kept() {
-        true => (ERRORS.len(), 2),
-        false => (1, 1),
+    let (errors, hangs) = if operation.is_kept() {
+        (ERRORS.len(), 2)
+    } else {
+        (1, 1)
     };
     let errors = (0..errors).map(|each| Strike::Error(ERRORS[(at + each) % ERRORS.len()]));
     errors

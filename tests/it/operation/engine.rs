@@ -23,7 +23,7 @@ fn the_log_gives_the_reason_for_the_engine_that_palantir_has_chosen() {
         "io_uring (COOP_TASKRUN), because the kernel offers io_uring",
         "io_uring (no flags), because the kernel offers io_uring",
         "epoll, because the kernel refuses a ring: ",
-        "epoll, because this is the portable build (--no-default-features)",
+        "epoll, because the portable build (--no-default-features)",
     ];
     assert!(reasons.iter().any(|reason| log.contains(reason)), "{log}");
 }

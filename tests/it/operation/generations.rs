@@ -33,7 +33,7 @@ fn many_routes(origin: &Origin, admin: std::net::SocketAddr, retries: usize) -> 
 
 #[test]
 fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
-    const FIRST: usize = 8; // These reloads fill the history of revisions.
+    const FIRST: usize = 8; // The first reloads fill the history of revisions.
     const RELOADS: usize = 40;
     let origin = Origin::start(|link: &mut Link| {
         while link.request().is_some() {

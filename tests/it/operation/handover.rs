@@ -217,7 +217,7 @@ fn a_stop_while_the_new_process_starts_ends_both() {
     lineage.proxy.wait_for_log(&["an upgrade is under way"]);
     assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
     assert_eq!(lineage.stop(), 0);
-    // It was not palantir, which would end by itself.
+    // The program was not palantir, which would end by itself.
     let pid: i32 = fs::read_to_string(&started)
         .unwrap()
         .trim()
@@ -233,12 +233,13 @@ fn workers_may_become_fewer_and_more() {
     let load = Load::on(lineage.proxy.addr);
     for workers in [1, 2, 4] {
         let config = lineage.config();
-        let config = config
-            .lines()
-            .map(|line| match line.starts_with("workers") {
-                true => format!("workers = {workers}\n"),
-                false => format!("{line}\n"),
-            });
+        let config = config.lines().map(|line| {
+            if line.starts_with("workers") {
+                format!("workers = {workers}\n")
+            } else {
+                format!("{line}\n")
+            }
+        });
         lineage.write_config(&config.collect::<String>());
         lineage.upgrade();
         load.wait_for(200);

@@ -15,7 +15,7 @@ use crate::support::{Client, Lineage, Origin, PATIENCE, eventually, get};
 
 const TOKEN: &str = "secret-admin-token-0123456789";
 
-/// What the old process is busy with, so that whoever else comes waits.
+/// A client that keeps the old process busy, so that all others wait.
 struct Busy {
     origin: Origin,
     let_go: mpsc::Sender<()>,
@@ -100,7 +100,7 @@ impl Busy {
         self.clients.clear();
     }
 
-    /// What the backend was told beside what the test itself has sent there.
+    /// The heads that the backend was sent beside those of the test itself.
     fn heads(&self) -> String {
         let requests = self.origin.requests();
         requests
@@ -159,11 +159,12 @@ fn the_management_api_leaves_no_token_to_a_backend() {
             client.ends();
         }
         assert_eq!(busy.heads(), "", "nothing of it reached the backend");
-        match is_listener {
-            true => eventually("the listener serves", || {
+        if is_listener {
+            eventually("the listener serves", || {
                 Client::connect(old).ask(get("/")).text() == "served"
-            }),
-            false => eventually("nobody listens there", || TcpStream::connect(old).is_err()),
+            })
+        } else {
+            eventually("nobody listens there", || TcpStream::connect(old).is_err())
         }
         busy.end();
         assert_eq!(lineage.stop(), 0);
@@ -203,7 +204,7 @@ fn tell_all(clients: usize, descriptors: Option<u64>) {
         lineage.proxy.leave_descriptors(descriptors); // The new process inherits the bound.
     }
     lineage.upgrade();
-    // They keep their connections, so that each takes up a descriptor for as long as it is allowed to.
+    // The clients keep their connections, so that each takes up a descriptor for as long as it is allowed to.
     for client in &mut waiting {
         assert_eq!(client.answer().status(), 503);
         client.ends();
@@ -274,7 +275,7 @@ fn a_listener_that_wants_certificates_serves_nobody_without() {
     }
     eventually("nobody listens there", || TcpStream::connect(gone).is_err());
     assert!(!busy.heads().contains("stolen"));
-    // It may come back.
+    // The listener may come back.
     write_config(&lineage, &busy.config(&listen, &tls));
     eventually("the listener is there again", || {
         lineage.signal(libc::SIGHUP);
@@ -291,7 +292,7 @@ fn a_listener_that_wants_certificates_serves_nobody_without() {
     assert_eq!(lineage.stop(), 0);
 }
 
-/// Who waits when a listener changes meets what it demands from then on.
+/// A client that waits when a listener changes meets the demands that the listener has from then on.
 #[test]
 fn a_listener_that_speaks_something_else_from_now_on_serves_nobody_by_what_was() {
     let addr = free_addr();

@@ -176,13 +176,14 @@ fn who_came_before_ends_and_is_asked_what_is_demanded_now() {
         } else {
             site.anybody()
         };
-        let served = match before.contains("tls") {
-            true => asked_around(
+        let served = if before.contains("tls") {
+            asked_around(
                 || secure(&site, &dialer),
                 first,
                 || site.reload(&proxy, after),
-            ),
-            false => asked_around(|| site.plain(), first, || site.reload(&proxy, after)),
+            )
+        } else {
+            asked_around(|| site.plain(), first, || site.reload(&proxy, after))
         };
         assert_eq!(served, expected, "{before} then {after}");
     }
@@ -280,7 +281,7 @@ fn what_is_under_way_finishes_and_nothing_behind_it() {
     assert_eq!(site.plain().ask(GET).status(), 308);
 }
 
-/// What the listener shows of itself is no demand, nor is anything else in the file.
+/// A listener's certificate is no demand, nor is anything else in the file.
 #[test]
 fn a_new_certificate_ends_nothing() {
     let origin = Origin::saying("served");
@@ -295,7 +296,7 @@ fn a_new_certificate_ends_nothing() {
         let before = site.directory.path().join("a.crt");
         let before = std::fs::read(before).unwrap();
         site.renew_certificate();
-        site.trust(&[0]); // The same, in a file that is newer.
+        site.trust(&[0]); // The authorities do not change, but the file is newer.
         site.reload(&proxy, keys);
         eventually("the new certificate is shown", || {
             let stream = site.alice().connect(site.addr, "a.example").unwrap();

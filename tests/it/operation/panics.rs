@@ -70,7 +70,7 @@ fn a_thread_that_panics_ends_the_process_after_its_running_requests() {
         match place {
             "files" => Client::connect(admin).send(post(admin, "/reload")),
             "accepting" => drop(Client::connect(admin)),
-            // This signal has a line logged and does nothing else here.
+            // SIGUSR1 has a line logged and does nothing else here.
             "log" => proxy.signal(libc::SIGUSR1),
             _ => {}
         }
@@ -95,7 +95,7 @@ fn a_worker_that_panics_takes_its_own_connections_along_and_those_of_the_others_
     }
     panic_in(&directory, "worker");
     proxy.wait_for_log(&["a worker has panicked while keeping time; stopping"]);
-    proxy.wait_for_log(&["a worker has ended; stopping", "it panicked"]);
+    proxy.wait_for_log(&["a worker has ended; stopping", "the worker panicked"]);
     directory.write("go_on", "");
     let whole = |mut client: Client| client.rest() == b"halfhalf";
     let whole = held.into_iter().map(whole).filter(|whole| *whole).count();
@@ -119,7 +119,7 @@ fn a_worker_that_panics_when_it_is_told_something_ends_the_process() {
         ),
     );
     Client::connect(admin).send(reload);
-    proxy.wait_for_log(&["a worker has ended; stopping", "it panicked"]);
+    proxy.wait_for_log(&["a worker has ended; stopping", "the worker panicked"]);
     assert_eq!(proxy.wait_for_exit(), 1, "{}", proxy.log());
 }
 

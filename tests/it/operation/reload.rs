@@ -66,7 +66,7 @@ fn a_hang_up_brings_the_file_into_force() {
     eventually("the second backend answers", || {
         client.ask(get("/")).text() == "second"
     });
-    first.wait_for_ended(1); // Its idle connection is of no use any more.
+    first.wait_for_ended(1); // The idle connection to the first backend is of no use any more.
     assert_eq!(client.ask(get("/")).text(), "second");
 }
 

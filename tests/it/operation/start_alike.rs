@@ -80,9 +80,10 @@ fn alike(setting: &str, name: &str) {
     let setting = setting
         .replace("{dir}", dir)
         .replace("{addr}", &addr.to_string());
-    let head = match setting.contains("[[listeners]]") {
-        true => String::new(),
-        false => format!("listen_addr = \"{addr}\"\n"),
+    let head = if setting.contains("[[listeners]]") {
+        String::new()
+    } else {
+        format!("listen_addr = \"{addr}\"\n")
     };
     let config = format!("{head}{setting}\n{}", route("/", &[free_addr()]));
     let path = directory.write("config.toml", &config);

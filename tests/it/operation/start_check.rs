@@ -17,9 +17,10 @@ pub fn both(directory: &Directory, config: &str, words: Option<&str>) {
     let config = config
         .replace("{dir}", &dir)
         .replace("{port}", &addr.port().to_string());
-    let head = match config.contains("[[listeners]]") {
-        true => String::new(),
-        false => format!("listen_addr = \"{addr}\"\n"),
+    let head = if config.contains("[[listeners]]") {
+        String::new()
+    } else {
+        format!("listen_addr = \"{addr}\"\n")
     };
     let config = format!("{head}{config}\n{}", route("/", &[free_addr()]));
     let path = directory.write("config.toml", &config);

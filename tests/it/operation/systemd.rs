@@ -1,4 +1,4 @@
-//! What the proxy has to say to a service manager, and the sockets that it takes from one.
+//! The messages of the proxy to a service manager, and the sockets that it takes from one.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, RawFd};
@@ -52,7 +52,7 @@ fn passed_sockets_are_used_by_every_worker_and_outlive_upgrades() {
     let origin = Origin::saying("served");
     let [passed, bound, stray] = [free_addr(), free_addr(), free_addr()];
     let sockets = [listening(stray), listening(passed)];
-    // Who comes before the proxy runs waits.
+    // A client that comes before the proxy runs waits.
     let mut early = Client::connect(passed);
     early.send(get("/"));
     let config = format!(

@@ -312,7 +312,7 @@ fn a_pool_may_hold_its_backends_to_the_letter() {
         if may_pass.iter().any(|part| bytes.contains(part))
             || bytes.starts_with("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding")
         {
-            continue; // Such an answer is well-formed, or is never refused.
+            continue; // An answer like that is well-formed, or is never refused.
         }
         let answer = parrot.say(bytes);
         let is_whole = answer.complete && answer.status() != 502;

@@ -193,9 +193,10 @@ fn the_body_must_contain_a_text() {
         });
         let check = "path = \"/h\", body_contains = \"ready\"";
         let proxy = Proxy::start(&config(origin.addr, "", check, ""));
-        match is_well {
-            true => origin.wait_for_requests(2),
-            false => proxy.wait_for_log(&["unhealthy", "closed before the end of the body"]),
+        if is_well {
+            origin.wait_for_requests(2)
+        } else {
+            proxy.wait_for_log(&["unhealthy", "closed before the end of the body"])
         }
         assert_eq!(proxy.log().contains("unhealthy"), !is_well);
     }

@@ -15,9 +15,10 @@ fn backend(name: &'static str, passes: &Arc<AtomicBool>) -> Origin {
     Origin::start(move |link| {
         while let Some(request) = link.request() {
             let is_check = request.head.first_line().starts_with("GET /health ");
-            let answer = match is_check && !passes.load(SeqCst) {
-                true => "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_owned(),
-                false => ok(name),
+            let answer = if is_check && !passes.load(SeqCst) {
+                "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_owned()
+            } else {
+                ok(name)
             };
             if !link.try_send(answer) {
                 return;

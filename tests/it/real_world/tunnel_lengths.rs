@@ -20,13 +20,12 @@ fn a_backend_of_http1_is_told_no_length_of_a_tunnel() {
         fields.push(("content-length", length));
         let stream = attacker.begin(&fields, false);
         let answer = attacker.answer(stream);
-        match is_taken {
-            true => {
-                assert_eq!(answer.status(), 404, "{length}");
-                let head = origin.requests().pop().unwrap().head;
-                assert_eq!(head.field("content-length"), None, "{length}");
-            }
-            false => assert_eq!(word(answer.reset), "PROTOCOL_ERROR", "{length}"),
+        if is_taken {
+            assert_eq!(answer.status(), 404, "{length}");
+            let head = origin.requests().pop().unwrap().head;
+            assert_eq!(head.field("content-length"), None, "{length}");
+        } else {
+            assert_eq!(word(answer.reset), "PROTOCOL_ERROR", "{length}")
         }
         // Neither the other streams of the connection nor other clients notice.
         assert_eq!(attacker.ask(&h2_get("/", &[])).text(), "no", "{length}");

@@ -168,12 +168,11 @@ fn a_backend_chooses_among_what_was_offered() {
         ));
         let name = format!("{offered} → {chosen}");
         let head = client.head();
-        match is_proper {
-            true => {
-                assert_eq!(head.status(), 101, "{name}");
-                assert_eq!(client.bytes(5), b"hello", "{name}");
-            }
-            false => assert_eq!(head.status(), 502, "{name}"),
+        if is_proper {
+            assert_eq!(head.status(), 101, "{name}");
+            assert_eq!(client.bytes(5), b"hello", "{name}");
+        } else {
+            assert_eq!(head.status(), 502, "{name}")
         }
     }
 }

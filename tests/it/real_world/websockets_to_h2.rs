@@ -163,9 +163,10 @@ impl<'a, S: Read + Write> Http2<'a, S> {
                     lines += &format!("{}: {}\r\n", text(field.name), text(field.value));
                 }
                 self.seen.lock().unwrap().push(lines);
-                let status = match protocol.is_empty() {
-                    true => 200,
-                    false => self.kind.extended.unwrap(),
+                let status = if protocol.is_empty() {
+                    200
+                } else {
+                    self.kind.extended.unwrap()
                 };
                 let is_tunnel = !protocol.is_empty() && (200..300).contains(&status);
                 let fields = [

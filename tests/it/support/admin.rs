@@ -19,7 +19,7 @@ pub struct Asked {
     pub authorization: Option<String>,
 }
 
-/// What it says.
+/// The answers that the stand-in gives.
 #[derive(Clone)]
 pub struct Script {
     pub board: Value,
@@ -188,7 +188,7 @@ pub fn script(pool: &str, backends: &[(&str, &str)]) -> Script {
     }
 }
 
-/// The same, the figures alone.
+/// Figures of one pool with backends in these states.
 pub fn board(pool: &str, backends: &[(&str, &str)]) -> Value {
     let backends: Vec<Value> = backends
         .iter()

@@ -97,7 +97,7 @@ impl Browser {
         self.call("POST", "/goog/cdp/execute", &command);
     }
 
-    /// What a script in the page returns.
+    /// The result of a script that runs in the page.
     #[track_caller]
     pub fn script(&self, script: &str) -> Value {
         let body = json!({"script": script, "args": []});

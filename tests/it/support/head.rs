@@ -71,7 +71,7 @@ impl Head {
     }
 }
 
-/// What a head says about its body.
+/// The framing of a body as its head declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     Length(u64),

@@ -24,7 +24,7 @@ impl Lineage {
         Lineage::start_as(command(), config)
     }
 
-    /// The same, for a command that differs.
+    /// Starts the first process by a command that differs.
     #[track_caller]
     pub fn start_as(command: Command, config: &str) -> Lineage {
         let addr = free_addr();

@@ -1,4 +1,5 @@
-//! What the tests stand on: the proxy as a process, a client and an origin that speak in exact bytes, and nginx.
+//! The ground that the tests stand on: the proxy as a process, a client and an origin that speak in exact bytes, and
+//! nginx.
 
 pub mod admin;
 pub mod browser;
@@ -68,7 +69,7 @@ pub fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
 }
 
-/// What the management API at `admin` says of its metrics.
+/// The text of the metrics at the management API `admin`.
 #[track_caller]
 pub fn metrics(admin: SocketAddr) -> String {
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");

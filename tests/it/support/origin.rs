@@ -24,7 +24,7 @@ pub struct Received {
     pub trailers: String,
 }
 
-/// What the origin has seen so far.
+/// The connections and requests that the origin has seen so far.
 #[derive(Default)]
 struct Record {
     requests: Mutex<Vec<Received>>,
@@ -194,7 +194,7 @@ where
 }
 
 impl<S: Read + Write> Link<S> {
-    /// The same connection, spoken to through something on top of it.
+    /// A link over the same connection, spoken to through something on top of it.
     pub fn layered<T>(&self, stream: T) -> Link<T> {
         Link {
             stream,

@@ -17,7 +17,7 @@ use super::proxy::end_with_this_thread;
 /// The key of a customer, as Pebble and palantir are told it.
 pub const CUSTOMER_KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
 
-/// What an authority is like.
+/// The habits of an authority.
 pub struct Habits {
     /// Seconds for which its certificates are good.
     pub lifetime: u32,
@@ -164,7 +164,7 @@ impl Pebble {
         )
     }
 
-    /// Who believes it.
+    /// The roots of a client that believes the authority.
     #[track_caller]
     pub fn roots(&self) -> Arc<RootCertStore> {
         let mut curl = Command::new("curl");
@@ -186,7 +186,7 @@ impl Drop for Pebble {
     }
 }
 
-/// What the directory itself shows, by an authority of the test's own.
+/// Writes the certificate that the directory itself shows, by an authority of the test's own.
 fn write_own_certificate(directory: &Directory, addr: SocketAddr) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

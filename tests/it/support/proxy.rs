@@ -86,7 +86,7 @@ impl Proxy {
         Proxy::start_as(command(), config)
     }
 
-    /// The same, for a command that differs: in its environment, its bounds, its namespace.
+    /// Starts a proxy by a command that differs: in its environment, its bounds, its namespace.
     #[track_caller]
     pub fn start_as(command: Command, config: &str) -> Proxy {
         let addr = free_addr();
@@ -242,7 +242,7 @@ impl Proxy {
         self.client().ask(request)
     }
 
-    /// What it has logged so far.
+    /// The lines that the proxy has logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }

@@ -31,7 +31,7 @@ pub type Secure = StreamOwned<ClientConnection, TcpStream>;
 /// A backend's end.
 pub type Served = StreamOwned<ServerConnection, TcpStream>;
 
-/// Who issues certificates.
+/// An authority that issues certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, as PEM.
@@ -58,12 +58,12 @@ impl Authority {
         self.issue_with(names, KeyPair::generate().unwrap())
     }
 
-    /// The same with an RSA key.
+    /// Issues a certificate with an RSA key.
     pub fn issue_rsa(&self, names: &[&str]) -> Pair {
         self.issue_with(names, KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap())
     }
 
-    /// The same that holds until this instant, in whole seconds.
+    /// Issues a certificate that holds until this instant, in whole seconds.
     pub fn issue_until(&self, names: &[&str], end: SystemTime) -> Pair {
         let end = end.duration_since(UNIX_EPOCH).unwrap().as_secs();
         let end = date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
@@ -116,7 +116,7 @@ impl Authority {
         params.signed_by(key, &self.0).unwrap().pem()
     }
 
-    /// Its own certificate, as PEM.
+    /// The authority's own certificate, as PEM.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
@@ -171,12 +171,12 @@ impl Dialer {
         Dialer(config)
     }
 
-    /// The same with a certificate of its own.
+    /// A dialer with a certificate of its own.
     pub fn with_identity(authority: &Authority, pair: &Pair) -> Dialer {
         Dialer::with_identity_over(authority, pair, BOTH)
     }
 
-    /// The same over these versions.
+    /// A dialer with a certificate of its own, over these versions of TLS.
     pub fn with_identity_over(
         authority: &Authority,
         pair: &Pair,
@@ -192,7 +192,7 @@ impl Dialer {
         Dialer(config)
     }
 
-    /// The same, offering these protocols.
+    /// A copy of the dialer that offers these protocols.
     pub fn offering(&self, alpn: &[&str]) -> Dialer {
         let mut config = self.0.clone();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -205,7 +205,7 @@ impl Dialer {
         self.connect_behind(b"", addr, name)
     }
 
-    /// The same with something before the first message, and sent in one piece with it.
+    /// Connects with some bytes before the first message, sent in one piece with it.
     pub fn connect_behind(
         &self,
         before: &[u8],
@@ -279,12 +279,12 @@ impl Server {
         Server(config)
     }
 
-    /// The same; clients must have a certificate of this authority.
+    /// A server whose clients must have a certificate of this authority.
     pub fn for_clients_of(authority: &Authority, pair: &Pair) -> Server {
         Server::verifying(pair, verifier(authority))
     }
 
-    /// The same; clients may have one.
+    /// A server whose clients may have a certificate of this authority.
     pub fn asking_for_clients_of(authority: &Authority, pair: &Pair) -> Server {
         Server::verifying(pair, verifier(authority).allow_unauthenticated())
     }
@@ -300,7 +300,7 @@ impl Server {
         Server(config)
     }
 
-    /// The same, choosing among these protocols.
+    /// A copy of the server that chooses among these protocols.
     pub fn choosing(mut self, alpn: &[&str]) -> Server {
         self.0.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         self
@@ -358,7 +358,7 @@ pub struct Front {
     pub directory: Directory,
 }
 
-/// What the certificate of a [`Front`] is for.
+/// The names that the certificate of a [`Front`] is for.
 pub const NAMES: [&str; 3] = ["a.example", "b.example", "test"];
 
 impl Front {
@@ -379,9 +379,10 @@ impl Front {
         directory.write("ca.crt", &authority.pem());
         let pair = authority.issue(&NAMES).write(&directory, "a");
         let (addr, admin) = (free_addr(), free_addr());
-        let certificates = match tls.contains("certificates =") {
-            true => String::new(),
-            false => format!("certificates = [{pair}]\n"),
+        let certificates = if tls.contains("certificates =") {
+            String::new()
+        } else {
+            format!("certificates = [{pair}]\n")
         };
         let (first, rest) = config.split_at(config.find('[').unwrap());
         let config = format!(

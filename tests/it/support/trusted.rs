@@ -71,7 +71,7 @@ impl Trusted {
         let output = link.try_clone().unwrap();
         openssl.stdin(Stdio::from(std::os::fd::OwnedFd::from(link)));
         openssl.stdout(Stdio::from(std::os::fd::OwnedFd::from(output)));
-        // It ends with its connection.
+        // The process of openssl ends with its connection.
         let mut running = openssl.spawn().expect("start openssl");
         thread::spawn(move || running.wait());
         client.join().expect("HTTP/2 over TLS")

@@ -65,7 +65,7 @@ impl Secure {
         Ok(secure)
     }
 
-    /// What the server showed.
+    /// The certificate that the server showed.
     fn certificate(&self) -> CertificateDer<'static> {
         self.0.conn.peer_certificates().unwrap()[0].clone()
     }

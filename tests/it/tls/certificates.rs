@@ -33,7 +33,7 @@ fn write(directory: &Directory, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// What `palantir check` says of a file below a directory that `{dir}` stands for, and its exit code.
+/// The output of `palantir check` for a file below a directory that `{dir}` stands for, and its exit code.
 #[track_caller]
 fn check(directory: &Directory, config: &str) -> (i32, String) {
     let folder = directory.path().to_str().unwrap();

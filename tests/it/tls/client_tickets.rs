@@ -78,7 +78,7 @@ fn a_ticket_ends_with_the_certificate() {
     }
 }
 
-/// Who has a new certificate by now is not shut out by the ticket of the old one.
+/// A client that has a new certificate by now is not shut out by the ticket of the old one.
 #[test]
 fn a_renewed_certificate_is_asked_for_again() {
     let origin = Origin::saying("");

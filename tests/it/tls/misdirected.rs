@@ -51,7 +51,7 @@ fn a_dot_at_the_end_of_a_host_is_no_other_host() {
         ("a.example.b.example", 421),
         ("a.example..", 400),
     ];
-    // What is malformed ends a connection of HTTP/1.
+    // A malformed request ends a connection of HTTP/1.
     let (good, bad) = rows.split_at(rows.len() - 1);
     check(&known(&front.authority), front.addr, "a.example", good);
     check(&known(&front.authority), front.addr, "a.example", bad);
@@ -73,7 +73,7 @@ fn several() -> (Proxy, SocketAddr, Authority, Origin, Directory) {
     (proxy, addr, authority, origin, directory)
 }
 
-/// Who asks for no name takes the certificate that is shown for the host's.
+/// A client that asks for no name takes the certificate that is shown for the host's.
 #[test]
 fn without_a_name_the_default_certificate_must_be_the_hosts() {
     let (_proxy, addr, authority, origin, _directory) = several();

@@ -51,7 +51,7 @@ impl Place {
     }
 }
 
-/// What a backend sees of the handshake.
+/// The handshake as a backend sees it.
 fn seen(link: &Link<Served>) -> String {
     let connection = &link.stream.conn;
     let alpn = connection.alpn_protocol().map(String::from_utf8_lossy);
@@ -70,7 +70,7 @@ fn telling(link: &mut Link<Served>) {
     while link.request().is_some() && link.try_send(ok(&seen)) {}
 }
 
-/// The same with an end after every answer.
+/// Tells of the handshake, and ends the connection after every answer.
 fn telling_once(link: &mut Link<Served>) {
     let seen = seen(link);
     if link.request().is_some() {
@@ -307,7 +307,7 @@ fn what_follows_when_there_is_no_tls() {
         link.bytes(100);
         link.reset_on_close();
     });
-    // It makes the handshake, reads the request and leaves.
+    // The leaving backend makes the handshake, reads the request and leaves.
     let leaving = place.server().start(|link| drop(link.request()));
     let rows = [
         ("speaks no TLS", &plain, "tls_certificate_error", [200, 200]),

@@ -53,7 +53,8 @@ fn who_has_no_certificate_stays_outside() {
     );
 }
 
-/// What a client itself says by the name of the field is never believed, nor what a backend could take for that name.
+/// A subject that a client itself writes into the field is never believed, nor a field that a backend could take for
+/// it.
 #[test]
 fn backends_learn_the_subject_and_nothing_else() {
     let origin = telling();

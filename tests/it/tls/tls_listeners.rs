@@ -136,7 +136,7 @@ fn versions_and_protocols() {
     assert_eq!(answer.status(), 200);
 }
 
-/// What a client gets that asks for this name.
+/// The certificate that a client gets that asks for this name.
 #[track_caller]
 fn certificate_for(dialer: &Dialer, front: &Front, name: &str) -> CertificateDer<'static> {
     let stream = dialer.connect(front.addr, name).expect("a handshake");
@@ -269,16 +269,15 @@ fn a_changed_certificate_is_for_new_connections() {
     let origin = Origin::start(move |link| {
         while let Some(request) = link.request() {
             let large = text(MEBIBYTE);
-            match request.head.first_line().contains("/large") {
-                true => {
-                    link.send(format!(
-                        "HTTP/1.1 200 OK\r\nContent-Length: {MEBIBYTE}\r\n\r\n"
-                    ));
-                    link.send(&large[..1000]);
-                    let _ = gone.lock().unwrap().recv();
-                    link.send(&large[1000..]);
-                }
-                false => link.send(ok("small")),
+            if request.head.first_line().contains("/large") {
+                link.send(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {MEBIBYTE}\r\n\r\n"
+                ));
+                link.send(&large[..1000]);
+                let _ = gone.lock().unwrap().recv();
+                link.send(&large[1000..]);
+            } else {
+                link.send(ok("small"))
             }
         }
     });

@@ -72,7 +72,7 @@ fn not_without_tickets() {
     }
 }
 
-/// What a restart changes: palantir is started, stopped, and started again with the same files.
+/// Tells whether a connection is resumed after palantir is started, stopped, and started again with the same files.
 #[track_caller]
 fn resumes_after_a_restart(keeps_keys: bool) -> bool {
     let (directory, authority, origin) = (Directory::new(), Authority::new(), Origin::saying(""));

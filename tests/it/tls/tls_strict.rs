@@ -1,4 +1,4 @@
-//! What is no TLS where it should be, TLS where it should not be, and what breaks off.
+//! Clients whose bytes are no TLS where TLS should be, TLS where it should not be, or break off.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn hello(front: &Front) -> Vec<u8> {
     bytes
 }
 
-/// The same message in records of so many bytes each.
+/// The first message in records of so many bytes each.
 fn split_hello(front: &Front, bytes: usize) -> Vec<u8> {
     let hello = hello(front);
     let records = hello[5..].chunks(bytes).map(|piece| {
@@ -108,7 +108,7 @@ fn a_handshake_must_come_to_its_end() {
     front.wait_for_failures("timeout", waiting.len() as u64);
 }
 
-/// It may come in pieces, of the network or of TLS.
+/// A handshake may come in pieces, of the network or of TLS.
 #[test]
 fn a_handshake_may_come_in_pieces() {
     let origin = Origin::saying("");

@@ -74,7 +74,7 @@ fn round_robin_goes_round_by_weight() {
 
 #[test]
 fn every_algorithm_uses_every_backend_and_respects_weights() {
-    // What hashes on the client's address has but one client here.
+    // An algorithm that hashes the client's address has but one client here.
     for algorithm in ALGORITHMS
         .into_iter()
         .filter(|name| *name != "consistent_hash")
@@ -157,7 +157,7 @@ fn least_connections_counts_requests_on_all_cores() {
             .count()
     };
     crate::support::eventually("six are answered", || answered(&mut held) == 6);
-    // That a client has its answer does not mean yet that another core knows.
+    // A client that has its answer does not show yet that another core knows.
     crate::support::eventually("six are under way", || {
         let text = metrics(admin);
         let lines = text
@@ -214,7 +214,7 @@ fn counts_are_given_back_however_a_request_ends() {
     }
     drop(proxy);
 
-    // The same beside a healthy backend: sequential requests are then spread evenly, as between two idle ones.
+    // Beside a healthy backend, sequential requests are spread evenly, as between two idle backends.
     let healthy = Origin::saying("healthy");
     let proxy = Proxy::start(&config(
         1,
@@ -251,7 +251,7 @@ fn two_choices_avoid_the_busy_backend() {
         }
         let mut client = proxy.client();
         for _ in 0..20 {
-            // What was counted a moment ago may still be gone by.
+            // Counts that were read a moment ago may still be used.
             std::thread::sleep(std::time::Duration::from_millis(5));
             assert_eq!(client.ask(get("/")).text(), "free", "{algorithm}");
         }

@@ -172,7 +172,7 @@ fn idle_connections_of_other_workers_are_given_up() {
     }
 }
 
-/// Whoever gives up waiting takes nothing along.
+/// A client that gives up waiting takes no connection along.
 #[test]
 fn who_leaves_the_queue_leaves_its_turn() {
     let origin = Origin::start(|link| {
@@ -296,7 +296,7 @@ fn a_bound_that_was_lowered_holds_for_connections_from_before() {
         }
         eventually("many are busy", || busiest.load(SeqCst) > 10);
         reload(&proxy, admin, &config(2));
-        // Whoever was on its way with more of them has been answered by then.
+        // Requests that were on their way with more of the connections have been answered by then.
         let before = answered.each_ref().map(|answered| answered.load(SeqCst));
         eventually("each client was answered since", || {
             let mut all = answered.iter().zip(before);

@@ -73,7 +73,7 @@ fn silence_is_noticed_without_a_time_out() {
     let cut = client.answer(halfway);
     assert_eq!(cut.text(), "some");
     assert!(cut.reset.is_some());
-    // It may be sent again, and was.
+    // The request may be sent again, and was.
     assert_eq!(client.answer(waiting).text(), "alive");
     assert_eq!(origin.accepted(), 2);
 }

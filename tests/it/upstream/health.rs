@@ -27,9 +27,10 @@ impl Patient {
                 if !probe {
                     count.fetch_add(1, SeqCst);
                 }
-                let sent = match is_well.load(SeqCst) {
-                    true => link.try_send(ok(name)),
-                    false => link.try_send("HTTP/1.1 500 Ill\r\nContent-Length: 3\r\n\r\nill"),
+                let sent = if is_well.load(SeqCst) {
+                    link.try_send(ok(name))
+                } else {
+                    link.try_send("HTTP/1.1 500 Ill\r\nContent-Length: 3\r\n\r\nill")
                 };
                 if !sent {
                     return;
@@ -145,9 +146,10 @@ fn a_backend_that_does_not_listen_is_down_until_it_does() {
 fn a_check_may_expect_another_status() {
     let origin = Origin::start(|link| {
         while let Some(request) = link.request() {
-            match request.head.first_line().starts_with("GET /ready?deep=1 ") {
-                true => link.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
-                false => link.send(ok("")),
+            if request.head.first_line().starts_with("GET /ready?deep=1 ") {
+                link.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            } else {
+                link.send(ok(""))
             }
         }
     });

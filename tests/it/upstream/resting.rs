@@ -30,7 +30,7 @@ fn config(algorithm: &str, backends: &[SocketAddr], more: &str) -> String {
     )
 }
 
-/// What clients that ask at the same time see.
+/// The answers that clients see that ask at the same time.
 struct Seen {
     failures: usize,
     /// Requests that took longer than a connection may.
@@ -180,7 +180,7 @@ fn the_only_backend_does_not_rest() {
     assert_eq!(proxy.ask(get("/")).text(), "back");
 }
 
-/// It is connected to without any request, and gets requests again when that succeeds.
+/// A resting backend is connected to without any request, and gets requests again when the connection succeeds.
 #[test]
 fn a_backend_that_is_back_is_used_again() {
     let addr = free_addr();

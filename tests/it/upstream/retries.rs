@@ -1,4 +1,4 @@
-//! What is tried again on another backend, and what is not.
+//! Requests that are tried again on another backend, and requests that are not.
 
 use std::time::Instant;
 
@@ -77,7 +77,7 @@ fn idempotent_requests_are_repeated_and_others_are_not() {
         }
     }
     let post = POST.replace(" / ", " /fatal ");
-    let put = post.replace("POST", "PUT"); // Its small body is kept.
+    let put = post.replace("POST", "PUT"); // The small body of a PUT is kept.
     for _ in 0..2 {
         assert_eq!(client.ask(&put).status(), 200, "PUT");
     }

@@ -106,9 +106,10 @@ fn serve(link: &mut Link, server: &Server, gate: &Gate) {
         let certificate = connection.peer_certificates().map(|chain| chain[0].len());
         let name = connection.server_name().unwrap_or("-").to_owned();
         let seen = format!("tls {name} {}", certificate.unwrap_or(0));
-        match connection.alpn_protocol() == Some(b"h2") {
-            true => serve_h2(Answering::over(&mut link.stream), &(seen + " h2"), gate),
-            false => serve_h1(&mut link, &seen, gate),
+        if connection.alpn_protocol() == Some(b"h2") {
+            serve_h2(Answering::over(&mut link.stream), &(seen + " h2"), gate)
+        } else {
+            serve_h1(&mut link, &seen, gate)
         }
     } else if first.starts_with(b"PRI * ") {
         serve_h2(Answering::over(&mut link.stream), "plain h2", gate);
@@ -256,7 +257,7 @@ fn the_protocol_changes_with_the_reload() {
     );
 }
 
-/// What has not changed is no reason to connect anew.
+/// A pool that has not changed gives no reason to connect anew.
 #[test]
 fn connections_outlive_reloads_that_do_not_concern_them() {
     let witness = Witness::start();

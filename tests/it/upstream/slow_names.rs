@@ -53,7 +53,11 @@ fn a_new_name_is_found_at_once_beside_dead_ones() {
     let base = format!("[admin]\nlisten_addr = \"{admin}\"\n{route_to_dead}");
     let proxy = Proxy::start_as(command, &base);
     // Look-ups that take too long are given up after a while, and so are those that wait behind them.
-    proxy.wait_for_log(&["dead", "no answer within 5s", "its backends are down"]);
+    proxy.wait_for_log(&[
+        "dead",
+        "no answer within 5s",
+        "the backends of the name are down",
+    ]);
     proxy.wait_for_log(&[
         "dead",
         "not looked up within 5s",

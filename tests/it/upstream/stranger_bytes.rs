@@ -12,7 +12,7 @@ use crate::support::origin::ok;
 use crate::support::proxy::route;
 use crate::support::{Client, Link, Origin, Proxy, get};
 
-/// What a client of a way may expect.
+/// The answers that a client of a way may expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// The answer, as its framing defines it, with this status.
@@ -243,7 +243,7 @@ const WAYS: [Way; 30] = [
     ),
 ];
 
-/// What comes in between: a backend that breaks every answer would soon be given nothing that could be mixed up.
+/// A good answer in between: a backend that breaks every answer would soon be given nothing that could be mixed up.
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{}";
 
 /// Whether a request is answered in its way, or well.
@@ -276,9 +276,10 @@ fn hostile() -> Origin {
             let way: usize = parts.next().unwrap().parse().unwrap();
             let cut: usize = parts.next().unwrap().parse().unwrap();
             let token = parts.next().unwrap();
-            let (_, method, _, answer, closes) = match is_hostile_to(token) {
-                true => WAYS[way],
-                false => ("good", WAYS[way].1, Answer(200), GOOD, false),
+            let (_, method, _, answer, closes) = if is_hostile_to(token) {
+                WAYS[way]
+            } else {
+                ("good", WAYS[way].1, Answer(200), GOOD, false)
             };
             let mut answer = fill_in(answer, token);
             if method == "HEAD" && !is_hostile_to(token) {
@@ -299,7 +300,7 @@ fn send_in_pieces(link: &mut Link, answer: &str, piece: usize) -> bool {
     begin.chunks(piece.max(1)).all(|piece| link.try_send(piece)) && link.try_send(rest)
 }
 
-/// What a client saw, whatever it spoke.
+/// The answer that a client saw, over either version.
 #[derive(Debug)]
 struct Seen {
     status: u16,
@@ -467,7 +468,7 @@ fn what_comes_on_an_idle_connection_answers_nobody() {
     }
 }
 
-/// Its first connection answers one request, and sends stray bytes when it is told to.
+/// An origin whose first connection answers one request, and sends stray bytes when it is told to.
 fn stray_after_the_first(stray: &'static str, closes: bool) -> (Origin, Sender<()>, Receiver<()>) {
     let ((say, told), (tell, said)) = (channel(), channel());
     let first = Arc::new(Mutex::new(Some((told, tell))));

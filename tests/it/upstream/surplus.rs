@@ -31,9 +31,10 @@ fn generous<S: Read + Write>(link: &mut Link<S>, sent: &Sent, come: impl Fn(&Lin
             link.send(good + EVIL);
         } else {
             link.send(good);
-            thread::sleep(match path.starts_with("/after") {
-                true => Duration::from_micros(300),
-                false => Duration::from_millis(20),
+            thread::sleep(if path.starts_with("/after") {
+                Duration::from_micros(300)
+            } else {
+                Duration::from_millis(20)
             });
             link.send(EVIL);
         }

@@ -1,5 +1,5 @@
-//! Whoever is killed in the middle of an exchange, client or backend, over either version, at any point: what was
-//! held for it goes at once. No time-out is short enough to do that here.
+//! Clients and backends that are killed in the middle of an exchange, over either version, at any point: everything
+//! that was held for them goes at once. No time-out is short enough to do that here.
 
 use std::fs;
 use std::io::Write;
@@ -31,7 +31,7 @@ enum Phase {
     Some,
     /// The client takes no more of a large answer: over HTTP/2, its window is shut.
     Full,
-    /// The same, but over HTTP/2 it is the socket that is full.
+    /// The client takes no more of its answer. Over HTTP/2 the socket is full, not the window of the stream.
     Stuffed,
     /// The backend takes no more of a large request.
     Upload,
@@ -43,7 +43,7 @@ enum How {
     Rst,
 }
 
-/// What the backend's connections wait for.
+/// The verdict that the backend's connections wait for.
 type Verdict = Arc<Mutex<Option<How>>>;
 
 fn await_verdict(link: &mut Link, verdict: &Verdict) {
@@ -72,8 +72,7 @@ fn serve_http1(link: &mut Link, verdict: &Verdict) {
 }
 
 fn serve_http2(link: &mut Link, verdict: &Verdict) {
-    // What is uploaded finds this window and no more; the path is not looked at, since requests tell what they want
-    // by it.
+    // An upload finds this window and no more; the path is not looked at, since requests tell what they want by it.
     let Some(mut backend) = Backend::greet(link, &[(setting::INITIAL_WINDOW_SIZE, 40_000)]) else {
         return;
     };
@@ -410,7 +409,8 @@ fn uploads_that_share_a_lost_connection() {
     }
 }
 
-/// What a client sent behind its request does not hide that it has left, be it a byte or more than is received.
+/// Bytes that a client sent behind its request do not hide that the client has left, be it one byte or more than is
+/// received.
 #[test]
 fn bytes_behind_a_request_hide_nothing() {
     let world = World::new(Version::Http1);

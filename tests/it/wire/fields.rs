@@ -1,4 +1,4 @@
-//! What becomes of the fields on their way: passed on as they are, taken out, put in.
+//! The fate of fields on their way: passed on as they are, taken out, put in.
 
 use crate::support::head::Head;
 use crate::support::proxy::route;

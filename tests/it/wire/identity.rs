@@ -1,5 +1,4 @@
-//! Who a client is, and what an operator says in its place: never for the client to say, by whatever name, in
-//! whatever place.
+//! The identity of a client, and fields that an operator sets: never for the client to say, by any name, in any place.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -107,7 +106,7 @@ fn forms(name: &str) -> Vec<String> {
     forms
 }
 
-/// What a client could wish to say.
+/// Fields that a client could wish to forge.
 const FORGED: [&str; 6] = [
     "x-client-subject",
     "x-client-san",
@@ -117,7 +116,7 @@ const FORGED: [&str; 6] = [
     "x-internal",
 ];
 
-/// What the backend is told of a request by a client with this subject, or without a certificate.
+/// Checks the fields that the backend gets with a request by a client with this subject, or without a certificate.
 #[track_caller]
 fn check(request: &Received, subject: Option<&str>) {
     let variables = variables(request);
@@ -222,7 +221,7 @@ fn no_client_says_who_it_is() {
     assert!(kept.count() > 100, "what is nobody's own passes");
 }
 
-/// What the operator takes out of answers, or says in them, does not come back behind their bodies.
+/// A field that the operator takes out of answers, or sets in them, does not come back behind their bodies.
 #[test]
 fn backends_say_nothing_behind_what_the_operator_says() {
     let origin = Origin::answering(

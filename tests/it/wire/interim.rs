@@ -153,7 +153,8 @@ fn curl_waits_for_its_permission() {
     assert_eq!(origin.request().head.field("expect"), Some("100-continue"));
 }
 
-/// What follows part of a head becomes part of that head: a client that stopped reading there must not get another one.
+/// Bytes that follow a part of a head become part of that head: a client that stopped reading there must not get
+/// another one.
 #[test]
 fn nothing_follows_an_interim_answer_that_its_client_did_not_take() {
     let hint = format!(

@@ -37,8 +37,8 @@ fn heads(bytes: &[u8]) -> usize {
     bytes.windows(9).filter(|at| at == b"HTTP/1.1 ").count()
 }
 
-/// What came before a malformed piece may be waiting to be sent when it is found: no other answer may take its place
-/// then.
+/// Bytes before a malformed piece may be waiting to be sent when the malformed piece is found: no other answer may take
+/// its place then.
 #[test]
 fn a_bad_chunk_behind_good_ones_begins_no_second_answer() {
     let later = format!("{GOOD}{BAD}");

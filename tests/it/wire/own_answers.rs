@@ -74,7 +74,7 @@ fn an_upload_that_is_not_taken_ends_with_its_exchange() {
     assert!(began.elapsed() < Duration::from_secs(30), "{began:?}");
 }
 
-/// Whoever sends slowly, or wants an answer at once, does not have a backend put aside for everybody else.
+/// A client that sends slowly, or wants an answer at once, does not have a backend put aside for everybody else.
 #[test]
 fn a_client_that_uses_up_its_time_is_no_failure_of_the_backend() {
     let serve = |link: &mut Link| {
@@ -366,7 +366,8 @@ fn the_reason_is_the_same_word_in_answer_and_log() {
     }
 }
 
-/// What a browser is told for a whole site, or needs to be allowed to look at an answer, is missed on a failure, too.
+/// Fields that a browser is told for a whole site, or needs to be allowed to look at an answer, are missed on a
+/// failure, too.
 #[test]
 fn own_answers_carry_what_their_route_says() {
     let silent = Origin::start(|link| {
@@ -466,8 +467,8 @@ fn redirects_carry_what_their_route_says() {
     });
 }
 
-/// A redirect to HTTPS and the answer to OPTIONS at its last proxy are answers, no failures: they are counted and logged
-/// without a reason.
+/// A redirect to HTTPS and the answer to OPTIONS at its last proxy are answers, no failures: they are counted and
+/// logged without a reason.
 #[test]
 fn replies_that_tell_no_failure_are_counted_as_answers() {
     let origin = Origin::saying("");
@@ -508,7 +509,7 @@ fn replies_that_tell_no_failure_are_counted_as_answers() {
     assert_eq!(stats["client"]["failed"], 1, "{stats}");
 }
 
-/// The same reply, sent again, has the id of its own request in head and body.
+/// A reply that is sent again has the id of its own request in head and body.
 #[test]
 fn a_reply_that_is_sent_again_has_the_id_of_its_request() {
     let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/a", &[free_addr()])));

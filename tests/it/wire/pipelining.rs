@@ -32,9 +32,10 @@ fn bodies_and_kinds_may_be_mixed() {
     let origin = Origin::start(|link| {
         while let Some(request) = link.request() {
             let text = format!("{} {}", request.head.first_line(), request.body.len());
-            match request.head.first_line().starts_with("HEAD") {
-                true => link.send("HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n"),
-                false => link.send(ok(&text)),
+            if request.head.first_line().starts_with("HEAD") {
+                link.send("HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n")
+            } else {
+                link.send(ok(&text))
             }
         }
     });

@@ -77,7 +77,7 @@ impl Front {
         Front::with_patience(60, config)
     }
 
-    /// The same, where a header has to come in so many seconds.
+    /// Starts a front where a header has to come in so many seconds.
     #[track_caller]
     fn with_patience(seconds: u32, config: &str) -> Front {
         let (directory, authority) = (Directory::new(), Authority::new());
@@ -272,11 +272,11 @@ fn a_header_that_does_not_come_is_not_awaited_for_ever() {
     let origin = telling();
     let front = Front::with_patience(1, &route("/", &[origin.addr]));
     let mut expected = 0;
-    // What ends or falls silent on the way.
+    // Clients that end or fall silent on the way.
     let mut silent = Vec::new();
     for header in [LINE.as_bytes(), &binary6(&[])] {
         for length in [0, 1, header.len() - 1] {
-            // Who is too slow to send that much has fallen silent before.
+            // A client that is too slow to send so much has fallen silent before.
             let begin = || {
                 let mut client = Client::connect(front.plain);
                 client.try_send(&header[..length]);
@@ -303,7 +303,7 @@ fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// Whoever could send a header could say that it is anybody.
+/// A client that could send a header could say that it is anybody.
 #[test]
 fn a_header_is_only_taken_from_who_may_send_one() {
     let origin = telling();
@@ -394,9 +394,10 @@ fn who_is_trusted_is_the_peer_of_the_connection() {
         client.greet(&[]);
         let second = client.ask(&get("/", &said));
         let peer = header.split(' ').nth(2).unwrap_or("127.0.0.1");
-        let told = match is_believed {
-            true => format!("203.0.113.99, {peer} | https | bank.example"),
-            false => format!("203.0.113.99, {peer} | http | test"),
+        let told = if is_believed {
+            format!("203.0.113.99, {peer} | https | bank.example")
+        } else {
+            format!("203.0.113.99, {peer} | http | test")
         };
         assert_eq!(
             (first.text(), second.text()),
@@ -507,7 +508,7 @@ fn backends_are_told_who_came_and_where() {
         let mut client = Client::connect(reached);
         let expected = told(&client.stream, reached, version);
         assert_eq!(client.ask(GET).text(), expected);
-        // What another proxy says is passed on.
+        // Addresses that another proxy says are passed on.
         let rows = [
             (
                 LINE,
@@ -562,7 +563,7 @@ fn backends_are_told_the_client_that_trusted_proxies_name() {
             asked("2001:db8::7"),
             told("TCP6", "2001:db8::7", "::ffff:", "0 > ::ffff:192.0.2.1")
         );
-        // What is no address names nobody.
+        // A text that is no address names nobody.
         let [_, _, named] = &asked("unknown")[..] else {
             unreachable!()
         };

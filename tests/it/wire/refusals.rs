@@ -1,4 +1,4 @@
-//! What a client may not send: each row of bytes, its status, and that nothing of it reached the backend.
+//! Requests that a client may not send: each row has bytes and a status, and nothing of it reaches the backend.
 
 use crate::support::proxy::route;
 use crate::support::{Answer, Origin, Proxy, get};

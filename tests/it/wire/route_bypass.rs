@@ -215,7 +215,7 @@ fn a_path_without_its_prefix_begins_with_one_slash() {
     }
 }
 
-/// Whatever the path is: it stands behind the host that the client itself named.
+/// Any path stands behind the host that the client itself named.
 #[test]
 fn a_redirect_to_https_stays_on_its_host() {
     let addr = crate::support::place::free_addr();

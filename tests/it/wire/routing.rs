@@ -1,4 +1,4 @@
-//! Which route a request meets, and which path is forwarded.
+//! The route that a request meets, and the path that is forwarded.
 
 use crate::support::proxy::route;
 use crate::support::{Origin, Proxy};

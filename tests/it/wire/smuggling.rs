@@ -3,7 +3,7 @@
 
 use crate::support::{Origin, Proxy, get};
 
-/// What hides in the bodies.
+/// The request that hides in the bodies.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// Sends the bytes, ends the sending side and waits until the proxy has ended the connection.

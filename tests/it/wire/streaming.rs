@@ -12,7 +12,7 @@ use crate::support::{Client, Link, Origin, PATIENCE, Proxy, eventually, get, whe
 
 const MIB: u64 = 1 << 20;
 
-/// What byte stands at this place of every test body.
+/// The byte that stands at this place of every test body.
 fn pattern(place: u64) -> u8 {
     (place % 251) as u8
 }
@@ -181,7 +181,7 @@ fn a_slow_reader_stops_a_fast_backend() {
     let mut client = proxy.client();
     client.send(get("/"));
     skip_head(&mut client);
-    // What the kernel buffers on both connections may be on its way, the rest may not.
+    // Bytes that the kernel buffers on both connections may be on their way, the rest may not.
     let sent = when_still(|| origin.sent());
     assert!(
         sent < 64 * MIB,
@@ -265,8 +265,8 @@ fn many_transfers_at_once_arrive_unmixed() {
     }
 }
 
-/// Whatever a client sends behind its last request, such as the line end that some send: closing the connection with
-/// that unread would reset it, and take from the client what it has not received yet.
+/// A client may send bytes behind its last request, such as a line end: closing the connection with these bytes unread
+/// would reset it, and take from the client what it has not received yet.
 #[test]
 fn bytes_behind_the_last_request_cost_nothing_of_its_answer() {
     const BYTES: usize = 3_000_000;
@@ -291,7 +291,7 @@ fn bytes_behind_the_last_request_cost_nothing_of_its_answer() {
     }
 }
 
-/// The same where palantir closes a connection that is kept, because the client asks for nothing more.
+/// The end of a connection that is kept, because the client asks for nothing more, costs no byte of an answer either.
 #[test]
 fn the_end_of_an_idle_connection_costs_nothing_of_its_last_answer() {
     // The proxy's kernel takes as many however little memory it has, and the client's, which is to take few, does not.
@@ -313,7 +313,7 @@ fn the_end_of_an_idle_connection_costs_nothing_of_its_last_answer() {
     let mut client = Client::over(TcpStream::from(socket));
     client.send(get("/"));
     assert_eq!(client.head().status(), 200);
-    // What comes too late is not awaited for long, so it has to come soon after the end.
+    // Bytes that come too late are not awaited for long, so the client's bytes have to come soon after the end.
     let own = client.stream.local_addr().unwrap();
     eventually("the proxy has closed the connection", || {
         is_closed(proxy.addr, own)

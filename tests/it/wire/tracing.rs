@@ -7,7 +7,7 @@ use crate::support::{Origin, Proxy};
 
 const SENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// What the backend got as `traceparent`, and the log's `trace_id`, for a request with these fields.
+/// The `traceparent` that the backend got, and the log's `trace_id`, for a request with these fields.
 fn traced(tracing: &str, fields: &str) -> (Option<String>, Value) {
     let origin = Origin::saying("hello");
     let log = "[access_log]\npath = \"{dir}/access.log\"\nformat = \"json\"\n";

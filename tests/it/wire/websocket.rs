@@ -17,7 +17,7 @@ fn echoing() -> (Peer, SocketAddr) {
     (Peer::start("ws_origin.py", &[&host, &port]), addr)
 }
 
-/// The same with a proxy before it.
+/// Starts a peer with a proxy before it.
 fn start() -> (Peer, Proxy) {
     let (origin, addr) = echoing();
     (origin, Proxy::to(&[addr]))
@@ -59,7 +59,7 @@ fn message(text: &str) -> Vec<u8> {
     [&head[..], &[0; 4], text.as_bytes()].concat()
 }
 
-/// The same as a server sends it.
+/// The message as a server sends it.
 fn reply(text: &str) -> Vec<u8> {
     let length = text.len();
     let head = match length {

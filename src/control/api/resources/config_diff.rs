@@ -25,7 +25,7 @@ struct FileDiff {
     /// The revision that the file was compared with.
     revision: u64,
     differences: Vec<FileDifference>,
-    /// Which word wins where the API and the file disagree.
+    /// Notes on the winner where the API and the file disagree.
     notes: Vec<String>,
     /// All of it for people, one line each.
     lines: Vec<String>,

@@ -1,4 +1,4 @@
-//! Which word stands: the file's or the API's; and the way back.
+//! Tests of reloads: whether the value of the file or the override of the API stands, and the way back.
 
 use super::*;
 
@@ -78,7 +78,7 @@ fn the_file_wins_where_it_changed_and_the_api_elsewhere() {
                 "backend 127.0.0.1:1 of pool \"api\": was taken out by the API, but the file changed it since, and the file wins",
             ],
         ),
-        // Its settings and its backends are separate words.
+        // The settings of a pool and its backends are separate overrides.
         (
             vec![
                 patch_pool("api", "idle_connections = 3", &[]),
@@ -146,7 +146,7 @@ fn the_file_wins_where_it_changed_and_the_api_elsewhere() {
         );
         store.accept(proposal, "SIGHUP", at(2));
         assert_eq!(store.backends(pool), expected, "{edits:?} {changes:?}");
-        // What lost once is forgotten: the old file does not bring it back.
+        // An override that lost once is forgotten: the old file does not bring it back.
         let lost = notes.iter().filter(|note| !note.contains("stays")).count();
         let again = store.propose_file(parsed(&file));
         assert_eq!(again.notes.len(), notes.len() - lost, "{edits:?}");

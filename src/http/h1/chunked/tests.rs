@@ -7,7 +7,7 @@ use super::*;
 /// Data, trailers, and how many bytes came after the end.
 type Whole = (Vec<u8>, Vec<u8>, usize);
 
-/// What a decoder makes of `input` when it comes in pieces of these lengths (the last for all that is left).
+/// The result of a decoder that gets `input` in pieces of these lengths (the last for all that is left).
 fn decode(input: &[u8], cuts: &[usize]) -> Result<Option<Whole>, Refusal> {
     decode_by(ChunkedDecoder::new(), input, cuts)
 }

@@ -1,4 +1,4 @@
-//! Which of a received head's lines are passed on, and how.
+//! The choice of the lines of a received head that are passed on, and their form.
 
 use httparse::Header;
 
@@ -123,9 +123,10 @@ impl Edits<'_> {
                 writer.texts([name, b", "]);
             }
         }
-        match writer.written() > names_start {
-            true => writer.take_back(writer.written() - b", ".len()),
-            false => return writer.take_back(start),
+        if writer.written() > names_start {
+            writer.take_back(writer.written() - b", ".len())
+        } else {
+            return writer.take_back(start);
         }
         writer.text(b"\r\n");
     }

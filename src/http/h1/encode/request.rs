@@ -13,7 +13,7 @@ use crate::http::traceparent::TraceFields;
 /// `TE` and the like.
 const ADDED_BYTES: usize = 512;
 
-/// What must be known of a request that was written.
+/// The facts of a request that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// Where in the output the value of `Host` stands, so that it can be replaced for another backend.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::http::names::{FieldEdits, Identity, NameSet};
 use crate::http::traceparent::TraceFields;
 
-/// What changes in a request on its way to a backend.
+/// The changes of a request on its way to a backend.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestEdits<'a> {
     /// Normalised, perhaps without its prefix; the query is appended as received.
@@ -29,7 +29,7 @@ pub struct RequestEdits<'a> {
     pub via: bool,
     /// Whether `Expect` is passed on.
     pub expect: bool,
-    /// What becomes of the fields that name the request's trace.
+    /// The treatment of the fields that name the request's trace.
     pub trace: TraceFields<'a>,
     /// Added as `Sec-WebSocket-Key` to a request for a WebSocket that came over HTTP/2, where there is none (RFC 8441
     /// section 5).

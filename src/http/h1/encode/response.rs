@@ -12,7 +12,7 @@ use crate::http::names::{FieldEdits, Identity};
 /// As much as is written, as a rule, besides what has its own term.
 const ADDED_BYTES: usize = 256;
 
-/// What changes in a response on its way to the client.
+/// The changes of a response on its way to the client.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseEdits<'a> {
     /// The version of HTTP that the client's request has.

@@ -31,7 +31,7 @@ const PLAIN: RequestEdits<'static> = RequestEdits {
     max_forwards: None,
 };
 
-/// What a backend gets for `head` below its request line.
+/// The lines that a backend gets for `head` below its request line.
 fn request(head: &str, edits: &RequestEdits<'_>) -> String {
     let whole = whole_request(head, edits);
     whole
@@ -52,7 +52,7 @@ fn whole_request(head: &str, edits: &RequestEdits<'_>) -> String {
     String::from_utf8(out[b"before".len()..].to_vec()).expect("only ASCII was put in")
 }
 
-/// What a client gets for `head`.
+/// The lines that a client gets for `head`.
 fn response<'a>(head: &str, asked: Asked, edit: impl FnOnce(&mut ResponseEdits<'a>)) -> String {
     let mut slots = FieldSlots::new();
     let head = parse_response(head.as_bytes(), &mut slots, asked, 65_536)
@@ -487,7 +487,7 @@ fn response_framing_follows_the_client() {
             "{lines:?} {body:?}"
         );
     }
-    // What a HEAD is told of the body stays; on a 204 there is nothing to tell.
+    // The fields of the body stay in the answer to a HEAD; a 204 has no such fields.
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
     let asked = Asked {
         head: true,
@@ -736,7 +736,8 @@ proptest! {
         let parsed = parse_request(head.as_bytes(), &mut slots, &wide).unwrap().unwrap();
         let set: Vec<_> = set.iter().enumerate().map(|(at, len)| (format!("x-set-{at}"), "s".repeat(*len))).collect();
         let edits = RequestEdits {
-            path: parsed.path, operator: &FieldEdits::new(Vec::new(), set.clone()), client: Some([203, 0, 113, 9].into()), client_trusted: is_trusted, via, ..PLAIN
+            path: parsed.path, operator: &FieldEdits::new(Vec::new(), set.clone()), client: Some([203, 0, 113,
+            9].into()), client_trusted: is_trusted, via, ..PLAIN
         };
         let mut out = Vec::with_capacity(room);
         encode_request(&mut out, &parsed, &edits);

@@ -9,7 +9,7 @@ const LIMITS: HeadLimits = HeadLimits {
     target_bytes: 8_192,
 };
 
-/// What is refused, or `None` if the head is accepted; panics if it is taken for incomplete.
+/// The refusal of `head`, or `None` if the head is accepted; panics if the head is taken for incomplete.
 fn refusal_of(head: &[u8]) -> Option<Refusal> {
     refusal_within(head, &LIMITS)
 }
@@ -524,7 +524,7 @@ fn limits_are_exact() {
             head.escape_ascii()
         );
     }
-    // What cannot become a good head is refused before it has ended.
+    // A head that cannot become a good one is refused before it has ended.
     let incomplete = |head: &[u8]| parse_request(head, &mut FieldSlots::new(), &limits).err();
     assert_eq!(incomplete(b"GET /aaaaaaaaa"), None);
     assert_eq!(incomplete(b"GET /aaaaaaaaaa"), Some(Refusal::TargetTooLong));

@@ -612,7 +612,7 @@ fn trailers_of_backends_table() {
     }
 }
 
-/// What an encoder writes is what a check accepts.
+/// A head that an encoder writes is accepted by the check.
 #[test]
 fn pseudo_fields_are_encoded() {
     let mut out = Vec::new();

@@ -58,7 +58,7 @@ impl H2Connection {
         Ok(None)
     }
 
-    /// What is wrong with the frame, if only for its stream.
+    /// The error of the frame, if there is one, even if it concerns only its stream.
     #[inline]
     fn wrong_with(
         &mut self,
@@ -104,9 +104,9 @@ impl H2Connection {
     }
 }
 
-/// What becomes of a frame that cannot be used.
+/// The consequence of a frame that cannot be used.
 enum Wrong {
-    /// It was under way when we reset its stream.
+    /// The frame was under way when we reset its stream.
     Ignored,
     Reset(ErrorCode),
 }

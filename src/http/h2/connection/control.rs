@@ -28,7 +28,7 @@ impl H2Connection {
         self.peer.apply(payload, self.role.other())?;
         self.has_peer_settings = true;
         self.encoder.set_max_size(self.peer.table_bytes as usize);
-        // It applies to streams that are open too, and may turn their windows negative (section 6.9.2).
+        // A new window applies to streams that are open too, and may turn their windows negative (section 6.9.2).
         let difference = i64::from(self.peer.stream_window) - i64::from(earlier_window);
         for stream in self.streams.values_mut().filter(|_| difference != 0) {
             stream.send_window += difference;
@@ -95,9 +95,10 @@ impl H2Connection {
                 return Err(ConnectionError::EmptyWindowUpdate);
             }
             self.send_window += bytes;
-            return match self.send_window > MAX_WINDOW {
-                true => Err(ConnectionError::WindowOverflow),
-                false => Ok(None),
+            return if self.send_window > MAX_WINDOW {
+                Err(ConnectionError::WindowOverflow)
+            } else {
+                Ok(None)
             };
         }
         let Some(stream) = self.streams.get_mut(&header.stream) else {

@@ -1,4 +1,4 @@
-//! What must happen in time.
+//! Deadlines of a connection and the consequences of missing them.
 
 use std::time::Duration;
 
@@ -52,9 +52,10 @@ impl H2Connection {
         {
             return Err(self.fail(ConnectionError::HeadTimeout));
         }
-        match self.moved_at.after(patience.idle) <= now && self.is_shut() {
-            true => Err(self.fail(Abuse::WindowStall.into())),
-            false => Ok(()),
+        if self.moved_at.after(patience.idle) <= now && self.is_shut() {
+            Err(self.fail(Abuse::WindowStall.into()))
+        } else {
+            Ok(())
         }
     }
 

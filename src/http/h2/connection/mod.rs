@@ -36,7 +36,7 @@ pub use expire::Patience;
 pub use open::StreamRequest;
 pub use send::Closed;
 
-/// What was received.
+/// An event that received bytes brought.
 #[derive(Debug)]
 pub enum H2Event<'a> {
     /// A request's head (as a server), or a response's, interim or final (as a client). `end`: nothing follows. What is
@@ -399,9 +399,10 @@ impl H2Connection {
     /// Counts a reply that the peer asked for.
     fn count_reply(&mut self) -> Result<(), Abuse> {
         self.replies += 1;
-        match self.replies > limits::H2_UNREAD_REPLIES {
-            true => Err(Abuse::UnreadReplies),
-            false => Ok(()),
+        if self.replies > limits::H2_UNREAD_REPLIES {
+            Err(Abuse::UnreadReplies)
+        } else {
+            Ok(())
         }
     }
 

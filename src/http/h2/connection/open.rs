@@ -6,7 +6,7 @@ use crate::http::h2::head::Field;
 use crate::http::h2::stream::StreamState;
 use crate::http::h2::{Role, StreamId};
 
-/// What a request asks for.
+/// The content of a request that is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamRequest<'b> {
     /// The value of `:method`.

@@ -9,20 +9,20 @@ use crate::http::h2::error::{Abuse, ConnectionError};
 use crate::http::h2::frame::{FrameHeader, HEADER_BYTES, PREFACE, flag, kind};
 use crate::http::h2::{Role, StreamId};
 
-/// What the next bytes are.
+/// The meaning of the next bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ReceiveState {
     /// The client's preface from this byte on.
     Preface(usize),
     /// A frame, of which [`H2Connection::partial`] has the beginning.
     Frame,
-    /// What is left of a DATA frame.
+    /// The rest of a DATA frame.
     Body(BodyLeft),
     /// So many bytes that nobody wants.
     Skip(usize),
 }
 
-/// What is left of a DATA frame.
+/// The rest of a DATA frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyLeft {
     pub(super) stream: StreamId,
@@ -40,7 +40,7 @@ impl ReceiveState {
     }
 }
 
-/// What one step came to: bytes used, and perhaps something to tell.
+/// The result of one step: the number of bytes used, and perhaps something to tell.
 type Step = (usize, Option<Note>);
 
 impl H2Connection {
@@ -199,7 +199,7 @@ impl H2Connection {
         Ok((used, note?))
     }
 
-    /// What can be said against a frame by its header alone.
+    /// The objection to a frame that its header alone justifies.
     #[inline]
     fn admit(&self, header: &FrameHeader) -> Result<(), ConnectionError> {
         if !self.has_peer_settings && (header.kind != kind::SETTINGS || header.has(flag::ACK)) {
@@ -251,9 +251,10 @@ impl H2Connection {
             ..left
         };
         let is_last = rest.bytes == 0;
-        self.reading = match is_last {
-            true => skip(left.padding),
-            false => ReceiveState::Body(rest),
+        self.reading = if is_last {
+            skip(left.padding)
+        } else {
+            ReceiveState::Body(rest)
         };
         (
             used,
@@ -291,7 +292,7 @@ fn assembled(header: &FrameHeader) -> usize {
     }
 }
 
-/// What to do when so many bytes are of no use.
+/// The reading that passes over so many bytes.
 pub(super) fn skip(bytes: usize) -> ReceiveState {
     match bytes {
         0 => ReceiveState::Frame,

@@ -21,12 +21,12 @@ pub(super) struct FieldSection {
     continuations: u32,
 }
 
-/// What the HEADERS frame said.
+/// The facts of the HEADERS frame that began the section.
 #[derive(Clone, Copy, Debug)]
 struct Begun {
     stream: StreamId,
     end: bool,
-    /// It made the stream depend on itself.
+    /// The frame made the stream depend on itself.
     depends_on_itself: bool,
 }
 
@@ -108,7 +108,7 @@ impl H2Connection {
         }
     }
 
-    /// What is known of a stream that is not open.
+    /// The state of a stream that is not open, as far as it is known.
     pub(super) fn look_up(&self, stream: StreamId) -> AbsentStream {
         match stream % 2 {
             // Nobody opens streams with even numbers: we refuse to be pushed at and do not push.
@@ -135,9 +135,10 @@ impl H2Connection {
         now: Micros,
     ) -> Result<Option<Note>, ConnectionError> {
         self.head.clear();
-        let limits = match self.is_behind_head(begun.stream) {
-            true => self.local.head.or_trailers(),
-            false => self.local.head,
+        let limits = if self.is_behind_head(begun.stream) {
+            self.local.head.or_trailers()
+        } else {
+            self.local.head
         };
         let list = &mut self.head.fields;
         self.decoder.decode_within(limits, section, list)?;
@@ -154,9 +155,10 @@ impl H2Connection {
         if begun.depends_on_itself {
             return self.reset_for(stream, ErrorCode::PROTOCOL_ERROR, now);
         }
-        match open.has_head {
-            true => self.trailers(begun, now),
-            false => self.response(begun, now),
+        if open.has_head {
+            self.trailers(begun, now)
+        } else {
+            self.response(begun, now)
         }
     }
 
@@ -262,10 +264,12 @@ impl H2Connection {
         self.floods.earn_by_head();
         // Here the length tells what a GET would have got, and the body is empty (RFC 9110 section 8.6).
         let is_empty = open.asked_head || matches!(status, 204 | 304);
-        open.expected = match open.asked_tunnel && (200..300).contains(&status) {
-            true => None, // A success of CONNECT has no content (RFC 9110 section 9.3.6).
-            false if is_empty => Some(0),
-            false => length,
+        open.expected = if open.asked_tunnel && (200..300).contains(&status) {
+            None // A success of CONNECT has no content (RFC 9110 section 9.3.6).
+        } else if is_empty {
+            Some(0)
+        } else {
+            length
         };
         if begun.end {
             if open.expected.is_some_and(|length| length > 0) {

@@ -1,4 +1,4 @@
-//! What is sent on streams, and in which order.
+//! The bytes that are sent on streams, and their order.
 
 use super::H2Connection;
 use crate::base::limits;

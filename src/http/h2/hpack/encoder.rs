@@ -23,7 +23,7 @@ const PLACES: usize = 64;
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     hash: u32,
-    /// Its number in the table if it entered; 0 if not.
+    /// The entry's number in the table if the field entered it; 0 if not.
     number: u32,
 }
 

@@ -67,7 +67,7 @@ const fn canonical() -> Canonical {
     table
 }
 
-/// What the next [`LOOK_BITS`] bits hold: up to two whole codes.
+/// The meaning of the next [`LOOK_BITS`] bits: up to two whole codes.
 #[derive(Clone, Copy)]
 struct Look {
     symbols: [u8; 2],
@@ -121,7 +121,7 @@ const fn leading_symbol(bits: u32, have: usize) -> (u8, usize) {
     (0, 0)
 }
 
-/// The same table for what is computed at compile time, where a static cannot be read.
+/// A copy of the table for values that are computed at compile time, where a static cannot be read.
 const CANONICAL_HERE: Canonical = canonical();
 
 /// Bits not yet decoded, at the top of a word.
@@ -172,7 +172,8 @@ impl Bits<'_> {
                 return Ok(Some(CANONICAL.symbols[usize::from(start) + index as usize]));
             }
         }
-        // What is left must be the beginning of the code of all ones, and less than a byte of it.
+        // The remaining bits must be the beginning of the code of all ones, and fewer than eight (RFC 7541 section
+        // 5.2).
         let is_padding =
             self.have < 8 && self.rest.is_empty() && self.word.count_ones() as usize == self.have;
         is_padding.then_some(None).ok_or(HpackError::BadHuffman)

@@ -22,11 +22,11 @@ pub use encoder::Encoder;
 pub use error::HpackError;
 pub use list::{FieldList, ListLimits, Span};
 
-/// What stands between name and value in a line.
+/// The bytes between name and value in a line.
 const SEPARATOR: &[u8] = b": ";
-/// Its length.
+/// The number of bytes between name and value in a line.
 pub(super) const SEPARATOR_BYTES: usize = SEPARATOR.len();
 /// Bytes of a line besides its name and value.
 const LINE_EXTRA: usize = b": \r\n".len();
-/// What an entry costs besides its name and value (RFC 7541 section 4.1).
+/// The cost of an entry besides its name and value (RFC 7541 section 4.1).
 const ENTRY_OVERHEAD: usize = 32;

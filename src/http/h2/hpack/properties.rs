@@ -1,4 +1,4 @@
-//! What holds of every section: properties over generated ones.
+//! Properties of every section, checked over generated ones.
 
 use proptest::prelude::*;
 

@@ -249,7 +249,7 @@ fn sections_are_counted_as_heads_of_http1() {
     }
 }
 
-/// What comes for the third time is an index; what never comes again stays outside the table.
+/// A field that comes for the third time is an index; a field that never comes again stays outside the table.
 #[test]
 fn the_encoder_learns_what_comes_again() {
     let mut encoder = Encoder::new();

@@ -1,5 +1,6 @@
-//! What an idle connection costs. The bound is the product's, so it is measured here: every allocation, those of the
-//! cryptography in C included, which only the allocator of the process knows. Hence a process of its own.
+//! The memory that an idle connection costs. The bound is the product's, so the cost is measured in its tests: every
+//! allocation, those of the cryptography in C included, which only the allocator of the process knows. Hence a process
+//! of its own.
 
 use std::process::Command;
 use std::sync::Arc;

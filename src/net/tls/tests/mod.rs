@@ -120,7 +120,7 @@ fn server_name() -> ServerName<'static> {
     ServerName::try_from("server.test").unwrap()
 }
 
-/// What a test of our end works with.
+/// The parts of a core that a test of our end works with.
 struct Core {
     blocks: Blocks,
     timer: Timer,
@@ -271,7 +271,7 @@ where
         bytes
     }
 
-    /// What comes until the end, and whether the end was an orderly one.
+    /// The bytes that come until the end, and whether the end was an orderly one.
     fn receive_all(&mut self) -> (Vec<u8>, bool) {
         let mut bytes = Vec::new();
         let outcome = self.plain().read_to_end(&mut bytes);

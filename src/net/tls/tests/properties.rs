@@ -34,7 +34,7 @@ impl Wire {
         }
     }
 
-    /// What the client has to send.
+    /// The bytes that the client has to send.
     fn client_sends(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.client.wants_write() {

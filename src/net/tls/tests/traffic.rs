@@ -26,7 +26,7 @@ fn served<P: Send + 'static, O>(
     })
 }
 
-/// The same the other way round.
+/// Runs the connection with the roles exchanged: palantir is the client.
 fn asked<P: Send + 'static, O>(
     versions: &[&'static SupportedProtocolVersion],
     peer: impl FnOnce(PeerServer) -> P + Send + 'static,
@@ -354,7 +354,7 @@ fn short_lived_suite() -> rustls::SupportedCipherSuite {
 
 #[test]
 fn the_end_is_told_from_bytes() {
-    // What a pool asks of an idle connection that woke: a server's tickets are neither.
+    // A pool asks whether an idle connection that woke has bytes or has ended: a server's tickets are neither.
     let (_, seen) = asked(
         TLS13,
         |mut server| {

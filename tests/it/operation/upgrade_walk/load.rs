@@ -86,14 +86,13 @@ pub fn ask_within(addr: SocketAddr, patience: Duration) -> std::io::Result<()> {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    match answer.is_empty() {
-        true => Err(ErrorKind::UnexpectedEof.into()),
-        false => {
-            assert!(
-                answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("served"),
-                "{answer:?}"
-            );
-            Ok(())
-        }
+    if answer.is_empty() {
+        Err(ErrorKind::UnexpectedEof.into())
+    } else {
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("served"),
+            "{answer:?}"
+        );
+        Ok(())
     }
 }

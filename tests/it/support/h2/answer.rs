@@ -1,13 +1,13 @@
-//! What comes back on one stream.
+//! The answer that comes back on one stream.
 
 /// Names and values in their order, pseudo-fields among them.
 pub type Fields = Vec<(String, String)>;
 
-/// What came back on a stream so far.
+/// The part of an answer that came back on a stream so far.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     pub interim: Vec<Fields>,
-    /// Those of the final head; empty before it.
+    /// The fields of the final head; empty before it.
     pub fields: Fields,
     pub body: Vec<u8>,
     pub trailers: Option<Fields>,

@@ -1,6 +1,6 @@
 //! HTTP/2 frames as bytes (RFC 9113), with nothing that keeps a test from writing wrong ones.
 
-/// What a client's connection begins with.
+/// The bytes that a client's connection begins with.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Types of frames.

@@ -26,11 +26,11 @@ pub struct H2<S = TcpStream> {
     decoder: Decoder,
     /// A field section that is not complete: its stream, whether it ends the stream, and its bytes.
     section: Option<(u32, bool, Vec<u8>)>,
-    /// What came of every stream so far.
+    /// The answers on all streams, as far as they came.
     pub answers: BTreeMap<u32, Answer>,
     /// The streams in the order in which they came to their end.
     pub ended: Vec<u32>,
-    /// What the proxy has announced.
+    /// The settings that the proxy has announced.
     pub settings: BTreeMap<u16, u32>,
     /// How many of our SETTINGS it has acknowledged.
     pub acknowledged: usize,

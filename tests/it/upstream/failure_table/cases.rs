@@ -12,7 +12,7 @@ pub enum Version {
 
 pub const VERSIONS: [Version; 2] = [Version::H1, Version::H2];
 
-/// What the client asks.
+/// The request of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     Get,
@@ -80,7 +80,7 @@ impl Request {
     }
 }
 
-/// What else is in the pool.
+/// The other backend in the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elsewhere {
     /// Another backend; whatever is sent a second time is answered.
@@ -93,12 +93,12 @@ pub enum Elsewhere {
 
 pub const ELSEWHERE: [Elsewhere; 3] = [Elsewhere::Good, Elsewhere::Nobody, Elsewhere::Forbidden];
 
-/// What becomes of the backend's connection.
+/// The end of the backend's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Close,
     Reset,
-    /// It stays open, and nothing more is sent on it for this request.
+    /// The connection stays open, and nothing more is sent on it for this request.
     Stay,
 }
 
@@ -475,7 +475,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// What cases have in common that fail for the same reason, as a rule.
+    /// The features that cases have in common that fail for the same reason, as a rule.
     pub fn class(&self) -> String {
         let Case {
             client,
@@ -546,7 +546,7 @@ fn is_meant(case: &Case) -> bool {
             ..
         } => {
             let (all, _) = answer.bytes(case.pool, case.request == Request::Head, 1);
-            // What was cut at some byte is most interesting where it could be sent again.
+            // A request that was cut at some byte is most interesting where it could be sent again.
             let is_cut = bytes > 0 && bytes < all.len() && ending != Ending::Stay;
             // Two kinds of requests are cut at every byte, the others at every seventh.
             let is_every = matches!(case.request, Request::Get | Request::PostSmall);

@@ -8,7 +8,7 @@ use crate::support::h2::frame::{self, flag, headers, section};
 use crate::support::h2::{Answer as H2Answer, H2};
 use crate::support::{Answer, Client, Proxy, get};
 
-/// What a client got for its request.
+/// The answer that a client got for its request.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub status: u16,
@@ -51,18 +51,15 @@ fn ask_h1(proxy: &Proxy, number: usize, case: &Case, warmed: &dyn Fn()) -> Seen 
         warmed();
     }
     let request = h1_request(number, case.request);
-    let sender = match case.request.is_large() {
-        false => {
-            client.send(&request);
-            None
-        }
-        true => {
-            let stream = client.stream.try_clone().unwrap();
-            Some(thread::spawn(move || {
-                // The proxy may refuse to read the rest.
-                Client::over(stream).try_send(&request)
-            }))
-        }
+    let sender = if case.request.is_large() {
+        let stream = client.stream.try_clone().unwrap();
+        Some(thread::spawn(move || {
+            // The proxy may refuse to read the rest.
+            Client::over(stream).try_send(&request)
+        }))
+    } else {
+        client.send(&request);
+        None
     };
     let answer = client.read_answer(case.request == Request::Head);
     let closes = answer.field("connection") == Some("close");
@@ -153,7 +150,7 @@ fn ask_h2(proxy: &Proxy, number: usize, case: &Case, warmed: &dyn Fn()) -> Seen 
             "the answer to the next request: {next:?}"
         );
     }
-    // What came for the stream in the meantime has been looked at, too: a second head fails where it is read.
+    // Frames that came for the stream in the meantime have been looked at, too: a second head fails where it is read.
     seen_h2(&answer)
 }
 

@@ -69,7 +69,7 @@ struct Link<'a> {
 struct Exchange {
     case: usize,
     purpose: Purpose,
-    /// Its number among the attempts, and whether it is to fail.
+    /// The request's number among the attempts, and whether it is to fail.
     attempt: usize,
     fails: bool,
     has_failed: bool,
@@ -117,7 +117,7 @@ impl Link<'_> {
                     0 => Vec::new(),
                     length => frame::window_update(0, length as u32),
                 })?;
-                // What was on its way when the stream was reset is for nobody.
+                // Frames that were on their way when the stream was reset are for nobody.
                 let Some(exchange) = self.open.get_mut(&frame.stream) else {
                     return Some(());
                 };

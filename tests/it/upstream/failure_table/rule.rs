@@ -3,12 +3,12 @@
 use super::cases::{Case, Elsewhere, Ending, Failure, Flaw, Request, Script, Signal, Version};
 use crate::support::h2::frame::code;
 
-/// What is known of a request when the attempt to have it answered ends.
+/// The knowledge of a request when the attempt to have it answered ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// The backend has certainly processed nothing of it.
     Untouched,
-    /// The same, and the backend has said so over HTTP/2.
+    /// No byte of the request was processed, and the backend has said so over HTTP/2.
     Refused,
     /// Nobody knows, and no byte of an answer came.
     Unknown,
@@ -31,7 +31,7 @@ pub enum Again {
     Must,
 }
 
-/// What is to be seen of a case.
+/// The results that a case may show.
 #[derive(Clone, Debug)]
 pub struct Expected {
     pub again: Again,
@@ -55,7 +55,7 @@ pub fn expected(case: &Case) -> Expected {
         Failure::DiesIdle | Failure::RefusesStreams => true,
         _ => again != Again::Never && case.elsewhere != Elsewhere::Nobody,
     };
-    // Which backend of two is asked first, is not for this table to say: the good one may be.
+    // The backend of two that is asked first is not for this table to say: the good one may be.
     let may_miss = matches!(
         case.failure,
         Failure::RefusesConnections | Failure::EndsAtOnce(_)
@@ -100,9 +100,10 @@ fn again(case: &Case, fate: Fate) -> Again {
         Fate::Refused => Again::Must,
         Fate::Untouched if case.failure == Failure::DiesIdle => Again::Must,
         Fate::UntouchedOrUnknown if case.failure == Failure::DiesIdle => {
-            match idempotent && may_retry {
-                true => Again::Must,
-                false => Again::May,
+            if idempotent && may_retry {
+                Again::Must
+            } else {
+                Again::May
             }
         }
         _ if !may_retry => Again::Never,
@@ -133,10 +134,13 @@ fn failure_statuses(case: &Case, head: bool) -> Vec<u16> {
             answer,
             signal: Signal::Nothing,
             ..
-        } if answer.flaw == Flaw::None => match head {
-            true => vec![502, 504],
-            false => vec![504],
-        },
+        } if answer.flaw == Flaw::None => {
+            if head {
+                vec![502, 504]
+            } else {
+                vec![504]
+            }
+        }
         _ => vec![502],
     }
 }

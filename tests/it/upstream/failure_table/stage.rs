@@ -1,4 +1,4 @@
-//! What the backends know of the cases, and what they have seen of each.
+//! The knowledge that the backends share of the cases, and the requests that they have seen of each.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -14,7 +14,7 @@ pub struct Stage {
     connections: AtomicUsize,
 }
 
-/// What backends have seen of one case.
+/// The requests that backends have seen of one case.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// The request itself, each time that its head arrived.
@@ -23,7 +23,7 @@ pub struct Ledger {
     pub next: Vec<usize>,
     /// Connections that have served something of this case, and ended.
     pub ended: Vec<usize>,
-    /// What is wrong in itself.
+    /// Mistakes that are mistakes in any case.
     pub wrongs: Vec<String>,
 }
 
@@ -34,22 +34,22 @@ pub struct Attempt {
     pub body: Received,
 }
 
-/// What arrived of a body.
+/// The part of a body that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// Nothing says that it has ended.
     Incomplete,
-    /// It came to its end, and is what was sent, or is not.
+    /// The body came to its end, and is the body that was sent, or is not.
     Complete { as_sent: bool, bytes: usize },
 }
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It makes the connections used ones.
+    /// The request makes the connections used ones.
     Warm,
     Go,
-    /// It follows on the client's connection.
+    /// The request follows on the client's connection.
     Next,
 }
 

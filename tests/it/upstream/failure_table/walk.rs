@@ -53,7 +53,7 @@ fn walk_through(stage: &Stage, mut houses: Vec<House>) {
         (0..count).partition(|number| is_slow(&stage.cases[*number]));
     let wrongs = Mutex::new(BTreeMap::<String, Vec<String>>::new());
     thread::scope(|scope| {
-        // Those that wait for time-outs are many at once, and the others go on beside them.
+        // Cases that wait for time-outs run many at once, and the others go on beside them.
         for (numbers, clients) in [(slow, SLOW_CLIENTS), (quick, CLIENTS)] {
             let queue = Arc::new(Mutex::new(VecDeque::from(numbers)));
             for _ in 0..clients {
@@ -240,9 +240,10 @@ fn check_answer(number: usize, case: &Case, rule: &Expected, seen: &Seen) {
     let is_scripted = rule.answered == Some(seen.status) && said(HELLO);
     let failed = rule.failures.contains(&seen.status) && !seen.body.contains(HELLO);
     let was_cut = rule.cut == Some(seen.status);
-    let holds = match seen.complete {
-        true => went_well || is_scripted || failed,
-        false => was_cut,
+    let holds = if seen.complete {
+        went_well || is_scripted || failed
+    } else {
+        was_cut
     };
     assert!(holds, "the client got {seen:?} instead of {rule:?}");
 }

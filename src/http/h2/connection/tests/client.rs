@@ -1,4 +1,4 @@
-//! What a client makes of frames.
+//! Tests of a client that receives frames.
 
 use super::raw::*;
 use super::*;

@@ -1,4 +1,4 @@
-//! What is an attack in numbers, and what honest peers may do.
+//! Tests of deeds that are an attack in numbers, and of deeds that honest peers may do.
 
 use super::raw::*;
 use super::*;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What one exchange sends.
+/// The plan of one exchange: the bytes that each side sends.
 #[derive(Clone, Debug)]
 struct Plan {
     request_bytes: usize,
@@ -16,7 +16,7 @@ struct Plan {
     priority: &'static str,
 }
 
-/// What happens next.
+/// The next move of a run.
 #[derive(Clone, Copy, Debug)]
 enum Move {
     /// So many bytes reach the server or the client.
@@ -309,7 +309,8 @@ proptest! {
 
     #[test]
     fn everything_arrives(
-        plans in plans(), moves in moves(), streams in 1u32..8, windows in prop::sample::select(vec![(65_535, 65_535), (65_535, 150_000), (200_000, 80_000)]),
+        plans in plans(), moves in moves(), streams in 1u32..8, windows in prop::sample::select(vec![(65_535,
+        65_535), (65_535, 150_000), (200_000, 80_000)]),
     ) {
         let local = LocalSettings {
             streams,

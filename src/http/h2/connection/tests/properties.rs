@@ -1,4 +1,4 @@
-//! What holds of every sequence of frames, good or bad: properties over generated ones.
+//! Properties of every sequence of frames, good or bad, checked over generated ones.
 
 use proptest::prelude::*;
 
@@ -51,7 +51,8 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
         3 => (stream(), piece, prop::sample::select(vec![0u8, 0, 1, 8, 9])).prop_map(|(stream, piece, flags)| {
             frame(kind::DATA, flags, stream, piece)
         }),
-        1 => (kinds, any::<u8>(), stream(), any_payload).prop_map(|(kind, flags, stream, payload)| frame(kind, flags, stream, &payload)),
+        1 => (kinds, any::<u8>(), stream(), any_payload).prop_map(|(kind, flags, stream, payload)| frame(kind,
+        flags, stream, &payload)),
         1 => (stream(), 0u32..0x7fff_ffff).prop_map(|(stream, bytes)| window_update(stream, bytes)),
         1 => Just(frame(kind::PING, 0, 0, &[7; 8])),
         1 => Just(frame(kind::CONTINUATION, 4, 1, &[])),

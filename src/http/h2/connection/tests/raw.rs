@@ -86,7 +86,7 @@ pub(super) fn client() -> H2Connection {
     client
 }
 
-/// What was received, as text: one word or two per event.
+/// The received events as text: one word or two per event.
 pub(super) fn receive(
     connection: &mut H2Connection,
     bytes: &[u8],

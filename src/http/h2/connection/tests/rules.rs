@@ -1,11 +1,11 @@
-//! What a server makes of frames, by the sections of RFC 9113: tables of bytes in, events and frames out.
+//! Tests of a server that receives frames, by the sections of RFC 9113: tables of bytes in, events and frames out.
 
 use super::raw::*;
 use super::*;
 use crate::http::h2::frame::{PREFACE, flag, kind};
 use crate::http::h2::hpack::HpackError;
 
-/// What a new server says to `bytes`: the error's word, or its frames.
+/// The verdict of a new server on `bytes`: the error's word, or the server's frames.
 fn verdict(bytes: &[&[u8]]) -> String {
     let mut server = new_server();
     match receive(&mut server, &bytes.concat()) {
@@ -495,7 +495,7 @@ fn refused_requests_are_answered_or_reset() {
         receive(&mut server, &headers(9, GET, true)).unwrap(),
         ["9 GET end"]
     );
-    // What was under way when a stream was reset is ignored, and its bytes given back.
+    // Bytes that were under way when their stream was reset are ignored, and given back to the window.
     server.reset(5, ErrorCode::NO_ERROR);
     assert_eq!(
         receive(&mut server, &body_frame(5, b"abc", true)).unwrap(),
