@@ -15,15 +15,16 @@
 //! ```text
 //! worker/accept.rs        takes in new connections; accept_pause.rs after an error, turn_away.rs where the clients in
 //!                         a queue came for another purpose, live_listener.rs for the settings of a listener,
-//!                         client_room.rs while there is no place for another client
+//!                         client_room.rs while there is no place for another client, client_wait.rs while a client
+//!                         is waited for
 //! worker/connection/      a client's connection from accept to close: opening.rs (PROXY header, TLS), h1.rs, h2.rs,
 //!                         tasks.rs (streams), failure.rs
 //! worker/multiplex/       HTTP/2 connections on either side: connection/ (connection/drive.rs, connection/events.rs,
-//!                         connection/watch.rs), stream.rs, state.rs
+//!                         connection/watch.rs, connection/stream.rs), state.rs
 //! worker/downstream/      the client's side: arrival.rs, head.rs, persistence.rs (may the connection go on), linger.rs
 //! worker/proxy.rs         the way of one request through all that follows; exchange.rs is the request and its response
-//! worker/decide/          the decision: head.rs, facts.rs, access.rs, demands.rs, challenge.rs, target.rs, route.rs,
-//!                         balance.rs, carrier.rs, trace.rs, memory.rs
+//! worker/decide/          the decision: head.rs, incoming.rs, facts.rs, access.rs, demands.rs, challenge.rs,
+//!                         target.rs, route.rs, balance.rs, carrier.rs, trace.rs, memory.rs
 //! worker/reply.rs         answers of our own; reply/render.rs renders their bytes once per core
 //! worker/encode.rs        the request as a backend gets it; encode/told.rs: what the backend is told of the client
 //! worker/buffer_body.rs   the part of a body that has come already
@@ -31,10 +32,12 @@
 //!                         connection, retry.rs decides, resort.rs says which backends take requests, live_config.rs
 //!                         is the snapshot as this core uses it
 //! worker/upstream/        connections to backends: caller.rs (for whom), pick.rs, wait.rs, queue.rs, connect.rs,
-//!                         reach.rs, race.rs, dial.rs, stream.rs, shared.rs, idle.rs, idle_timeout.rs, peak.rs,
-//!                         hold.rs, descriptors.rs, rest.rs, trial.rs, reuse_key.rs, websocket.rs
-//! worker/attempt.rs       one attempt at one backend: attempt/send.rs, attempt/duplex.rs, upload.rs and upload/rate.rs
-//!                         (the body), under_way.rs and leave.rs (its backend turns unhealthy), failure.rs
+//!                         connecting.rs, reach.rs, race.rs, dial.rs, stream.rs, shared.rs, idle.rs, keep.rs,
+//!                         idle_timeout.rs, peak.rs, hold.rs, descriptors.rs, await_descriptor.rs, carrier.rs,
+//!                         rest.rs, trial.rs, reuse_key.rs, websocket.rs
+//! worker/attempt.rs       one attempt at one backend: attempt/parties.rs, attempt/send.rs, attempt/duplex.rs,
+//!                         upload.rs and upload/rate.rs (the body), under_way.rs and leave.rs (its backend turns
+//!                         unhealthy), failure.rs
 //! worker/response/        a response from its backend to the client: begin.rs, receive.rs, head.rs, answer.rs
 //! worker/interim.rs       bounds interim heads; references.rs rewrites references to the backend, trailers.rs chooses
 //!                         trailers, framing.rs chooses how a body is framed
@@ -45,9 +48,10 @@
 //! worker/record.rs        counts and logs the exchange; log_ration.rs bounds the lines
 //! ```
 //!
-//! Around the requests of a core: `worker/shard.rs` is all that a core owns, `worker/mailbox.rs` takes messages of
-//! other threads, `worker/idle_clients.rs` lists the clients that wait, and `worker/memory/` acts when memory runs
-//! short (`worker/memory/relays.rs`, `worker/memory/relief.rs`, `worker/memory/sends.rs`).
+//! Around the requests of a core: `worker/shard.rs` is all that a core owns, `worker/tick.rs` is due at every tick,
+//! `worker/mailbox.rs` takes messages of other threads, `worker/idle_clients.rs` lists the clients that wait, and
+//! `worker/memory/` acts when memory runs short (`worker/memory/relays.rs`, `worker/memory/relief.rs`,
+//! `worker/memory/sends.rs`).
 //!
 //! Heads have the form of HTTP/1 inside, whatever the version of either side. `http/h1/repair.rs` and
 //! `http/h2/repair.rs` write answers anew that are not well-formed and have one reading. `http/proxy_fields.rs` lists

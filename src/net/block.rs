@@ -80,6 +80,7 @@ impl Block {
     /// Brings back all that was taken from the front since the block was empty, unless it was emptied by
     /// [`Block::consume`].
     pub fn rewind(&mut self) {
+        debug_assert!(self.start <= self.bytes.len());
         self.start = 0;
     }
 
@@ -177,6 +178,7 @@ impl Block {
         let Some(start) = self.start.checked_sub(bytes.len()) else {
             return false;
         };
+        debug_assert!(start <= self.start && self.start <= self.bytes.len());
         self.bytes[start..self.start].copy_from_slice(bytes);
         self.start = start;
         true

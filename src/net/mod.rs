@@ -50,5 +50,5 @@ pub use simulated::{ReceiveQueue, inside_engine};
 pub use sleeper::{WakeSocket, run_sleeper, within};
 pub use socket::Socket;
 pub use socket_file::{allow, close, may_allow, unlike};
-pub use timer::{Expired, Timer, Timers, Wheel};
+pub use timer::{Expired, Interrupted, Timer, Timers, Wheel};
 pub use tls::{Negotiated, TlsFailure, TlsVersion};

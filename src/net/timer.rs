@@ -21,6 +21,15 @@ const NOBODY: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expired;
 
+/// The reason for which a wait ended without what was waited for.
+#[derive(Debug)]
+pub enum Interrupted<F> {
+    /// The deadline has passed.
+    Expired,
+    /// An event happened that was watched meanwhile.
+    Watched(F),
+}
+
 #[derive(Debug)]
 struct Entry {
     /// The tick at which it expires.
@@ -68,6 +77,8 @@ impl Wheel {
         };
         match self.free.pop() {
             Some(index) => {
+                let before = &self.entries[index as usize];
+                debug_assert!(before.queued == NEVER, "a free entry is in no bucket");
                 self.entries[index as usize] = entry;
                 index
             }
@@ -145,6 +156,7 @@ impl Wheel {
         while next != NOBODY {
             let index = next;
             let entry = &mut self.entries[index as usize];
+            debug_assert_eq!(entry.queued, now, "a bucket has the entries of its tick");
             next = entry.after;
             entry.queued = NEVER;
             if entry.due <= now {
@@ -167,6 +179,14 @@ impl Wheel {
     fn queue(&mut self, index: u32, due: u64) {
         let furthest = self.now + limits::WHEEL_BUCKETS as u64 - 1;
         let queued = due.min(furthest);
+        debug_assert!(
+            queued > self.now,
+            "the bucket of this tick has been looked at"
+        );
+        debug_assert_eq!(
+            self.entries[index as usize].queued, NEVER,
+            "an entry is in one bucket"
+        );
         let first = std::mem::replace(&mut self.buckets[bucket_of(queued)], index);
         let entry = &mut self.entries[index as usize];
         entry.queued = queued;

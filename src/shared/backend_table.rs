@@ -296,6 +296,10 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.tables.open[self.id.index()].fetch_sub(1, Relaxed);
+        let before = self.tables.open[self.id.index()].fetch_sub(1, Relaxed);
+        debug_assert!(
+            before > 0,
+            "a permit is one of the connections that are open"
+        );
     }
 }

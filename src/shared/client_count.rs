@@ -82,7 +82,8 @@ impl ClientCount {
 
     /// Counts one less, whose place is for another listener.
     pub fn give_up(&self) {
-        self.open.fetch_sub(1, SeqCst);
+        let before = self.open.fetch_sub(1, SeqCst);
+        debug_assert!(before > 0, "a client that ends was counted");
     }
 
     /// Notes that a connection has ended, whose place is still counted.
@@ -99,7 +100,8 @@ impl ClientCount {
         {
             return Some(worker);
         }
-        self.open.fetch_sub(1, SeqCst);
+        let before = self.open.fetch_sub(1, SeqCst);
+        debug_assert!(before > 0, "a client that ends was counted");
         // A worker that began to wait just now may have found the connection still open.
         self.waiting_worker()
     }

@@ -55,7 +55,8 @@ impl Default for WaitingSocket {
 
 impl Drop for WaitingSocket {
     fn drop(&mut self) {
-        WAITING.fetch_sub(1, Relaxed);
+        let before = WAITING.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a client that waits was counted");
     }
 }
 
@@ -72,7 +73,8 @@ impl CountedSocket {
 
 impl Drop for CountedSocket {
     fn drop(&mut self) {
-        count_of(self.0).fetch_sub(1, Relaxed);
+        let before = count_of(self.0).fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "an open socket was counted");
     }
 }
 

@@ -133,6 +133,11 @@ pub fn with_route(snapshot: &mut Snapshot) {
     })];
 }
 
+/// The only route of a snapshot, to be changed.
+pub fn route_of(snapshot: &mut Snapshot) -> &mut Route {
+    Arc::get_mut(&mut snapshot.routes[0]).expect("nobody else has the route")
+}
+
 /// A pool that is neither probed nor watched for outliers.
 pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
     Pool {

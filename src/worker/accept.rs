@@ -39,9 +39,10 @@ impl WorkerListener {
     }
 
     fn poll_closed(&self) -> Poll<()> {
-        match self.accept_switch.is_closed() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if self.accept_switch.is_closed() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     }
 }
@@ -90,10 +91,10 @@ async fn run(counted: CountedListener, worker_listener: WorkerListener, came_for
     }
 }
 
-/// What is known of the queue of a removed listener.
+/// The state of the queue of a removed listener.
 #[derive(PartialEq, Eq)]
 enum Queue {
-    /// It is empty, or another process takes what is in it.
+    /// The queue is empty, or another process takes the clients in it.
     Left,
     /// Somebody may be in it still.
     Crowded,
@@ -183,7 +184,7 @@ async fn serve(
     let arrival = Arrival {
         peer,
         connection_peer: peer,
-        reached: reached(&socket, &worker_listener.addr),
+        reached: reached(&worker_listener.addr, || socket.local_addr()),
         listener: worker_listener.settings(shard),
         secured: None,
         upstreams: Rc::default(),
@@ -196,11 +197,34 @@ async fn serve(
     spawn(connection::run(shard.clone(), counted, accepted));
 }
 
-/// What the client connected to. The kernel is only asked if the socket listens on more than one address.
-fn reached(socket: &Socket, addr: &ListenAddr) -> Option<SocketAddr> {
+/// The address that the client connected to. The kernel is asked for `local_addr` only if the socket listens on more
+/// than one address.
+fn reached(
+    addr: &ListenAddr,
+    local_addr: impl FnOnce() -> Option<SocketAddr>,
+) -> Option<SocketAddr> {
     match addr {
-        ListenAddr::Tcp(addr) if addr.ip().is_unspecified() => socket.local_addr(),
+        ListenAddr::Tcp(addr) if addr.ip().is_unspecified() => local_addr(),
         ListenAddr::Tcp(addr) => Some(*addr),
         ListenAddr::Unix(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_says_what_a_client_of_any_address_has_reached() {
+        let [any, one] = ["0.0.0.0:80", "10.0.0.1:80"].map(|addr| addr.parse().unwrap());
+        let local: SocketAddr = "10.0.0.2:80".parse().unwrap();
+        let rows = [
+            (ListenAddr::Tcp(any), Some(local)),
+            (ListenAddr::Tcp(one), Some(one)),
+            (ListenAddr::Unix("/a".into()), None),
+        ];
+        for (addr, expected) in rows {
+            assert_eq!(reached(&addr, || Some(local)), expected, "{addr}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One attempt to have a request answered: it goes to one backend, and the answer comes back.
 
 mod duplex;
+mod parties;
 mod send;
 
 use std::cell::{Cell, OnceCell};
@@ -18,36 +19,17 @@ use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::min_rate::MinRate;
 use crate::worker::response::{Delivered, forward_response, send_whole};
 use crate::worker::retry::FailedAttempt;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::tunnel;
 use crate::worker::upload::{ask_for_body, discard};
-use crate::worker::upstream::Upstream;
+use crate::worker::upstream::{Upstream, keep_idle};
 use send::{Sent, send_request, send_rest};
 
-pub use duplex::{Duplex, Side};
-
-/// An attempt whose request has been sent, as far as it is kept: both directions of the exchange look at it.
-pub struct Attempt<'a> {
-    pub shard: &'a Shard,
-    pub client: &'a Client,
-    pub exchange: &'a Exchange,
-    pub request: &'a PreparedRequest,
-    pub upstream: &'a Upstream,
-    /// When the request was sent, or began to be.
-    pub asked_at: Micros,
-    /// Bytes of the request's body that had been given away by then.
-    pub sent_before: u64,
-    /// Bounds what the rest of the request waits for, if a rest of it is sent while the answer may come.
-    pub upload_timer: Option<&'a Timer>,
-    /// How fast the client must take the answer's body, once that has begun.
-    pub reader_rate: OnceCell<MinRate>,
-    /// What the two directions tell each other.
-    duplex: Cell<Duplex>,
-}
+pub use duplex::Side;
+pub use parties::Attempt;
 
 /// Makes an attempt: the request goes out, the answer comes in, and if the request's body is still coming both happen
 /// at once.
@@ -58,6 +40,18 @@ pub async fn make(
     request: &mut PreparedRequest,
     upstream: Upstream,
 ) -> Result<(), FailedAttempt> {
+    #[cfg(test)]
+    let is_planted = crate::simulated::is_planted(crate::simulated::Fault::ResendsPart);
+    #[cfg(not(test))]
+    let is_planted = false;
+    debug_assert!(
+        request.is_kept || is_planted,
+        "a request of which a byte was given away is not sent again"
+    );
+    debug_assert!(
+        !exchange.tally().is_answered,
+        "a request that is answered is not sent again"
+    );
     let _counted = shard.count_in_flight(upstream.backend());
     exchange.note(|tally| tally.attempts = tally.attempts.saturating_add(1));
     let mut out = shard.blocks.take();
@@ -168,7 +162,7 @@ impl Answering<'_> {
         }
     }
 
-    /// What follows an answer that is delivered: the connection is kept if it may be, and a small answer goes to the
+    /// Ends an attempt whose answer is delivered: the connection is kept if it may be, and a small answer goes to the
     /// client.
     async fn finish(self, delivered: Delivered, upstream: Upstream) -> Result<(), Failure> {
         let (reusable, is_whole) = match delivered {
@@ -180,27 +174,14 @@ impl Answering<'_> {
             }
         };
         if reusable && !self.client.is_body_pending() {
-            self.shard.keep_idle(upstream);
+            keep_idle(self.shard, upstream);
         }
+        debug_assert!(!is_whole || !self.out.is_empty(), "an answer has a head");
         if is_whole {
             send_whole(self.shard, self.client, self.exchange, self.out).await
         } else {
             Ok(())
         }
-    }
-}
-
-impl Attempt<'_> {
-    /// What the two directions have told each other.
-    pub fn duplex(&self) -> Duplex {
-        self.duplex.get()
-    }
-
-    /// Tells the other direction something.
-    pub fn tell(&self, change: impl FnOnce(&mut Duplex)) {
-        let mut duplex = self.duplex.get();
-        change(&mut duplex);
-        self.duplex.set(duplex);
     }
 }
 
@@ -215,6 +196,10 @@ async fn receive_answer(
     let mut delivering = pin!(deliver_to_reader(attempt, out));
     let mut discarding = pin!(attempt.upload_timer.map(|timer| discard(attempt, timer)));
     let mut uploaded = None;
+    debug_assert!(
+        !attempt.duplex().is_uploading,
+        "a request is sent once at a time"
+    );
     attempt.tell(|duplex| duplex.is_uploading = true);
     let delivered = poll_fn(|cx| {
         if uploaded.is_none()

@@ -23,6 +23,7 @@ pub enum Coming {
 
 /// A body of which some is still to come.
 pub struct Body {
+    /// The framing of the part that is still to come.
     pub coming: Coming,
     /// Whether it is passed on in chunks; else as it is.
     pub chunked: bool,
@@ -30,9 +31,9 @@ pub struct Body {
     pub most: u64,
     /// Trailers of an ended body that are not part of how it was passed on, each `name: value CRLF`.
     pub trailers: Vec<u8>,
-    /// Which trailers are passed on; `None`: it has none.
+    /// The rules by which trailers are passed on; `None`: the body has no trailers.
     pub rules: Option<TrailerRules>,
-    /// What changes it on its way; `None`: nothing does.
+    /// The filters that change the body on its way; `None`: no filter does.
     pub filters: Option<Box<Filters>>,
 }
 
@@ -92,6 +93,7 @@ impl Body {
 
     /// Of a verbatim body: how many of the `available` bytes belong to it. They count as passed on.
     pub fn take_verbatim(&mut self, available: usize) -> Result<usize, Unacceptable> {
+        debug_assert!(self.is_verbatim(), "other bodies are framed anew");
         if matches!(self.coming, Coming::UntilClose) {
             self.spend(available)?;
         }
@@ -110,6 +112,7 @@ impl Body {
             Coming::UntilClose => available,
             Coming::Length(left) => {
                 let taken = available.min(usize::try_from(*left).unwrap_or(usize::MAX));
+                debug_assert!(*left > 0, "a body without a byte left has ended");
                 *left -= taken as u64;
                 if *left == 0 {
                     self.coming = Coming::Nothing;
@@ -190,6 +193,10 @@ impl Body {
             return;
         };
         let count = filters.given().len().min(room);
+        debug_assert!(
+            count > 0,
+            "only a body that is held back is put from its filters"
+        );
         self.put(&filters.given()[..count], out);
         filters.note_taken(count);
         self.filters = Some(filters);
@@ -211,6 +218,10 @@ impl Body {
 
     /// Notes the end of the body, and puts it behind `out` unless a filter has kept some of the body.
     fn end(&mut self, out: &mut Block) {
+        debug_assert!(
+            self.trailers.is_empty() || !matches!(self.coming, Coming::Chunked(_)),
+            "a body ends once"
+        );
         if let Coming::Chunked(decoder) = std::mem::replace(&mut self.coming, Coming::Nothing) {
             self.trailers = decoder.trailers().to_vec();
         }
@@ -227,6 +238,7 @@ impl Body {
 
     /// Puts the end of the body behind `out`, where its receiver's framing has one.
     fn put_end(&mut self, out: &mut Block) {
+        debug_assert!(self.has_ended(), "only a body that has ended gets its end");
         if self.chunked {
             write_last_chunk(out.vec(), &std::mem::take(&mut self.trailers));
         }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use crate::base::limits;
 use crate::net::Turn;
 
-/// Whose turn it is on this core.
+/// The room for bulk transfers in the present turn of a core, and the transfers that wait for room.
 pub struct BulkTurns {
     /// Bytes that may still be moved in this turn.
     room: Cell<usize>,
@@ -48,6 +48,10 @@ impl Default for BulkTurns {
 impl BulkTurns {
     /// Waits until as many bytes may be moved; they must be no more than a turn has room for.
     pub async fn admit(&self, bytes: usize) {
+        debug_assert!(
+            bytes <= limits::BULK_BYTES_PER_TURN,
+            "a transfer that wants more than a turn has would wait for ever"
+        );
         if self.waiting.borrow().is_empty() && self.take(bytes) {
             return;
         }
@@ -105,6 +109,7 @@ impl BulkTurns {
 
     /// Takes some of the turn's room; false if there is too little.
     fn take(&self, bytes: usize) -> bool {
+        debug_assert!(self.room.get() <= limits::BULK_BYTES_PER_TURN);
         let Some(left) = self.room.get().checked_sub(bytes) else {
             return false;
         };

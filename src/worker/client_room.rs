@@ -16,7 +16,36 @@ use crate::net::{Socket, Timer};
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::sockets::{WaitingSocket, socket_counters};
 use crate::worker::memory::relief;
-use crate::worker::shard::{CountedConnection, Shard};
+use crate::worker::shard::Shard;
+
+/// A client's connection, counted until it is dropped.
+pub struct CountedConnection {
+    shard: Rc<Shard>,
+    /// The listener whose clients the connection counts among.
+    listener: Option<SharedClientCount>,
+}
+
+impl CountedConnection {
+    /// Counts a connection. `listener`: the listener that the connection came by, where the connection is counted
+    /// already.
+    pub fn begin(shard: &Rc<Shard>, listener: Option<SharedClientCount>) -> CountedConnection {
+        shard.connection_begins();
+        CountedConnection {
+            shard: shard.clone(),
+            listener,
+        }
+    }
+}
+
+impl Drop for CountedConnection {
+    fn drop(&mut self) {
+        self.shard.connection_ends();
+        if let Some(listener) = &self.listener {
+            end(&self.shard, listener);
+        }
+        self.shard.report_drained();
+    }
+}
 
 /// Counts a client that was accepted, as soon as there is a place for it; at once when `poll_over` says so, because the
 /// client cannot be put back into the queue. `None`: the client has left before that.
@@ -29,7 +58,7 @@ pub async fn enter(
     if !try_begin(shard, listener) && !wait(shard, listener, socket, poll_over).await {
         return None;
     }
-    Some(shard.count_connection(Some(listener.clone())))
+    Some(CountedConnection::begin(shard, Some(listener.clone())))
 }
 
 /// Waits until the client is counted; false if it has left.
@@ -181,15 +210,13 @@ fn tell(shard: &Shard, worker: WorkerId) {
 /// Closes the longest idle connection of a listener, or of any that has its share if all together are too many, for a
 /// client that waits on the worker `asker`. If there is none here, the next worker is asked.
 pub fn close_idle(shard: &Shard, listener: &SharedClientCount, asker: WorkerId) {
-    let is_closed = match listener.is_full() {
-        true => shard.idle_clients.close_one_of(listener),
-        false => {
-            let config = shard.config();
-            let is_it = |other: &ClientCount| std::ptr::eq(other, &**listener);
-            let gives =
-                |other: &ClientCount| is_it(other) || !config.snapshot().is_below_share(other);
-            shard.idle_clients.close_oldest(gives)
-        }
+    let is_closed = if listener.is_full() {
+        shard.idle_clients.close_one_of(listener)
+    } else {
+        let config = shard.config();
+        let is_it = |other: &ClientCount| std::ptr::eq(other, &**listener);
+        let gives = |other: &ClientCount| is_it(other) || !config.snapshot().is_below_share(other);
+        shard.idle_clients.close_oldest(gives)
     };
     let next = WorkerId((shard.worker.0 + 1) % shard.tables.workers() as u32);
     if !is_closed && next != asker {

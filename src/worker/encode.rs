@@ -24,16 +24,21 @@ use told::{forwarding, identity};
 /// A request that is ready to be forwarded: all that the rest of its way has to know when its head is gone from the
 /// receive buffer.
 pub struct PreparedRequest {
+    /// The pool that the request goes to.
     pub pool: PoolId,
     /// Hash of what the balancing algorithm goes by.
     pub key: u64,
     /// The protocol by which the request is sent.
     pub carrier: Carrier,
+    /// The facts of the request that decide how its response is read.
     pub asked: Asked,
+    /// The version of HTTP that the client speaks.
     pub version: Version,
+    /// Whether the method is idempotent (RFC 9110 section 9.2.2).
     pub idempotent: bool,
+    /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// What of the body is still to come behind `bytes`.
+    /// The part of the body that is still to come behind `bytes`.
     pub body: Body,
     /// Whether the request came with a body, even if all of the body has been received.
     pub has_body: bool,
@@ -69,6 +74,7 @@ pub fn encode(
     let is_trusted = client.arrival.is_trusted(exchange.config.snapshot());
     let mut bytes = incoming.shard.blocks.take();
     let host_value = encode_head(incoming, exchange, route, &balanced, &mut bytes);
+    debug_assert!(host_value.end <= bytes.len() && host_value.start <= host_value.end);
     PreparedRequest {
         pool: route.pool,
         key: balanced.key,
@@ -144,9 +150,10 @@ fn host_of<'a>(exchange: &'a Exchange, route: &'a Route, first: Option<u32>) -> 
 
 /// The protocols that the client offers, for use after its head is gone.
 fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
-    match head.upgrade {
-        true => head.offered().collect::<Vec<_>>().join(&b", "[..]).into(),
-        false => Box::default(),
+    if head.upgrade {
+        head.offered().collect::<Vec<_>>().join(&b", "[..]).into()
+    } else {
+        Box::default()
     }
 }
 
@@ -186,7 +193,28 @@ impl PreparedRequest {
         let host = exchange.config.backend(self.pool, index).host.as_bytes();
         let value = self.host_value.clone();
         self.bytes.vec().splice(value.clone(), host.iter().copied());
+        debug_assert!(value.end <= self.bytes.len() + value.len());
         self.host_value.end = value.start + host.len();
         self.host_of = Some(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::decide::sample::with_head;
+
+    #[test]
+    fn an_offer_is_kept_for_the_time_when_the_head_is_gone() {
+        let rows: [(&str, &[u8]); 3] = [
+            ("Connection: upgrade\nUpgrade: websocket\n", b"websocket"),
+            ("Connection: upgrade\nUpgrade: a, b/1\n", b"a, b/1"),
+            ("Upgrade: websocket\n", b""),
+        ];
+        for (fields, expected) in rows {
+            let text = format!("GET / HTTP/1.1\nHost: a\n{fields}");
+            let offered = with_head(&text, offered);
+            assert_eq!(*offered, *expected, "{fields}");
+        }
     }
 }

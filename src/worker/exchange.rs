@@ -32,7 +32,7 @@ pub struct Exchange {
     deadline: Deadline,
     /// How far the exchange has come.
     pub progress: Progress,
-    /// What is counted and timed. The one cell: the upload counts while the answer arrives.
+    /// Counts and times. The one cell: the upload counts while the answer arrives.
     tally: Cell<Tally>,
 }
 
@@ -60,7 +60,7 @@ pub struct Progress {
 }
 
 impl Drop for Exchange {
-    /// Also where a panic ends it.
+    /// Takes the request off the count of its route, also where a panic ends the exchange.
     fn drop(&mut self) {
         if let Some(counters) = self.route_counters() {
             counters.in_flight.sub(1);
@@ -118,7 +118,7 @@ impl Exchange {
         self.deadline.is_of_client
     }
 
-    /// What was counted and timed up to now.
+    /// The counts and times up to now.
     pub fn tally(&self) -> Tally {
         self.tally.get()
     }
@@ -155,13 +155,13 @@ impl Exchange {
         &self.config.snapshot().routes[self.route_id().index()]
     }
 
-    /// The same by its number.
+    /// The number of the request's route.
     pub fn route_id(&self) -> RouteId {
         let id = self.facts.route;
         id.expect("a request has its route before it goes on")
     }
 
-    /// What the operator changes in answers to the request, as far as its route is known.
+    /// The operator's changes of answers to the request, as far as its route is known.
     pub fn response_edits(&self) -> &FieldEdits {
         match self.facts.found_route {
             Some(id) => &self.config.snapshot().routes[id.index()].response_fields,
@@ -169,14 +169,14 @@ impl Exchange {
         }
     }
 
-    /// What this worker counts of the route, once it is known.
+    /// This worker's counts of the route, once the route is known.
     pub fn route_counters(&self) -> Option<&RouteBlock> {
         let id = self.facts.route?;
         let route = &self.config.snapshot().routes[id.index()];
         Some(route.counters.of(self.worker))
     }
 
-    /// What this worker counts of the backend that the request was last sent to, if any.
+    /// This worker's counts of the backend that the request was last sent to, if any.
     pub fn backend_counters(&self) -> Option<&BackendBlock> {
         let (pool, index) = (self.facts.pool?, self.tally().backend?);
         let backend = self.config.backend(pool, index);

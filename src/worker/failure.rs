@@ -1,11 +1,11 @@
-//! What the end of a connection to a backend means for the request that it served. The table of all failures is in
-//! `shared/failure.rs`, because the counters of both sides are sized by it.
+//! The meaning that the end of a connection to a backend has for the request that it served. The table of all failures
+//! is in `shared/failure.rs`, because the counters of both sides are sized by it.
 
 pub use crate::shared::failure::{Afterwards, Failure, FailureRow, Fault, RetryRule, STATUS_5XX};
 use crate::worker::multiplex::{Gone, Unconnected};
 
 impl Failure {
-    /// What it means that a backend's stream is gone.
+    /// The failure of a request whose stream at the backend is gone.
     pub fn of_gone(gone: Gone) -> Failure {
         match gone {
             Gone::Malformed(refusal) => Failure::MalformedResponse(refusal),
@@ -15,7 +15,7 @@ impl Failure {
         }
     }
 
-    /// What it means that a backend cannot be connected to.
+    /// The failure of a request whose backend cannot be connected to.
     pub fn of_unconnected(unconnected: Unconnected) -> Failure {
         match unconnected {
             Unconnected::Failed => Failure::ConnectFailed,

@@ -3,17 +3,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
-use std::time::Duration;
-
-use crate::base::limits;
-use crate::net::{ReceiveQueue, Timer};
 
 use crate::shared::client_count::{ClientCount, SharedClientCount};
-use crate::worker::shard::Shard;
 
 /// A core's idle client connections.
 #[derive(Default)]
@@ -79,66 +71,6 @@ impl Drop for Idle {
     fn drop(&mut self) {
         self.clients.known.borrow_mut().remove(&self.number);
     }
-}
-
-/// Tells a connection that waits that it is to end.
-#[derive(Default)]
-struct Closing {
-    is_asked: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Closing {
-    fn ask(&self) {
-        self.is_asked.set(true);
-        self.waker.take().into_iter().for_each(Waker::wake);
-    }
-}
-
-/// Waits for what a client has to bring: what comes before its first request, or the rest of a head. A connection that
-/// takes long counts as idle meanwhile. `None`: the connection is to end for another client.
-pub async fn await_client<T>(
-    shard: &Shard,
-    listener: &SharedClientCount,
-    queue: ReceiveQueue,
-    coming: impl Future<Output = T>,
-) -> Option<T> {
-    let mut coming = pin!(coming);
-    let soon = Timer::new(&shard.timers);
-    soon.set(Duration::from_millis(limits::DEMOTE_MILLIS));
-    let at_once = poll_fn(|cx| match coming.as_mut().poll(cx) {
-        Poll::Ready(come) => Poll::Ready(Some(come)),
-        Poll::Pending => soon.poll(cx).map(|_| None),
-    });
-    match at_once.await {
-        Some(come) => Some(come),
-        None => await_idle(shard, listener, queue, coming).await,
-    }
-}
-
-/// Waits while the connection is idle. `None`: it is to end for another client, and nothing has come that would be lost
-/// with it.
-pub async fn await_idle<T>(
-    shard: &Shard,
-    listener: &SharedClientCount,
-    queue: ReceiveQueue,
-    coming: impl Future<Output = T>,
-) -> Option<T> {
-    let mut coming = pin!(coming);
-    let closing = Rc::<Closing>::default();
-    let told = closing.clone();
-    let _idle = shard.idle_clients.enter(listener, move || told.ask());
-    poll_fn(|cx| {
-        if let Poll::Ready(come) = coming.as_mut().poll(cx) {
-            return Poll::Ready(Some(come));
-        }
-        if closing.is_asked.get() && queue.is_empty() {
-            return Poll::Ready(None);
-        }
-        closing.waker.replace(Some(cx.waker().clone()));
-        Poll::Pending
-    })
-    .await
 }
 
 #[cfg(test)]

@@ -38,3 +38,54 @@ impl Interims {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::sample::routed;
+
+    #[test]
+    fn bytes_and_time_of_interim_heads_are_bounded() {
+        let exchange = routed(|_| ());
+        let most = limits::INTERIM_BYTES as usize;
+        let late = Interims {
+            due: Some(Micros(1)),
+            ..Interims::default()
+        };
+        let nearly_full = Interims {
+            bytes: limits::INTERIM_BYTES - limits::INTERIM_LEAST_BYTES,
+            ..Interims::default()
+        };
+        let rows = [
+            (Interims::default(), 30, Ok(())),
+            (Interims::default(), most, Ok(())),
+            (Interims::default(), most + 1, Err(Failure::TooManyInterim)),
+            (
+                Interims::default(),
+                usize::MAX,
+                Err(Failure::TooManyInterim),
+            ),
+            (nearly_full, 1, Ok(())),
+            (late, 30, Err(Failure::ResponseTimeout)),
+        ];
+        for (mut interims, bytes, expected) in rows {
+            assert_eq!(interims.note(&exchange, bytes, true), expected, "{bytes}");
+            assert!(!interims.are_odd);
+        }
+    }
+
+    #[test]
+    fn one_head_that_announces_a_body_makes_all_of_them_odd() {
+        let exchange = routed(|_| ());
+        let mut interims = Interims::default();
+        for is_sound in [true, false, true] {
+            interims.note(&exchange, 30, is_sound).unwrap();
+        }
+        assert!(interims.are_odd);
+        let mut full = Interims {
+            bytes: limits::INTERIM_BYTES,
+            ..Interims::default()
+        };
+        assert_eq!(full.note(&exchange, 1, true), Err(Failure::TooManyInterim));
+    }
+}

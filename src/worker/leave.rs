@@ -30,9 +30,10 @@ pub fn poll_unsent(
     if let Poll::Ready(failure) = client.poll_gone(shard, cx) {
         return Poll::Ready(failure);
     }
-    match is_down(shard, exchange) && may_leave(shard, exchange, UNSENT, true) {
-        true => Poll::Ready(Failure::BackendDown),
-        false => Poll::Pending,
+    if is_down(shard, exchange) && may_leave(shard, exchange, UNSENT, true) {
+        Poll::Ready(Failure::BackendDown)
+    } else {
+        Poll::Pending
     }
 }
 
@@ -51,9 +52,10 @@ pub fn poll_unanswered(
     if !is_down(shard, exchange) {
         return Poll::Pending;
     }
-    match may_leave(shard, exchange, request(), false) || is_cut(shard, exchange) {
-        true => Poll::Ready(Failure::BackendDown),
-        false => Poll::Pending,
+    if may_leave(shard, exchange, request(), false) || is_cut(shard, exchange) {
+        Poll::Ready(Failure::BackendDown)
+    } else {
+        Poll::Pending
     }
 }
 
@@ -64,9 +66,10 @@ pub fn poll_answered(
     exchange: &Exchange,
     cx: &mut Context<'_>,
 ) -> Poll<Failure> {
-    match is_cut(shard, exchange) {
-        true => Poll::Ready(Failure::BackendDown),
-        false => client.poll_gone(shard, cx),
+    if is_cut(shard, exchange) {
+        Poll::Ready(Failure::BackendDown)
+    } else {
+        client.poll_gone(shard, cx)
     }
 }
 
@@ -130,4 +133,67 @@ pub fn decide(
         route.retries,
         has_next,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::RouteId;
+    use crate::net::Timer;
+    use crate::shared::backend_table::BackendState;
+    use crate::snapshot::sample::with_route;
+    use crate::worker::sample::{POOL, refusing, run_worker_with};
+
+    /// The fate of a request in the first of so many backends, when that backend is unhealthy.
+    fn fate(backends: usize, on_unhealthy: OnUnhealthy, request: Repeatable) -> (Again, bool) {
+        let addrs: Vec<_> = (0..backends).map(|_| refusing()).collect();
+        run_worker_with(
+            &addrs,
+            |pool| pool.options.on_unhealthy = on_unhealthy,
+            with_route,
+            async |shard| {
+                let mut exchange = shard.begin_exchange();
+                exchange.take_route(RouteId(0));
+                exchange.note(|tally| tally.backend = Some(0));
+                let id = exchange.config.backend(POOL, 0).id();
+                let timer = Timer::new(&shard.timers);
+                let counted = shard.under_way.begin(id, false, &timer);
+                exchange.progress.place = Some(counted.number());
+                assert!(!is_down(&shard, &exchange));
+                shard.set_backend_state(id, BackendState::Unhealthy, true);
+                let failed = FailedAttempt::without_connection(Failure::BackendDown);
+                let again = decide(&shard, &exchange, request, &failed);
+                (again, is_cut(&shard, &exchange))
+            },
+        )
+    }
+
+    #[test]
+    fn a_request_leaves_an_unhealthy_backend_if_it_may_and_can() {
+        let (finish, cut) = (OnUnhealthy::Finish, OnUnhealthy::Cut);
+        let answered = Repeatable {
+            is_answered: true,
+            ..UNSENT
+        };
+        let unsafe_one = Repeatable {
+            is_idempotent: false,
+            ..UNSENT
+        };
+        let rows = [
+            (2, finish, UNSENT, Again::Leave, false),
+            (2, cut, UNSENT, Again::Leave, true),
+            (2, cut, answered, Again::Never, true),
+            (2, finish, unsafe_one, Again::Never, false),
+            // There is nowhere to go.
+            (1, finish, UNSENT, Again::Never, false),
+        ];
+        for (backends, on_unhealthy, request, again, is_cut) in rows {
+            let found = fate(backends, on_unhealthy, request);
+            assert_eq!(
+                found,
+                (again, is_cut),
+                "{backends} {on_unhealthy:?} {request:?}"
+            );
+        }
+    }
 }

@@ -61,7 +61,7 @@ pub struct LivePool {
     carried: Rc<Carried>,
 }
 
-/// What a pool keeps from one live configuration to the next, whatever of it changes.
+/// The part of a pool that goes from one live configuration to the next, whatever of the pool changes.
 struct Carried {
     retry_budget: RefCell<RetryBudget>,
     queue: Rc<Queue>,
@@ -70,7 +70,7 @@ struct Carried {
 /// A backend that takes requests now.
 struct Usable {
     id: BackendId,
-    /// Its index in the pool's backends.
+    /// The backend's index in its pool.
     index: u32,
     max_connections: u32,
 }
@@ -86,9 +86,11 @@ pub enum Pick {
     None,
 }
 
-/// What a pick depends on.
+/// The facts that a pick depends on.
 pub struct Choice<'a> {
+    /// The tables of all workers.
     pub tables: &'a BackendTables,
+    /// The time of the pick.
     pub now: Micros,
     /// Hash of the request's key, for algorithms that use it.
     pub key: u64,
@@ -195,7 +197,7 @@ impl LiveConfig {
         self.position(id).is_some()
     }
 
-    /// What a connection to a backend must carry to be used; `None`: the backend takes no requests.
+    /// The key that a connection to a backend must carry to be used; `None`: the backend takes no requests.
     pub fn reuse_key(&self, id: BackendId) -> Option<ReuseKey> {
         Some(self.position(id)?.key)
     }
@@ -285,6 +287,7 @@ impl LiveConfig {
         if live.is_stale.replace(false) {
             let worker = self.neighbours.worker;
             live.rebuild(self.pool(id), tables, worker);
+            debug_assert!(!live.is_stale.get());
         }
         live
     }
@@ -419,15 +422,17 @@ impl LivePool {
                     index,
                     max_connections: backend.max_connections,
                 };
-                let share = match are_equal {
-                    true => limits::WHOLE_SHARE,
-                    false => share(backend),
+                let share = if are_equal {
+                    limits::WHOLE_SHARE
+                } else {
+                    share(backend)
                 };
                 let candidate = Candidate {
                     id: backend.id(),
-                    weight: match are_equal {
-                        true => backend.weight,
-                        false => backend.weight * u16::from(share),
+                    weight: if are_equal {
+                        backend.weight
+                    } else {
+                        backend.weight * u16::from(share)
                     },
                     share,
                     member: index,
@@ -439,6 +444,11 @@ impl LivePool {
         if let Some(table) = &pool.table {
             balancer.take_table(table);
         }
+        debug_assert_eq!(usable.len(), candidates.len());
+        debug_assert!(
+            !usable.is_empty(),
+            "one backend at least is as good as the best"
+        );
         balancer.rebuild(&candidates);
         drop(balancer);
         self.usable.replace(usable);

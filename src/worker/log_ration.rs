@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::base::ids::WorkerId;
 use crate::base::limits;
 
-/// What may still be logged and told in this second.
+/// The lines that may still be logged and told in this second.
 pub struct LogRation {
     failures: Cell<u32>,
     /// Failures that found nothing left.

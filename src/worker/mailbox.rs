@@ -1,4 +1,4 @@
-//! What other threads tell a worker, taken over between two requests.
+//! Messages of other threads to a worker, taken over between two requests.
 
 use std::io;
 use std::rc::Rc;

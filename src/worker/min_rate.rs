@@ -20,7 +20,6 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::net::{Socket, Timer, Timers};
 use crate::snapshot::Listener;
-use crate::worker::stream::Stream;
 
 const LOOK: Duration = Duration::from_millis(limits::MIN_RATE_LOOK_MILLIS);
 
@@ -82,6 +81,7 @@ impl MinRate {
             return true;
         }
         let brought = (bytes.saturating_mul(1_000) / self.per_second).min(i64::MAX as u64) as i64;
+        debug_assert!(self.grace >= 0);
         let most = self.grace * limits::MIN_RATE_SAVED;
         let credit = self.credit.get() - waited as i64;
         self.credit.set(credit.saturating_add(brought).min(most));
@@ -101,15 +101,15 @@ impl MinRate {
     }
 
     /// Notes that the client has taken bytes of an answer. With 0 bytes, the client is not to blame for the time until
-    /// now.
-    pub fn note_taken(&self, now: u64, bytes: usize, to: &Stream) {
-        match to {
-            _ if bytes == 0 => self.pardon(now),
-            Stream::Socket(_) => self.note_sent(bytes),
-            Stream::Multiplexed(_) => {
-                let waited = now.saturating_sub(self.since.replace(now));
-                self.note_after_pause(waited, bytes as u64);
-            }
+    /// now. `is_socket`: the bytes are with the client's socket, and not yet with the client.
+    pub fn note_taken(&self, now: u64, bytes: usize, is_socket: bool) {
+        if bytes == 0 {
+            self.pardon(now);
+        } else if is_socket {
+            self.note_sent(bytes);
+        } else {
+            let waited = now.saturating_sub(self.since.replace(now));
+            self.note_after_pause(waited, bytes as u64);
         }
     }
 
@@ -167,9 +167,10 @@ impl MinRate {
                     }
                 }
             }
-            match self.is_over.get() {
-                true => Poll::Ready(Err(TooSlow)),
-                false => Poll::Pending,
+            if self.is_over.get() {
+                Poll::Ready(Err(TooSlow))
+            } else {
+                Poll::Pending
             }
         })
         .await

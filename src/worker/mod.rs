@@ -1,7 +1,5 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
-#![allow(missing_docs)]
-
 mod accept;
 mod accept_pause;
 mod attempt;
@@ -9,6 +7,7 @@ mod body;
 mod buffer_body;
 mod bulk_turns;
 mod client_room;
+mod client_wait;
 mod connection;
 mod decide;
 mod downstream;
@@ -39,6 +38,7 @@ mod retry;
 mod sample;
 mod shard;
 mod stream;
+mod tick;
 mod trailers;
 mod tunnel;
 pub mod turn_away;
@@ -64,13 +64,19 @@ use crate::worker::upstream::Neighbours;
 
 /// All that a worker is started with.
 pub struct Start {
+    /// The number of the worker.
     pub worker: WorkerId,
+    /// The engine that its tasks run on.
     pub engine: Engine,
     /// The CPU to pin the thread to, if it is to be pinned.
     pub cpu: Option<usize>,
+    /// The configuration to begin with.
     pub snapshot: SharedSnapshot,
+    /// The tables of all workers.
     pub tables: SharedTables,
+    /// The messages of other threads to the worker.
     pub inbox: Inbox<ToWorker>,
+    /// The ways to other threads.
     pub links: Links,
     /// The mailboxes of all workers, in their order.
     pub mailboxes: Vec<Mailbox<ToWorker>>,
@@ -120,7 +126,7 @@ async fn work_here(start: Start) -> io::Result<()> {
     let ticked = Vital(shard.clone(), "keeping time");
     spawn(async move {
         while let Ok(lag) = ticker.tick().await {
-            ticked.0.tick(lag);
+            tick::tick(&ticked.0, lag);
         }
     });
     let bulk_counter = Vital(shard.clone(), "sharing out time");

@@ -22,9 +22,12 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
     let mut exchange = shard.begin_exchange();
     let is_cut = {
         let mut answering = pin!(answer_or_fail(shard, client, &mut exchange));
-        let is_cut = poll_fn(|cx| match shard.is_cut() {
-            true => Poll::Ready(true),
-            false => answering.as_mut().poll(cx).map(|()| false),
+        let is_cut = poll_fn(|cx| {
+            if shard.is_cut() {
+                Poll::Ready(true)
+            } else {
+                answering.as_mut().poll(cx).map(|()| false)
+            }
         });
         is_cut.await
     };

@@ -1,5 +1,5 @@
-//! What is told of an exchange when it has ended: it is counted, here and nowhere else as far as possible; the access
-//! log gets its line, and the program's own log one if it failed.
+//! The record of an exchange that has ended: the exchange is counted, here and nowhere else as far as possible; the
+//! access log gets its line, and the program's own log one if the exchange failed.
 
 use tracing::{Level, debug, error, warn};
 
@@ -149,6 +149,90 @@ pub fn report_panic(shard: &Shard) {
         error!(
             worker = shard.worker.0,
             "a connection was ended by a panic: a defect of palantir"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::RouteId;
+    use crate::shared::worker_counters::Outcomes;
+    use crate::snapshot::sample::with_route;
+    use crate::worker::sample::{refusing, run_worker_with};
+
+    #[test]
+    fn each_exchange_has_one_outcome() {
+        let [mut succeeded, mut refused, mut failed] = [Outcomes::default(); 3];
+        (succeeded.succeeded, refused.refused, failed.failed) = (1, 1, 1);
+        let rows = [
+            (None, 200, succeeded),
+            (None, 308, succeeded),
+            (None, 404, succeeded),
+            (None, 503, failed),
+            (Some(Failure::NoRoute), 404, refused),
+            (Some(Failure::ClientLeft), 499, refused),
+            (Some(Failure::Reset), 502, failed),
+            (Some(Failure::Exhausted), 503, failed),
+        ];
+        run_worker_with(
+            &[refusing()],
+            |_| (),
+            with_route,
+            async |shard| {
+                let counters = shard.links.counters(shard.worker);
+                for (failure, status, expected) in rows {
+                    let mut exchange = shard.begin_exchange();
+                    exchange.take_route(RouteId(0));
+                    exchange.progress.failure = failure;
+                    let before = counters.outcomes();
+                    count(&shard, &exchange, status);
+                    let after = counters.outcomes();
+                    assert_eq!(after.since(&before), expected, "{failure:?} {status}");
+                    let route = exchange.route_counters().unwrap();
+                    assert!(route.classes[status_class(status)].get() > 0, "{status}");
+                }
+            },
+        );
+    }
+
+    /// An answer counts for the backend that gave it, and a failed attempt was counted when it failed.
+    #[test]
+    fn an_answer_counts_for_its_backend() {
+        let rows = [
+            (0, Some(5), None, 200, (0, 0)),
+            (1, None, None, 504, (0, 0)),
+            (1, Some(5), None, 200, (1, 0)),
+            (1, Some(5), None, 503, (0, 1)),
+            (1, Some(5), Some(Failure::Truncated), 200, (0, 0)),
+            (1, Some(5), Some(Failure::ClientLeft), 200, (1, 0)),
+        ];
+        run_worker_with(
+            &[refusing()],
+            |_| (),
+            with_route,
+            async |shard| {
+                let counters = shard.links.counters(shard.worker);
+                for (attempts, micros, failure, status, expected) in rows {
+                    let mut exchange = shard.begin_exchange();
+                    exchange.take_route(RouteId(0));
+                    exchange.progress.failure = failure;
+                    exchange.note(|tally| {
+                        tally.backend = Some(0);
+                        tally.attempts = attempts;
+                        tally.upstream_micros = micros;
+                        tally.status = status;
+                    });
+                    let before = counters.outcomes();
+                    count_answer(&shard, &exchange);
+                    let new = counters.outcomes().since(&before);
+                    let found = (new.server_succeeded, new.server_failed);
+                    assert_eq!(
+                        found, expected,
+                        "{attempts} {micros:?} {failure:?} {status}"
+                    );
+                }
+            },
         );
     }
 }

@@ -30,12 +30,13 @@ pub fn asked_for(
         return None;
     }
     let own_scheme = client.arrival.scheme();
-    match client_trusted && is_renamed {
-        true => Some(told(head, own_scheme)),
-        false => Some(AskedFor {
+    if client_trusted && is_renamed {
+        Some(told(head, own_scheme))
+    } else {
+        Some(AskedFor {
             scheme: own_scheme,
             authority: ShortText::of(head.host),
-        }),
+        })
     }
 }
 
@@ -103,10 +104,73 @@ impl AskedFor {
             scheme: self.scheme,
             authority,
             is_renamed: route.host_header != HostHeader::Preserve,
-            prefix: match route.strip_prefix {
-                true => route.prefix.as_bytes(),
-                false => b"",
+            prefix: if route.strip_prefix {
+                route.prefix.as_bytes()
+            } else {
+                b""
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::decide::sample::with_head;
+
+    #[test]
+    fn a_trusted_proxy_says_what_its_client_has_asked_for() {
+        let rows = [
+            ("", "http", "own"),
+            ("X-Forwarded-Proto: https\n", "https", "own"),
+            ("X-Forwarded-Proto: HTTPS, http\n", "https", "own"),
+            ("X-Forwarded-Proto: ftp\n", "http", "own"),
+            ("X-Forwarded-Host: first, second\n", "http", "first"),
+            ("X-Forwarded-Host: a@b\n", "http", "own"),
+            ("Forwarded: proto=https;host=told\n", "https", "told"),
+            (
+                "X-Forwarded-Host: first\nForwarded: host=told\n",
+                "http",
+                "first",
+            ),
+            (
+                "X-Forwarded-Host: first\nX-Forwarded-Port: 8443\n",
+                "http",
+                "first:8443",
+            ),
+            (
+                "X-Forwarded-Host: first:81\nX-Forwarded-Port: 8443\n",
+                "http",
+                "first:81",
+            ),
+            (
+                "X-Forwarded-Host: first\nX-Forwarded-Port: 443\n",
+                "http",
+                "first",
+            ),
+        ];
+        for (fields, scheme, authority) in rows {
+            let text = format!("GET / HTTP/1.1\nHost: own\n{fields}");
+            let asked = with_head(&text, |head| told(head, "http"));
+            assert_eq!(asked.scheme, scheme, "{fields}");
+            let found = String::from_utf8_lossy(asked.authority.as_bytes());
+            assert_eq!(found, authority, "{fields}");
+        }
+    }
+
+    #[test]
+    fn default_ports_are_not_written() {
+        let rows: [(&[u8], Option<u16>); 7] = [
+            (b"8080", Some(8080)),
+            (b"80", None),
+            (b"443", None),
+            (b"0", None),
+            (b"65536", None),
+            (b"a", None),
+            (b"", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(port_to_write(text), expected, "{text:?}");
         }
     }
 }

@@ -15,9 +15,11 @@ pub use render::RenderedReplies;
 /// An answer of our own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
+    /// The status of the reply.
     pub status: u16,
     /// The fields besides those that every reply has, in their order.
     pub fields: [Option<ReplyField>; 2],
+    /// The body of the reply.
     pub body: ReplyBody,
     /// Whether the client's connection ends with this reply.
     pub close: bool,
@@ -43,9 +45,10 @@ pub enum FieldValue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyBody {
     Empty,
-    /// The status, the label, and the id of the request, as text or as JSON. A gRPC call gets the label in its trailers.
+    /// The status, the label, and the id of the request, as text or as JSON. A gRPC call gets the label in its
+    /// trailers.
     Label(&'static str),
-    /// This text alone, made for this reply.
+    /// Text of this content type, made for this reply alone.
     Own {
         content_type: &'static str,
         text: String,
@@ -133,6 +136,11 @@ pub async fn fail(shard: &Shard, client: &Client, exchange: &mut Exchange, failu
 
 /// Sends a reply.
 pub async fn send(shard: &Shard, client: &Client, exchange: &Exchange, reply: &Reply) {
+    debug_assert!(
+        !exchange.tally().is_answered,
+        "an exchange has one final head"
+    );
+    debug_assert!((200..600).contains(&reply.status), "{reply:?}");
     let may_go_on = !reply.close && client.may_go_on(shard, exchange);
     client.note(|persistence| persistence.answer_begins(may_go_on, false));
     exchange.note(|tally| tally.status = reply.status);

@@ -6,11 +6,12 @@
 use crate::base::limits;
 use crate::worker::failure::{Failure, RetryRule};
 
-/// What of a request decides whether it may be sent again.
+/// The facts of a request that decide whether it may be sent again.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeatable {
     /// Whether all of the request is still there: no byte of its body was given away.
     pub is_kept: bool,
+    /// Whether the request may be executed twice (RFC 9110 section 9.2.2).
     pub is_idempotent: bool,
     /// Whether a byte of any answer came: from then on the backend has said something about the request.
     pub is_answered: bool,
@@ -19,6 +20,7 @@ pub struct Repeatable {
 /// An attempt that failed.
 #[derive(Clone, Copy, Debug)]
 pub struct FailedAttempt {
+    /// The failure of the attempt.
     pub failure: Failure,
     /// Whether it is known that the backend processed nothing of the request.
     pub is_unprocessed: bool,
@@ -26,17 +28,18 @@ pub struct FailedAttempt {
     pub lost_reused: bool,
 }
 
-/// What a request has used up of the attempts that it may have.
+/// The attempts that a request has used up, by kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Used {
     /// Attempts that were no retries, because nothing of the request had reached a backend that would process it.
     pub free: u8,
     /// Whether the request was sent anew because a reused connection was lost.
     pub fresh: bool,
+    /// Retries by the rule of the route.
     pub retries: u8,
     /// Backends that could not be connected to.
     pub unconnected: u8,
-    /// Those of them that did not answer in time.
+    /// Backends, among those that could not be connected to, that did not answer in time.
     pub connect_timeouts: u8,
     /// How many backends the request has left because they had become unhealthy.
     pub left: u8,
@@ -47,6 +50,10 @@ pub struct Used {
 impl Used {
     /// Counts another attempt after this failure.
     pub fn count(&mut self, again: Again, failure: Failure) {
+        debug_assert!(
+            self.free <= limits::UNPROCESSED_ATTEMPTS && self.left <= limits::LEFT_BACKENDS,
+            "each kind of another attempt has its bound: {self:?}"
+        );
         match again {
             Again::Never => {}
             Again::Fresh => self.fresh = true,
@@ -119,7 +126,7 @@ pub fn wants_fresh(is_whole: bool, is_http1: bool) -> bool {
     !is_whole && is_http1
 }
 
-/// What may have kept a backend from answering in time, besides the backend itself.
+/// Circumstances that may have kept a backend from answering in time, besides the backend itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Blame {
     /// Whether the request was sent by the protocol of its pool.

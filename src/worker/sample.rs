@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::base::addresses::BackendAddr;
-use crate::base::ids::{PoolId, WorkerId};
+use crate::base::ids::{PoolId, RequestId, RouteId, WorkerId};
 use crate::base::limits;
 use crate::messages;
 use crate::net::{Engine, Expired, Ticker, Timer, Turn, run, spawn};
@@ -17,6 +17,7 @@ use crate::shared::mailbox::mailbox;
 use crate::shared::slots::Slots;
 use crate::snapshot::sample;
 use crate::snapshot::{Pool, Protocol, Snapshot};
+use crate::worker::exchange::Exchange;
 use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Neighbours;
@@ -62,7 +63,7 @@ pub fn run_worker_with<T>(
         let (ticked, ticker) = (shard.clone(), Ticker::new().unwrap());
         spawn(async move {
             while let Ok(lag) = ticker.tick().await {
-                ticked.tick(lag);
+                crate::worker::tick::tick(&ticked, lag);
             }
         });
         let bulk_counter = shard.clone();
@@ -127,4 +128,21 @@ pub async fn tick(shard: &Shard) {
     timer.set(Duration::from_millis(limits::TICK_MILLIS));
     let waited: Result<(), Expired> = timer.bound(|_| Poll::Pending).await;
     debug_assert!(waited.is_err());
+}
+
+/// An exchange whose request has taken the only route, in a snapshot with two backends that `change` changes.
+pub fn routed(change: impl FnOnce(&mut Snapshot)) -> Exchange {
+    let pool = sample::pool(&mut sample::slots(), "api", &sample::addrs(2));
+    let snapshot = sample::adapted(sample::snapshot(1, vec![pool]), |snapshot| {
+        sample::with_route(snapshot);
+        change(snapshot);
+    });
+    let neighbours = Rc::new(Neighbours {
+        worker: WorkerId(0),
+        mailboxes: Vec::new(),
+    });
+    let config = LiveConfig::new(snapshot, &neighbours);
+    let mut exchange = Exchange::new(Rc::new(config), WorkerId(0), RequestId(7));
+    exchange.take_route(RouteId(0));
+    exchange
 }

@@ -1,4 +1,4 @@
-//! What one worker owns. Everything on the way of a request reaches it by reference; nothing of it is shared.
+//! The possessions of one worker. Everything on the way of a request reaches them by reference; none of them is shared.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -8,33 +8,26 @@ use crate::base::addresses::ListenAddr;
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
 use crate::base::memory;
-use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::random::SplitMix64;
 use crate::base::time::Micros;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
 use crate::messages::ToHealth;
 use crate::messages::links::Links;
-use crate::net::{AcceptSwitch, Blocks, Timers, Turn, operations, thread_number};
+use crate::net::{AcceptSwitch, Blocks, Timers, Turn, thread_number};
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, Permit};
-use crate::shared::client_count::SharedClientCount;
 use crate::shared::worker_counters::WorkerCounters;
 use crate::snapshot::SharedSnapshot;
-use crate::snapshot::{Pool, Protocol};
 use crate::worker::bulk_turns::BulkTurns;
-use crate::worker::client_room;
 use crate::worker::exchange::Exchange;
 use crate::worker::idle_clients::IdleClients;
 use crate::worker::live_config::LiveConfig;
 use crate::worker::log_ration::LogRation;
-use crate::worker::memory::{Memory, relief};
+use crate::worker::memory::Memory;
 use crate::worker::reply::RenderedReplies;
-use crate::worker::stream::Stream;
 use crate::worker::under_way::UnderWay;
-use crate::worker::upstream::{
-    Keep, Neighbours, Rests, Shared, Upstream, Upstreams, descriptors, go_on_with_rests,
-};
+use crate::worker::upstream::{Neighbours, Rests, Shared, Upstreams, descriptors};
 
 /// How far a worker has come towards its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,21 +42,35 @@ enum Ending {
 
 /// A worker's possessions.
 pub struct Shard {
+    /// The number of the worker.
     pub worker: WorkerId,
+    /// The tables of all workers; this worker writes its own.
     pub tables: SharedTables,
+    /// Free blocks.
     pub blocks: Blocks,
+    /// The room for bulk transfers in each turn.
     pub bulk_turns: BulkTurns,
+    /// The use of memory.
     pub memory: Memory,
+    /// The timers of all tasks.
     pub timers: Rc<Timers>,
+    /// The clients' connections that are idle.
     pub idle_clients: Rc<IdleClients>,
+    /// The idle connections to backends.
     pub upstreams: Upstreams,
+    /// The connections to backends of HTTP/2, which requests share.
     pub shared_upstreams: Shared,
+    /// The requests that wait for a descriptor.
     pub descriptor_waiters: descriptors::Waiters,
     /// The backends that could not be connected to.
     pub rests: RefCell<Rests>,
+    /// Lets a task wait for the next turn of the core's loop.
     pub turn: Turn,
+    /// The ways to other threads.
     pub links: Links,
+    /// The mailboxes of all workers.
     pub neighbours: Rc<Neighbours>,
+    /// The lines that may still be logged in this second.
     pub log_ration: LogRation,
     /// Answers of our own, ready to be sent.
     pub rendered_replies: RenderedReplies,
@@ -279,6 +286,7 @@ impl Shard {
     pub fn begin_exchange(&self) -> Exchange {
         let count = self.next_request.get();
         self.next_request.set(count + 1);
+        debug_assert!(count < 1 << 48, "the number of the worker stands above");
         let id = RequestId((u64::from(self.worker.0) << 48) | count);
         Exchange::new(self.config(), self.worker, id)
     }
@@ -299,21 +307,21 @@ impl Shard {
         websocket::key(bytes)
     }
 
-    /// Counts a client's connection until the guard is dropped. `listener`: the one that it came by, where the
-    /// connection is counted already.
-    pub fn count_connection(
-        self: &Rc<Self>,
-        listener: Option<SharedClientCount>,
-    ) -> CountedConnection {
+    /// Counts a client's connection that has begun. [`Shard::connection_ends`] follows when the connection has ended.
+    pub fn connection_begins(&self) {
         self.connections.set(self.connections.get() + 1);
         self.memory.note_accepted();
         let counters = self.links.counters(self.worker);
         counters.accept();
         counters.set_connections(self.connections.get() as u32);
-        CountedConnection {
-            shard: self.clone(),
-            listener,
-        }
+    }
+
+    /// Counts a client's connection less.
+    pub fn connection_ends(&self) {
+        debug_assert!(self.connections.get() > 0, "each connection began before");
+        self.connections.set(self.connections.get() - 1);
+        let counters = self.links.counters(self.worker);
+        counters.set_connections(self.connections.get() as u32);
     }
 
     /// Has the task woken when there may be a place for another client.
@@ -428,21 +436,9 @@ impl Shard {
         self.worst_lag.set(self.worst_lag.get().max(micros));
     }
 
-    /// What is due at every tick, which was taken up `lag` microseconds late.
-    pub fn tick(self: &Rc<Self>, lag: u64) {
-        panic_on_demand("worker");
-        self.links.counters(self.worker).pulse().beat(Micros::now());
-        self.note_lag(lag);
-        self.timers.advance();
-        let now = self.timers.millis();
-        self.upstreams.sweep(now, self.tables.of(self.worker));
-        self.shared_upstreams.share();
-        self.look_for_places();
-        descriptors::spare(self);
-        go_on_with_rests(self);
-        relief::look_around(self, now);
-        let counters = self.links.counters(self.worker);
-        counters.set_operations(operations());
+    /// Lets requests that wait look around, and says what other threads were not told yet: the end of a tick in the
+    /// core's millisecond `now`.
+    pub fn end_tick(&self, now: u64) {
         self.config.borrow().let_look();
         self.each_earlier_config(LiveConfig::let_look);
         self.tell_adopted();
@@ -450,43 +446,10 @@ impl Shard {
             self.report_silent(now);
         }
         if now.is_multiple_of(1000) {
+            let counters = self.links.counters(self.worker);
             counters.set_worst_lag(self.worst_lag.take());
             self.log_ration.renew(self.worker);
         }
-    }
-
-    /// Keeps a connection whose exchange is complete for another one.
-    pub fn keep_idle(&self, mut upstream: Upstream) {
-        upstream.let_go();
-        let config = self.config.borrow();
-        if let Some(pool) = config.pool_with(upstream.backend)
-            && self.is_of_use(&config, pool, &upstream)
-            && descriptors::may_keep(self, upstream.backend)
-            && let most = config.most_connections(upstream.backend)
-            && let Some(upstream) = upstream.unless_beyond(most.unwrap_or(u32::MAX))
-        {
-            let keep = Keep {
-                most: pool.idle_connections,
-                keepalive: pool.keepalive.as_millis() as u64,
-            };
-            let table = self.tables.of(self.worker);
-            self.upstreams
-                .give(upstream, keep, self.timers.millis(), table);
-        }
-    }
-
-    /// Whether another request may use a connection: it was made as it would be now, and did not begin with the address
-    /// of one client.
-    fn is_of_use(&self, config: &LiveConfig, pool: &Pool, upstream: &Upstream) -> bool {
-        #[cfg(test)]
-        if crate::simulated::is_planted(crate::simulated::Fault::KeepsOldSettings) {
-            return matches!(upstream.wire.stream, Stream::Socket(_)) && !self.is_draining();
-        }
-        matches!(upstream.wire.stream, Stream::Socket(_))
-            && pool.protocol == Protocol::Http1
-            && pool.proxy_protocol.is_none()
-            && config.is_current(upstream.backend, upstream.key())
-            && !self.is_draining()
     }
 
     /// Takes into account that a request to a backend failed, and tells the health thread when that makes as many in
@@ -521,7 +484,8 @@ impl Shard {
         }
     }
 
-    fn report_drained(&self) {
+    /// Tells the control thread if the worker is to end and has no connection and no listener any more.
+    pub fn report_drained(&self) {
         if self.is_ending() && self.connections.get() == 0 && self.listeners.get() == 0 {
             self.links.say_drained(self.worker);
         }
@@ -541,30 +505,9 @@ impl CountedListener {
 impl Drop for CountedListener {
     fn drop(&mut self) {
         self.0.report_panic("accepting");
+        debug_assert!(self.0.listeners.get() > 0, "each listener was counted");
         self.0.listeners.set(self.0.listeners.get() - 1);
         self.0.report_drained();
-    }
-}
-
-/// A client's connection, counted.
-pub struct CountedConnection {
-    shard: Rc<Shard>,
-    /// The listener whose clients it counts among.
-    listener: Option<SharedClientCount>,
-}
-
-impl Drop for CountedConnection {
-    fn drop(&mut self) {
-        let shard = &self.shard;
-        shard.connections.set(shard.connections.get() - 1);
-        shard
-            .links
-            .counters(shard.worker)
-            .set_connections(shard.connections.get() as u32);
-        if let Some(listener) = &self.listener {
-            client_room::end(shard, listener);
-        }
-        shard.report_drained();
     }
 }
 
@@ -588,7 +531,73 @@ impl Drop for CountedInFlight<'_> {
         let shard = self.shard;
         shard.tables.of(shard.worker).end(self.backend);
         if !shard.descriptor_waiters.is_empty() {
-            shard.descriptor_waiters.let_go(shard); // The connection may have ended as well.
+            let most = shard.config().snapshot().descriptors;
+            shard.descriptor_waiters.let_go(most); // The connection may have ended as well.
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::sample::{POOL, refusing, run_worker};
+
+    fn with_shard(test: impl AsyncFnOnce(Rc<Shard>)) {
+        run_worker(&[refusing()], |_| (), test);
+    }
+
+    #[test]
+    fn a_worker_that_drains_does_not_go_back_to_retiring() {
+        type Change = fn(&Shard);
+        let rows: [(&[Change], bool, bool); 4] = [
+            (&[], false, false),
+            (&[Shard::retire], true, false),
+            (&[Shard::retire, Shard::drain], false, true),
+            (&[Shard::drain, Shard::retire], false, true),
+        ];
+        for (row, (changes, is_retiring, is_draining)) in rows.into_iter().enumerate() {
+            with_shard(async |shard| {
+                changes.iter().for_each(|change| change(&shard));
+                let found = (shard.is_retiring(), shard.is_draining());
+                assert_eq!(found, (is_retiring, is_draining), "row {row}");
+                assert_eq!(shard.is_ending(), is_retiring || is_draining);
+            });
+        }
+    }
+
+    #[test]
+    fn requests_have_numbers_of_their_own_below_that_of_their_worker() {
+        with_shard(async |shard| {
+            let ids = [(); 3].map(|()| shard.begin_exchange().id.0);
+            assert_eq!(ids, [0, 1, 2], "of the first worker");
+        });
+    }
+
+    #[test]
+    fn what_is_counted_ends_with_its_guard() {
+        with_shard(async |shard| {
+            let id = shard.config().backend(POOL, 0).id();
+            let table = shard.tables.of(shard.worker);
+            let in_flight = [(); 2].map(|()| shard.count_in_flight(id));
+            assert_eq!(table.in_flight(id), 2);
+            drop(in_flight);
+            assert_eq!(table.in_flight(id), 0);
+            let counters = shard.links.counters(shard.worker);
+            let exchange = shard.count_exchange();
+            assert_eq!(counters.exchanges(), 1);
+            drop(exchange);
+            assert_eq!(counters.exchanges(), 0);
+        });
+    }
+
+    #[test]
+    fn a_gate_that_is_opened_while_the_worker_ends_is_closed() {
+        with_shard(async |shard| {
+            let addr = ListenAddr::Tcp(([127, 0, 0, 1], 1).into());
+            let early = shard.open_accept_switch(addr.clone());
+            assert!(!early.is_closed());
+            shard.retire();
+            assert!(early.is_closed() && shard.open_accept_switch(addr).is_closed());
+        });
     }
 }

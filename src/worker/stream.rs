@@ -8,14 +8,7 @@ use crate::http::h2::to_h2;
 use crate::net::{Block, Expired, Socket, Timer};
 use crate::worker::multiplex;
 
-/// The bytes of a message that are sent at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// The number of bytes, from the front of their block.
-    pub count: usize,
-    /// Whether the message ends with them.
-    pub is_last: bool,
-}
+pub use crate::worker::multiplex::Piece;
 
 /// One side of an exchange.
 pub enum Stream {
@@ -109,8 +102,9 @@ impl Stream {
     }
 
     /// Sends a piece of a message from the front of `block`, at most until the timer's deadline; the block may be lost
-    /// then. The bytes are taken out of the block, and [`Block::rewind`] brings them back. `progress` is called with the number of bytes whenever the peer took some of them, so that a
-    /// slow but living peer can be given more time. Errors: the peer is gone.
+    /// then. The bytes are taken out of the block, and [`Block::rewind`] brings them back. `progress` is called with
+    /// the number of bytes whenever the peer took some of them, so that a slow but living peer can be given more time.
+    /// Errors: the peer is gone.
     pub async fn send(
         &self,
         block: &mut Block,

@@ -1,5 +1,5 @@
-//! Which trailers of an exchange are passed on. A receiver may put them among the fields of the head (RFC 9110 section
-//! 6.5.1), so that a name which the sender may not give there must not come this way either.
+//! The choice of the trailers that are passed on. A receiver may put trailers among the fields of the head (RFC 9110
+//! section 6.5.1), so that a name which the sender may not give there must not come as a trailer either.
 
 use std::rc::Rc;
 
@@ -41,6 +41,10 @@ impl TrailerRules {
 
     /// Takes out of `trailers`, each `name: value CRLF`, those that are not passed on.
     pub fn apply(&self, trailers: &mut Vec<u8>) {
+        debug_assert!(
+            trailers.is_empty() || trailers.ends_with(b"\r\n"),
+            "each trailer is a line"
+        );
         retain_trailers(trailers, |name| self.passes(name));
     }
 
@@ -58,6 +62,39 @@ impl TrailerRules {
                 };
                 !route.request_fields.names().contains(name) && !identity.is_ours(name)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::addresses::ListenAddr;
+    use crate::http::names::FieldEdits;
+    use crate::snapshot::sample::{self, route_of};
+    use crate::worker::sample::routed;
+
+    #[test]
+    fn a_name_that_the_sender_may_not_give_in_a_head_is_no_trailer_either() {
+        let addr = ListenAddr::Tcp(([127, 0, 0, 1], 1).into());
+        let edits = |name: &str| FieldEdits::new(vec![name.to_owned()], Vec::new());
+        let exchange = routed(|snapshot| {
+            snapshot.listeners = vec![sample::listener(addr.clone())];
+            snapshot.identity_names = ["x-client".to_owned()].into_iter().collect();
+            route_of(snapshot).request_fields = edits("x-request");
+            route_of(snapshot).response_fields = edits("x-response");
+        });
+        let listener = exchange.config.listener(&addr).cloned();
+        let sent = b"a: 1\r\nx-request: 2\r\nX-Response: 3\r\nx-client: 4\r\n";
+        let rows: [(_, &[u8]); 2] = [
+            (listener, b"a: 1\r\nX-Response: 3\r\n"),
+            (None, b"a: 1\r\nx-request: 2\r\nx-client: 4\r\n"),
+        ];
+        for (listener, expected) in rows {
+            let is_of_request = listener.is_some();
+            let mut trailers = sent.to_vec();
+            TrailerRules::new(&exchange, listener).apply(&mut trailers);
+            assert_eq!(trailers, expected, "of the request: {is_of_request}");
         }
     }
 }

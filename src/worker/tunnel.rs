@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::Timer;
+use crate::net::{Interrupted, Timer};
 use crate::worker::downstream::{Client, Persistence};
 use crate::worker::exchange::Exchange;
 use crate::worker::leave::is_cut;
 use crate::worker::shard::Shard;
 use crate::worker::stream::{Piece, Stream};
 use crate::worker::upstream::Upstream;
-use crate::worker::wire::{Amount, Interrupted, Wire, nothing};
+use crate::worker::wire::{Amount, Wire, nothing};
 
 const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
@@ -88,7 +88,7 @@ fn is_one_gone(sides: [&Stream; 2], next_look: &Timer, cx: &mut Context<'_>) -> 
     })
 }
 
-/// What a tunnel still has that is to end.
+/// The time that a tunnel still has which is to end.
 fn last_time(shard: &Shard) -> Timer {
     let timer = Timer::new(&shard.timers);
     timer.set(shard.config().snapshot().shutdown_timeout);

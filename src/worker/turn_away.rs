@@ -8,9 +8,10 @@ use crate::base::addresses::Purpose;
 use crate::base::limits;
 use crate::net::{ListenSocket, Socket, Timer, spawn};
 use crate::worker::accept_pause::{pause, pause_after};
+use crate::worker::client_room::CountedConnection;
 use crate::worker::client_room::has_descriptors;
 use crate::worker::downstream::linger_behind_word;
-use crate::worker::shard::{CountedConnection, CountedListener, Shard};
+use crate::worker::shard::{CountedListener, Shard};
 
 /// Says, to whoever speaks HTTP without TLS, that what was here is gone.
 pub const GONE: &[u8] =
@@ -46,7 +47,7 @@ pub async fn queue(
                 turned_away += 1;
                 // A client that began with TLS or a PROXY header could not read an answer in cleartext.
                 if came_for.is_cleartext {
-                    let counted = shard.count_connection(None);
+                    let counted = CountedConnection::begin(shard, None);
                     spawn(tell(shard.clone(), counted, socket, lingering.clone()));
                 }
             }

@@ -43,6 +43,10 @@ impl CountedAttempt<'_> {
 
 impl Drop for CountedAttempt<'_> {
     fn drop(&mut self) {
+        debug_assert!(
+            self.all.attempts.borrow()[self.number].is_some(),
+            "a place is left once"
+        );
         self.all.attempts.borrow_mut()[self.number] = None;
         self.all.free.borrow_mut().push(self.number);
     }
@@ -62,6 +66,7 @@ impl UnderWay {
         let mut attempts = self.attempts.borrow_mut();
         let number = match self.free.borrow_mut().pop() {
             Some(number) => {
+                debug_assert!(attempts[number].is_none(), "a free place is nobody's");
                 attempts[number] = attempt;
                 number
             }

@@ -25,6 +25,10 @@ use rate::BodyRate;
 /// final head is with the client, both may take their time: the answer goes on without the upload, and ends it when
 /// it ends.
 pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Result<(), Failure> {
+    debug_assert!(
+        !attempt.request.is_whole,
+        "a request without a rest has no upload"
+    );
     let (client, exchange) = (attempt.client, attempt.exchange);
     let (no_rate, rate) = (MinRate::none(), BodyRate::of(attempt));
     let relay = Relay {
@@ -102,9 +106,10 @@ impl Attempt<'_> {
     /// permission, it has as much time as the backend.
     fn patience_with_client(&self) -> Duration {
         let timeouts = &self.exchange.route().timeouts;
-        let wait = match self.is_client_waiting() {
-            true => timeouts.client_body.max(timeouts.upstream_response),
-            false => timeouts.client_body,
+        let wait = if self.is_client_waiting() {
+            timeouts.client_body.max(timeouts.upstream_response)
+        } else {
+            timeouts.client_body
         };
         self.unless_answered(wait)
     }
@@ -113,9 +118,10 @@ impl Attempt<'_> {
     /// at all, while its client may be unable to read the refusal before it has sent everything.
     fn patience_with_backend(&self) -> Duration {
         let wait = self.unless_answered(self.exchange.route().timeouts.upstream_response);
-        match self.is_refused() {
-            true => wait.min(Duration::from_secs(limits::LINGER_SILENCE_SECS)),
-            false => wait,
+        if self.is_refused() {
+            wait.min(Duration::from_secs(limits::LINGER_SILENCE_SECS))
+        } else {
+            wait
         }
     }
 

@@ -5,11 +5,12 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use crate::base::limits;
-use crate::net::{Block, Blocks, Expired, Timer};
+use crate::net::{Block, Blocks, Expired, Interrupted, Timer};
 use crate::worker::stream::Stream;
 
 /// A stream with its received bytes. It has a block only while there are any.
 pub struct Wire {
+    /// The stream that the bytes come from.
     pub stream: Stream,
     received: RefCell<Block>,
 }
@@ -29,14 +30,6 @@ impl Amount {
         size: limits::BLOCK_BYTES,
         most: usize::MAX,
     };
-}
-
-/// What can go wrong while waiting for more.
-#[derive(Debug)]
-pub enum Interrupted<F> {
-    Expired,
-    /// What was watched meanwhile happened.
-    Watched(F),
 }
 
 impl Wire {
@@ -67,6 +60,7 @@ impl Wire {
         if block.is_empty() {
             blocks.give(block);
         } else {
+            debug_assert!(self.is_empty(), "bytes that came meanwhile would be lost");
             self.received.replace(block);
         }
     }
@@ -142,6 +136,7 @@ impl Wire {
         } else if block.room() == 0 {
             block = enlarged(blocks, block);
         }
+        debug_assert!(block.room() > 0, "a receive without room looks like an end");
         let outcome = self.stream.receive(&mut block, amount.most);
         self.put(block, blocks);
         outcome
@@ -162,6 +157,29 @@ fn enlarged(blocks: &Blocks, mut block: Block) -> Block {
     }
     let mut larger = Block::with_capacity(2 * block.capacity());
     larger.extend(block.filled());
+    debug_assert!(larger.room() > 0 && larger.len() == block.len());
     blocks.give(block);
     larger
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_without_room_moves_or_grows() {
+        let blocks = Blocks::default();
+        let full = || {
+            let mut block = Block::with_capacity(8);
+            block.extend(b"abcdefgh");
+            block
+        };
+        let mut half_used = full();
+        half_used.consume(4);
+        let rows: [(Block, &[u8], usize); 2] = [(half_used, b"efgh", 4), (full(), b"abcdefgh", 8)];
+        for (block, bytes, room) in rows {
+            let enlarged = enlarged(&blocks, block);
+            assert_eq!((enlarged.filled(), enlarged.room()), (bytes, room));
+        }
+    }
 }

@@ -109,6 +109,7 @@ impl ChunkedDecoder {
     }
 
     fn take_run(&mut self, available: usize) -> usize {
+        debug_assert!(self.size > 0 && available > 0);
         let run = self.size.min(available as u64);
         self.size -= run;
         self.data += run;

@@ -37,185 +37,161 @@ impl ErrorCode {
     pub const HTTP_1_1_REQUIRED: ErrorCode = ErrorCode(0xd);
 }
 
-/// Deeds of a peer that are allowed once or twice and are an attack in numbers. The numbers are in `limits::h2_flood`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Abuse {
+/// Declares the abuses with their labels, each in the order of the number that it has.
+macro_rules! abuses {
+    ($($(#[doc = $doc:literal])+ $name:ident: $label:literal;)+) => {
+        /// An act of a peer that is allowed once or twice and an attack in numbers. The numbers are in
+        /// `limits::h2_flood`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Abuse {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Abuse {
+            /// Every abuse.
+            const ALL: [Abuse; [$($label,)+].len()] = [$(Abuse::$name,)+];
+
+            /// The reason for logs, metrics and the ban: one word in snake case.
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Abuse::$name => $label,)+
+                }
+            }
+        }
+    };
+}
+
+abuses! {
     /// Streams opened and reset by the peer, or beyond the number allowed.
-    RapidReset,
+    RapidReset: "rapid_reset";
     /// Streams opened that we had to reset.
-    ProvokedReset,
+    ProvokedReset: "provoked_reset";
     /// Too many SETTINGS frames.
-    Settings,
+    Settings: "settings_flood";
     /// Too many PING frames.
-    Ping,
+    Ping: "ping_flood";
     /// DATA frames without a byte.
-    EmptyData,
+    EmptyData: "empty_data_flood";
     /// Too many WINDOW_UPDATE frames.
-    WindowUpdate,
+    WindowUpdate: "window_update_flood";
     /// PRIORITY and PRIORITY_UPDATE.
-    Priority,
+    Priority: "priority_churn";
     /// Frames of types that nobody knows.
-    UnknownFrame,
+    UnknownFrame: "unknown_frame_flood";
     /// A field section in too many pieces, or pieces that are too long together.
-    Continuation,
+    Continuation: "continuation_flood";
     /// The client keeps the windows of all streams shut while something waits to be sent on each, and nothing else
     /// moves.
-    WindowStall,
+    WindowStall: "window_stall";
     /// A field section that becomes many times what is allowed.
-    HeaderBomb,
+    HeaderBomb: "header_bomb";
     /// Answers asked for and not read.
-    UnreadReplies,
+    UnreadReplies: "unread_replies";
 }
 
 /// Abuses that are counted in a bucket each: those before [`Abuse::Continuation`].
 pub(super) const COUNTED_ABUSES: usize = Abuse::Continuation as usize;
 
-/// Why a connection ends. Before it is returned, the GOAWAY that says so is in the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionError {
+/// Declares the errors of a connection that have nothing in them, with their codes and labels.
+macro_rules! connection_errors {
+    ($($(#[doc = $doc:literal])+ $name:ident: $code:ident, $label:literal;)+) => {
+        /// The reason for which a connection ends. Before the reason is returned, the GOAWAY that gives it is in the
+        /// output.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ConnectionError {
+            $($(#[doc = $doc])+ $name,)+
+            /// A field section that cannot be decoded.
+            Compression(HpackError),
+            /// Too much of something.
+            Abuse(Abuse),
+        }
+
+        /// The numbers of the errors that have nothing in them.
+        enum Number {
+            $($name,)+
+        }
+
+        const PLAIN: [ConnectionError; PLAIN_COUNT] = [$(ConnectionError::$name,)+];
+        const PLAIN_COUNT: usize = [$($label,)+].len();
+
+        impl ConnectionError {
+            /// The code that the peer is told.
+            pub fn code(self) -> ErrorCode {
+                match self {
+                    $(ConnectionError::$name => ErrorCode::$code,)+
+                    ConnectionError::Compression(_) => ErrorCode::COMPRESSION_ERROR,
+                    ConnectionError::Abuse(_) => ErrorCode::ENHANCE_YOUR_CALM,
+                }
+            }
+
+            /// The number of the error among all of them. All errors of compression have one number.
+            pub const fn number(self) -> usize {
+                match self {
+                    $(ConnectionError::$name => Number::$name as usize,)+
+                    ConnectionError::Compression(_) => PLAIN_COUNT,
+                    ConnectionError::Abuse(abuse) => PLAIN_COUNT + 1 + abuse as usize,
+                }
+            }
+
+            /// The reason for logs and metrics: one word in snake case, different for every error.
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(ConnectionError::$name => $label,)+
+                    ConnectionError::Compression(_) => "compression",
+                    ConnectionError::Abuse(abuse) => abuse.word(),
+                }
+            }
+        }
+    };
+}
+
+connection_errors! {
     /// The bytes before the first frame are not the client's preface, or the first frame is not SETTINGS.
-    BadPreface,
+    BadPreface: PROTOCOL_ERROR, "bad_preface";
     /// A frame longer than we allow, or of a length that its type cannot have.
-    FrameSize,
+    FrameSize: FRAME_SIZE_ERROR, "frame_size";
     /// A frame on a stream where its type cannot be, or on one that is not open yet.
-    BadStreamId,
+    BadStreamId: PROTOCOL_ERROR, "bad_stream_id";
     /// A frame on a stream that has ended.
-    ClosedStream,
+    ClosedStream: STREAM_CLOSED, "closed_stream";
     /// Padding as long as the frame or longer.
-    BadPadding,
+    BadPadding: PROTOCOL_ERROR, "bad_padding";
     /// A field section interrupted by another frame, or continued where none began.
-    BrokenSection,
+    BrokenSection: PROTOCOL_ERROR, "broken_section";
     /// A setting with a value that it cannot have.
-    BadSetting,
+    BadSetting: PROTOCOL_ERROR, "bad_setting";
     /// A setting or update that would make a window larger than 2^31 - 1.
-    WindowOverflow,
+    WindowOverflow: FLOW_CONTROL_ERROR, "window_overflow";
     /// A window update of zero.
-    EmptyWindowUpdate,
+    EmptyWindowUpdate: PROTOCOL_ERROR, "empty_window_update";
     /// More DATA than the connection's window allows.
-    WindowExceeded,
+    WindowExceeded: FLOW_CONTROL_ERROR, "window_exceeded";
     /// PUSH_PROMISE, which we never allow.
-    Push,
+    Push: PROTOCOL_ERROR, "push";
     /// A stream that depends on itself (RFC 7540 section 5.3.1).
-    BadPriority,
-    /// A field section that cannot be decoded.
-    Compression(HpackError),
+    BadPriority: PROTOCOL_ERROR, "bad_priority";
     /// Our SETTINGS were not acknowledged in time.
-    SettingsTimeout,
+    SettingsTimeout: SETTINGS_TIMEOUT, "settings_timeout";
     /// A field section, or a frame that is needed in one piece, did not end in time.
-    HeadTimeout,
-    /// Too much of something.
-    Abuse(Abuse),
+    HeadTimeout: ENHANCE_YOUR_CALM, "head_timeout";
 }
 
 impl ConnectionError {
-    /// The error code that the peer is told.
-    pub fn code(self) -> ErrorCode {
-        match self {
-            ConnectionError::BadPreface
-            | ConnectionError::BadStreamId
-            | ConnectionError::BadPadding
-            | ConnectionError::BrokenSection
-            | ConnectionError::BadSetting
-            | ConnectionError::EmptyWindowUpdate
-            | ConnectionError::Push
-            | ConnectionError::BadPriority => ErrorCode::PROTOCOL_ERROR,
-            ConnectionError::FrameSize => ErrorCode::FRAME_SIZE_ERROR,
-            ConnectionError::ClosedStream => ErrorCode::STREAM_CLOSED,
-            ConnectionError::WindowOverflow | ConnectionError::WindowExceeded => {
-                ErrorCode::FLOW_CONTROL_ERROR
-            }
-            ConnectionError::Compression(_) => ErrorCode::COMPRESSION_ERROR,
-            ConnectionError::SettingsTimeout => ErrorCode::SETTINGS_TIMEOUT,
-            ConnectionError::HeadTimeout | ConnectionError::Abuse(_) => {
-                ErrorCode::ENHANCE_YOUR_CALM
-            }
+    /// Every error by its number. One error of compression stands for all of them.
+    pub const ALL: [ConnectionError; PLAIN_COUNT + 1 + Abuse::ALL.len()] = {
+        let mut all = [ConnectionError::Compression(HpackError::Truncated);
+            PLAIN_COUNT + 1 + Abuse::ALL.len()];
+        let mut number = 0;
+        while number < PLAIN_COUNT {
+            all[number] = PLAIN[number];
+            number += 1;
         }
-    }
-
-    /// Every error, in the order of the numbers that [`ConnectionError::number`] gives them.
-    pub const ALL: [ConnectionError; 27] = [
-        ConnectionError::BadPreface,
-        ConnectionError::FrameSize,
-        ConnectionError::BadStreamId,
-        ConnectionError::ClosedStream,
-        ConnectionError::BadPadding,
-        ConnectionError::BrokenSection,
-        ConnectionError::BadSetting,
-        ConnectionError::WindowOverflow,
-        ConnectionError::EmptyWindowUpdate,
-        ConnectionError::WindowExceeded,
-        ConnectionError::Push,
-        ConnectionError::BadPriority,
-        ConnectionError::Compression(HpackError::Truncated), // One error stands for all errors of compression.
-        ConnectionError::SettingsTimeout,
-        ConnectionError::HeadTimeout,
-        ConnectionError::Abuse(Abuse::RapidReset),
-        ConnectionError::Abuse(Abuse::ProvokedReset),
-        ConnectionError::Abuse(Abuse::Settings),
-        ConnectionError::Abuse(Abuse::Ping),
-        ConnectionError::Abuse(Abuse::EmptyData),
-        ConnectionError::Abuse(Abuse::WindowUpdate),
-        ConnectionError::Abuse(Abuse::Priority),
-        ConnectionError::Abuse(Abuse::UnknownFrame),
-        ConnectionError::Abuse(Abuse::WindowStall),
-        ConnectionError::Abuse(Abuse::Continuation),
-        ConnectionError::Abuse(Abuse::HeaderBomb),
-        ConnectionError::Abuse(Abuse::UnreadReplies),
-    ];
-
-    /// The number of the error among all of them.
-    pub fn number(self) -> usize {
-        let error = match self {
-            ConnectionError::Compression(_) => ConnectionError::Compression(HpackError::Truncated),
-            other => other,
-        };
-        let number = ConnectionError::ALL
-            .iter()
-            .position(|known| *known == error);
-        number.expect("every error is listed")
-    }
-
-    /// The reason for logs and metrics: one word in snake case, different for every error.
-    pub const fn word(self) -> &'static str {
-        match self {
-            ConnectionError::BadPreface => "bad_preface",
-            ConnectionError::FrameSize => "frame_size",
-            ConnectionError::BadStreamId => "bad_stream_id",
-            ConnectionError::ClosedStream => "closed_stream",
-            ConnectionError::BadPadding => "bad_padding",
-            ConnectionError::BrokenSection => "broken_section",
-            ConnectionError::BadSetting => "bad_setting",
-            ConnectionError::WindowOverflow => "window_overflow",
-            ConnectionError::EmptyWindowUpdate => "empty_window_update",
-            ConnectionError::WindowExceeded => "window_exceeded",
-            ConnectionError::Push => "push",
-            ConnectionError::BadPriority => "bad_priority",
-            ConnectionError::Compression(_) => "compression",
-            ConnectionError::SettingsTimeout => "settings_timeout",
-            ConnectionError::HeadTimeout => "head_timeout",
-            ConnectionError::Abuse(abuse) => abuse.word(),
+        while number < PLAIN_COUNT + Abuse::ALL.len() {
+            all[number + 1] = ConnectionError::Abuse(Abuse::ALL[number - PLAIN_COUNT]);
+            number += 1;
         }
-    }
-}
-
-impl Abuse {
-    /// The reason for logs, metrics and the ban: one word in snake case.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Abuse::RapidReset => "rapid_reset",
-            Abuse::ProvokedReset => "provoked_reset",
-            Abuse::Settings => "settings_flood",
-            Abuse::Ping => "ping_flood",
-            Abuse::EmptyData => "empty_data_flood",
-            Abuse::WindowUpdate => "window_update_flood",
-            Abuse::Priority => "priority_churn",
-            Abuse::UnknownFrame => "unknown_frame_flood",
-            Abuse::WindowStall => "window_stall",
-            Abuse::Continuation => "continuation_flood",
-            Abuse::HeaderBomb => "header_bomb",
-            Abuse::UnreadReplies => "unread_replies",
-        }
-    }
+        all
+    };
 }
 
 impl From<Abuse> for ConnectionError {
@@ -229,6 +205,18 @@ impl From<HpackError> for ConnectionError {
         match error {
             HpackError::Bomb => Abuse::HeaderBomb.into(),
             _ => ConnectionError::Compression(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_the_number_of_its_place() {
+        for (number, error) in ConnectionError::ALL.into_iter().enumerate() {
+            assert_eq!(error.number(), number, "{error:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the two directions of an attempt tell each other: the request's body, which goes to the backend, and the
+//! The state that the two directions of an attempt share: the request's body, which goes to the backend, and the
 //! answer, which comes back meanwhile.
 
 use crate::worker::failure::Failure;

@@ -11,11 +11,11 @@ use crate::worker::shard::Shard;
 /// A connection that is of no more use, by the client's fault.
 #[derive(Debug)]
 pub enum ConnectionFailure {
-    /// It does not begin with a PROXY header although the listener wants one.
+    /// The connection does not begin with a PROXY header although the listener wants one.
     ProxyHeader,
-    /// It comes from somebody who may not send the PROXY header that the listener wants.
+    /// The connection comes from somebody who may not send the PROXY header that the listener wants.
     ProxySender,
-    /// It speaks TLS where there is none.
+    /// The client speaks TLS where there is none.
     UnexpectedTls,
     Tls(TlsFailure),
     Http2(ConnectionError),

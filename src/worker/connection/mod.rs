@@ -16,12 +16,13 @@ use crate::base::time::Micros;
 use crate::http::h2::{ConnectionError, is_of_another_protocol, is_part_of_preface};
 use crate::net::Timer;
 use crate::snapshot::Protocol;
+use crate::worker::client_room::CountedConnection;
+use crate::worker::client_wait::await_client;
 use crate::worker::connection::failure::{ConnectionFailure, report};
 use crate::worker::connection::opening::begins_tls;
 use crate::worker::downstream::{AcceptedClient, Client, Woken, speaks_http2};
-use crate::worker::idle_clients::await_client;
 use crate::worker::record;
-use crate::worker::shard::{CountedConnection, Shard};
+use crate::worker::shard::Shard;
 
 /// Serves a connection to its end. A panic ends this connection and nothing else.
 pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Box<AcceptedClient>) {
@@ -44,7 +45,8 @@ async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>
     }
 }
 
-/// What is needed only once, or not by all, is boxed, so that the task of an idle connection has no room for it.
+/// Serves a connection by the protocol that it speaks. Futures that are needed only once, or not by all connections,
+/// are boxed, so that the task of an idle connection has no room for them.
 async fn serve_all(shard: &Rc<Shard>, accepted: Box<AcceptedClient>) {
     match Box::pin(greet(shard, accepted)).await {
         None => {}
@@ -92,8 +94,7 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<AcceptedClient>) -> Option<(
         }
     };
     // A client whose preface breaks off understands no answer of HTTP/1 either.
-    let is_neither =
-        |bytes: &[u8]| is_of_another_protocol(bytes) || (!is_secured && is_part_of_preface(bytes));
+    let is_neither = |bytes: &[u8]| is_neither(bytes, is_secured);
     if listener.http2 && !is_http2 && client.wire.with(|block| is_neither(block.filled())) {
         let failure = ConnectionFailure::Http2(ConnectionError::BadPreface);
         report(shard, client.arrival.peer, &failure);
@@ -101,9 +102,40 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<AcceptedClient>) -> Option<(
     }
     Some((
         client,
-        match is_http2 {
-            true => Protocol::Http2,
-            false => Protocol::Http1,
+        if is_http2 {
+            Protocol::Http2
+        } else {
+            Protocol::Http1
         },
     ))
+}
+
+/// Whether a client that does not speak HTTP/2 begins with bytes that are no HTTP/1 either. A client in cleartext that
+/// sends a part of the preface of HTTP/2 has not sent the preface.
+fn is_neither(bytes: &[u8], is_secured: bool) -> bool {
+    is_of_another_protocol(bytes) || (!is_secured && is_part_of_preface(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preface_that_breaks_off_is_no_request() {
+        let rows: [(&[u8], bool, bool); 6] = [
+            (b"GET / HTTP/1.1\r\n\r\n", false, false),
+            (b"GET", false, false),
+            (b"PRI * HTTP/2.0\r\n", false, true),
+            (b"PRI * HTTP/2.0\r\n", true, false),
+            (b"PRI * HTTP/1.1\r\n", false, false),
+            (b"hello you there\r\n\r\n", true, true),
+        ];
+        for (bytes, is_secured, expected) in rows {
+            assert_eq!(
+                is_neither(bytes, is_secured),
+                expected,
+                "{bytes:?} {is_secured}"
+            );
+        }
+    }
 }

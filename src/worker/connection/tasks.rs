@@ -26,7 +26,7 @@ pub struct Tasks {
 
 #[derive(Default)]
 struct Task {
-    /// What it is to do next, and what that may take of memory.
+    /// The stream that the task is to serve next, and the memory that the stream may take.
     stream: RefCell<Option<(MultiplexStream, Promise)>>,
     /// Whether it is to end.
     ends: Cell<bool>,
@@ -50,9 +50,10 @@ impl Tasks {
         let is_new = idle.is_none();
         let task = idle.unwrap_or_default();
         task.stream.replace(Some((stream, memory::promise())));
-        match is_new {
-            true => spawn(run(self.clone(), task)),
-            false => task.wake(),
+        if is_new {
+            spawn(run(self.clone(), task))
+        } else {
+            task.wake()
         }
     }
 
@@ -100,5 +101,25 @@ async fn run(tasks: Rc<Tasks>, task: Rc<Task>) {
             return;
         }
         tasks.idle.borrow_mut().push(task.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_is_to_end_ends_when_it_has_nothing_to_do() {
+        let task = Task::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(task.poll_next(&mut cx).is_pending());
+        assert!(
+            task.waker.borrow().is_some(),
+            "the next stream wakes the task"
+        );
+        task.wake();
+        assert!(task.waker.borrow().is_none());
+        task.ends.set(true);
+        assert!(matches!(task.poll_next(&mut cx), Poll::Ready(None)));
     }
 }

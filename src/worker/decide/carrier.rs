@@ -35,9 +35,10 @@ pub fn carrier_of(
         && head.body == RequestBody::None
         && offered.next().is_some_and(is_websocket)
         && offered.next().is_none();
-    match has_form && key.is_some() {
-        true => (Carrier::WebSocket, key),
-        false => (Carrier::Http1, own_key),
+    if has_form && key.is_some() {
+        (Carrier::WebSocket, key)
+    } else {
+        (Carrier::Http1, own_key)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of a request on a connection whose listener demands something else by now.
+//! The fate of a request on a connection whose listener demands something else by now.
 //!
 //! Such a connection ends with its next answer. Until then it is not what it was let in for: each of its requests is
 //! decided by what the listener demands at present, as far as the connection can meet that at all.
@@ -34,5 +34,68 @@ fn is_let_in(now: &Listener, secured: Option<&Secured>, time: UnixTime) -> bool 
             Some(trust) => trust.accepts(chain, time),
             None => chain.is_empty(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::base::addresses::ListenAddr;
+    use crate::net::RemoteAddr;
+    use crate::snapshot::sample;
+    use crate::worker::live_listener::listeners_after;
+
+    /// A client in cleartext of a listener that is changed like this.
+    fn arrival(change: impl FnOnce(&mut Listener)) -> (Listener, Arrival) {
+        let mut listener = sample::listener(ListenAddr::Tcp(([127, 0, 0, 1], 1).into()));
+        change(&mut listener);
+        let snapshot = sample::adapted(sample::snapshot(1, Vec::new()), |snapshot| {
+            snapshot.listeners = vec![listener.clone()];
+        });
+        let peer = RemoteAddr::Tcp(([127, 0, 0, 1], 9).into());
+        let arrival = Arrival {
+            peer,
+            connection_peer: peer,
+            reached: None,
+            listener: listeners_after(&[], &snapshot).remove(0),
+            secured: None,
+            upstreams: Rc::default(),
+        };
+        (listener, arrival)
+    }
+
+    #[test]
+    fn a_connection_is_known_by_the_means_that_its_listener_demands() {
+        let time = UnixTime::now();
+        type Change = fn(&mut Listener);
+        let range = |text: &str| vec![text.parse().unwrap()];
+        let rows: [(&str, bool, Change, bool); 4] = [
+            ("no change", false, |_| (), true),
+            ("another bound", false, |now| now.connections = 1, true),
+            (
+                "a PROXY header is wanted by now",
+                false,
+                |now| now.proxy_protocol = true,
+                false,
+            ),
+            (
+                "no PROXY header is wanted any more",
+                true,
+                |now| now.proxy_protocol = false,
+                false,
+            ),
+        ];
+        for (name, was_proxied, change, expected) in rows {
+            let (mut now, arrival) = arrival(|then| then.proxy_protocol = was_proxied);
+            change(&mut now);
+            assert_eq!(are_met(&now, &arrival, time), expected, "{name}");
+        }
+        for (senders, expected) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+            let (mut now, arrival) = arrival(|then| then.proxy_protocol = true);
+            now.proxy_protocol_from = range(senders);
+            assert_eq!(are_met(&now, &arrival, time), expected, "{senders}");
+        }
     }
 }

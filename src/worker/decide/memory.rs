@@ -3,11 +3,11 @@
 use std::task::Context;
 
 use crate::base::memory::{self, Promise};
+use crate::net::Interrupted;
 use crate::worker::downstream::Client;
 use crate::worker::failure::Failure;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::wire::Interrupted;
 
 /// Whether there is memory for an exchange.
 pub enum Room {

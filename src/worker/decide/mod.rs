@@ -9,24 +9,21 @@ mod challenge;
 mod demands;
 mod facts;
 mod head;
+mod incoming;
 mod memory;
 mod route;
 #[cfg(test)]
-mod sample;
+pub mod sample;
 mod target;
 mod trace;
-
-use std::rc::Rc;
 
 use crate::base::memory::Promise;
 use crate::http::h1::RequestHead;
 use crate::http::max_forwards::Forwards;
-use crate::http::refusal::Refusal;
 use crate::worker::downstream::Client;
 use crate::worker::encode::{PreparedRequest, encode};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::live_config::LiveConfig;
 use crate::worker::reply::Reply;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -35,6 +32,7 @@ use target::RequestedPath;
 use trace::Trace;
 
 pub use balance::Balanced;
+pub use incoming::Incoming;
 pub use memory::wait_for_memory;
 
 /// The outcome of a decision.
@@ -66,19 +64,6 @@ impl From<Reply> for Early {
     fn from(reply: Reply) -> Early {
         Early::Reply(Box::new(reply))
     }
-}
-
-/// What the steps of a decision look at.
-pub struct Incoming<'a> {
-    pub shard: &'a Shard,
-    pub client: &'a Client,
-    /// The configuration with which the exchange began.
-    pub config: &'a Rc<LiveConfig>,
-    pub head: &'a RequestHead<'a, 'a>,
-    pub target: RequestedPath<'a>,
-    pub trace: Trace,
-    /// How often the request may still be forwarded. Errors: its `Max-Forwards` is malformed.
-    pub forwards: Result<Forwards, Refusal>,
 }
 
 /// Decides on the request whose first bytes were received. Errors: the request fails.

@@ -7,7 +7,7 @@ use crate::worker::shard::Shard;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// What becomes of the fields that name the request's trace.
+/// The fate of the fields that name the request's trace.
 pub enum Trace {
     Pass,
     Drop,
@@ -15,7 +15,7 @@ pub enum Trace {
 }
 
 impl Trace {
-    /// What the configuration says, for this request.
+    /// The choice of the configuration for this request.
     pub fn of(shard: &Shard, config: &LiveConfig, head: &RequestHead<'_, '_>) -> Trace {
         let settings = config.snapshot().traceparent;
         match (settings.propagate, settings.create) {
@@ -26,7 +26,7 @@ impl Trace {
         }
     }
 
-    /// What the encoder does with the fields.
+    /// The edits of the encoder for the fields.
     pub fn fields(&self) -> TraceFields<'_> {
         match self {
             Trace::Pass => TraceFields::Pass,

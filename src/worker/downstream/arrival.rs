@@ -13,9 +13,11 @@ use crate::worker::live_listener::LiveListener;
 
 /// A client's connection before its first request.
 pub struct AcceptedClient {
+    /// The socket of the connection.
     pub socket: Socket,
+    /// The way by which the client came.
     pub arrival: Arrival,
-    /// What it has brought already.
+    /// The bytes that the connection has brought already.
     pub received: Block,
 }
 
@@ -26,7 +28,7 @@ pub struct Arrival {
     pub peer: RemoteAddr,
     /// The address at the other end of the connection, whatever a PROXY header says.
     pub connection_peer: RemoteAddr,
-    /// What it connected to; `None`: a Unix socket.
+    /// The address that the client connected to; `None`: a Unix socket.
     pub reached: Option<SocketAddr>,
     /// The listener as it was when the connection was accepted.
     pub listener: Rc<LiveListener>,
@@ -59,11 +61,11 @@ impl Arrival {
     }
 }
 
-/// What TLS tells of a client.
+/// The facts that TLS tells of a client.
 pub struct Secured {
     /// The host that it asked for, without a dot at its end.
     pub server_name: Option<Box<str>>,
-    /// Which of its listener's certificates it was shown.
+    /// The index of the listener's certificate that the client was shown.
     pub certificate: Option<usize>,
     /// The properties of the client's certificate that backends are told; `None`: the client has no certificate.
     pub identity: Option<Result<Vec<(String, String)>, Unidentified>>,
@@ -77,7 +79,7 @@ impl Secured {
         self.identity.as_ref()?.as_deref().ok()
     }
 
-    /// What is known of a connection whose handshake is made.
+    /// The facts of a connection whose handshake is made.
     pub fn of(socket: &Socket, tls: &ServerTls) -> Secured {
         let certificate = socket.peer_certificate();
         let shown = socket.shown_certificate();

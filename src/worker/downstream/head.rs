@@ -2,13 +2,14 @@
 
 use crate::http::h1::may_end_head;
 use crate::http::h2::begins_connection;
+use crate::net::Interrupted;
+use crate::worker::client_wait::await_client;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::idle_clients::await_client;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::wire::{Amount, Interrupted, nothing};
+use crate::worker::wire::{Amount, nothing};
 
 /// Whether a connection that has brought its first bytes speaks HTTP/2: it begins with that protocol's preface, which
 /// is no request of HTTP/1.

@@ -26,9 +26,10 @@ impl Lingering {
     pub fn behind_answer(is_sending: bool, stall: Duration) -> Lingering {
         Lingering {
             most: Duration::from_secs(limits::LINGER_MOST_SECS),
-            silence: match is_sending {
-                true => Duration::from_secs(limits::LINGER_SILENCE_SECS),
-                false => Duration::from_millis(limits::LINGER_MILLIS),
+            silence: if is_sending {
+                Duration::from_secs(limits::LINGER_SILENCE_SECS)
+            } else {
+                Duration::from_millis(limits::LINGER_MILLIS)
             },
             stall,
         }
@@ -98,9 +99,10 @@ pub async fn linger(
             Ok(false) => return,
             Err(Expired) => {}
         }
-        let bounds = match shard.is_ending() {
-            true => lingering.shortened(),
-            false => lingering,
+        let bounds = if shard.is_ending() {
+            lingering.shortened()
+        } else {
+            lingering
         };
         let left = bounds.left(since(begun), since(heard_at));
         if !left.is_zero() {

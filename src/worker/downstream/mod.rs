@@ -16,9 +16,9 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::{Socket, Timer};
 use crate::snapshot::HalfClose;
+use crate::worker::client_wait::{await_client, await_idle};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::idle_clients::{await_client, await_idle};
 use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex::{self, Gone};
 use crate::worker::shard::Shard;
@@ -32,8 +32,11 @@ pub use persistence::{Next, Persistence, Surroundings};
 
 /// A client's connection.
 pub struct Client {
+    /// The client's stream with its received bytes.
     pub wire: Wire,
+    /// The way by which the client came.
     pub arrival: Arrival,
+    /// The timer of the connection's task.
     pub timer: Timer,
     /// When the head of the first request is due. The head of a later one is due some time after its first byte.
     pub first_due: Cell<Micros>,
@@ -104,7 +107,7 @@ impl Client {
         self.empty_bytes.set(0);
     }
 
-    /// What is known of the persistence of the connection.
+    /// The persistence of the connection as it is now.
     pub fn persistence(&self) -> Persistence {
         self.persistence.get()
     }
@@ -130,7 +133,7 @@ impl Client {
         })
     }
 
-    /// What follows the exchange that has just ended.
+    /// The act that follows the exchange which has just ended.
     pub fn next(&self) -> Next {
         self.next_look.take();
         self.persistence().next()
@@ -350,9 +353,10 @@ impl Client {
             HalfClose::Serve => socket.is_over(),
             HalfClose::Abort => socket.has_hung_up(),
         };
-        match timer.is_due_again(wait, cx) && has_left() {
-            true => Poll::Ready(Failure::ClientLeft),
-            false => Poll::Pending,
+        if timer.is_due_again(wait, cx) && has_left() {
+            Poll::Ready(Failure::ClientLeft)
+        } else {
+            Poll::Pending
         }
     }
 

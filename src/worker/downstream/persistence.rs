@@ -1,15 +1,15 @@
 //! Whether a client's connection goes on after an exchange (RFC 9112 section 9.3). One value holds all that decides
 //! that; each change of it is a transition with a name. Plain values: nothing here waits or sends.
 
-/// What the client's connection does after an exchange.
+/// The act of the client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// It may bring another request.
+    /// The connection may bring another request.
     Request,
     Close,
 }
 
-/// What is known of the persistence of a client's connection.
+/// All that decides whether a client's connection goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Persistence {
     /// Requests that began on the connection.
@@ -31,7 +31,7 @@ pub struct Persistence {
     answered_at: Option<u64>,
 }
 
-/// What decides, besides the connection itself, whether it may go on.
+/// The circumstances that decide, besides the connection itself, whether it may go on.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings {
     /// The most requests that a connection may bring.
@@ -116,7 +116,7 @@ impl Persistence {
             && self.requests < around.requests
     }
 
-    /// What follows the exchange that has just ended.
+    /// The act that follows the exchange which has just ended.
     pub fn next(&self) -> Next {
         if self.is_wanted && !self.is_cut {
             Next::Request

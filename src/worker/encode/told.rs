@@ -1,4 +1,4 @@
-//! What a backend is told of the client and of the way by which the request came.
+//! The fields that tell a backend of the client and of the way by which the request came.
 
 use crate::http::h1::{Forwarding, RequestHead};
 use crate::http::names::Identity;
@@ -20,15 +20,16 @@ pub fn forwarding<'a>(
     };
     Forwarding {
         forwarded: route.forwarded,
-        real_ip: match route.x_real_ip && !is_told() {
-            true => exchange.facts.client,
-            false => None,
+        real_ip: if route.x_real_ip && !is_told() {
+            exchange.facts.client
+        } else {
+            None
         },
         pass: &exchange.config.snapshot().pass_fields,
     }
 }
 
-/// Who the client is, as its backend is told.
+/// The facts of the client that its backend is told.
 pub fn identity<'a>(exchange: &'a Exchange, client: &'a Client) -> Identity<'a> {
     let Arrival {
         listener, secured, ..

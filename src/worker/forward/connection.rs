@@ -67,7 +67,8 @@ fn caller<'a>(
     }
 }
 
-/// Whom a PROXY header names. The port of a client whom a proxy names in the request is not known, and told as 0.
+/// The client that a PROXY header names. The port of a client whom a proxy names in the request is not known, and told
+/// as 0.
 fn introduced(client: &Client, exchange: &Exchange) -> ProxiedAddrs {
     let arrival = &client.arrival;
     match (exchange.facts.client, arrival.peer, arrival.reached) {

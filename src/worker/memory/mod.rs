@@ -1,4 +1,4 @@
-//! What a worker does when the memory of the process runs short (`base/memory` says how short it is).
+//! The acts of a worker when the memory of the process runs short (`base/memory` says how short it is).
 //!
 //! - **Tight**: windows of HTTP/2 do not grow, relays use ordinary blocks, nothing free is kept.
 //! - **Full**: bodies are not read on until there is room again, few clients are accepted, and what is of least use
@@ -20,15 +20,14 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::memory::{self, Level, Promise};
-use crate::net::{Blocks, Expired, Timer, Timers};
-use crate::worker::wire::Interrupted;
+use crate::net::{Blocks, Expired, Interrupted, Timer, Timers};
 use relays::Relays;
 use sends::Sends;
 
 pub use relays::RelayAdmission;
 pub use sends::Sending;
 
-/// What a worker knows of its use of memory.
+/// The use of memory of a worker.
 #[derive(Default)]
 pub struct Memory {
     sends: Sends,
@@ -47,7 +46,7 @@ pub struct Memory {
     idle_since: Cell<u64>,
     /// When memory was last returned to the system, likewise.
     purged_at: Cell<u64>,
-    /// What happened for want of memory since it was last logged.
+    /// Exchanges that were ended for want of memory since that was last logged.
     ended: Cell<u32>,
     refused: Cell<u32>,
 }
@@ -81,11 +80,13 @@ impl Memory {
     /// Whether this worker, one of so many, may accept a connection. What a crowd that comes at once will take is not
     /// known before the next tick: until then all workers accept at most half of those for whom there would be room.
     pub fn may_accept(&self, workers: usize) -> bool {
+        debug_assert!(workers > 0);
         let usage = memory::usage();
         let most = usage.room() / limits::MEMORY_STREAM_BYTES / 2 / workers;
-        let most = match usage.level() < Level::Full {
-            true => most.max(limits::MEMORY_ACCEPTS_LEAST),
-            false => limits::MEMORY_ACCEPTS_LEAST,
+        let most = if usage.level() < Level::Full {
+            most.max(limits::MEMORY_ACCEPTS_LEAST)
+        } else {
+            limits::MEMORY_ACCEPTS_LEAST
         };
         self.accepted.get() < most
     }
@@ -134,9 +135,10 @@ impl Memory {
     pub fn end_stalled(&self, timers: &Timers) -> u32 {
         let excess = memory::excess_of_thread();
         let is_exhausted = memory::level() == Level::Exhausted;
-        let millis = match is_exhausted {
-            true => limits::STALLED_EXHAUSTED_MILLIS,
-            false => limits::STALLED_MILLIS,
+        let millis = if is_exhausted {
+            limits::STALLED_EXHAUSTED_MILLIS
+        } else {
+            limits::STALLED_MILLIS
         };
         let wanted = self.relays.waiting() * limits::BLOCK_BYTES;
         let mut ended = self.sends.end_stalled(timers, millis, excess + wanted);
@@ -153,7 +155,7 @@ impl Memory {
         self.refused.set(self.refused.get() + streams);
     }
 
-    /// What happened for want of memory since the last call, in words; `None`: nothing.
+    /// A sentence on what happened for want of memory since the last call; `None`: nothing.
     pub fn complaint(&self) -> Option<String> {
         let (ended, refused) = (self.ended.take(), self.refused.take());
         let usage = memory::usage();

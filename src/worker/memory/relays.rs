@@ -6,9 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::base::limits;
-use crate::net::{Timer, Timers};
+use crate::net::{Interrupted, Timer, Timers};
 use crate::worker::bulk_turns::Waiter;
-use crate::worker::wire::Interrupted;
 
 /// All relays of a core that wait, and those that were let go on.
 #[derive(Default)]
@@ -88,8 +87,9 @@ impl Relays {
 
     /// Begins another tick, at whose beginning there is room for `fit` blocks and `ended` stalled exchanges were ended.
     ///
-    /// Those that were let go on in the last tick and are still at it no longer stand in the way of others: they may be
-    /// stalled. The more of such were found, the more are looked for in this tick.
+    /// Begins a tick with so many places. Relays that were let go on in the last tick and are still at work no longer
+    /// stand in the way of others: they may be stalled. The more of such were found, the more are looked for in this
+    /// tick.
     pub fn begin_tick(&self, fit: usize, ended: usize) {
         let places = fit.max(2 * ended).max(self.places.get() / 2);
         self.places.set(places.max(limits::MEMORY_RELAYS_LEAST));
@@ -101,6 +101,7 @@ impl Relays {
     /// Lets relays go on, the longest waiting first, as far as there are places. They get rid of what they hold, or
     /// turn out to be stalled.
     fn let_go_on(&self) {
+        debug_assert!(self.admitted.get() <= self.places.get());
         let mut waiting = self.waiting.borrow_mut();
         while self.admitted.get() < self.places.get()
             && let Some(first) = waiting.pop_front()
@@ -123,6 +124,7 @@ impl Relays {
                 continue;
             }
             if let Some(relay) = waiting.remove(at) {
+                debug_assert!(relay.held > 0, "only a relay that holds bytes frees any");
                 timers.expire(relay.timer);
                 bytes = bytes.saturating_sub(relay.held + limits::BLOCK_BYTES);
                 ended += 1;

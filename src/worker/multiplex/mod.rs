@@ -4,11 +4,9 @@
 
 mod connection;
 mod state;
-mod stream;
 
-pub use connection::{End, MultiplexConnection, Terms};
-pub use state::{Gone, Unconnected};
-pub use stream::MultiplexStream;
+pub use connection::{End, MultiplexConnection, MultiplexStream, Terms};
+pub use state::{Gone, Piece, Unconnected};
 
 #[cfg(test)]
 pub mod tests;

@@ -1,4 +1,4 @@
-//! What a connection has received for one stream and nobody has taken yet.
+//! Bytes and heads that a connection has received for one stream and nobody has taken yet.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,6 +11,15 @@ use crate::net::Block;
 /// A head, and whether it ends the message.
 pub type Message = (Head, bool);
 
+/// The bytes of a message that are sent at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The number of bytes, from the front of their block.
+    pub count: usize,
+    /// Whether the message ends with them.
+    pub is_last: bool,
+}
+
 /// How a stream ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
@@ -18,7 +27,7 @@ pub enum Gone {
     Reset(ErrorCode),
     /// Nothing of it was processed: it may be repeated elsewhere.
     Unprocessed,
-    /// Its head breaks a rule.
+    /// The head of the stream breaks a rule.
     Malformed(Refusal),
     /// The connection was lost.
     Lost,
@@ -33,9 +42,9 @@ pub enum Gone {
 pub enum Unconnected {
     Failed,
     TimedOut,
-    /// It does not prove to be who it should be, or does not speak TLS with us.
+    /// The backend does not prove to be who it should be, or does not speak TLS with us.
     Untrusted,
-    /// This process has no descriptor or memory left.
+    /// The process has no descriptor or memory left.
     Exhausted,
 }
 
@@ -52,7 +61,9 @@ pub(super) enum ReadRate {
 /// The receiving side of a stream. One task works on it.
 #[derive(Default)]
 pub(super) struct StreamInput {
+    /// The heads that have come, in their order.
     pub(super) heads: RefCell<VecDeque<Message>>,
+    /// The bytes of the body that have come.
     pub(super) body: RefCell<Block>,
     /// Each `name: value CRLF`.
     pub(super) trailers: RefCell<Vec<u8>>,
@@ -60,6 +71,7 @@ pub(super) struct StreamInput {
     pub(super) ended: Cell<bool>,
     /// The reason why the end of the peer's message is refused. The stream itself goes on.
     pub(super) refused: Cell<Option<Refusal>>,
+    /// The reason for which the stream has ended before its time.
     pub(super) gone: Cell<Option<Gone>>,
     /// The rate that is demanded of a client that takes the answer.
     pub(super) reading: Cell<ReadRate>,
@@ -67,6 +79,7 @@ pub(super) struct StreamInput {
 }
 
 impl StreamInput {
+    /// Has the task woken when something has changed.
     pub(super) fn wait(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         match &*waker {
@@ -75,6 +88,7 @@ impl StreamInput {
         }
     }
 
+    /// Wakes the task that works on the stream.
     pub(super) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();

@@ -17,7 +17,6 @@ use crate::net::{
 use crate::worker::min_rate::MinRate;
 use crate::worker::sample::{refusing, run_worker, until};
 use crate::worker::shard::Shard;
-use crate::worker::stream::Piece;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

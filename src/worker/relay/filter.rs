@@ -1,5 +1,5 @@
-//! What changes a body between its source and its sink. There is no filter in production yet: a filter is a variant of
-//! [`Filter`] with a file of its own.
+//! The filters that change a body between its source and its sink. There is no filter in production yet: a filter is a
+//! variant of [`Filter`] with a file of its own.
 
 /// A filter.
 pub enum Filter {

@@ -9,9 +9,8 @@ mod source;
 use std::task::{Context, Poll};
 
 use crate::base::limits;
-use crate::net::Block;
+use crate::net::{Block, Interrupted};
 use crate::worker::body::{Body, BodyProgress, Unacceptable};
-use crate::worker::wire::Interrupted;
 
 pub use filter::Filters;
 pub use sink::Sink;
@@ -31,7 +30,7 @@ pub enum Broken<F> {
     TooSlow,
     /// There was no memory for more of it.
     Exhausted,
-    /// What was watched meanwhile happened.
+    /// An event happened that was watched meanwhile.
     Watched(F),
     /// The exchange ends because its backend has become unhealthy.
     Cut,
@@ -49,7 +48,9 @@ impl<F> From<Interrupted<F>> for Broken<F> {
 
 /// One direction of an exchange.
 pub struct Relay<'a> {
+    /// The source of the body.
     pub source: Source<'a>,
+    /// The sink of the body.
     pub sink: Sink<'a>,
 }
 
@@ -69,6 +70,10 @@ impl Relay<'_> {
             } else {
                 self.pass_on_reframed(head, body).await?;
             }
+            debug_assert!(
+                head.is_empty(),
+                "nothing is received before what was received has been sent"
+            );
             drop(admission);
             if body.ends_here() {
                 return Ok(());
@@ -157,6 +162,7 @@ impl Relay<'_> {
 /// place of the head that was received before them; else as many of them as fit are copied behind it. Returns how many
 /// bytes of `received` are to be sent after `head`.
 fn join(head: &mut Block, received: &mut Block, taken: usize) -> usize {
+    debug_assert!(taken <= received.len(), "no more is sent than was received");
     if head.is_empty() {
         return taken;
     }

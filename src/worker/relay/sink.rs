@@ -19,7 +19,9 @@ use crate::worker::wire::Amount;
 
 /// The sink of a body.
 pub struct Sink<'a> {
+    /// The core on which the body is passed on.
     pub shard: &'a Shard,
+    /// The stream that the body goes to.
     pub stream: &'a Stream,
     /// The timer of the relay's task.
     pub timer: &'a Timer,
@@ -40,6 +42,7 @@ impl Sink<'_> {
     /// How much to receive next: never beyond the body where its end is known. Streams that share a connection may all
     /// be stuck at once with what they hold, so each holds less.
     pub fn next_receive(&self, body: &Body) -> Amount {
+        debug_assert!(!body.has_ended(), "nothing is received behind a body");
         let most = match body.coming {
             Coming::Length(left) => left.min(1 << 30) as usize,
             _ => usize::MAX,
@@ -64,6 +67,7 @@ impl Sink<'_> {
         count: usize,
         is_last: bool,
     ) -> Result<(), Broken<F>> {
+        debug_assert!(count <= block.len(), "only what is in the block is sent");
         self.timer.set((self.stall)());
         let noted = self.shard.memory.note_send(self.timer, block.capacity());
         let timers = self.timer.timers();
@@ -73,15 +77,16 @@ impl Sink<'_> {
                 noted.renew(timers.millis());
             }
         };
-        let progress = |bytes| {
-            moves();
-            self.rate.note_taken(timers.millis(), bytes, self.stream);
-        };
-        self.has_sent.set(self.has_sent.get() || count > 0);
         let socket = match self.stream {
             Stream::Socket(socket) => Some(socket),
             Stream::Multiplexed(_) => None,
         };
+        let progress = |bytes| {
+            moves();
+            self.rate
+                .note_taken(timers.millis(), bytes, socket.is_some());
+        };
+        self.has_sent.set(self.has_sent.get() || count > 0);
         let sending = self
             .stream
             .send(block, Piece { count, is_last }, self.timer, progress);

@@ -4,15 +4,17 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::net::{Block, Expired, Timer};
+use crate::net::{Block, Expired, Interrupted, Timer};
 use crate::worker::memory::RelayAdmission;
 use crate::worker::relay::Broken;
 use crate::worker::shard::Shard;
-use crate::worker::wire::{Amount, Interrupted, Wire};
+use crate::worker::wire::{Amount, Wire};
 
 /// The source of a body.
 pub struct Source<'a> {
+    /// The core on which the body is passed on.
     pub shard: &'a Shard,
+    /// The stream that the body comes from, with its received bytes.
     pub wire: &'a Wire,
     /// The timer of the relay's task.
     pub timer: &'a Timer,
@@ -23,7 +25,7 @@ pub struct Source<'a> {
     pub is_slow: &'a dyn Fn(u64, usize) -> bool,
 }
 
-/// What was received of a body at once.
+/// A piece of a body that was received at once.
 pub struct Received {
     /// The number of bytes that came; 0: the sender has ended its side.
     pub bytes: usize,
@@ -54,6 +56,10 @@ impl Source<'_> {
         in_turn: bool,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<Received, Broken<F>> {
+        debug_assert!(
+            amount.most > 0 && amount.size > 0,
+            "a receive without room looks like an end"
+        );
         self.timer.set((self.idle)());
         let waits_since = self.timer.timers().millis();
         let blocks = &self.shard.blocks;

@@ -18,6 +18,7 @@ use crate::worker::exchange::Exchange;
 /// The form of a reply, as its client wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
+    /// The form of the body.
     pub body: BodyLook,
     /// The value of `Connection`; `None`: the reply has no such field.
     pub connection: Option<&'static str>,

@@ -35,9 +35,10 @@ pub async fn send_whole(
 
 /// The reason why a client takes nothing more.
 fn left(to: &Stream) -> Failure {
-    match to.is_too_slow() {
-        true => Failure::ReaderTooSlow,
-        false => Failure::ClientLeft,
+    if to.is_too_slow() {
+        Failure::ReaderTooSlow
+    } else {
+        Failure::ClientLeft
     }
 }
 

@@ -17,6 +17,10 @@ impl Attempt<'_> {
         if self.is_of_messages() {
             self.client.wire.stream.allow_leisure();
         }
+        debug_assert!(
+            !exchange.tally().is_answered,
+            "an exchange has one final head"
+        );
         let now = Micros::now();
         let micros = now.since(self.asked_at);
         exchange.note(|tally| {
@@ -40,11 +44,13 @@ impl Attempt<'_> {
 
     /// How fast the client must take the answer's body.
     pub(super) fn reader_rate(&self) -> &MinRate {
-        self.reader_rate
-            .get_or_init(|| match self.is_of_messages() {
-                true => MinRate::none(),
-                false => MinRate::of(&self.client.arrival.listener),
-            })
+        self.reader_rate.get_or_init(|| {
+            if self.is_of_messages() {
+                MinRate::none()
+            } else {
+                MinRate::of(&self.client.arrival.listener)
+            }
+        })
     }
 
     /// Whether the answer consists of messages, which come as they come.
@@ -106,9 +112,10 @@ impl Attempt<'_> {
 
     /// Refuses what came behind the head of an upgrade without a body before it was answered.
     pub(super) fn check_early_bytes(&self) -> Result<(), Failure> {
-        match self.request.has_body || self.client.wire.is_empty() {
-            true => Ok(()),
-            false => Err(Failure::EarlyUpgradeBytes),
+        if self.request.has_body || self.client.wire.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::EarlyUpgradeBytes)
         }
     }
 }

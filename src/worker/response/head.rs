@@ -104,9 +104,10 @@ impl Attempt<'_> {
             200..=299 => false,
             _ => true,
         };
-        match is_proper {
-            true => Ok(()),
-            false => Err(Failure::MalformedResponse(Refusal::BadSwitch)),
+        if is_proper {
+            Ok(())
+        } else {
+            Err(Failure::MalformedResponse(Refusal::BadSwitch))
         }
     }
 

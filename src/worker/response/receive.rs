@@ -9,19 +9,21 @@ use crate::http::h1::{
     self, Asked, FieldSlots, ResponseHead, may_be_repaired, may_end_head, repair_response,
 };
 use crate::http::refusal::Refusal;
-use crate::net::{Block, Expired, Timer};
+use crate::net::{Block, Expired, Interrupted, Timer};
 use crate::worker::failure::Failure;
 use crate::worker::multiplex;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
-use crate::worker::wire::{Amount, Interrupted};
+use crate::worker::wire::Amount;
 
 /// A response that is waited for.
 pub struct Receiving<'a> {
+    /// The core that receives.
     pub shard: &'a Shard,
+    /// The connection that the response comes on.
     pub upstream: &'a Upstream,
-    /// What decides how the response is read.
+    /// The facts of the request that decide how the response is read.
     pub asked: Asked,
     /// The timer of the task that waits.
     pub timer: &'a Timer,

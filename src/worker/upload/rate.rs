@@ -23,9 +23,10 @@ impl BodyRate {
     /// The least rates that the client's listener demands.
     pub fn of(attempt: &Attempt<'_>) -> BodyRate {
         let listener = &attempt.client.arrival.listener;
-        let (before_answer, behind_answer) = match attempt.exchange.facts.is_grpc {
-            true => (MinRate::none(), MinRate::none()),
-            false => (MinRate::of(listener), MinRate::behind_answer(listener)),
+        let (before_answer, behind_answer) = if attempt.exchange.facts.is_grpc {
+            (MinRate::none(), MinRate::none())
+        } else {
+            (MinRate::of(listener), MinRate::behind_answer(listener))
         };
         BodyRate {
             before_answer,
@@ -50,9 +51,10 @@ impl BodyRate {
             None => &self.before_answer,
         };
         let shares = self.has_fair_share(&attempt.client.wire.stream, rate, waited, bytes);
-        let waited = match shares || is_first || answer_moved || exchange.tally().is_event_stream {
-            true => 0,
-            false => waited,
+        let waited = if shares || is_first || answer_moved || exchange.tally().is_event_stream {
+            0
+        } else {
+            waited
         };
         !rate.note_after_pause(waited, bytes as u64)
     }
@@ -65,7 +67,36 @@ impl BodyRate {
         };
         let (all, streams) = stream.connection_bytes();
         let came = all - self.connection_bytes.replace(all);
-        let share = bytes as u64 * limits::FAIR_SHARE_PARTS * streams as u64;
-        rate.is_met_by(waited, came) && share >= came
+        rate.is_met_by(waited, came) && is_fair_share(bytes, came, streams)
+    }
+}
+
+/// Whether `bytes` of a stream are a fair share of the bytes that came on a connection of so many streams.
+fn is_fair_share(bytes: usize, came: u64, streams: usize) -> bool {
+    bytes as u64 * limits::FAIR_SHARE_PARTS * streams as u64 >= came
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_has_its_share_of_what_its_connection_brings() {
+        let parts = limits::FAIR_SHARE_PARTS;
+        let rows = [
+            (100, 100, 1, true),
+            (100, 100 * parts, 1, true),
+            (100, 100 * parts + 1, 1, false),
+            (100, 400 * parts, 4, true),
+            (100, 400 * parts + 1, 4, false),
+            (0, 1, 4, false),
+        ];
+        for (bytes, came, streams, expected) in rows {
+            assert_eq!(
+                is_fair_share(bytes, came, streams),
+                expected,
+                "{bytes} {came} {streams}"
+            );
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Who asks for a connection to a backend, as plain values: a client's request, or palantir itself.
+//! The party that asks for a connection to a backend, as plain values: a client's request, or palantir itself.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::net::{Expired, Timer};
 use crate::worker::failure::Failure;
 use crate::worker::live_config::LiveConfig;
 
-/// Whoever asks for a connection.
+/// The party that asks for a connection.
 pub struct Caller<'a> {
     /// The configuration with which the caller began. Connections are made, counted and reused as it says.
     pub config: &'a Rc<LiveConfig>,
@@ -25,7 +25,7 @@ pub struct Caller<'a> {
     /// The instant by which the caller must have ended, apart from the instant that the live configuration sets;
     /// `None`: no instant.
     pub deadline: Option<Micros>,
-    /// Whom a PROXY header names, where the pool sends one.
+    /// The client that a PROXY header names, where the pool sends one.
     pub introduced: ProxiedAddrs,
     /// The backends that have given the caller no answer.
     pub tried: &'a [BackendId],

@@ -3,21 +3,20 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::base::ids::{BackendId, PoolId};
+use crate::base::ids::BackendId;
 use crate::base::time::Micros;
-use crate::snapshot::{Backend, Pool, Protocol};
+use crate::snapshot::Protocol;
 use crate::worker::failure::Failure;
-use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::descriptors::{Held, may_open, wait_for_one};
+use crate::worker::upstream::await_descriptor::{may_open, wait_for_one};
+use crate::worker::upstream::connecting::{Connecting, Full, new_hold};
+use crate::worker::upstream::descriptors::Held;
 use crate::worker::upstream::dial::introduction;
 use crate::worker::upstream::race::{Entrant, others};
 use crate::worker::upstream::stream::{Obtained, await_connection, obtain_stream};
 use crate::worker::upstream::websocket::{for_websocket, goes_by_http1};
-use crate::worker::upstream::{
-    Caller, Carrier, ConnectionMode, Granted, Hold, ReuseKey, Target, Upstream,
-};
+use crate::worker::upstream::{Caller, Carrier, ConnectionMode, Granted, Hold, Target, Upstream};
 use crate::worker::wire::Wire;
 
 /// The outcome of asking for a connection.
@@ -62,20 +61,6 @@ pub async fn connect(
     }
 }
 
-/// A connection that is being asked for.
-pub(super) struct Connecting<'a> {
-    pub shard: &'a Rc<Shard>,
-    pub caller: &'a Caller<'a>,
-    pub mode: ConnectionMode,
-    pub pool: PoolId,
-    /// The backend that was picked.
-    pub backend: &'a Backend,
-    /// The key of the connections that the caller may use.
-    pub key: ReuseKey,
-    /// The backend that is being connected to: the one that was picked, or another address of its name.
-    pub reached: Cell<BackendId>,
-}
-
 /// The ways in which a caller may get a connection of its own.
 enum Claim {
     Connection(Upstream),
@@ -85,11 +70,6 @@ enum Claim {
 }
 
 impl Connecting<'_> {
-    /// The pool of the backend.
-    pub fn pool(&self) -> &Pool {
-        self.caller.config.pool(self.pool)
-    }
-
     async fn run(&self, mut granted: Option<Box<Granted>>) -> Result<Connected, Failure> {
         let config = self.caller.config;
         let goes_by_http1 = goes_by_http1(self.shard, config, self.mode.carrier, self.backend.id());
@@ -135,7 +115,8 @@ impl Connecting<'_> {
         }
     }
 
-    /// What the caller may use: what it was granted while it waited, an idle connection, or a place for a new one.
+    /// The connection that the caller may use: the one that it was granted while it waited, an idle one, or a new one
+    /// if there is a place for it.
     fn claim(&self, granted: Option<Box<Granted>>) -> Claim {
         let (shard, id) = (self.shard, self.backend.id());
         match granted.map(|granted| *granted) {
@@ -234,24 +215,6 @@ impl Connecting<'_> {
         upstream.held = Some(Held::by(self.caller.held));
         Connected::Ready(upstream)
     }
-}
-
-/// The backend has as many connections as it may.
-pub(super) struct Full;
-
-/// What another connection takes up of the backend's bound; `None`: the backend has no bound.
-pub(super) fn new_hold(
-    shard: &Shard,
-    config: &LiveConfig,
-    pool: PoolId,
-    backend: &Backend,
-) -> Result<Option<Hold>, Full> {
-    let most = backend.max_connections;
-    if most == u32::MAX {
-        return Ok(None);
-    }
-    let permit = shard.tables.try_open(backend.id(), most).ok_or(Full)?;
-    Ok(Some(Hold::permit(config.live(pool).queue(), permit)))
 }
 
 #[cfg(test)]

@@ -6,14 +6,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::shared::sockets::socket_counters;
-use crate::worker::failure::Failure;
-use crate::worker::shard::Shard;
-use crate::worker::upstream::Caller;
+use crate::snapshot::Descriptors;
 
 /// A connection to a backend that serves a request of a client, counted for that client's connection.
 pub struct Held(Rc<Cell<usize>>);
@@ -28,6 +26,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        debug_assert!(self.0.get() > 0, "the connection was counted before");
         self.0.set(self.0.get() - 1);
     }
 }
@@ -35,15 +34,16 @@ impl Drop for Held {
 /// The requests of a core that wait for a descriptor, first come, first served among those whose client may have one.
 #[derive(Default)]
 pub struct Waiters {
-    list: RefCell<VecDeque<Rc<Waiter>>>,
+    list: RefCell<VecDeque<Rc<DescriptorWaiter>>>,
     /// How many of them were let go for a descriptor that they have not taken yet.
     gone: Cell<usize>,
 }
 
-struct Waiter {
-    /// The backend that it wants a connection to.
+/// A request that waits for a descriptor.
+pub struct DescriptorWaiter {
+    /// The backend that the request wants a connection to.
     backend: BackendId,
-    /// How many connections the client's own has.
+    /// How many connections to backends serve requests of the request's client.
     held: Rc<Cell<usize>>,
     let_go: Cell<Option<LetGo>>,
     waker: RefCell<Option<Waker>>,
@@ -58,20 +58,83 @@ enum LetGo {
     Connection,
 }
 
+impl DescriptorWaiter {
+    /// Has this task woken when the request may go on.
+    pub fn wake_with(&self, waker: &Waker) {
+        self.waker.replace(Some(waker.clone()));
+    }
+}
+
 impl Waiters {
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.list.borrow().is_empty()
     }
 
+    /// Adds a request that wants a connection to this backend, for a client that has `held` of them.
+    pub fn join(&self, backend: BackendId, held: Rc<Cell<usize>>) -> Rc<DescriptorWaiter> {
+        let waiter = Rc::new(DescriptorWaiter {
+            backend,
+            held,
+            let_go: Cell::default(),
+            waker: RefCell::default(),
+        });
+        self.list.borrow_mut().push_back(waiter.clone());
+        waiter
+    }
+
+    /// Takes a request off the list.
+    pub fn leave(&self, waiter: &Rc<DescriptorWaiter>) {
+        self.set(waiter, None);
+        let mut list = self.list.borrow_mut();
+        list.retain(|known| !Rc::ptr_eq(known, waiter));
+        debug_assert!(
+            !list.is_empty() || self.gone.get() == 0,
+            "only a request that waits is promised a descriptor"
+        );
+    }
+
+    /// Whether the request need not wait any longer. Another core may have taken the descriptor that the request was
+    /// let go for; then the request waits on.
+    pub fn may_go(&self, waiter: &DescriptorWaiter, most: Descriptors) -> bool {
+        match waiter.let_go.get() {
+            None => false,
+            Some(LetGo::Connection) => true,
+            Some(LetGo::Descriptor) => {
+                let is_there = free_sockets(most) > 0;
+                if !is_there {
+                    self.set(waiter, None);
+                }
+                is_there
+            }
+        }
+    }
+
+    /// The number of connections to backends that may still be opened, and were not promised to a waiting request.
+    pub fn free(&self, most: Descriptors) -> usize {
+        free_sockets(most).saturating_sub(self.gone.get())
+    }
+
+    /// Whether another connection to a backend may be opened for a client's connection that has `held` of them.
+    pub fn may_open(&self, held: usize, most: Descriptors) -> bool {
+        let free = self.free(most);
+        free > 0 && is_within(held, free)
+    }
+
+    /// Whether a connection to a backend that nobody uses any more is worth keeping: not while requests wait for a
+    /// descriptor, unless one of them is for the same backend.
+    pub fn may_keep(&self, id: BackendId) -> bool {
+        self.is_empty() || self.let_reuse(id)
+    }
+
     /// Lets those go on that may open a connection by now.
-    pub fn let_go(&self, shard: &Shard) {
+    pub fn let_go(&self, most: Descriptors) {
         let waiters = self.list.borrow();
         for waiter in waiters
             .iter()
             .filter(|waiter| waiter.let_go.get().is_none())
         {
-            match free(shard) {
+            match self.free(most) {
                 0 => return,
                 free if is_within(waiter.held.get(), free) => self.wake(waiter, LetGo::Descriptor),
                 _ => {}
@@ -83,7 +146,8 @@ impl Waiters {
     /// is such a waiter.
     fn let_reuse(&self, id: BackendId) -> bool {
         let waiters = self.list.borrow();
-        let wants = |waiter: &&Rc<Waiter>| waiter.backend == id && waiter.let_go.get().is_none();
+        let wants =
+            |waiter: &&Rc<DescriptorWaiter>| waiter.backend == id && waiter.let_go.get().is_none();
         let first = waiters.iter().find(wants);
         first
             .inspect(|first| self.wake(first, LetGo::Connection))
@@ -93,132 +157,35 @@ impl Waiters {
     /// Lets all go on that want a connection to this backend: there is one that they can share.
     pub fn let_share(&self, id: BackendId) {
         let waiters = self.list.borrow();
-        let wants = |waiter: &&Rc<Waiter>| waiter.backend == id && waiter.let_go.get().is_none();
+        let wants =
+            |waiter: &&Rc<DescriptorWaiter>| waiter.backend == id && waiter.let_go.get().is_none();
         let all = waiters.iter().filter(wants);
         all.for_each(|waiter| self.wake(waiter, LetGo::Connection));
     }
 
-    fn wake(&self, waiter: &Waiter, let_go: LetGo) {
+    fn wake(&self, waiter: &DescriptorWaiter, let_go: LetGo) {
         self.set(waiter, Some(let_go));
         waiter.waker.take().into_iter().for_each(Waker::wake);
     }
 
-    fn set(&self, waiter: &Waiter, let_go: Option<LetGo>) {
+    fn set(&self, waiter: &DescriptorWaiter, let_go: Option<LetGo>) {
         let before = waiter.let_go.replace(let_go);
         let count = |it: Option<LetGo>| usize::from(it == Some(LetGo::Descriptor));
+        debug_assert!(self.gone.get() + count(let_go) >= count(before));
         self.gone
             .set(self.gone.get() + count(let_go) - count(before));
     }
 }
 
-/// A waiter, until it waits no longer.
-struct DescriptorWait<'a> {
-    shard: &'a Shard,
-    waiter: Rc<Waiter>,
-}
-
-impl DescriptorWait<'_> {
-    /// Whether the request need not wait any longer. Another core may have taken what it was let go for.
-    fn may_go(&self) -> bool {
-        let waiters = &self.shard.descriptor_waiters;
-        match self.waiter.let_go.get() {
-            None => false,
-            Some(LetGo::Connection) => true,
-            Some(LetGo::Descriptor) => {
-                let is_there = free_sockets(self.shard) > 0;
-                if !is_there {
-                    waiters.set(&self.waiter, None);
-                }
-                is_there
-            }
-        }
-    }
-}
-
-impl Drop for DescriptorWait<'_> {
-    fn drop(&mut self) {
-        let waiters = &self.shard.descriptor_waiters;
-        waiters.set(&self.waiter, None);
-        let mut list = waiters.list.borrow_mut();
-        list.retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
-    }
-}
-
-/// Connections to backends that may still be opened, and were not promised to anybody who waits.
-fn free(shard: &Shard) -> usize {
-    free_sockets(shard).saturating_sub(shard.descriptor_waiters.gone.get())
-}
-
-fn free_sockets(shard: &Shard) -> usize {
+/// The number of connections to backends that may still be opened.
+fn free_sockets(most: Descriptors) -> usize {
     let counters = socket_counters();
-    let config = shard.config();
-    let most = config.snapshot().descriptors;
     let in_all = most.sockets.saturating_sub(counters.all());
     in_all.min(most.backends.saturating_sub(counters.connected))
 }
 
 fn is_within(held: usize, free: usize) -> bool {
     held <= free / limits::HELD_PART
-}
-
-/// Whether another connection to a backend may be opened for a client's connection that has `held` of them.
-pub fn may_open(shard: &Shard, held: usize) -> bool {
-    let free = free(shard);
-    free > 0 && is_within(held, free)
-}
-
-/// Waits until another connection to a backend may be opened for a client's connection that has `held` of them, or one
-/// to this backend has become idle; at once if one may be opened and nobody else waits for that. Errors: neither came
-/// true in the time for a connection, or the caller needs no connection any more.
-pub async fn wait_for_one(
-    shard: &Shard,
-    caller: &Caller<'_>,
-    backend: BackendId,
-    held: Rc<Cell<usize>>,
-) -> Result<(), Failure> {
-    shard.descriptor_waiters.let_go(shard);
-    if may_open(shard, held.get()) {
-        return Ok(());
-    }
-    shard.upstreams.close_idle(shard.tables.of(shard.worker));
-    let waiting = DescriptorWait {
-        shard,
-        waiter: Rc::new(Waiter {
-            backend,
-            held,
-            let_go: Cell::default(),
-            waker: RefCell::default(),
-        }),
-    };
-    let waiters = &shard.descriptor_waiters;
-    waiters.list.borrow_mut().push_back(waiting.waiter.clone());
-    waiters.let_go(shard);
-    let step = (caller.connect, Failure::Exhausted);
-    let waited = caller.await_step(Some(backend), step, |cx| {
-        if waiting.may_go() {
-            return Poll::Ready(Ok(()));
-        }
-        waiting.waiter.waker.replace(Some(cx.waker().clone()));
-        Poll::Pending
-    });
-    waited.await
-}
-
-/// Whether a connection to a backend that nobody uses any more is worth keeping: not while requests wait for a
-/// descriptor, unless one of them is for the same backend.
-pub fn may_keep(shard: &Shard, id: BackendId) -> bool {
-    let waiters = &shard.descriptor_waiters;
-    waiters.is_empty() || waiters.let_reuse(id)
-}
-
-/// Gives the descriptors of idle connections back when few are left, because somebody may need them on another core,
-/// and lets those go on that wait here: once a tick.
-pub fn spare(shard: &Shard) {
-    let few = shard.config().snapshot().descriptors.backends / limits::FEW_LEFT;
-    if free(shard) <= few || !shard.descriptor_waiters.is_empty() {
-        shard.upstreams.close_idle(shard.tables.of(shard.worker));
-    }
-    shard.descriptor_waiters.let_go(shard);
 }
 
 #[cfg(test)]
@@ -257,15 +224,8 @@ mod tests {
         assert_eq!(count.get(), 0);
     }
 
-    fn waiter(waiters: &Waiters, backend: u32) -> Rc<Waiter> {
-        let waiter = Rc::new(Waiter {
-            backend: BackendId(backend),
-            held: Rc::default(),
-            let_go: Cell::default(),
-            waker: RefCell::default(),
-        });
-        waiters.list.borrow_mut().push_back(waiter.clone());
-        waiter
+    fn waiter(waiters: &Waiters, backend: u32) -> Rc<DescriptorWaiter> {
+        waiters.join(BackendId(backend), Rc::default())
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::snapshot::{Backend, ClientTls, Pool, Protocol, ProxyProtocol};
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 
-/// What a TLS handshake with a backend needs.
+/// The settings that a TLS handshake with a backend needs.
 pub struct TlsTarget {
     tls: ClientTls,
     protocol: Protocol,

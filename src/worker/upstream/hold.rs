@@ -1,4 +1,5 @@
-//! What a connection or a stream takes up of its backend's bounds, and leaves to whoever waits for that when it ends.
+//! The part of a backend's bounds that a connection or a stream takes up, and leaves to whoever waits for it when it
+//! ends.
 
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ enum Part {
     Permit(Permit),
     /// A stream, or one of the shared connections of this core.
     Room,
-    /// It was given to somebody else.
+    /// The part was given to somebody else.
     Passed,
 }
 
@@ -41,7 +42,7 @@ impl Hold {
         }
     }
 
-    /// Whose it is.
+    /// The backend that the part is of.
     pub fn backend(&self) -> BackendId {
         self.backend
     }
@@ -61,6 +62,10 @@ impl Hold {
 
     /// The permit, for somebody who is known.
     pub fn into_permit(mut self) -> Option<Permit> {
+        debug_assert!(
+            !matches!(self.part, Part::Passed),
+            "a part is given on once"
+        );
         match std::mem::replace(&mut self.part, Part::Passed) {
             Part::Permit(permit) => Some(permit),
             Part::Room | Part::Passed => None,
@@ -86,7 +91,7 @@ mod tests {
     use crate::worker::upstream::Carrier;
     use crate::worker::upstream::sample::Own;
 
-    /// What a hold leaves when it is dropped goes to whoever waits, and to nobody if its holder gave it on.
+    /// The part that a hold leaves when it is dropped goes to whoever waits, and to nobody if its holder gave it on.
     #[test]
     fn what_a_connection_took_up_goes_to_whoever_waits() {
         run_worker(

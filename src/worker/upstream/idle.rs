@@ -125,6 +125,10 @@ impl Upstreams {
         let before = backend.idle.len();
         let outcome = change(backend);
         let after = backend.idle.len();
+        debug_assert!(
+            self.count.get() >= before,
+            "each idle connection is counted"
+        );
         self.count.set(self.count.get() + after - before);
         table.set_idle(id, after as u32);
         outcome
@@ -211,11 +215,19 @@ impl Backend {
 
     fn keep(&mut self, upstream: Upstream, keep: Keep, is_crowded: bool, now: u64) {
         self.keep = keep;
-        let most = match is_crowded {
-            true => keep.most.min(limits::IDLE_CONNECTIONS_LEAST),
-            false => keep.most,
+        let most = if is_crowded {
+            keep.most.min(limits::IDLE_CONNECTIONS_LEAST)
+        } else {
+            keep.most
         };
         if self.idle.len() < most as usize {
+            debug_assert!(
+                self.idle
+                    .back()
+                    .is_none_or(|last| last.upstream.key == upstream.key),
+                "the idle connections of a backend were made with the settings that are in force"
+            );
+            debug_assert!(upstream.reused, "an idle connection has served an exchange");
             self.idle.push_back(Idle {
                 upstream,
                 since: now,
@@ -268,7 +280,8 @@ impl Backend {
     }
 }
 
-/// What has come on an idle connection, as far as the ring has told. It is watched from then on.
+/// Bytes or an end that have come on an idle connection, as far as the ring has told. The connection is watched from
+/// then on.
 fn told(upstream: &Upstream) -> Option<Unasked> {
     let stream = &upstream.wire.stream;
     stream.watch();
@@ -287,9 +300,10 @@ mod tests {
 
     use super::*;
     use crate::worker::sample::{POOL, listener, run_worker};
+    use crate::worker::upstream::keep_idle;
     use crate::worker::upstream::sample::{FRESH, Own, ready};
 
-    /// What may be done with the idle connections to a backend.
+    /// A step that may be taken with the idle connections to a backend.
     #[derive(Clone, Copy, Debug)]
     enum Step {
         /// Opens a connection and gives it back.
@@ -368,7 +382,7 @@ mod tests {
                 let own = Own::of(&shard);
                 let upstream = ready(own.connect(&shard, 0, FRESH).await);
                 let (id, key) = (upstream.backend(), upstream.key());
-                shard.keep_idle(upstream);
+                keep_idle(&shard, upstream);
                 drop(listener.accept().unwrap()); // On loopback the end is there at once.
                 let table = shard.tables.of(shard.worker);
                 assert!(shard.upstreams.take(id, key, 0, table).is_none());

@@ -3,7 +3,7 @@
 
 use crate::base::limits;
 
-/// What is known of one backend's idle time-out. Times are milliseconds on the core's coarse clock.
+/// The estimate of one backend's idle time-out. Times are milliseconds on the core's coarse clock.
 #[derive(Debug, Default)]
 pub struct IdleTimeoutEstimate {
     /// The time-out that the backend has announced, or has shown by two closes some time apart.
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(estimate.retire_after(60_000, forgotten), 60_000);
     }
 
-    /// It closes all that is idle, whatever its age.
+    /// The backend closes all connections that are idle, whatever their age.
     #[test]
     fn a_restart_is_soon_forgotten() {
         let mut estimate = IdleTimeoutEstimate::default();

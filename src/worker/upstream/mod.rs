@@ -1,13 +1,17 @@
 //! Connections to backends: kept while idle, opened when none is, retired before the backend would close them, waited
 //! for when there are as many as may be.
 
+mod await_descriptor;
 mod caller;
+mod carrier;
 mod connect;
+mod connecting;
 pub mod descriptors;
 mod dial;
 mod hold;
 mod idle;
 mod idle_timeout;
+mod keep;
 mod peak;
 mod pick;
 mod queue;
@@ -30,11 +34,14 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
+pub use await_descriptor::spare as spare_descriptors;
 pub use caller::Caller;
+pub use carrier::Carrier;
 pub use connect::{Connected, connect};
 use descriptors::Held;
 pub use hold::Hold;
-pub use idle::{Keep, Upstreams};
+pub use idle::Upstreams;
+pub use keep::keep_idle;
 pub use pick::{Selection, choose_first, is_well, prefers_well};
 pub use queue::{Backends, Neighbours, Queue};
 pub use rest::Rests;
@@ -43,12 +50,13 @@ pub use shared::Shared;
 pub use trial::go_on as go_on_with_rests;
 use trial::note_refusal;
 pub use wait::choose;
-pub use websocket::Carrier;
 
 /// A connection to a backend. It is watched at all times between exchanges: that something comes then means that
 /// the backend has closed or sent what nobody asked for, and after a checkout the same wait brings the response.
 pub struct Upstream {
+    /// The connection's stream with its received bytes.
     pub wire: Wire,
+    /// The backend that was picked.
     pub backend: BackendId,
     /// Of the settings that it was made with.
     key: ReuseKey,
@@ -79,10 +87,11 @@ impl Upstream {
 
 /// The backend to reach.
 pub struct Target {
+    /// The pool of the backend.
     pub pool: PoolId,
     /// Index in the pool's backends.
     pub index: u32,
-    /// What the request was given while it waited for a connection to the pool.
+    /// The connection, or the place for one, that the request was given while it waited.
     granted: Option<Box<Granted>>,
 }
 
@@ -97,9 +106,10 @@ impl Target {
     }
 }
 
-/// What a request needs of a connection.
+/// The demands of a request on its connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionMode {
+    /// The protocol by which the request is sent.
     pub carrier: Carrier,
     /// Whether the connection must never have been idle, since its backend may have closed such a one just now. Over
     /// HTTP/2 a backend says before it closes, so that any connection will do.

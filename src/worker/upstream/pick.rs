@@ -10,12 +10,14 @@ use crate::worker::shard::Shard;
 use crate::worker::upstream::Carrier;
 use crate::worker::upstream::websocket::goes_by_http1;
 
-/// What a request needs of the backend that is picked for it.
+/// The demands of a request on the backend that is picked for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection {
+    /// The pool to pick from.
     pub pool: PoolId,
     /// Hash of what the balancing algorithm goes by; 0 if it goes by nothing of the request.
     pub key: u64,
+    /// The protocol by which the request is sent.
     pub carrier: Carrier,
     /// The backend that the request was sent to last.
     pub last: Option<BackendId>,
@@ -23,11 +25,13 @@ pub struct Selection {
 
 /// A backend that is being picked.
 pub(super) struct Picking<'a> {
+    /// The core that picks.
     pub shard: &'a Shard,
     /// The configuration with which the request began.
     pub config: &'a Rc<LiveConfig>,
     /// The backends that have given the request no answer.
     pub tried: &'a [BackendId],
+    /// The demands on the backend.
     pub selection: Selection,
 }
 
@@ -131,6 +135,7 @@ mod tests {
     use super::*;
     use crate::snapshot::Pool;
     use crate::worker::sample::{POOL, listener, of_http2, refusing, run_worker};
+    use crate::worker::upstream::keep_idle;
     use crate::worker::upstream::sample::{ANY, Own, PLAIN, ready};
 
     fn picking<'a>(
@@ -184,7 +189,7 @@ mod tests {
             assert!(!is_full());
             let upstream = ready(own.connect(&shard, 0, PLAIN).await);
             assert!(is_full());
-            shard.keep_idle(upstream);
+            keep_idle(&shard, upstream);
             assert!(!is_full(), "an idle connection can be used");
         });
         let (_listener, addr) = listener();

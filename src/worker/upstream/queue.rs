@@ -17,12 +17,13 @@ use crate::worker::upstream::{Carrier, ReuseKey, Upstream};
 
 /// A worker among the others.
 pub struct Neighbours {
+    /// The number of the worker.
     pub worker: WorkerId,
     /// Every worker's mailbox, its own too.
     pub mailboxes: Vec<Mailbox<ToWorker>>,
 }
 
-/// What the configuration that a waiting request began with says of backends.
+/// Backends as the configuration has them with which a waiting request began.
 pub trait Backends {
     /// Tells configurations apart.
     fn generation(&self) -> u64;
@@ -50,9 +51,9 @@ struct Waiter {
     offer: RefCell<Option<Offer>>,
 }
 
-/// What a waiting request is woken for.
+/// The reason for which a waiting request is woken.
 pub enum Offer {
-    /// This connection is the request's.
+    /// The request gets this connection.
     Connection(Upstream),
     /// The request may open a connection.
     Permit(Permit),
@@ -62,7 +63,7 @@ pub enum Offer {
     Look,
 }
 
-/// Whose turn it is.
+/// The request, or the worker, whose turn it is.
 enum Next {
     /// The turn is that of a request of this core, by its place in the queue.
     Own(usize),
@@ -128,6 +129,7 @@ impl Queue {
             offer: RefCell::default(),
         });
         self.requests.borrow_mut().push_back(waiter.clone());
+        debug_assert!(self.requests.borrow().len() <= limits::WAITING_REQUESTS);
         let waiting = self.waiting(carrier);
         waiting.set(waiting.get() + 1);
         self.publish();
@@ -238,6 +240,7 @@ impl Queue {
     fn remove(&self, at: usize) -> Option<Rc<Waiter>> {
         let removed = self.requests.borrow_mut().remove(at)?;
         let waiting = self.waiting(removed.carrier);
+        debug_assert!(waiting.get() > 0, "a request that leaves was counted");
         waiting.set(waiting.get() - 1);
         self.publish();
         Some(removed)
@@ -347,7 +350,7 @@ impl QueueEntry {
         self.waiter.wake(Offer::Look);
     }
 
-    /// What the request is offered. The task is woken for the next offer.
+    /// The offer that the request has got. The task is woken for the next offer.
     pub fn offer(&self, cx: &Context<'_>) -> Option<Offer> {
         let mut waker = self.waiter.waker.borrow_mut();
         if !waker

@@ -13,17 +13,21 @@ use crate::base::limits;
 use crate::net::{Expired, Socket, Timer, is_exhausted};
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
-use crate::worker::upstream::connect::{Connecting, new_hold};
-use crate::worker::upstream::descriptors::may_open;
+use crate::worker::upstream::await_descriptor::may_open;
+use crate::worker::upstream::connecting::{Connecting, new_hold};
 use crate::worker::upstream::dial::reach;
 use crate::worker::upstream::trial::note_unconnected;
 use crate::worker::upstream::{Hold, ReuseKey};
 
 /// An address that may be connected to, and what the connection takes up.
 pub struct Entrant {
+    /// The backend with this address.
     pub id: BackendId,
+    /// The key that a connection to the address gets.
     pub key: ReuseKey,
+    /// The address to connect to.
     pub addr: BackendAddr,
+    /// The part of the backend's bound that the connection takes up; `None`: there is no bound.
     pub hold: Option<Hold>,
 }
 
@@ -61,7 +65,7 @@ struct Running<'a> {
     reaching: Reaching<'a>,
 }
 
-/// Those that are under way.
+/// The attempts to connect that are under way.
 struct Race<'a> {
     entrants: &'a [Entrant],
     running: Vec<Running<'a>>,

@@ -9,7 +9,7 @@ use crate::net::Socket;
 use crate::snapshot::Protocol;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::Unconnected;
-use crate::worker::upstream::connect::Connecting;
+use crate::worker::upstream::connecting::Connecting;
 use crate::worker::upstream::dial::{TlsTarget, greet};
 use crate::worker::upstream::race::{Entrant, race};
 use crate::worker::upstream::trial::{note_connected, note_unconnected};

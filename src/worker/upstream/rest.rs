@@ -1,10 +1,10 @@
-//! Which backends rest, because they cannot be connected to: how long, and how they come back. Plain data; time is an
+//! The backends that rest because they cannot be connected to: how long, and how they come back. Plain data; time is an
 //! argument, in milliseconds on the core's coarse clock.
 //!
-//! What refuses connections fails faster than anything else answers, so that it would get more requests the fewer of
-//! them it can serve. A backend rests from the first connection that fails. Then this core connects to it without any
-//! request: only when that succeeds does the backend get requests again, few at first. Each further rest is twice as
-//! long, up to a bound, until the backend has been of use for a while.
+//! A backend that refuses connections fails faster than any other answers, so that it would get more requests the fewer
+//! of them it can serve. A backend rests from the first connection that fails. Then this core connects to it without
+//! any request: only when that succeeds does the backend get requests again, few at first. Each further rest is twice
+//! as long, up to a bound, until the backend has been of use for a while.
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
@@ -26,24 +26,24 @@ enum Phase {
     Resting {
         until: u64,
     },
-    /// It is being connected to.
+    /// The backend is being connected to.
     Trying,
-    /// It can be connected to, and gets more and more requests.
+    /// The backend can be connected to, and gets more and more requests.
     Starting {
         since: u64,
     },
-    /// It gets as many requests as ever.
+    /// The backend gets as many requests as ever.
     Usable {
         since: u64,
     },
 }
 
-/// What is due for a backend.
+/// An act that is due for a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// It is to be connected to.
+    /// The backend is to be connected to.
     Try(BackendId),
-    /// It gets this share of the requests that it would get otherwise, of `limits::WHOLE_SHARE`.
+    /// The backend gets this share of the requests that it would get otherwise, of `limits::WHOLE_SHARE`.
     Share(BackendId, u8),
 }
 
@@ -95,7 +95,7 @@ impl Rests {
         }
     }
 
-    /// What is due by now.
+    /// The acts that are due by now.
     pub fn due(&mut self, now: u64) -> Vec<Due> {
         self.0.retain(|rest| !rest.is_forgotten(now));
         self.0

@@ -1,4 +1,4 @@
-//! Which connections a request may use: those that were made as its configuration would make them.
+//! The key of the connections that a request may use: those that were made as its configuration would make them.
 
 /// Stands for all that was settled when a connection to a backend was made: address, protocol, whether it is encrypted,
 /// the settings of TLS with the contents of their files, the name asked for, the PROXY header, and whether a bound on

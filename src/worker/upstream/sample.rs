@@ -50,10 +50,13 @@ pub const ANY: Selection = Selection {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a caller owns that no client's connection has brought.
+/// The possessions of a caller that no client's connection has brought.
 pub struct Own {
+    /// The configuration with which the caller began.
     pub config: Rc<LiveConfig>,
+    /// The timer of the caller's task.
     pub timer: Timer,
+    /// The connections that serve the caller.
     pub held: Rc<Cell<usize>>,
 }
 

@@ -201,7 +201,7 @@ mod tests {
         assert!(!shared.is_full(ID));
     }
 
-    /// What a backend has said of WebSockets holds for connections with the same settings, until it says the opposite.
+    /// The word of a backend on WebSockets holds for connections with the same settings, until it says the opposite.
     #[test]
     fn what_a_backend_says_of_websockets_is_remembered() {
         let (shared, timers, [old, new]) = (Shared::default(), Rc::<Timers>::default(), keys());

@@ -15,15 +15,15 @@ use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex::{Gone, MultiplexConnection, Terms, Unconnected};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::connect::{Connecting, new_hold};
-use crate::worker::upstream::descriptors::may_open;
+use crate::worker::upstream::await_descriptor::may_open;
+use crate::worker::upstream::connecting::{Connecting, new_hold};
 use crate::worker::upstream::dial::{TlsTarget, greet};
 use crate::worker::upstream::race::{Entrant, others, race};
 use crate::worker::upstream::trial::{note_connected, note_refusal, note_unconnected};
 use crate::worker::upstream::{Granted, Hold, Upstream};
 use crate::worker::wire::Wire;
 
-/// What a request for a stream comes to.
+/// The outcome of asking for a stream.
 pub enum Obtained {
     Stream(Upstream),
     /// There are as many connections as may be, and no room on any.
@@ -85,7 +85,7 @@ pub(super) async fn await_connection(
     connected.await.map(|()| upstream)
 }
 
-/// What another connection to the backend takes up. `None`: there are as many as may be.
+/// The part of the bound that another connection to the backend takes up. `None`: there are as many as may be.
 fn claim(connecting: &Connecting<'_>, granted: Option<Box<Granted>>) -> Option<Hold> {
     let Connecting { shard, backend, .. } = connecting;
     let (config, pool, id) = (connecting.caller.config, connecting.pool, backend.id());
@@ -109,7 +109,7 @@ fn has_descriptor(shard: &Shard) -> bool {
     may_open(shard, 0)
 }
 
-/// What is needed to make a shared connection.
+/// The values from which a shared connection is made.
 struct Link {
     config: Rc<LiveConfig>,
     pool: PoolId,

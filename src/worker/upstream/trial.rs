@@ -13,7 +13,7 @@ use crate::worker::failure::Failure;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::ReuseKey;
-use crate::worker::upstream::descriptors::may_open;
+use crate::worker::upstream::await_descriptor::may_open;
 use crate::worker::upstream::dial::{TlsTarget, dial, say_no_tls};
 use crate::worker::upstream::rest::Due;
 

@@ -69,7 +69,7 @@ impl Picking<'_> {
         }
     }
 
-    /// What an offer comes to; `None`: to nothing.
+    /// The outcome of an offer; `None`: the offer is of no use.
     fn consider(&self, offer: Offer, entry: &QueueEntry) -> Option<Result<Target, Failure>> {
         let (config, pool) = (self.config, self.selection.pool);
         match offer {

@@ -7,25 +7,8 @@ use crate::worker::live_config::LiveConfig;
 use crate::worker::multiplex::Gone;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::Upstream;
-use crate::worker::upstream::connect::Connecting;
-
-/// The protocol by which a request is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
-    /// By the protocol of its pool.
-    Pools,
-    /// By an extended CONNECT if the backend takes that (RFC 8441), else by HTTP/1.1. Only pools of HTTP/2 have such
-    /// requests.
-    WebSocket,
-    /// By HTTP/1.1, whatever protocol its pool speaks.
-    Http1,
-}
-
-impl Carrier {
-    /// All carriers, in the order of their numbers.
-    pub const ALL: [Carrier; 3] = [Carrier::Pools, Carrier::WebSocket, Carrier::Http1];
-}
+use crate::worker::upstream::connecting::Connecting;
+use crate::worker::upstream::{Carrier, Upstream};
 
 /// Whether a request goes to a backend by HTTP/1.1 although its pool speaks HTTP/2, as far as is known by now. Such a
 /// request needs a connection of its own.

@@ -108,6 +108,7 @@ impl HeadWriter<'_> {
             digits[start] = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
+        debug_assert!(start < digits.len(), "a number has a digit");
         self.field(name, &digits[start..]);
     }
 

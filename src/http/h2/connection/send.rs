@@ -79,6 +79,9 @@ impl H2Connection {
         let is_whole = taken == bytes.len();
         self.write_body(id, &bytes[..taken], end && is_whole);
         let stream = sending(self.streams.get_mut(&id))?;
+        debug_assert!(
+            taken == 0 || (taken as i64 <= stream.send_window && taken as i64 <= self.send_window)
+        );
         stream.send_window -= taken as i64;
         self.send_window -= taken as i64;
         let is_shut = stream.send_window <= 0 || self.send_window <= 0;

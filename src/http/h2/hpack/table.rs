@@ -110,6 +110,7 @@ impl DynamicTable {
         if size > self.max_size {
             return;
         }
+        debug_assert!(self.size + size <= self.max_size);
         if self.text.len() + line.bytes.len() > 2 * self.max_size {
             self.move_to_front();
         }
@@ -130,6 +131,7 @@ impl DynamicTable {
             let Some(oldest) = self.entries.pop_front() else {
                 break;
             };
+            debug_assert!(self.size >= oldest.len as usize - LINE_EXTRA + ENTRY_OVERHEAD);
             self.size -= oldest.len as usize - LINE_EXTRA + ENTRY_OVERHEAD;
         }
     }
@@ -141,6 +143,10 @@ impl DynamicTable {
         };
         self.text.drain(..unused as usize);
         for entry in &mut self.entries {
+            debug_assert!(
+                entry.start >= unused,
+                "entries lie in the order of their age"
+            );
             entry.start -= unused;
         }
     }

@@ -1,15 +1,14 @@
-//! What received bytes say, and to which stream.
+//! The events that received bytes bring, each for its stream.
 
 use std::rc::Rc;
 
-use super::{MultiplexConnection, Terms};
+use super::{MultiplexConnection, MultiplexStream, Terms};
 use crate::base::limits;
 use crate::base::memory;
 use crate::base::time::Micros;
 use crate::http::h2::{ConnectionError, ErrorCode, H2Event, Role, StreamId};
 use crate::http::refusal::Refusal;
 use crate::worker::multiplex::state::{Gone, ReadRate, StreamInput};
-use crate::worker::multiplex::stream::MultiplexStream;
 
 impl MultiplexConnection {
     /// Takes all of `bytes` in and tells the streams. Errors: the connection has to end.

@@ -1,9 +1,10 @@
 //! An HTTP/2 connection at work: what the socket brings goes to the streams, and what they have to say goes out in
-//! one send for all of them. Read on in `carry.rs` (bytes both ways), `events.rs` (what they say) and `watch.rs`
-//! (what is due).
+//! one send for all of them. Read on in `carry.rs` (bytes both ways), `events.rs` (what they say), `watch.rs` (what is
+//! due) and `stream.rs` (one stream).
 
 mod drive;
 mod events;
+mod stream;
 mod watch;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -13,7 +14,6 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::state::{Gone, StreamInput};
-use super::stream::MultiplexStream;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::memory::{self, Level};
@@ -26,6 +26,8 @@ use crate::net::{Blocks, Timer, Timers};
 use crate::worker::bulk_turns::BulkTurns;
 use crate::worker::memory::Memory;
 use crate::worker::min_rate::MinRate;
+
+pub use stream::MultiplexStream;
 
 /// A connection that streams share.
 pub struct MultiplexConnection {
@@ -66,10 +68,13 @@ pub struct MultiplexConnection {
     suspected_at: Cell<Option<u64>>,
 }
 
-/// What a connection is told by its owner.
+/// The terms on which a connection works, set by its owner.
 pub struct Terms<'a> {
+    /// The free blocks of the core.
     pub blocks: &'a Blocks,
+    /// The room for bulk transfers in each turn of the core.
     pub bulk_turns: &'a BulkTurns,
+    /// The use of memory of the core.
     pub memory: &'a Memory,
     /// Takes a stream that the peer opened.
     pub begin: &'a dyn Fn(MultiplexStream),
@@ -138,10 +143,12 @@ impl MultiplexConnection {
         self.timers.millis()
     }
 
+    /// The side of the connection that palantir is.
     pub(super) fn role(&self) -> Role {
         self.role
     }
 
+    /// The state of the protocol.
     pub(super) fn protocol(&self) -> RefMut<'_, h2::H2Connection> {
         self.protocol.borrow_mut()
     }
@@ -151,6 +158,7 @@ impl MultiplexConnection {
         self.heard_bytes.get()
     }
 
+    /// Whether there is a socket.
     pub(super) fn is_connected(&self) -> bool {
         self.connected.get()
     }
@@ -160,6 +168,7 @@ impl MultiplexConnection {
         self.backend.set(Some(id));
     }
 
+    /// The backend that the connection was made to.
     pub(super) fn backend(&self) -> Option<BackendId> {
         self.backend.get()
     }
@@ -251,6 +260,7 @@ impl MultiplexConnection {
         unsettled.iter().filter(waits).count()
     }
 
+    /// Opens a stream with a request. `None`: the connection takes no further stream.
     pub(super) fn open(
         &self,
         request: &StreamRequest<'_>,
@@ -261,9 +271,11 @@ impl MultiplexConnection {
         if self.deaf.get() {
             return None;
         }
+        debug_assert_eq!(self.role, Role::Client, "a server opens no stream");
         let is_first = self.open_streams() == 0;
         let id = self.protocol().open(request, fields, is_last)?;
         self.forget_unsettled(state);
+        debug_assert!(id != 0 && !self.streams.borrow().contains_key(&id));
         self.streams.borrow_mut().insert(id, state.clone());
         self.note_opened(is_first);
         Some(id)
@@ -313,9 +325,10 @@ impl MultiplexConnection {
         match code {
             ErrorCode::NO_ERROR if protocol.is_open(id) => {
                 let due = answered_at + limits::LINGER_MILLIS;
-                match due <= now {
-                    true => protocol.reset(id, code),
-                    false => self.answered_early.borrow_mut().push_back((id, due)),
+                if due <= now {
+                    protocol.reset(id, code)
+                } else {
+                    self.answered_early.borrow_mut().push_back((id, due))
                 }
             }
             code => protocol.reset(id, code),
@@ -325,6 +338,7 @@ impl MultiplexConnection {
         }
     }
 
+    /// Takes a head back for another stream.
     pub(super) fn give_head(&self, head: Head) {
         let mut free = self.free_heads.borrow_mut();
         if free.len() < limits::H2_FREE_HEADS && memory::level() < Level::Tight {

@@ -1,5 +1,5 @@
-//! What is due on a connection although nothing comes: an idle connection ends, a silent backend is asked whether it
-//! lives, streams that hold others up are reset.
+//! Acts that are due on a connection although nothing comes: an idle connection ends, a silent backend is asked whether
+//! it lives, streams that hold others up are reset.
 
 use std::time::Duration;
 

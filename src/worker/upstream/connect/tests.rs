@@ -10,6 +10,7 @@ use crate::snapshot::{Pool, ProxyProtocol};
 use crate::worker::sample::{
     POOL, listener, of_http2, refusing, run_worker, run_worker_with, until,
 };
+use crate::worker::upstream::keep_idle;
 use crate::worker::upstream::sample::{BY_HTTP1, FRESH, Own, PLAIN, WEBSOCKET, ready, word};
 
 /// SETTINGS without any, and with SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3).
@@ -30,7 +31,7 @@ fn a_connection_that_is_given_back_is_used_again() {
             let own = Own::of(&shard);
             let first = ready(own.connect(&shard, 0, PLAIN).await);
             assert_eq!((first.reused, own.held.get()), (false, 1));
-            shard.keep_idle(first);
+            keep_idle(&shard, first);
             assert_eq!(own.held.get(), 0, "an idle connection serves nobody");
             let other = ready(own.connect(&shard, 0, FRESH).await);
             assert!(!other.reused, "a fresh one was asked for");
@@ -50,7 +51,7 @@ fn a_backend_with_as_many_connections_as_it_may_have_gives_none() {
         let own = Own::of(&shard);
         let first = ready(own.connect(&shard, 0, PLAIN).await);
         assert_eq!(word(&own.connect(&shard, 0, PLAIN).await), "lost race");
-        shard.keep_idle(first);
+        keep_idle(&shard, first);
         // What this core keeps idle makes room for a connection that must be new.
         let fresh = ready(own.connect(&shard, 0, FRESH).await);
         assert!(!fresh.reused);

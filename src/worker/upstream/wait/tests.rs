@@ -11,6 +11,7 @@ use crate::snapshot::Pool;
 use crate::worker::sample::{POOL, listener, run_worker, tick, until};
 use crate::worker::upstream::choose_first;
 use crate::worker::upstream::connect::{Connected, connect};
+use crate::worker::upstream::keep_idle;
 use crate::worker::upstream::sample::{ANY, Own, PLAIN, ready};
 
 fn one_each(pool: &mut Pool) {
@@ -54,7 +55,7 @@ fn requests_that_wait_are_served_in_their_order() {
                 assert!(target.granted.is_some(), "it was given what became free");
                 let upstream = ready(connect(&shard, target, PLAIN, &caller).await);
                 served.borrow_mut().push(number);
-                shard.keep_idle(upstream);
+                keep_idle(&shard, upstream);
             });
         }
         let queue = own.config.live(POOL).queue();
@@ -63,7 +64,7 @@ fn requests_that_wait_are_served_in_their_order() {
         assert!(served.borrow().is_empty(), "the connection is taken");
         let first_choice = choose_first(&shard, &own.config, ANY);
         assert_eq!(first_choice, None, "nobody overtakes those who wait");
-        shard.keep_idle(first);
+        keep_idle(&shard, first);
         until(&shard, || served.borrow().len() == 4).await;
         assert_eq!(*served.borrow(), [0, 1, 2, 3]);
     });

@@ -5,14 +5,13 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::connection::MultiplexConnection;
-use super::state::{Gone, Message, ReadRate, StreamInput};
+use super::MultiplexConnection;
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
 use crate::http::h2::{ErrorCode, Head, Role, StreamId, to_h2};
 use crate::http::refusal::Refusal;
 use crate::net::{Block, Expired, Timer};
-use crate::worker::stream::Piece;
+use crate::worker::multiplex::state::{Gone, Message, Piece, ReadRate, StreamInput};
 
 /// A stream. What is not finished when it is dropped is reset.
 pub struct MultiplexStream {
@@ -32,6 +31,7 @@ pub struct MultiplexStream {
 }
 
 impl MultiplexStream {
+    /// A stream of a connection; `id` is 0 if the stream is not open yet.
     pub(super) fn new(
         connection: Rc<MultiplexConnection>,
         id: StreamId,
@@ -190,6 +190,11 @@ impl MultiplexStream {
             block.extend(&body.filled()[..count]);
             body.consume(count);
         }
+        debug_assert_eq!(
+            self.taken.get(),
+            0,
+            "room was given back before more is received"
+        );
         self.taken.set(count);
         Ok(count)
     }
@@ -245,6 +250,7 @@ impl MultiplexStream {
         let head = &request.filled()[..length];
         let (asked, fields) = to_h2::request(head, scheme, is_websocket);
         let id = self.connection.open(&asked, fields, is_last, &self.state);
+        debug_assert_eq!(self.id.get(), 0, "a stream carries one request");
         request.advance(length);
         self.id.set(id.unwrap_or_default());
         if id.is_none() {
@@ -261,6 +267,7 @@ impl MultiplexStream {
 
     /// Sends trailers, each `name: value CRLF`: the end of our message. Errors: the peer has given the stream up.
     pub fn send_trailers(&self, lines: &[u8]) -> io::Result<()> {
+        debug_assert!(!self.finished.get(), "a message has one end");
         let mut protocol = self.connection.protocol();
         let sent = protocol.send_trailers(self.id.get(), to_h2::trailers(lines));
         drop(protocol);
@@ -306,12 +313,17 @@ impl MultiplexStream {
         if *left == 0 && (!is_last || self.finished.get()) {
             return Ok(());
         }
+        debug_assert!(
+            !self.finished.get(),
+            "nothing is sent behind the end of a message"
+        );
         let bytes = &block.filled()[..*left];
         self.connection.bound_output();
         let mut protocol = self.connection.protocol();
         let sent = protocol.send_body(self.id.get(), bytes, is_last, Micros::now());
         drop(protocol);
         let taken = *sent.as_ref().unwrap_or(&0);
+        debug_assert!(taken <= *left, "no more is taken than was offered");
         block.advance(taken);
         *left -= taken;
         if sent.is_ok() && *left > 0 {
@@ -341,7 +353,7 @@ impl MultiplexStream {
         Ok(())
     }
 
-    /// What to tell the peer of a stream that is dropped.
+    /// The code that the peer of a dropped stream is told.
     fn closing_code(&self) -> ErrorCode {
         match self.connection.role() {
             // A client that has its answer may stop sending (RFC 9113 section 8.1).
