@@ -67,7 +67,7 @@ reasons! {
     CertificateNotYetValid: "certificate_not_yet_valid";
     /// The peer's certificate is another host's.
     CertificateWrongName: "certificate_wrong_name";
-    /// Nobody who is trusted has signed the peer's certificate.
+    /// No trusted authority has signed the peer's certificate.
     CertificateUnknownIssuer: "certificate_unknown_issuer";
     /// The peer's certificate was revoked.
     CertificateRevoked: "certificate_revoked";

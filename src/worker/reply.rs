@@ -63,7 +63,7 @@ impl Reply {
     pub fn of_failure(failure: Failure) -> Reply {
         let row = failure.row();
         let more = match failure {
-            // What is short now may be there in a moment (RFC 9110 section 15.6.4).
+            // The missing room may be there in a moment (RFC 9110 section 15.6.4).
             _ if row.status == 503 => Some(("Retry-After", FieldValue::Fixed("1"))),
             // RFC 9110 section 15.5.6 requires the field.
             Failure::Refused(Refusal::MethodNotAllowed) => {

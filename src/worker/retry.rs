@@ -81,7 +81,7 @@ impl Used {
     }
 }
 
-/// How a request goes on after a failed.
+/// How a request goes on after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
     /// Not at all: the client is told of the failure.
@@ -109,7 +109,7 @@ impl FailedAttempt {
         }
     }
 
-    /// A failed on a connection that is gone, or whose answer was passed on.
+    /// An attempt that failed on a connection that is gone, or whose answer was passed on.
     pub fn without_connection(failure: Failure) -> FailedAttempt {
         FailedAttempt {
             failure,

@@ -63,7 +63,7 @@ pub struct InForce {
 pub struct Ledger {
     pub records: Vec<Record>,
     pub in_force: Vec<InForce>,
-    /// Since when each backend has had nothing to do.
+    /// The instants from which each backend has had nothing to do.
     pub idle_since: Vec<Option<u64>>,
     busy: Vec<usize>,
     pub violation: Option<String>,

@@ -50,12 +50,12 @@ pub async fn send_request(
     client.timer.set(exchange.bounded(wait));
     let bytes = &mut request.bytes;
     let length = bytes.len();
-    // It is no more than a socket takes.
+    // The kept part of a request is no more than a socket takes.
     let Ok(taken) = socket.send(bytes, length, &client.timer, |_| ()).await else {
         request.is_kept = false; // The block is lost with its send.
         return Err(exchange.expired(Failure::ResponseTimeout));
     };
-    // What a socket took in all is known in cleartext only: a record of TLS may have gone out in part.
+    // The number of bytes that a socket took is known in cleartext only: a record of TLS may have gone out in part.
     let is_known = !socket.is_tls();
     let took_nothing = is_known && taken.is_err() && bytes.len() == length;
     Ok(if took_nothing {

@@ -12,7 +12,7 @@ use crate::worker::downstream::{Arrival, Secured};
 /// Whether a connection meets, at this time, what its listener demands now.
 pub fn are_met(now: &Listener, arrival: &Arrival, time: UnixTime) -> bool {
     let then = &arrival.listener;
-    // Who the client is, would be known by other means now.
+    // The listener would find out by other means now who the client is.
     let is_known_alike =
         now.proxy_protocol == then.proxy_protocol && identity(now) == identity(then);
     let sender = arrival.connection_peer.ip();

@@ -1,4 +1,4 @@
-//! What goes from one live configuration to the next.
+//! Tests of the parts that go from one live configuration to the next.
 
 use std::sync::Arc;
 
@@ -216,7 +216,7 @@ fn a_key_lasts_as_long_as_what_it_stands_for() {
     let header: Change = |pool| pool.options.proxy_protocol = Some(ProxyProtocol::V1);
     let other_header: Change = |pool| pool.options.proxy_protocol = Some(ProxyProtocol::V2);
     let draining: Change = |pool| pool.backends[0].draining = true;
-    // What one live configuration has and the next one has; whether connections go on.
+    // The settings of one live configuration, those of the next, and whether connections go on.
     let rows: [(&str, Change, Change, bool); 8] = [
         ("something else", same, same, true),
         ("the weight", same, weight, true),

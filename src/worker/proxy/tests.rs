@@ -125,7 +125,7 @@ fn client(addr: std::net::SocketAddr, request: String) -> JoinHandle<String> {
 
 /// One exchange.
 struct Served {
-    /// What the backend got; empty: nothing.
+    /// The bytes that the backend got; empty if it got nothing.
     forwarded: String,
     answer: String,
     next: Next,

@@ -86,7 +86,7 @@ impl Relay<'_> {
             }
             let amount = self.sink.next_receive(body);
             admission = self.source.await_memory(&mut watch).await?;
-            // What comes in small pieces need not wait for its turn.
+            // A body that comes in small pieces need not wait for its turn.
             let in_turn = is_ample || amount.size == limits::RELAY_BLOCK_BYTES;
             let piece = self.source.receive(amount, in_turn, &mut watch).await?;
             if piece.bytes == 0 && !body.source_ended(self.source.take_trailers(), head) {

@@ -33,7 +33,7 @@ enum Framing {
 
 const FRAMINGS: [Framing; 3] = [Framing::Length, Framing::Chunked, Framing::UntilClose];
 
-/// What becomes of a body in [`Filter::Louder`].
+/// The body that [`Filter::Louder`] makes of another body.
 pub fn louder(data: &[u8]) -> Vec<u8> {
     let double = |byte: &u8| {
         let times = if byte.is_ascii_digit() { 2 } else { 1 };

@@ -172,9 +172,7 @@ fn a_configuration_file_that_could_not_be_read_once_is_loaded_later() {
         assert!(refused.text().contains(words), "{}", refused.text());
     }
     managed.proxy.signal(libc::SIGHUP);
-    managed
-        .proxy
-        .wait_for_log(&["tries this again", "SIGHUP"]);
+    managed.proxy.wait_for_log(&["tries this again", "SIGHUP"]);
     allow_descriptors(&managed.proxy, None);
     eventually("the file is in force", || {
         managed.servers().contains(&added.to_string())
