@@ -182,7 +182,7 @@ impl Shard {
         earlier.push(Rc::downgrade(config));
     }
 
-    /// Says which generation is adopted; [`Shard::tick`] says it again if the mailbox was full.
+    /// Says which generation is adopted; [`Shard::end_tick`] says it again if the mailbox was full.
     fn tell_adopted(&self) {
         if let Some(generation) = self.untold.take()
             && !self.links.say_adopted(self.worker, generation)
