@@ -135,7 +135,7 @@ fn open(path: &Path, may_make: bool) -> io::Result<File> {
         if is_file {
             Ok(())
         } else {
-            Err(io::Error::other("the file is no regular one"))
+            Err(io::Error::other("the lock is no regular file"))
         }
     };
     // To open a pipe or a device would tell somebody something.
