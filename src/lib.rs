@@ -51,9 +51,10 @@
 //!
 //! Around the requests of a core: `worker/shard.rs` is all that a core owns (`worker/shard/accepting.rs` has the
 //! listeners and connections, `worker/shard/adoption.rs` takes snapshots over, `worker/shard/backends.rs` knows the
-//! states of backends, `worker/shard/counted.rs` has guards of what is counted, `worker/shard/ending.rs` ends a worker),
-//! `worker/tick.rs` is due at every tick, `worker/mailbox.rs` takes messages of other threads, and `worker/memory/`
-//! acts when memory runs short (`worker/memory/relays.rs`, `worker/memory/relief.rs`, `worker/memory/sends.rs`).
+//! states of backends, `worker/shard/counted.rs` has guards of what is counted, `worker/shard/ending.rs` ends a
+//! worker), `worker/tick.rs` is due at every tick, `worker/mailbox.rs` takes messages of other threads, and
+//! `worker/memory/` acts when memory runs short (`worker/memory/relays.rs`, `worker/memory/relief.rs`,
+//! `worker/memory/sends.rs`).
 //!
 //! Heads have the form of HTTP/1 inside, whatever the version of either side. `http/h1/repair.rs` and
 //! `http/h2/repair.rs` write answers anew that are not well-formed and have one reading. `http/proxy_fields.rs` lists
@@ -106,8 +107,9 @@
 //! one is in force), `control/change` (the changes under way), `control/resolve` (names), `control/certificates` (keys
 //! and certificates that are renewed), `control/removals` (backends that are drained), `control/listeners`,
 //! `control/threads`, `control/file_thread`, `control/access_log`, `control/monitoring` (what is counted and shown),
-//! `control/shutdown` and `control/upgrade_run` (upgrades and the service manager). `control/turn` is one turn of its
-//! loop, and `control/compiler` compiles its configurations on the thread that works with files.
+//! `control/shutdown`, `control/upgrade/run` (upgrades) and `control/service_manager` (the messages to systemd).
+//! `control/turn` is one turn of its loop, and `control/compiler` compiles its configurations on the thread that works
+//! with files.
 //!
 //! ## The layers
 //!
