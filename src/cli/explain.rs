@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::listener;
 use super::output;
 use super::report::{Report, report_route};
-use crate::config::{self, Machine, Resolved};
+use crate::config::{self, Config, Machine, Resolved, Stores};
 use crate::http::h1::{self, FieldSlots, HeadLimits};
 use crate::http::host;
 use crate::http::path::{self, MergeSlashes};
@@ -32,17 +32,16 @@ pub fn explain(path: &Path, method: &str, url: &str, listener: Option<&str>) -> 
 
 fn compile(path: &Path) -> Result<Snapshot, String> {
     let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
-    let machine = Machine::of_this_process();
-    let mut slots = Slots::new(BackendTables::new(1));
-    config::compile(
-        &config,
-        &machine,
-        &Resolved::new(),
-        &mut slots,
-        &mut TlsStore::default(),
-        1,
-    )
-    .map_err(|error| error.to_string())
+    compile_for(&Machine::of_this_process(), &config)
+}
+
+fn compile_for(machine: &Machine, config: &Config) -> Result<Snapshot, String> {
+    let stores = Stores {
+        slots: &mut Slots::new(BackendTables::new(1)),
+        tls_store: &mut TlsStore::default(),
+    };
+    let compiled = config::compile(config, machine, &Resolved::new(), stores, 1);
+    compiled.map_err(|error| error.to_string())
 }
 
 fn report(
@@ -205,16 +204,7 @@ mod tests {
             descriptors: 1024,
             memory_bytes: 1 << 30,
         };
-        let mut slots = Slots::new(BackendTables::new(1));
-        config::compile(
-            &config,
-            &machine,
-            &Resolved::new(),
-            &mut slots,
-            &mut TlsStore::default(),
-            1,
-        )
-        .unwrap()
+        compile_for(&machine, &config).unwrap()
     }
 
     fn explained(method: &str, url: &str) -> Result<String, String> {

@@ -1,26 +1,26 @@
 //! From what was written to what the threads work with: names become numbers, defaults and machine facts are filled in.
 
+mod backends;
+
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+use backends::{addresses, compile_backend, member};
+
 use super::Config;
 use super::acme::Acme;
-use super::address::BackendTarget;
 use super::descriptors::share_out;
 use super::health_check::HealthCheckSettings;
 use super::listener::ListenerSettings;
 use super::machine::Machine;
 use super::notes::{Position, Positioned};
-use super::pool::{BackendSettings, PoolSettings};
+use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::{Settings, TrustedProxy};
 use super::tls::ServerTlsSettings;
-use crate::balance::{Member, hash_key};
-use crate::base::addresses::BackendAddr;
 use crate::base::cidr::Cidr;
 use crate::base::ids::PoolId;
 use crate::base::limits;
@@ -78,33 +78,47 @@ impl CannotCompile {
     }
 }
 
+/// The tables that outlive a snapshot: each configuration that is compiled adds to them.
+pub struct Stores<'s> {
+    /// The rows of backends, pools and routes.
+    pub slots: &'s mut Slots,
+    /// The loaded certificates, keys and authorities.
+    pub tls_store: &'s mut TlsStore,
+}
+
+/// The facts of a process that no change of its configuration changes.
+pub struct ProcessFacts<'p> {
+    /// The machine that the process runs on.
+    pub machine: &'p Machine,
+    /// The settings of TLS that the management API was started with.
+    pub admin_tls: Option<&'p ServerTlsSettings>,
+}
+
 /// Compiles a checked configuration, and loads its new and changed certificates into the TLS store. A name without
 /// addresses becomes one backend without an address.
 pub fn compile(
     config: &Config,
     machine: &Machine,
     resolved: &Resolved,
-    slots: &mut Slots,
-    tls_store: &mut TlsStore,
+    stores: Stores<'_>,
     generation: u64,
 ) -> Result<Snapshot, CannotCompile> {
     let admin_tls = config.settings.admin_tls.as_ref();
-    compile_beside(
-        admin_tls, config, machine, resolved, slots, tls_store, generation,
-    )
+    let process = ProcessFacts { machine, admin_tls };
+    compile_beside(config, &process, resolved, stores, generation)
 }
 
-/// Compiles as [`compile`] does, for a process whose management API was started with `admin_tls`: those settings stay
-/// until the process ends, but their files are read again like all others.
+/// Compiles as [`compile`] does, for a process that runs already: the management API keeps the settings of TLS that it
+/// was started with until the process ends, but their files are read again like all others.
 pub fn compile_beside(
-    admin_tls: Option<&ServerTlsSettings>,
     config: &Config,
-    machine: &Machine,
+    process: &ProcessFacts<'_>,
     resolved: &Resolved,
-    slots: &mut Slots,
-    tls_store: &mut TlsStore,
+    stores: Stores<'_>,
     generation: u64,
 ) -> Result<Snapshot, CannotCompile> {
+    let Stores { slots, tls_store } = stores;
+    let (machine, admin_tls) = (process.machine, process.admin_tls);
     let settings = &config.settings;
     let pools: Result<Vec<Arc<Pool>>, _> = settings
         .all_pools()
@@ -377,8 +391,12 @@ fn compile_pool(
         let check = check.map(|check| compile_check(check, pool, host, tls_store));
         let check = check.transpose()?;
         for address in addresses {
-            let check = check.clone();
-            backends.push(compile_backend(pool, written, address, &all, check, slots)?);
+            let backend = compile_backend(pool, written, address, &all, slots)?;
+            let health_check = check.clone();
+            backends.push(Backend {
+                health_check,
+                ..backend
+            });
         }
     }
     Ok(Pool {
@@ -422,66 +440,4 @@ fn compile_check(
         check.tls = ProbeTls::Own(config, tls.server_name.clone());
     }
     Ok(check)
-}
-
-fn member(backend: &Backend) -> Member {
-    Member {
-        weight: backend.weight,
-        identity: hash_key(backend.label.as_bytes()),
-    }
-}
-
-fn compile_backend(
-    pool: &PoolSettings,
-    written: &BackendSettings,
-    (addr, label): (Option<BackendAddr>, String),
-    addresses: &Range<u32>,
-    health_check: Option<HealthCheck>,
-    slots: &mut Slots,
-) -> Result<Backend, TooManyBackends> {
-    let Some(slot) = slots.slot(&pool.name, &label) else {
-        let (pool, backend) = (pool.name.value.clone(), label);
-        return Err(TooManyBackends { pool, backend });
-    };
-    Ok(Backend {
-        slot,
-        addr,
-        host: written.address.host.clone(),
-        server_name: pool
-            .tls
-            .as_ref()
-            .and_then(|tls| tls.server_name.clone())
-            .unwrap_or_else(|| written.address.server_name()),
-        addresses: addresses.clone(),
-        label,
-        weight: written.weight,
-        max_connections: unlimited_if_zero(written.max_connections),
-        draining: written.draining,
-        health_check,
-        remove_after: written.remove_after,
-    })
-}
-
-/// Every address of a backend, each with its label.
-fn addresses(written: &BackendSettings, resolved: &Resolved) -> Vec<(Option<BackendAddr>, String)> {
-    let (name, port) = match &written.address.target {
-        BackendTarget::Ip(addr) => return vec![(Some(BackendAddr::Tcp(*addr)), addr.to_string())],
-        BackendTarget::Unix(path) => {
-            let label = format!("unix:{}", path.display());
-            return vec![(Some(BackendAddr::Unix(path.clone())), label)];
-        }
-        BackendTarget::Name(name, port) => (name, *port),
-    };
-    // Sorted, so that the order in which a name server happens to answer changes nothing.
-    let mut ips = resolved.get(name).cloned().unwrap_or_default();
-    ips.sort_unstable();
-    ips.dedup();
-    ips.truncate(limits::ADDRESSES_PER_NAME);
-    if ips.is_empty() {
-        return vec![(None, format!("{name}:{port}"))];
-    }
-    let addrs = ips.into_iter().map(|ip| SocketAddr::new(ip, port));
-    addrs
-        .map(|addr| (Some(BackendAddr::Tcp(addr)), format!("{name} ({addr})")))
-        .collect()
 }

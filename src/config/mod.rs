@@ -45,7 +45,10 @@ use std::time::Duration;
 
 pub use acme::AcmeSettings;
 pub use address::{BackendAddress, BackendTarget};
-pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, compile_beside, workers};
+pub use compile::{
+    CannotCompile, ProcessFacts, Resolved, Stores, TooManyBackends, compile, compile_beside,
+    workers,
+};
 pub use declared::{
     BACKEND, ChallengeKind, HEALTH_CHECK, POOL, ROOT, RouteTimeoutSettings, TimeoutSettings,
     is_for_the_next_start, is_work_key, other_key_of_backend, work_keys,

@@ -1,6 +1,9 @@
 //! The compiler of configurations, with all that one snapshot shares with the next.
 
-use crate::config::{self, CannotCompile, Config, Machine, Resolved, ServerTlsSettings, Sharing};
+use crate::config::{
+    self, CannotCompile, Config, Machine, ProcessFacts, Resolved, ServerTlsSettings, Sharing,
+    Stores,
+};
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
 use crate::tls::TlsStore;
@@ -50,15 +53,15 @@ impl Compiler {
     ) -> Result<Snapshot, CannotCompile> {
         #[cfg(test)]
         self.hooks.before(resolved)?;
-        let compiled = config::compile_beside(
-            self.admin_tls.as_ref(),
-            config,
-            &self.machine,
-            resolved,
-            &mut self.slots,
-            &mut self.tls_store,
-            generation,
-        );
+        let process = ProcessFacts {
+            machine: &self.machine,
+            admin_tls: self.admin_tls.as_ref(),
+        };
+        let stores = Stores {
+            slots: &mut self.slots,
+            tls_store: &mut self.tls_store,
+        };
+        let compiled = config::compile_beside(config, &process, resolved, stores, generation);
         let snapshot = self.sharing.share(compiled?);
         #[cfg(test)]
         let snapshot = self.hooks.after(snapshot);

@@ -119,13 +119,25 @@ impl Listeners {
 #[cfg(test)]
 mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
     use super::*;
 
-    /// A port that nobody has, as far as one can know.
+    /// An address that nobody listens on, and that no other call returns. The address is of this test process alone,
+    /// and the port lies below those that the kernel gives to outgoing connections and to listeners without a port.
     fn free() -> ListenAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        ListenAddr::Tcp(listener.local_addr().unwrap())
+        static NEXT: AtomicU16 = AtomicU16::new(20_000);
+        let pid = std::process::id().to_be_bytes();
+        let ip = [127, 1 + pid[1] % 250, pid[2], 1 + pid[3] % 250];
+        loop {
+            let port = NEXT.fetch_add(1, Relaxed);
+            assert!(port < 32_768, "the ports of this test process are used up");
+            let addr = SocketAddr::from((ip, port));
+            // Somebody may listen on this port of every address.
+            if TcpListener::bind(addr).is_ok() {
+                return ListenAddr::Tcp(addr);
+            }
+        }
     }
 
     fn places(addrs: &[ListenAddr]) -> Vec<(ListenAddr, SocketAccess)> {

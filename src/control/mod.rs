@@ -27,17 +27,16 @@ mod prepared;
 mod removals;
 mod requested_file;
 pub mod resolve;
+pub mod service_manager;
 mod shutdown;
 mod signals;
 pub mod start_files;
 mod start_signals;
 pub mod start_state;
-pub mod systemd;
 mod threads;
 mod trial;
 mod turn;
 pub mod upgrade;
-mod upgrade_run;
 
 use std::io;
 
@@ -63,12 +62,12 @@ use crate::control::metrics::Sources;
 use crate::control::monitoring::Monitoring;
 use crate::control::removals::Removals;
 use crate::control::resolve::{FollowedNames, LookUpResults, NameChannels};
+use crate::control::service_manager::ServiceManager;
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::Signal;
 use crate::control::start_state::StartState;
 use crate::control::threads::Threads;
-use crate::control::upgrade::UpgradeStep;
-use crate::control::upgrade_run::UpgradeRun;
+use crate::control::upgrade::{UpgradeRun, UpgradeStep};
 use crate::messages::ToControl;
 use crate::shared::mailbox::Inbox;
 use crate::snapshot::Snapshot;
@@ -99,8 +98,10 @@ struct Control {
     monitoring: Monitoring,
     /// The end of the process.
     shutdown: Shutdown,
-    /// Upgrades, and the service manager.
+    /// The upgrade that is under way, and the role of this process in it.
     upgrade_run: UpgradeRun,
+    /// The messages to the service manager.
+    service_manager: ServiceManager,
     /// The channels that bring results back to the loop.
     outlets: Outlets,
 }
@@ -191,7 +192,8 @@ impl Control {
             ),
             monitoring: Monitoring::new(sources, now),
             shutdown: Shutdown::new(started.tables.workers()),
-            upgrade_run: UpgradeRun::new(started.upgrades, started.is_alone, now),
+            upgrade_run: UpgradeRun::new(started.upgrades, started.is_alone),
+            service_manager: ServiceManager::from_environment(now),
             config,
             changes,
             certificates,

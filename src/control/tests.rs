@@ -23,7 +23,7 @@ use crate::control::config_store::{Overrides, Problem, ProblemKind};
 use crate::control::resolve::{KnownAddrs, LookUpRequest, LookUps, WatchedNames};
 use crate::control::upgrade::{HealthReport, Program, Upgrades};
 use crate::messages::{ToHealth, ToWorker};
-use crate::shared::access::{AccessLine, LoggedTexts, RequestFacts, Tally};
+use crate::shared::access::{AccessLine, LoggedTexts, RequestFacts, RequestTexts, Tally};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::mailbox::{Mailbox, mailbox};
 use crate::shared::pulse::Watched;
@@ -428,7 +428,11 @@ fn access_line(request_id: u64) -> AccessLine {
             pool: Some(PoolId(0)),
             ..RequestFacts::default()
         },
-        texts: LoggedTexts::new(b"GET", b"/", b"", b"", b"", b""),
+        texts: LoggedTexts::new(&RequestTexts {
+            method: b"GET",
+            target: b"/",
+            ..RequestTexts::default()
+        }),
         tally: Tally {
             status: 200,
             ..Tally::default()

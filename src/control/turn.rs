@@ -29,7 +29,7 @@ impl Control {
         self.look_at_clock(now);
         self.follow_pending(somebody_waits, now);
         self.keep_up(now);
-        self.tell_systemd(now);
+        self.tell_service_manager(now);
         self.access_log.watch(now);
         self.monitoring.live_stats.turn(now);
         for unused in self.threads.take_unused() {
@@ -82,7 +82,7 @@ impl Control {
         if let Some(trial) = &self.changes.trial {
             pause = pause.min(trial.left(now));
         }
-        if let Some(next) = self.upgrade_run.next() {
+        if let Some(next) = self.service_manager.next() {
             pause = pause.min(Duration::from_micros(next.since(now)));
         }
         let mut at_most = |holds: bool, millis| {
@@ -180,7 +180,7 @@ impl Control {
     fn drain(&mut self, now: Micros) {
         self.forsake_changes(now);
         self.end_watching();
-        self.upgrade_run.stop();
+        self.stop_upgrade();
         self.certificates.stop_orders();
         self.threads.drain();
         // A socket that is kept here would go on taking connections that nobody accepts.

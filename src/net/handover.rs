@@ -90,13 +90,20 @@ impl Handed {
     }
 
     fn add_blob(&mut self, title: &str, descriptor: Option<OwnedFd>) {
+        let unreadable = |reason: &str| UnreadableBlob {
+            name: title.to_owned(),
+            reason: reason.to_owned(),
+        };
         if self.blobs.len() == limits::HANDOVER_BLOBS {
-            return self.unreadable.push(UnreadableBlob {
-                name: title.to_owned(),
-                reason: "more messages came than a process sends".to_owned(),
-            });
+            let ignored = unreadable("more messages came than a process sends");
+            return self.unreadable.push(ignored);
         }
+        let before: usize = self.blobs.iter().map(|blob| blob.bytes.len()).sum();
         match Blob::receive(title, descriptor) {
+            Ok(blob) if (before + blob.bytes.len()) as u64 > limits::HANDOVER_ALL_BLOBS_BYTES => {
+                let ignored = unreadable("all messages together are longer than a process reads");
+                self.unreadable.push(ignored);
+            }
             Ok(blob) => self.blobs.push(blob),
             Err(unreadable) => self.unreadable.push(unreadable),
         }
@@ -230,8 +237,9 @@ impl HandoverLine {
     }
 
     /// Receives a message of [`HandoverLine::hand_sockets`] or [`HandoverLine::hand_rest`]. A blob that cannot be read,
-    /// and each blob after the first `limits::HANDOVER_BLOBS`, is only noted: an upgrade does not fail for it. Errors:
-    /// the other end is closed or silent, or a socket does not listen at the address that the message names.
+    /// and each blob beyond `limits::HANDOVER_BLOBS` or `limits::HANDOVER_ALL_BLOBS_BYTES`, is only noted: an upgrade
+    /// does not fail for it. Errors: the other end is closed or silent, or a socket does not listen at the address that
+    /// the message names.
     pub fn take(&self) -> io::Result<Handed> {
         let mut handed = Handed::default();
         for _ in 0..limits::HANDOVER_MESSAGES {

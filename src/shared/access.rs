@@ -81,6 +81,23 @@ pub struct Tally {
     pub head_micros: u64,
 }
 
+/// Texts of a request that a log may have; an absent one is empty.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestTexts<'t> {
+    /// The method as received.
+    pub method: &'t [u8],
+    /// The request target as received.
+    pub target: &'t [u8],
+    /// The host that the request was for.
+    pub host: &'t [u8],
+    /// `Referer`.
+    pub referer: &'t [u8],
+    /// `User-Agent`.
+    pub user_agent: &'t [u8],
+    /// The trace that the request belongs to, in hexadecimal digits.
+    pub trace_id: &'t [u8],
+}
+
 /// Texts of the request, byte for byte, in one allocation. Each text is cut at [`limits::LOGGED_TEXT_BYTES`]; an absent
 /// one is empty.
 #[derive(Debug, Default)]
@@ -95,16 +112,16 @@ const _: () = assert!(TEXTS * limits::LOGGED_TEXT_BYTES <= u16::MAX as usize);
 
 impl LoggedTexts {
     /// Copies the texts.
-    pub fn new(
-        method: &[u8],
-        target: &[u8],
-        host: &[u8],
-        referer: &[u8],
-        user_agent: &[u8],
-        trace_id: &[u8],
-    ) -> LoggedTexts {
-        let parts = [method, target, host, referer, user_agent, trace_id]
-            .map(|text| &text[..text.len().min(limits::LOGGED_TEXT_BYTES)]);
+    pub fn new(texts: &RequestTexts<'_>) -> LoggedTexts {
+        let parts = [
+            texts.method,
+            texts.target,
+            texts.host,
+            texts.referer,
+            texts.user_agent,
+            texts.trace_id,
+        ];
+        let parts = parts.map(|text| &text[..text.len().min(limits::LOGGED_TEXT_BYTES)]);
         let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
         let ends = parts.map(|part| {
             bytes.extend_from_slice(part);
@@ -158,7 +175,13 @@ mod tests {
 
     #[test]
     fn texts_come_back_as_they_went_in() {
-        let texts = LoggedTexts::new(b"GET", b"/a?b", b"", b"", b"curl/8", b"4bf9");
+        let texts = LoggedTexts::new(&RequestTexts {
+            method: b"GET",
+            target: b"/a?b",
+            user_agent: b"curl/8",
+            trace_id: b"4bf9",
+            ..RequestTexts::default()
+        });
         assert_eq!(texts.method(), b"GET");
         assert_eq!(texts.target(), b"/a?b");
         assert_eq!(texts.host(), b"");
@@ -170,7 +193,14 @@ mod tests {
     #[test]
     fn long_texts_are_cut() {
         let long = vec![b'x'; limits::LOGGED_TEXT_BYTES + 1];
-        let texts = LoggedTexts::new(b"GET", &long, &long, b"r", &long, b"");
+        let texts = LoggedTexts::new(&RequestTexts {
+            method: b"GET",
+            target: &long,
+            host: &long,
+            referer: b"r",
+            user_agent: &long,
+            ..RequestTexts::default()
+        });
         assert_eq!(texts.target().len(), limits::LOGGED_TEXT_BYTES);
         assert_eq!(texts.host().len(), limits::LOGGED_TEXT_BYTES);
         assert_eq!(texts.referer(), b"r");

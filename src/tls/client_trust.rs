@@ -85,9 +85,7 @@ struct Verifier {
 
 impl Verifier {
     fn new(roots: Arc<Roots>, required: bool) -> Result<Verifier, Error> {
-        let issuers = roots.issuers();
-        let is_without_authority = issuers.is_none();
-        let store = issuers.unwrap_or_else(|| roots.store.clone());
+        let (store, has_authority) = roots.issuers();
         let verifier = WebPkiClientVerifier::builder_with_provider(store, provider());
         let verifier = if required {
             verifier
@@ -99,7 +97,7 @@ impl Verifier {
                 .build()
                 .map_err(|error| Error::General(error.to_string()))?,
             hints: roots.store.subjects(),
-            is_without_authority,
+            is_without_authority: !has_authority,
             roots,
         })
     }

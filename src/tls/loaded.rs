@@ -41,16 +41,24 @@ impl LoadFault for FileFault {
     }
 }
 
-/// The value for `key`, loaded again if its files have changed or could not be read. `now` is the state of the files
-/// before the reading, so that a change during the reading is noticed the next time. All files are added to `read`.
+/// A value that is wanted.
+pub(super) struct Wanted<'w, K> {
+    pub key: &'w K,
+    /// The name of the value in the log.
+    pub name: &'w dyn Display,
+    /// The state of the files before the reading, so that a change during the reading is noticed the next time.
+    pub now: FilesRead,
+}
+
+/// The value that is wanted, loaded again if its files have changed or could not be read. All files are added to
+/// `read`.
 pub(super) fn take<K: Clone + Eq + Hash, T, E: LoadFault>(
     kept: &mut HashMap<K, Loaded<T>>,
     read: &mut FilesRead,
-    key: &K,
-    now: FilesRead,
-    name: &dyn Display,
+    wanted: Wanted<'_, K>,
     load: impl FnOnce() -> Result<T, E>,
 ) -> Result<Arc<T>, E> {
+    let Wanted { key, name, now } = wanted;
     let Some(known) = kept.get_mut(key) else {
         let loaded = load();
         read.extend(&after(now.clone(), loaded.as_ref().err()));

@@ -25,16 +25,21 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// The certificates that may vouch for others. `None`: none may, because the file names no authority.
-    pub(super) fn issuers(&self) -> Option<Arc<RootCertStore>> {
+    /// The certificates that may vouch for others, and whether there are any. Without one, because the file names no
+    /// authority, the store has all certificates of the file: a verifier is not built of none.
+    pub(super) fn issuers(&self) -> (Arc<RootCertStore>, bool) {
         let issuers = self.pins.iter().filter(|pin| may_issue(pin));
         let issuers: Vec<_> = issuers.cloned().collect();
-        if issuers.len() == self.pins.len() {
-            return Some(self.store.clone());
-        }
         let mut fewer = RootCertStore::empty();
-        fewer.add_parsable_certificates(issuers);
-        (!fewer.is_empty()).then(|| Arc::new(fewer))
+        let all = issuers.len() == self.pins.len();
+        if !all {
+            fewer.add_parsable_certificates(issuers);
+        }
+        if fewer.is_empty() {
+            (self.store.clone(), all)
+        } else {
+            (Arc::new(fewer), true)
+        }
     }
 }
 
@@ -62,15 +67,13 @@ pub(super) struct ServerTrust {
 impl ServerTrust {
     /// Errors: rustls cannot verify by them.
     pub fn new(roots: Arc<Roots>) -> Result<ServerTrust, Error> {
-        let issuers = roots.issuers();
-        let is_without_authority = issuers.is_none();
-        let store = issuers.unwrap_or_else(|| roots.store.clone());
+        let (store, has_authority) = roots.issuers();
         let verifier = WebPkiServerVerifier::builder_with_provider(store, provider()).build();
         let verifier = verifier.map_err(|error| Error::General(error.to_string()))?;
         Ok(ServerTrust {
             roots,
             verifier,
-            is_without_authority,
+            is_without_authority: !has_authority,
         })
     }
 }
@@ -84,11 +87,7 @@ impl ServerCertVerifier for ServerTrust {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if is_of_version_1(own) {
-            return Err(unusable(
-                "is of X.509 version 1, which TLS here does not take",
-            ));
-        }
+        refuse_version_1(own)?;
         if self.roots.pins.iter().any(|pin| pin == own) {
             return verify_pinned(own, name, now);
         }
@@ -143,13 +142,8 @@ impl ServerCertVerifier for AnyServer {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if is_of_version_1(own) {
-            Err(unusable(
-                "is of X.509 version 1, which TLS here does not take",
-            ))
-        } else {
-            Ok(ServerCertVerified::assertion())
-        }
+        refuse_version_1(own)?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -218,9 +212,15 @@ fn speaks_of_issuer(error: &Error) -> bool {
     )
 }
 
-fn is_of_version_1(der: &[u8]) -> bool {
+fn refuse_version_1(der: &[u8]) -> Result<(), Error> {
     let parsed = X509Certificate::from_der(der);
-    parsed.is_ok_and(|(_, certificate)| certificate.version() == X509Version::V1)
+    if parsed.is_ok_and(|(_, certificate)| certificate.version() == X509Version::V1) {
+        Err(unusable(
+            "is of X.509 version 1, which TLS here does not take",
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 fn is_self_signed(der: &[u8]) -> bool {

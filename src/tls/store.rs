@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ServerConfig};
 
-use super::loaded::{Loaded, take};
+use super::loaded::{Loaded, Wanted, take};
 use super::server_trust::Roots;
 use super::{
     Challenges, ClientTrust, FilesRead, Pair, PairFault, PairFiles, TicketKeys, TlsClientSettings,
@@ -78,8 +78,12 @@ impl TlsStore {
     /// A certificate and its key. Errors: they cannot be used, and never could before.
     pub fn pair(&mut self, files: &PairFiles) -> Result<Arc<Pair>, PairFault> {
         let now = FilesRead::now(&files.paths());
-        let name = files.cert.display();
-        take(&mut self.pairs, &mut self.read, files, now, &name, || {
+        let wanted = Wanted {
+            key: files,
+            name: &files.cert.display(),
+            now,
+        };
+        take(&mut self.pairs, &mut self.read, wanted, || {
             Pair::load(files)
         })
     }
@@ -87,26 +91,30 @@ impl TlsStore {
     /// The authorities of a file. Errors: what is wrong with it, and always was.
     pub fn roots(&mut self, path: &Path) -> Result<Arc<Roots>, TlsFault> {
         let key = path.to_owned();
-        let (now, name) = (FilesRead::now([&key]), path.display());
+        let now = FilesRead::now([&key]);
+        let wanted = Wanted {
+            key: &Some(key),
+            name: &path.display(),
+            now,
+        };
         let load = || roots::of_file(path);
-        let key = Some(key.clone());
-        let taken = take(&mut self.roots, &mut self.read, &key, now, &name, load);
-        Ok(taken?)
+        Ok(take(&mut self.roots, &mut self.read, wanted, load)?)
     }
 
     /// The authorities of this machine. Errors: there are none, or they cannot be read.
     pub fn system_roots(&mut self) -> Result<Arc<Roots>, TlsFault> {
         let now = FilesRead::now(&roots::system_paths());
-        let (roots, read, load) = (&mut self.roots, &mut self.read, roots::of_system);
-        let taken = take(
-            roots,
-            read,
-            &None,
+        let wanted = Wanted {
+            key: &None,
+            name: &"one of this machine's authorities",
             now,
-            &"one of this machine's authorities",
-            load,
-        );
-        Ok(taken?)
+        };
+        Ok(take(
+            &mut self.roots,
+            &mut self.read,
+            wanted,
+            roots::of_system,
+        )?)
     }
 
     /// TLS of a listener; the same thing as before if nothing has changed. Errors: the first file that cannot be used,

@@ -2,14 +2,17 @@
 //! of its sender is taken off once, then the body goes through its filters, and the framing of its receiver is put on
 //! once.
 
+pub mod framing;
+pub mod trailers;
+
 use crate::base::limits;
 use crate::http::h1::{
     CHUNK_END, ChunkedDecoder, ChunkedPiece, write_chunk_header, write_last_chunk,
 };
 use crate::http::refusal::Refusal;
 use crate::net::Block;
+use crate::worker::body::trailers::TrailerRules;
 use crate::worker::relay::Filters;
-use crate::worker::trailers::TrailerRules;
 
 /// How the part that is still to come is framed.
 pub enum Coming {

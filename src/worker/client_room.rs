@@ -2,6 +2,9 @@
 //! all workers. When there is none, the connection that has been idle for longest is closed for the newcomer; if all
 //! are at work, the newcomer waits for one to end.
 
+pub mod idle;
+pub mod wait;
+
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};

@@ -31,10 +31,12 @@ impl Interims {
         let due = *self
             .due
             .get_or_insert_with(|| now.after(wait * limits::INTERIM_WAITS));
-        match self.bytes <= limits::INTERIM_BYTES {
-            true if now <= due => Ok(()),
-            true => Err(exchange.expired(Failure::ResponseTimeout)),
-            false => Err(Failure::TooManyInterim),
+        if self.bytes > limits::INTERIM_BYTES {
+            Err(Failure::TooManyInterim)
+        } else if now > due {
+            Err(exchange.expired(Failure::ResponseTimeout))
+        } else {
+            Ok(())
         }
     }
 }

@@ -67,6 +67,9 @@ pub const HANDOVER_BYTES: usize = 16 << 10;
 pub const HANDOVER_BLOB_BYTES: u64 = 16 << 20;
 /// Named messages to the next process. A process ignores each that comes after so many.
 pub const HANDOVER_BLOBS: usize = 16;
+/// Bytes of all named messages to the next process together. A process ignores each message that would exceed them, so
+/// that an old process cannot fill the memory of a new one.
+pub const HANDOVER_ALL_BLOBS_BYTES: u64 = 4 * HANDOVER_BLOB_BYTES;
 /// Messages of every form that a process takes at an upgrade; with more, the upgrade fails.
 pub const HANDOVER_MESSAGES: usize = HANDOVER_SOCKETS + 4 * HANDOVER_BLOBS;
 /// Listening sockets in one hand-over: every address on every worker, and the test servers and the management API.
@@ -83,6 +86,7 @@ const _: () = assert!(REBIND_WAIT_MILLIS < super::FILE_SECS * 1_000);
 const _: () = assert!(BIND_PAUSE_MILLIS < BIND_WAIT_MILLIS);
 const _: () = assert!(LEFTOVER_MILLIS < LEFTOVER_EXHAUSTED_MILLIS);
 const _: () = assert!(HANDOVER_DESCRIPTORS <= 253);
+const _: () = assert!(HANDOVER_BLOB_BYTES < HANDOVER_ALL_BLOBS_BYTES);
 const _: () = assert!(HANDOVER_DESCRIPTORS * (super::UNIX_PATH_BYTES + 20) <= HANDOVER_BYTES);
 const _: () = assert!(super::LOOKUPS_REPLACED < RESERVED_DESCRIPTORS);
 const _: () = assert!(HEALTH_REPORT_MILLIS + HEALTH_RESUME_MILLIS < UPGRADE_SECS * 1_000);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::parsed;
 use super::snapshots::{EVERY_KEY, MACHINE, snapshot_with, tcp};
-use crate::config::{CannotCompile, Resolved, TooManyBackends, compile};
+use crate::config::{CannotCompile, Resolved, Stores, TooManyBackends, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
@@ -70,8 +70,10 @@ fn a_backend_keeps_its_row_from_one_snapshot_to_the_next() {
         &config,
         &MACHINE,
         &Resolved::new(),
-        &mut slots,
-        &mut TlsStore::default(),
+        Stores {
+            slots: &mut slots,
+            tls_store: &mut TlsStore::default(),
+        },
         1,
     )
     .unwrap();
@@ -79,8 +81,10 @@ fn a_backend_keeps_its_row_from_one_snapshot_to_the_next() {
         &config,
         &MACHINE,
         &Resolved::new(),
-        &mut slots,
-        &mut TlsStore::default(),
+        Stores {
+            slots: &mut slots,
+            tls_store: &mut TlsStore::default(),
+        },
         2,
     )
     .unwrap();
@@ -113,8 +117,10 @@ fn too_many_addresses_are_an_error_that_names_the_first_one_too_many() {
         &config,
         &MACHINE,
         &resolved,
-        &mut slots,
-        &mut TlsStore::default(),
+        Stores {
+            slots: &mut slots,
+            tls_store: &mut TlsStore::default(),
+        },
         1,
     )
     .unwrap_err();

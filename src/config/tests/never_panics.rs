@@ -6,7 +6,7 @@ use proptest::sample::select;
 
 use super::parsed;
 use crate::base::limits;
-use crate::config::{Machine, Resolved, compile};
+use crate::config::{Machine, Resolved, Stores, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::tls::TlsStore;
@@ -102,8 +102,10 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         &config,
         &machine,
         &Resolved::new(),
-        &mut slots,
-        &mut TlsStore::default(),
+        Stores {
+            slots: &mut slots,
+            tls_store: &mut TlsStore::default(),
+        },
         1,
     );
     prop_assert!(snapshot.is_ok());

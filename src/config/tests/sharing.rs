@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::parsed;
 use super::snapshots::MACHINE;
-use crate::config::{Resolved, Sharing, compile};
+use crate::config::{Resolved, Sharing, Stores, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
@@ -31,7 +31,16 @@ fn only_what_changes_is_made_anew() {
     let mut compiled = |text: &str| {
         let config = parsed(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let resolved = Resolved::new();
-        let snapshot = compile(&config, &MACHINE, &resolved, &mut slots, &mut tls_store, 1);
+        let snapshot = compile(
+            &config,
+            &MACHINE,
+            &resolved,
+            Stores {
+                slots: &mut slots,
+                tls_store: &mut tls_store,
+            },
+            1,
+        );
         sharing.share(snapshot.unwrap())
     };
     let first = compiled(FIRST);

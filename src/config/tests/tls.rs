@@ -7,7 +7,7 @@ use rcgen::{CertificateParams, KeyPair};
 
 use super::parsed;
 use super::snapshots::{AMPLE, MACHINE, snapshot};
-use crate::config::{CannotCompile, Resolved, check, compile};
+use crate::config::{CannotCompile, Resolved, Stores, check, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::ClientCertificate;
@@ -299,8 +299,10 @@ fn what_cannot_be_loaded_cannot_be_compiled() {
         &config,
         &MACHINE,
         &Resolved::new(),
-        &mut slots,
-        &mut tls_store,
+        Stores {
+            slots: &mut slots,
+            tls_store: &mut tls_store,
+        },
         1,
     );
     let expected = CannotCompile::Tls {

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::base::ids::{PoolId, RequestId, RouteId};
     use crate::base::time::Micros;
-    use crate::shared::access::{LoggedTexts, RequestFacts, Tally};
+    use crate::shared::access::{LoggedTexts, RequestFacts, RequestTexts, Tally};
 
     fn line(texts: LoggedTexts) -> AccessLine {
         AccessLine {
@@ -267,6 +267,15 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    const TEXTS: RequestTexts<'static> = RequestTexts {
+        method: b"GET",
+        target: b"/a?b=c",
+        host: b"example.com",
+        referer: b"http://from/",
+        user_agent: b"curl/8",
+        trace_id: b"4bf92f3577b34da6a3ce929d0e0e4736",
+    };
+
     const NAMES: LineNames<'static> = LineNames {
         route: Some("/api"),
         pool: Some("api"),
@@ -275,14 +284,7 @@ mod tests {
 
     #[test]
     fn json_line() {
-        let line = line(LoggedTexts::new(
-            b"GET",
-            b"/a?b=c",
-            b"example.com",
-            b"http://from/",
-            b"curl/8",
-            b"4bf92f3577b34da6a3ce929d0e0e4736",
-        ));
+        let line = line(LoggedTexts::new(&TEXTS));
         assert_eq!(
             print_line(AccessLogFormat::Json, &line, NAMES),
             concat!(
@@ -298,14 +300,7 @@ mod tests {
 
     #[test]
     fn combined_line() {
-        let line = line(LoggedTexts::new(
-            b"GET",
-            b"/a?b=c",
-            b"example.com",
-            b"http://from/",
-            b"curl/8",
-            b"4bf92f3577b34da6a3ce929d0e0e4736",
-        ));
+        let line = line(LoggedTexts::new(&TEXTS));
         assert_eq!(
             print_line(AccessLogFormat::Combined, &line, NAMES),
             concat!(
@@ -319,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_open() {
-        let mut line = line(LoggedTexts::new(b"", b"", b"", b"", b"", b""));
+        let mut line = line(LoggedTexts::new(&RequestTexts::default()));
         line.facts.client = None;
         line.facts.version = 10;
         line.failure = "no_route";
@@ -381,7 +376,12 @@ mod tests {
             target in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
             agent in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
         ) {
-            let line = line(LoggedTexts::new(b"GET", &target, b"h", b"", &agent, b""));
+            let texts = RequestTexts {
+                target: &target,
+                user_agent: &agent,
+                ..TEXTS
+            };
+            let line = line(LoggedTexts::new(&texts));
             for format in [AccessLogFormat::Json, AccessLogFormat::Combined] {
                 let printed = print_line(format, &line, NAMES);
                 let body = printed.strip_suffix('\n').unwrap();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -45,6 +45,15 @@ impl<S: Sync> FromRequestParts<S> for ApiCaller {
             name: peer.map_or("unknown", |peer| &peer.name).to_owned(),
             if_match: etag::if_match(&parts.headers)?,
         })
+    }
+}
+
+/// The answer to a PUT: the resource, and where it is if the PUT has added it.
+pub fn answer_put(revision: u64, added_at: Option<String>, resource: impl Serialize) -> Response {
+    let found = (etag(revision), Json(resource));
+    match added_at {
+        None => found.into_response(),
+        Some(place) => (StatusCode::CREATED, [(header::LOCATION, place)], found).into_response(),
     }
 }
 

@@ -250,8 +250,10 @@ fn in_force(config_store: &ConfigStore, slots: &mut Slots) -> Arc<InForce> {
         config_store.config(),
         &machine,
         &Resolved::new(),
-        slots,
-        &mut TlsStore::default(),
+        config::Stores {
+            slots,
+            tls_store: &mut TlsStore::default(),
+        },
         generation,
     );
     Arc::new(InForce::new(config_store, &Arc::new(snapshot.unwrap())))

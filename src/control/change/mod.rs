@@ -145,7 +145,7 @@ impl Control {
         // its stop.
         let may_tell = self.upgrade_run.is_alone && !self.shutdown.has_begun();
         if may_tell && matches!(operation, Operation::Reload { .. }) {
-            self.upgrade_run.begin_reload();
+            self.service_manager.begin_reload();
         }
         let decision = self.decide(operation, &requester, now);
         match decision {
@@ -334,7 +334,7 @@ fn audit(requested_by: &str, accepted: &CompletedOperation, summary: &str) {
 impl Control {
     /// Tells the recipient why the change was not made, and the service manager if it waits for a reload.
     pub(super) fn refuse(&mut self, requester: Requester, problem: Problem, now: Micros) {
-        self.upgrade_run.note_refusal(&problem);
+        self.service_manager.note_refusal(&problem);
         self.changes.refuse(requester, problem, now);
     }
 }

@@ -50,8 +50,10 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         &config,
         &machine,
         &Default::default(),
-        &mut slots,
-        &mut TlsStore::default(),
+        config::Stores {
+            slots: &mut slots,
+            tls_store: &mut TlsStore::default(),
+        },
         1,
     )
     .unwrap();

@@ -70,8 +70,10 @@ fn compiled(slots: &mut Slots, backends: &str) -> (Config, Snapshot) {
         &config,
         &MACHINE,
         &resolved,
-        slots,
-        &mut TlsStore::default(),
+        config::Stores {
+            slots,
+            tls_store: &mut TlsStore::default(),
+        },
         1,
     )
     .unwrap();

@@ -36,6 +36,7 @@ mod messages;
 mod must_serve;
 mod predecessor;
 mod program;
+mod run;
 mod running;
 mod socket_files;
 mod successor;
@@ -55,6 +56,7 @@ pub use health::{HealthReport, from_blobs as health_from_blobs};
 pub use must_serve::{may_take_over, must_serve};
 pub use predecessor::Predecessor;
 pub use program::Program;
+pub(super) use run::UpgradeRun;
 use running::Running;
 pub use successor::Successor;
 

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use super::trust;
 use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS, TOLD_VARIABLE};
-use crate::control::systemd;
+use crate::control::service_manager::systemd;
 use crate::net::HandoverLine;
 
 /// How this process was started, and how the next one is to be.

@@ -45,6 +45,11 @@ impl<'b> ResponseHead<'b, '_> {
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
         fields::find(self.fields, name)
     }
+
+    /// The length that `Content-Length` names, also where no body comes: of the answer to a HEAD, and of a 304.
+    pub fn named_length(&self) -> Option<u64> {
+        self.facts.content_length
+    }
 }
 
 /// Parses a response's head at the start of `bytes`, of at most `max_bytes`. `None`: more bytes are needed. Errors: the

@@ -150,6 +150,36 @@ fn a_blob_that_cannot_be_read_spoils_nothing_else() {
 }
 
 #[test]
+fn blobs_beyond_the_bytes_of_all_together_are_ignored() {
+    let blob = |name: &str, bytes: u64| Blob {
+        name: name.to_owned(),
+        version: 1,
+        bytes: vec![0; bytes as usize],
+    };
+    let large = blob("large", limits::HANDOVER_BLOB_BYTES).to_descriptor();
+    let large = large.unwrap();
+    let small = blob("small", 1).to_descriptor().unwrap();
+    let (one, other) = HandoverLine::pair().unwrap();
+    let fit = limits::HANDOVER_ALL_BLOBS_BYTES / limits::HANDOVER_BLOB_BYTES;
+    one.send("blob\tsmall\t1\n", &[small.as_fd()]).unwrap();
+    for _ in 0..fit {
+        one.send("blob\tlarge\t1\n", &[large.as_fd()]).unwrap();
+    }
+    one.send("blob\tsmall\t1\n", &[small.as_fd()]).unwrap();
+    one.say(NO_MORE).unwrap();
+    let received = other.take().unwrap();
+    let names: Vec<&str> = received.blobs.iter().map(|blob| &*blob.name).collect();
+    let mut expected = vec!["large"; fit as usize + 1];
+    expected[0] = "small";
+    expected[fit as usize] = "small";
+    assert_eq!(
+        names, expected,
+        "the last large one does not fit, a small one does"
+    );
+    assert_eq!(received.unreadable.len(), 1);
+}
+
+#[test]
 fn a_list_without_an_end_is_not_read_for_ever() {
     let (one, other) = HandoverLine::pair().unwrap();
     let sender = thread::spawn(move || while one.send("blob\tname\t1\n", &[]).is_ok() {});

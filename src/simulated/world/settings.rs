@@ -62,8 +62,10 @@ pub fn snapshot(
         &config,
         &MACHINE,
         &resolved,
-        slots,
-        &mut tls_store,
+        config::Stores {
+            slots,
+            tls_store: &mut tls_store,
+        },
         generation,
     );
     let mut snapshot = compiled.unwrap();

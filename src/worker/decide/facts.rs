@@ -7,7 +7,7 @@ use super::access::client_of;
 use crate::base::limits;
 use crate::http::grpc;
 use crate::http::h1::{RequestHead, Version};
-use crate::shared::access::{LoggedTexts, RequestFacts};
+use crate::shared::access::{LoggedTexts, RequestFacts, RequestTexts};
 use crate::worker::exchange::Exchange;
 
 /// Keeps the facts of the request.
@@ -39,14 +39,14 @@ fn is_grpc(head: &RequestHead<'_, '_>) -> bool {
 fn texts_of(incoming: &Incoming<'_>) -> LoggedTexts {
     let head = incoming.head;
     let field = |name| head.field(name).unwrap_or_default();
-    LoggedTexts::new(
-        head.method.as_bytes(),
-        &target_of(head, incoming.target.forwarded),
-        head.host,
-        field("referer"),
-        field("user-agent"),
-        incoming.trace.id(head),
-    )
+    LoggedTexts::new(&RequestTexts {
+        method: head.method.as_bytes(),
+        target: &target_of(head, incoming.target.forwarded),
+        host: head.host,
+        referer: field("referer"),
+        user_agent: field("user-agent"),
+        trace_id: incoming.trace.id(head),
+    })
 }
 
 /// The target with the path that is forwarded, if that path differs from the received one.

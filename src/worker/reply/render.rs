@@ -38,16 +38,20 @@ impl Look {
     pub fn of(exchange: &Exchange, reply: &Reply, may_go_on: bool) -> Look {
         let is_call = exchange.facts.is_grpc && matches!(reply.body, ReplyBody::Label(_));
         Look {
-            body: match exchange.facts.wants_json {
-                _ if is_call => BodyLook::Grpc,
-                true => BodyLook::Json,
-                false => BodyLook::Text,
+            body: if is_call {
+                BodyLook::Grpc
+            } else if exchange.facts.wants_json {
+                BodyLook::Json
+            } else {
+                BodyLook::Text
             },
-            connection: match may_go_on {
-                false => Some("close"),
+            connection: if !may_go_on {
+                Some("close")
+            } else if exchange.facts.version == 10 {
                 // HTTP/1.0 closes unless the field says otherwise (RFC 9112 section 9.3).
-                true if exchange.facts.version == 10 => Some("keep-alive"),
-                true => None,
+                Some("keep-alive")
+            } else {
+                None
             },
         }
     }

@@ -96,12 +96,14 @@ impl Attempt<'_> {
     pub(super) async fn await_upload(&self) -> Result<(), Failure> {
         // The task that waits here also sends the request, and looks here after each send. When the backend turns
         // unhealthy, the exchange's timer makes the task look.
-        let uploaded = |_: &mut Context<'_>| match self.duplex().is_uploading {
-            true if leave::is_cut(self.shard, self.exchange) => {
+        let uploaded = |_: &mut Context<'_>| {
+            if !self.duplex().is_uploading {
+                Poll::Ready(Ok(()))
+            } else if leave::is_cut(self.shard, self.exchange) {
                 Poll::Ready(Err(Failure::BackendDown))
+            } else {
+                Poll::Pending
             }
-            true => Poll::Pending,
-            false => Poll::Ready(Ok(())),
         };
         let timer = &self.client.timer;
         timer.set(limits::LONGEST_TIMEOUT);

@@ -6,11 +6,11 @@ use crate::http::refusal::Refusal;
 use crate::http::websocket;
 use crate::net::Block;
 use crate::worker::attempt::Attempt;
+use crate::worker::body::framing;
+use crate::worker::body::trailers::TrailerRules;
 use crate::worker::body::{Body, Coming};
 use crate::worker::failure::Failure;
-use crate::worker::framing;
 use crate::worker::relay::Filters;
-use crate::worker::trailers::TrailerRules;
 
 /// A head that came from the backend, encoded for the client.
 pub(super) enum Answer {
@@ -114,11 +114,15 @@ impl Attempt<'_> {
     fn take_final(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Answer {
         let (version, strict) = (self.request.version, self.request.asked.strict);
         let has_body = !matches!(head.body, ResponseBody::None | ResponseBody::Length(0));
-        let filters = Filters::of_response().filter(|_| has_body);
+        let filters = Filters::of_response();
         let framing = match filters {
             None => framing::of_response(head.body, head.version, version, strict),
-            Some(_) => framing::of_filtered_response(head.body, head.version, version, strict),
+            Some(_) => {
+                let named = head.named_length();
+                framing::of_filtered_response(head.body, named, head.version, version, strict)
+            }
         };
+        let filters = filters.filter(|_| has_body);
         if matches!(head.body, ResponseBody::Chunked | ResponseBody::UntilClose) {
             let content_type = head.field("content-type");
             let is_stream = content_type.is_some_and(is_event_stream);

@@ -30,7 +30,7 @@ fn data() -> Vec<u8> {
 
 /// The head and the body of a response over HTTP/1.
 fn written(head: &str, chunk: usize) -> Vec<u8> {
-    let mut out = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{head}\r\n").into_bytes();
+    let mut out = head_alone(head);
     if chunk == 0 {
         out.extend(data());
         return out;
@@ -53,6 +53,11 @@ fn read_head(stream: &mut TcpStream) {
     }
 }
 
+/// The head alone, as a response to HEAD.
+fn head_alone(head: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{head}\r\n").into_bytes()
+}
+
 /// A backend of HTTP/1.1 that gives this response to each client.
 fn backend(response: Vec<u8>) -> (JoinHandle<()>, BackendAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -68,14 +73,18 @@ fn backend(response: Vec<u8>) -> (JoinHandle<()>, BackendAddr) {
 }
 
 /// The response that a client of HTTP/1 gets: whether its head has a length, and its body without framing.
-fn ask_as_http1(addr: SocketAddr, version: &'static str) -> (bool, Vec<u8>) {
+fn ask_as_http1(addr: SocketAddr, method: &str, version: &str) -> (bool, Vec<u8>) {
     let mut stream = TcpStream::connect(addr).unwrap();
-    let request = format!("GET / HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} / HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut got = Vec::new();
     stream.read_to_end(&mut got).unwrap();
     let mut slots = FieldSlots::new();
-    let head = parse_response(&got, &mut slots, Asked::default(), 65_536);
+    let asked = Asked {
+        head: method == "HEAD",
+        ..Asked::default()
+    };
+    let head = parse_response(&got, &mut slots, asked, 65_536);
     let head = head.unwrap().expect("a complete head");
     let is_chunked = head.field("transfer-encoding").is_some();
     let has_length = head.field("content-length").is_some();
@@ -86,7 +95,7 @@ fn ask_as_http1(addr: SocketAddr, version: &'static str) -> (bool, Vec<u8>) {
 
 /// The response that a client of HTTP/2 gets, which runs on the worker's own thread: whether its head has a length, and
 /// the body.
-async fn ask_as_http2(shard: &Rc<Shard>, addr: SocketAddr) -> (bool, Vec<u8>) {
+async fn ask_as_http2(shard: &Rc<Shard>, addr: SocketAddr, method: &str) -> (bool, Vec<u8>) {
     let connection =
         MultiplexConnection::new(Role::Client, LocalSettings::default(), &shard.timers);
     let socket = connect_tcp(addr).await.unwrap();
@@ -94,7 +103,7 @@ async fn ask_as_http2(shard: &Rc<Shard>, addr: SocketAddr) -> (bool, Vec<u8>) {
         panic!("servers open no streams")
     });
     let stream = connection.stream();
-    let mut request = block(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut request = block(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
     stream.ask(&mut request, "http", true, false).unwrap();
     let (head, _) = poll_fn(|cx| stream.poll_head(cx)).await.unwrap();
     assert_eq!(head.status(), 200);
@@ -105,18 +114,28 @@ async fn ask_as_http2(shard: &Rc<Shard>, addr: SocketAddr) -> (bool, Vec<u8>) {
 }
 
 /// Has the client of this number served, which is the client of a version, without a filter or with one.
-async fn ask(shard: &Rc<Shard>, addr: SocketAddr, number: usize) -> (bool, Vec<u8>) {
+async fn ask(
+    shard: &Rc<Shard>,
+    addr: SocketAddr,
+    method: &'static str,
+    number: usize,
+) -> (bool, Vec<u8>) {
     let version = ["1.0", "1.1", "2"][number / 2];
     if version == "2" {
-        return ask_as_http2(shard, addr).await;
+        return ask_as_http2(shard, addr, method).await;
     }
-    let asking = thread::spawn(move || ask_as_http1(addr, version));
+    let asking = thread::spawn(move || ask_as_http1(addr, method, version));
     until(shard, || asking.is_finished()).await;
     asking.join().unwrap()
 }
 
 /// Has a worker serve the clients one after the other; whether the response that passes unchanged has a length.
-async fn serve_clients(shard: Rc<Shard>, front: BoundListener, expects_length: bool) {
+async fn serve_clients(
+    shard: Rc<Shard>,
+    front: BoundListener,
+    method: &'static str,
+    expects_length: bool,
+) {
     let ListenAddr::Tcp(addr) = front.addr else {
         panic!("the test listens on loopback");
     };
@@ -125,9 +144,13 @@ async fn serve_clients(shard: Rc<Shard>, front: BoundListener, expects_length: b
         let is_louder = number % 2 == 1;
         IS_LOUDER.set(is_louder);
         let asking = shard.clone();
-        let asked = async move { ask(&asking, addr, number).await };
+        let asked = async move { ask(&asking, addr, method, number).await };
         let (has_length, body) = spawned(asked).await;
-        let expected = if is_louder { louder(&data()) } else { data() };
+        let expected = match (method, is_louder) {
+            ("HEAD", _) => Vec::new(),
+            (_, true) => louder(&data()),
+            (_, false) => data(),
+        };
         assert!(body == expected, "client {number} got {} bytes", body.len());
         let name = "a filter takes the length away";
         assert_eq!(
@@ -143,11 +166,16 @@ async fn serve_clients(shard: Rc<Shard>, front: BoundListener, expects_length: b
 fn responses_of_http1_go_through_their_filter_in_every_framing() {
     let length = format!("Content-Length: {}\r\n", data().len());
     let rows = [
-        (written(&length, 0), true),
-        (written("Transfer-Encoding: chunked\r\n", 9_000), false),
-        (written("", 0), false),
+        ("GET", written(&length, 0), true),
+        (
+            "GET",
+            written("Transfer-Encoding: chunked\r\n", 9_000),
+            false,
+        ),
+        ("GET", written("", 0), false),
+        ("HEAD", head_alone(&length), true),
     ];
-    for (response, expects_length) in rows {
+    for (method, response, expects_length) in rows {
         let (serving, backend) = backend(response);
         let (front, _) = bound();
         let listener = sample::listener(front.addr.clone());
@@ -160,7 +188,7 @@ fn responses_of_http1_go_through_their_filter_in_every_framing() {
             |_| (),
             adapt,
             async |shard| {
-                serve_clients(shard, front, expects_length).await;
+                serve_clients(shard, front, method, expects_length).await;
             },
         );
         serving.join().unwrap();
@@ -204,7 +232,7 @@ fn responses_of_http2_go_through_their_filter() {
         run_worker_with(&[BackendAddr::Tcp(addr)], of_http2, adapt, async |shard| {
             let back = ListenSocket::new(back, Engine::Epoll).unwrap();
             spawn(serve_http2(shard.clone(), back, head));
-            serve_clients(shard, front, expects_length).await;
+            serve_clients(shard, front, "GET", expects_length).await;
         });
     }
 }

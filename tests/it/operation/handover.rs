@@ -1,7 +1,7 @@
 //! A new process of the binary takes over from the old one, and no client notices.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -16,6 +16,9 @@ use crate::support::place::{Directory, free_addr};
 use crate::support::process::{self, signal, stop};
 use crate::support::proxy::{command, end_with_this_thread, route};
 use crate::support::{Client, Lineage, Origin, PATIENCE, Proxy, eventually, get, when_still};
+
+/// A request after which its client sends nothing more.
+const LAST: &str = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
 /// An origin that answers half of what it has, and the rest when it is let go.
 fn halting() -> (Origin, mpsc::Sender<()>) {
@@ -33,6 +36,12 @@ fn halting() -> (Origin, mpsc::Sender<()>) {
         }
     });
     (origin, let_go)
+}
+
+/// A proxy with a management API at `admin`, and the processes that take over from it.
+fn start_managed(admin: SocketAddr, origin: &Origin) -> Lineage {
+    let route = route("/", &[origin.addr]);
+    Lineage::start(&format!("{route}[admin]\nlisten_addr = \"{admin}\"\n"))
 }
 
 /// The kernel wakes one of the processes that accept from a socket, and the old one may stop accepting before it comes
@@ -104,7 +113,7 @@ fn connections_in_the_accept_queue_are_served_by_the_new_process() {
     origin.wait_for_requests(1);
     let mut waiting: Vec<_> = (0..10).map(|_| lineage.proxy.client()).collect();
     for client in &mut waiting {
-        client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        client.send(LAST);
     }
     lineage.upgrade();
     for client in &mut waiting {
@@ -265,7 +274,7 @@ fn addresses_may_come_and_go() {
     // Waits at an address that the new process is not meant to listen on. The old one serves it if it was accepting
     // there already when its only connection was taken; else the new one says that what was there is gone.
     let mut waiting = Client::connect(goes);
-    waiting.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    waiting.send(LAST);
     lineage.write_config(&format!("listen_addr = [\"{stays}\", \"{comes}\"]\n{rest}"));
     lineage.upgrade();
     let answer = waiting.answer();
@@ -276,7 +285,7 @@ fn addresses_may_come_and_go() {
     });
     for addr in [stays, comes] {
         let mut client = Client::connect(addr);
-        client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        client.send(LAST);
         assert_eq!(client.answer().text(), "served");
         client.ends();
     }
@@ -305,9 +314,7 @@ fn a_unix_socket_is_handed_over_with_its_file() {
         lineage.upgrade();
         let mut stream = UnixStream::connect(&path).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-            .unwrap();
+        stream.write_all(LAST.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -336,11 +343,7 @@ fn test_servers_are_handed_over_too() {
 fn the_management_api_hands_over_and_is_handed_over() {
     let origin = Origin::saying("served");
     let admin = free_addr();
-    let config = format!(
-        "{}[admin]\nlisten_addr = \"{admin}\"\n",
-        route("/", &[origin.addr])
-    );
-    let mut lineage = Lineage::start(&config);
+    let mut lineage = start_managed(admin, &origin);
     let ask = |request: String| Client::connect(admin).ask(request);
     let post = |path: &str| {
         format!(
@@ -372,11 +375,7 @@ fn the_management_api_hands_over_and_is_handed_over() {
 fn a_retired_process_says_on_every_connection_that_another_one_is_to_be_asked() {
     let (origin, go_on) = halting();
     let admin = free_addr();
-    let config = format!(
-        "{}[admin]\nlisten_addr = \"{admin}\"\n",
-        route("/", &[origin.addr])
-    );
-    let mut lineage = Lineage::start(&config);
+    let mut lineage = start_managed(admin, &origin);
     let mut held = lineage.proxy.client();
     held.send(get("/long"));
     origin.wait_for_requests(1);

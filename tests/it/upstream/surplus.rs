@@ -2,9 +2,7 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use crate::support::origin::ok;
 use crate::support::place::Directory;
@@ -14,11 +12,18 @@ use crate::support::{Link, Origin, Proxy, eventually, get};
 
 const EVIL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
 
-/// How often surplus was sent so far, and has come.
-type Sent = Arc<AtomicUsize>;
+/// The surplus of a backend.
+#[derive(Default)]
+struct Surplus {
+    /// How often surplus was sent so far, and has come.
+    sent: AtomicUsize,
+    /// Whether the client, which has its answer, lets the surplus go that waits for that.
+    is_released: AtomicBool,
+}
 
-/// Answers with the path, and sends more than that: with the answer, shortly after it, or once the connection is idle.
-fn generous<S: Read + Write>(link: &mut Link<S>, sent: &Sent, come: impl Fn(&Link<S>)) {
+/// Answers with the path, and sends more than that: with the answer, when the answer has come to the proxy, or when the
+/// client lets it go.
+fn generous<S: Read + Write>(link: &mut Link<S>, surplus: &Surplus, come: impl Fn(&Link<S>)) {
     while let Some(request) = link.request() {
         let line = request.head.first_line().to_owned();
         let path = line.split(' ').nth(1).unwrap().to_owned();
@@ -31,37 +36,48 @@ fn generous<S: Read + Write>(link: &mut Link<S>, sent: &Sent, come: impl Fn(&Lin
             link.send(good + EVIL);
         } else {
             link.send(good);
-            thread::sleep(if path.starts_with("/after") {
-                Duration::from_micros(300)
+            if path.starts_with("/after") {
+                come(link);
             } else {
-                Duration::from_millis(20)
-            });
+                let is_released = || surplus.is_released.swap(false, SeqCst);
+                eventually("the client lets the surplus go", is_released);
+            }
             link.send(EVIL);
         }
         come(link);
-        sent.fetch_add(1, SeqCst);
+        surplus.sent.fetch_add(1, SeqCst);
     }
 }
 
-/// Waits until surplus was sent so often and has come. (What is still on its way when a connection is used again,
-/// nobody can know of.)
-#[track_caller]
-fn wait_for(sent: &Sent, count: usize) {
-    eventually("the surplus is sent", || sent.load(SeqCst) >= count);
+impl Surplus {
+    /// Lets the surplus go that a backend holds back.
+    fn release(&self) {
+        self.is_released.store(true, SeqCst);
+    }
+
+    /// Waits until surplus was sent so often and has come. (Nobody can know of what is still on its way when a
+    /// connection is used again.)
+    #[track_caller]
+    fn wait_for(&self, count: usize) {
+        eventually("the surplus is sent", || self.sent.load(SeqCst) >= count);
+    }
 }
 
 /// Asks in every way, each time when the surplus before has come; each answer must be the request's own.
 #[track_caller]
-fn each_gets_its_own(proxy: &Proxy, sent: &Sent) {
+fn each_gets_its_own(proxy: &Proxy, surplus: &Surplus) {
     let mut client = proxy.client();
-    let mut surplus = 0;
+    let mut count = 0;
     for round in 0..20 {
         for kind in ["/with", "/after", "/idle", "/plain"] {
             let path = format!("{kind}/{round}");
             assert_eq!(client.ask(get(&path)).text(), path);
+            if kind == "/idle" {
+                surplus.release();
+            }
             if kind != "/plain" {
-                surplus += 1;
-                wait_for(sent, surplus);
+                count += 1;
+                surplus.wait_for(count);
             }
         }
     }
@@ -69,11 +85,11 @@ fn each_gets_its_own(proxy: &Proxy, sent: &Sent) {
 
 #[test]
 fn surplus_is_never_an_answer() {
-    let sent = Sent::default();
-    let sending = sent.clone();
+    let surplus = Arc::<Surplus>::default();
+    let sending = surplus.clone();
     let origin = Origin::start(move |link| generous(link, &sending, Link::wait_until_come));
     let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
-    each_gets_its_own(&proxy, &sent);
+    each_gets_its_own(&proxy, &surplus);
     assert!(
         origin.accepted() > 50,
         "connections with surplus are closed"
@@ -85,8 +101,8 @@ fn surplus_over_tls_is_never_an_answer() {
     let (directory, authority) = (Directory::new(), Authority::new());
     let ca = directory.write("ca.crt", &authority.pem());
     let server = Server::new(&authority.issue(&["backend.example"]));
-    let sent = Sent::default();
-    let sending = sent.clone();
+    let surplus = Arc::<Surplus>::default();
+    let sending = surplus.clone();
     let origin = Origin::start(move |link| {
         let Some(mut secured) = server.accept(link) else {
             return;
@@ -98,21 +114,22 @@ fn surplus_over_tls_is_never_an_answer() {
     // A handshake is given all the time that a busy machine may need.
     let first = "workers = 1\ntimeouts = { connect = 60 }\n";
     let config = first.to_owned() + &route("/", &[origin.addr]) + &tls;
-    each_gets_its_own(&Proxy::start(&config), &sent);
+    each_gets_its_own(&Proxy::start(&config), &surplus);
 }
 
 /// The surplus comes while the worker is stopped, together with the next request: the ring tells of both at once.
 #[test]
 fn surplus_that_comes_with_the_next_request_is_seen() {
-    let sent = Sent::default();
-    let sending = sent.clone();
+    let surplus = Arc::<Surplus>::default();
+    let sending = surplus.clone();
     let origin = Origin::start(move |link| generous(link, &sending, Link::wait_until_come));
     let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
     let mut client = proxy.client();
     for round in 0..10 {
         assert_eq!(client.ask(get("/idle")).text(), "/idle");
         proxy.stand_still();
-        wait_for(&sent, round + 1);
+        surplus.release();
+        surplus.wait_for(round + 1);
         let path = format!("/plain/{round}");
         client.send(get(&path));
         proxy.go_on();

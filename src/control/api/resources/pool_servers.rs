@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ use crate::control::api::body::{Json, PathNames, Query};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::schemas::ServerSettingsSchema;
-use crate::control::api::send_request::{ApiCaller, ChangeReport};
+use crate::control::api::send_request::{ApiCaller, ChangeReport, answer_put};
 use crate::control::api::settings;
 use crate::control::api::view::{ConfigView, Server};
 use crate::control::api::{Api, ApiState};
@@ -102,12 +102,8 @@ async fn put(
     };
     let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     let server = api.server_in(&accepted.in_force, &pool, &addr)?;
-    let tag = etag(accepted.revision);
-    if !accepted.diff.has_added() {
-        return Ok((tag, axum::Json(server)).into_response());
-    }
-    let location = [(header::LOCATION, server.href.clone())];
-    Ok((StatusCode::CREATED, tag, location, axum::Json(server)).into_response())
+    let added_at = accepted.diff.has_added().then(|| server.href.clone());
+    Ok(answer_put(accepted.revision, added_at, server))
 }
 
 /// Changes some settings of a server

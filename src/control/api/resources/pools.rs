@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -16,7 +15,7 @@ use crate::control::api::body::{Json, PathNames};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::schemas::PoolSettingsSchema;
-use crate::control::api::send_request::{ApiCaller, ChangeReport};
+use crate::control::api::send_request::{ApiCaller, ChangeReport, answer_put};
 use crate::control::api::settings;
 use crate::control::api::view::{ConfigView, PoolView, default_pool};
 use crate::control::api::{Api, ApiState};
@@ -84,12 +83,8 @@ async fn put(
     };
     let accepted = api.send_request(Operation::Edit(edit), caller).await?;
     let pool = api.pool_in(&accepted.in_force, &name)?;
-    let tag = etag(accepted.revision);
-    if !accepted.diff.has_added_pool() {
-        return Ok((tag, axum::Json(pool)).into_response());
-    }
-    let location = [(header::LOCATION, pool.href.clone())];
-    Ok((StatusCode::CREATED, tag, location, axum::Json(pool)).into_response())
+    let added_at = accepted.diff.has_added_pool().then(|| pool.href.clone());
+    Ok(answer_put(accepted.revision, added_at, pool))
 }
 
 /// Changes some settings of a pool

@@ -154,8 +154,10 @@ fn compiled(config: &Config) -> String {
         config,
         &machine,
         &Resolved::new(),
-        &mut slots,
-        &mut TlsStore::default(),
+        config::Stores {
+            slots: &mut slots,
+            tls_store: &mut TlsStore::default(),
+        },
         1,
     );
     format!("{:?}", snapshot.unwrap())

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, NoLabelSet,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
 
@@ -26,9 +26,7 @@ impl Page<'_> {
         help: &str,
         rows: impl IntoIterator<Item = (Labels<'l, N>, V)>,
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut family = self.family(name, help, MetricType::Counter)?;
         for (labels, value) in rows {
             family
                 .encode_family(&labels)?
@@ -44,9 +42,7 @@ impl Page<'_> {
         help: &str,
         rows: impl IntoIterator<Item = (Labels<'l, N>, V)>,
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self.family(name, help, MetricType::Gauge)?;
         for (labels, value) in rows {
             family.encode_family(&labels)?.encode_gauge(&value)?;
         }
@@ -63,8 +59,7 @@ impl Page<'_> {
         let Some(value) = value else {
             return Ok(());
         };
-        self.0
-            .encode_descriptor(name, help, None, MetricType::Gauge)?
+        self.family(name, help, MetricType::Gauge)?
             .encode_gauge(&value)
     }
 
@@ -75,9 +70,7 @@ impl Page<'_> {
         help: &str,
         rows: impl IntoIterator<Item = (Labels<'l, N>, Times<CELLS>)>,
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let mut family = self.family(name, help, MetricType::Histogram)?;
         for (labels, times) in rows {
             let buckets: Vec<(f64, u64)> = times.buckets().collect();
             let sum = times.sum_micros as f64 / 1e6;
@@ -86,5 +79,15 @@ impl Page<'_> {
                 .encode_histogram::<NoLabelSet>(sum, times.count(), &buckets, None)?;
         }
         Ok(())
+    }
+
+    /// Begins a family.
+    fn family<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &'s str,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.0.encode_descriptor(name, help, None, kind)
     }
 }

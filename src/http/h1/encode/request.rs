@@ -51,9 +51,10 @@ pub fn encode_request(
         + all.set_bytes()
         + ADDED_BYTES;
     #[cfg(test)]
-    let expected = match crate::simulated::is_planted(crate::simulated::Fault::ForgetsTarget) {
-        true => expected - head.target.len() - edits.path.len() - ADDED_BYTES,
-        false => expected,
+    let expected = if crate::simulated::is_planted(crate::simulated::Fault::ForgetsTarget) {
+        expected - head.target.len() - edits.path.len() - ADDED_BYTES
+    } else {
+        expected
     };
     let before = out.len();
     let host_value = HeadWriter::append(out, expected, |writer| {

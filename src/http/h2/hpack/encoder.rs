@@ -80,13 +80,13 @@ impl Encoder {
     /// Appends `:status`.
     #[inline]
     pub fn status(&mut self, out: &mut Vec<u8>, status: u16) {
-        const INDEXED: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
-        match INDEXED.iter().position(|indexed| *indexed == status) {
+        const WHOLE_LINES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
+        match WHOLE_LINES.iter().position(|known| *known == status) {
             Some(at) => out.push(0x80 | (static_table::STATUS_200 + at) as u8),
             None => {
                 let digits = [status / 100, status / 10 % 10, status % 10];
                 let digits = digits.map(|digit| b'0' + digit as u8);
-                literal_with_index(out, 0x00, 4, static_table::STATUS_200, &digits);
+                literal_with_index(out, UNINDEXED, static_table::STATUS_200, &digits);
             }
         }
     }
@@ -131,14 +131,14 @@ impl Encoder {
         let name = lower(name, &mut room);
         let index = static_table::index_of(name);
         if SECRETS.contains(&name) {
-            return literal(out, 0x10, 4, index, name, value);
+            return literal(out, NEVER_INDEXED, index, name, value);
         }
         let seen = &mut self.seen[place][0];
         if seen.hash != hash {
             *seen = Seen { hash, number: 0 };
-            return literal(out, 0x00, 4, index, name, value);
+            return literal(out, UNINDEXED, index, name, value);
         }
-        literal(out, 0x40, 6, index, name, value);
+        literal(out, INDEXED, index, name, value);
         self.line.clear();
         for part in [name, SEPARATOR, value, b"\r\n"] {
             self.line.extend_from_slice(part);
@@ -159,33 +159,45 @@ impl Default for Encoder {
     }
 }
 
-fn literal(
-    out: &mut Vec<u8>,
+/// A form of a literal field: the bits in front, and the bits of the first byte that are left for a number behind.
+#[derive(Clone, Copy)]
+struct LiteralForm {
     pattern: u8,
     prefix_bits: u32,
-    index: usize,
-    name: &[u8],
-    value: &[u8],
-) {
+}
+
+/// Adds the field to the table of the receiver (RFC 7541 section 6.2.1).
+const INDEXED: LiteralForm = LiteralForm {
+    pattern: 0x40,
+    prefix_bits: 6,
+};
+
+/// Leaves the table of the receiver as it is (RFC 7541 section 6.2.2).
+const UNINDEXED: LiteralForm = LiteralForm {
+    pattern: 0x00,
+    prefix_bits: 4,
+};
+
+/// Keeps the field out of the tables of all receivers on the way (RFC 7541 section 6.2.3).
+const NEVER_INDEXED: LiteralForm = LiteralForm {
+    pattern: 0x10,
+    prefix_bits: 4,
+};
+
+fn literal(out: &mut Vec<u8>, form: LiteralForm, index: usize, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 16);
     if index > 0 {
-        return literal_with_index(out, pattern, prefix_bits, index, value);
+        return literal_with_index(out, form, index, value);
     }
-    out.push(pattern);
+    out.push(form.pattern);
     integer::write(out, 0, 7, name.len());
     out.extend_from_slice(name);
     integer::write(out, 0, 7, value.len());
     out.extend_from_slice(value);
 }
 
-fn literal_with_index(
-    out: &mut Vec<u8>,
-    pattern: u8,
-    prefix_bits: u32,
-    index: usize,
-    value: &[u8],
-) {
-    integer::write(out, pattern, prefix_bits, index);
+fn literal_with_index(out: &mut Vec<u8>, form: LiteralForm, index: usize, value: &[u8]) {
+    integer::write(out, form.pattern, form.prefix_bits, index);
     integer::write(out, 0, 7, value.len());
     out.extend_from_slice(value);
 }
@@ -193,13 +205,13 @@ fn literal_with_index(
 /// A field that is not worth a place, or must not have one.
 #[cold]
 fn unlearnt(out: &mut Vec<u8>, name: &[u8], value: &[u8], sensitive: bool) {
-    let pattern = if sensitive { 0x10 } else { 0x00 };
+    let form = if sensitive { NEVER_INDEXED } else { UNINDEXED };
     let mut room = [0; NAME_BYTES];
     if name.len() <= NAME_BYTES {
         let name = lower(name, &mut room);
-        return literal(out, pattern, 4, static_table::index_of(name), name, value);
+        return literal(out, form, static_table::index_of(name), name, value);
     }
-    out.push(pattern);
+    out.push(form.pattern);
     integer::write(out, 0, 7, name.len());
     out.extend(name.iter().map(u8::to_ascii_lowercase));
     integer::write(out, 0, 7, value.len());

@@ -1,27 +1,24 @@
-//! The loop's work for the processes around this one: the one that takes over at an upgrade, the one that this one took
-//! over from, and the service manager.
+//! The loop's work for the processes before and after this one: the new process that takes over at an upgrade, and the
+//! old process that this one took over from.
 
 use std::process;
-use std::time::Duration;
 
 use tracing::{error, info};
 
-use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::change::{Requester, stopping};
 use crate::control::config_store::{Problem, ProblemKind, state_handed};
 use crate::control::pending::PendingOperation;
 use crate::control::resolve::to_blob;
-use crate::control::systemd::{Notifier, Watchdog};
 use crate::control::upgrade::{self, Successor, UpgradeStep, Upgrades};
 use crate::messages::LeftToDo;
 use crate::net::{BoundListener, Handed, Passed};
 use crate::shared::socket_files;
 use crate::snapshot::Listener;
 
-/// The state of upgrades, and of the messages to the service manager.
-pub(super) struct UpgradeRun {
+/// The state of upgrades.
+pub(in crate::control) struct UpgradeRun {
     /// The means of an upgrade.
     pub upgrades: Upgrades,
     /// The origin and the recipient of the upgrade that is under way.
@@ -30,81 +27,39 @@ pub(super) struct UpgradeRun {
     reopen: bool,
     /// Whether this process alone is the service: the process before it is over, if there was one.
     pub is_alone: bool,
-    /// Speaks to the service manager, if there is one.
-    pub notifier: Notifier,
-    watchdog: Option<Watchdog>,
-    /// The service manager knows of a reload and not of its end.
-    reloading: bool,
-    /// The first reason why the last reload was refused, if it was refused.
-    refused: Option<String>,
-    /// The service manager knows that everything runs.
-    ready: bool,
 }
 
 impl UpgradeRun {
     /// At the start.
-    pub fn new(upgrades: Upgrades, is_alone: bool, now: Micros) -> UpgradeRun {
+    pub fn new(upgrades: Upgrades, is_alone: bool) -> UpgradeRun {
         UpgradeRun {
             upgrades,
             requester: None,
             reopen: false,
             is_alone,
-            notifier: Notifier::from_environment(),
-            watchdog: Watchdog::from_environment(now),
-            reloading: false,
-            refused: None,
-            ready: false,
         }
-    }
-
-    /// When at the latest something is to be done.
-    pub fn next(&self) -> Option<Micros> {
-        self.watchdog.as_ref().map(Watchdog::next)
-    }
-
-    /// A reload begins, whoever wants it.
-    pub fn begin_reload(&mut self) {
-        self.notifier.reloading();
-        self.reloading = true;
-        self.refused = None;
-    }
-
-    /// Notes a refusal. The service manager gets the reason if the reload under way is refused.
-    pub fn note_refusal(&mut self, problem: &Problem) {
-        if self.reloading {
-            let first = problem.mistakes.first();
-            self.refused = first.map(|(_, text)| text.clone());
-        }
-    }
-
-    /// Notes that the reload under way, if there is one, ends without a change.
-    fn end_reload(&mut self, revision: u64) {
-        if std::mem::take(&mut self.reloading) {
-            self.notifier.ready(revision, self.refused.as_deref());
-        }
-    }
-
-    /// Stops this process, and with it a new one that is being started. If the old process is still the service, the
-    /// old process goes on alone: its management API gets all clients, and it alone has something to say.
-    pub fn stop(&mut self) {
-        self.upgrades.abandon();
-        if self.is_alone {
-            self.notifier.stopping()
-        } else {
-            self.upgrades.stop_accepting()
-        }
-    }
-
-    /// Another process is the service from now on; it alone has something to say.
-    fn fall_silent(&mut self) {
-        self.notifier = Notifier::default();
-        self.watchdog = None;
     }
 }
 
 impl Control {
+    /// Stops this process, and with it a new one that is being started. If the old process is still the service, the
+    /// old process goes on alone: its management API gets all clients, and it alone has something to say.
+    pub(in crate::control) fn stop_upgrade(&mut self) {
+        self.upgrade_run.upgrades.abandon();
+        if self.upgrade_run.is_alone {
+            self.service_manager.notifier.stopping()
+        } else {
+            self.upgrade_run.upgrades.stop_accepting()
+        }
+    }
+
     /// Starts the next process, or says why not.
-    pub(super) fn begin_upgrade(&mut self, requester: Requester, allow_empty: bool, now: Micros) {
+    pub(in crate::control) fn begin_upgrade(
+        &mut self,
+        requester: Requester,
+        allow_empty: bool,
+        now: Micros,
+    ) {
         info!(
             audit = "upgrade",
             requested_by = requester.requested_by,
@@ -147,7 +102,7 @@ impl Control {
     }
 
     /// Takes the next step of the upgrade that is under way. If the upgrade has failed, everything stays as it was.
-    pub(super) fn take_progress(&mut self, progress: UpgradeStep, now: Micros) {
+    pub(in crate::control) fn take_progress(&mut self, progress: UpgradeStep, now: Micros) {
         match progress {
             UpgradeStep::Ready(successor) => {
                 if let Err(reason) = self.upgrade_run.upgrades.let_go(successor) {
@@ -192,7 +147,7 @@ impl Control {
             pid,
             "another process has taken over; running requests may finish here"
         );
-        self.upgrade_run.fall_silent();
+        self.service_manager.fall_silent();
         self.retire(now);
         let mut accepted = self.config.unchanged();
         accepted.notes.push(format!("process {pid} has taken over"));
@@ -204,7 +159,7 @@ impl Control {
     /// Tells the new process and the service manager that the new process is the service. Errors: how the new process
     /// has ended; this process goes on.
     fn say_over(&mut self, successor: Successor) -> Result<(), String> {
-        let notifier = &self.upgrade_run.notifier;
+        let notifier = &self.service_manager.notifier;
         let is_there = successor.is_there();
         if is_there {
             // The service manager listens to the main process only, so this message comes before the first one of the
@@ -232,7 +187,7 @@ impl Control {
 
     /// Notes that this process alone is the service from now on. It does what signals asked the old process for
     /// meanwhile, because it may have read its files before those signals came.
-    pub(super) fn be_alone(&mut self, left: LeftToDo) {
+    pub(in crate::control) fn be_alone(&mut self, left: LeftToDo) {
         self.upgrade_run.is_alone = true;
         if left.reopen {
             self.access_log.reopen("a signal to the old process");
@@ -246,7 +201,7 @@ impl Control {
     }
 
     /// Reopens the log files, as this signal asks. A process that is just taking over reopens them, too.
-    pub(super) fn reopen_logs(&mut self, signal: &'static str) {
+    pub(in crate::control) fn reopen_logs(&mut self, signal: &'static str) {
         self.access_log.reopen(signal);
         self.upgrade_run.reopen = true;
     }
@@ -265,7 +220,7 @@ impl Control {
 
     /// Stops accepting on a signal. Users of nginx send the signal to the old process of an upgrade; here the old
     /// process stops by itself when the new one accepts.
-    pub(super) fn stop_accepting(&mut self, now: Micros) {
+    pub(in crate::control) fn stop_accepting(&mut self, now: Micros) {
         let upgrades = &mut self.upgrade_run.upgrades;
         let is_wanted = self
             .changes
@@ -284,40 +239,9 @@ impl Control {
         self.certificates.stop_orders();
         self.retire(now);
         let status = "no longer accepting: running requests may finish";
-        self.upgrade_run
+        self.service_manager
             .end_reload(self.config.config_store.revision());
-        self.upgrade_run.notifier.status(status);
-    }
-
-    /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.
-    pub(super) fn tell_systemd(&mut self, now: Micros) {
-        let settled = self.threads.adopted_by_all() >= self.config.snapshot.generation
-            && !self.changes.has_recipient()
-            && self.upgrade_run.is_alone
-            && !self.shutdown.has_begun();
-        let upgrade_run = &mut self.upgrade_run;
-        if settled && (upgrade_run.reloading || !upgrade_run.ready) {
-            upgrade_run.reloading = false;
-            upgrade_run.ready = true;
-            let refused = upgrade_run.refused.as_deref();
-            upgrade_run
-                .notifier
-                .ready(self.config.config_store.revision(), refused);
-        }
-        let silence = self.monitoring.live_stats.sources().health.silence(now);
-        let is_health_alive = silence < Duration::from_millis(limits::UNFIT_MILLIS);
-        let moved = self
-            .monitoring
-            .counters
-            .iter()
-            .map(|worker| worker.loop_lag().count());
-        if upgrade_run.is_alone
-            && let Some(watchdog) = &mut upgrade_run.watchdog
-            && watchdog.is_due(moved, now)
-            && is_health_alive
-        {
-            upgrade_run.notifier.alive();
-        }
+        self.service_manager.notifier.status(status);
     }
 }
 

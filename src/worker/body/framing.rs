@@ -75,8 +75,10 @@ pub fn of_response(
 }
 
 /// The framing of a response's body that a filter changes: nobody knows the length of what it gives before its end.
+/// `named`: the length that the backend's head names, perhaps of a body that does not come.
 pub fn of_filtered_response(
     body: ResponseBody,
+    named: Option<u64>,
     from: Version,
     to: Version,
     strict: bool,
@@ -85,10 +87,14 @@ pub fn of_filtered_response(
         ResponseBody::Length(1..) => ResponseBody::UntilClose,
         other => other,
     };
-    ResponseFraming {
-        coming: of_response(body, from, to, strict).coming,
-        ..of_response(given, from, to, strict)
+    let mut framing = of_response(given, from, to, strict);
+    framing.coming = of_response(body, from, to, strict).coming;
+    if body == ResponseBody::None && named.is_some_and(|length| length > 0) {
+        // The answer to a HEAD, and a 304, name the length that the answer to a GET would have (RFC 9110 section 8.6).
+        // That length is not known, and a field that may be absent must not be wrong.
+        framing.announced = ResponseBody::UntilClose;
     }
+    framing
 }
 
 #[cfg(test)]
@@ -129,6 +135,7 @@ mod tests {
         use ResponseBody::{Chunked, Length, None, UntilClose};
         let rows = [
             (None, Http11, Http11, None, "nothing", false),
+            (None, Http2, Http10, None, "nothing", false),
             (Length(0), Http11, Http11, Length(0), "nothing", false),
             (Length(5), Http11, Http10, UntilClose, "length", false),
             (Length(5), Http11, Http11, Chunked, "length", true),
@@ -139,11 +146,30 @@ mod tests {
             (UntilClose, Http11, Http11, Chunked, "until close", true),
         ];
         for (body, from, to, announced, coming, chunked) in rows {
-            let framing = of_filtered_response(body, from, to, false);
+            let named = match body {
+                Length(length) => Some(length),
+                _ => Option::None,
+            };
+            let framing = of_filtered_response(body, named, from, to, false);
             let found = (framing.announced, name(&framing.coming), framing.chunked);
             let name = format!("{body:?} {from:?} {to:?}");
             assert_eq!(found, (announced, coming, chunked), "{name}");
             assert_eq!(framing.ends_by_close, announced == UntilClose);
+        }
+    }
+
+    /// The answer to a HEAD, and a 304.
+    #[test]
+    fn the_length_of_a_body_that_a_filter_would_change_is_not_told() {
+        use ResponseBody::{None, UntilClose};
+        let rows = [(Some(5), UntilClose), (Some(0), None), (Option::None, None)];
+        for (named, announced) in rows {
+            for to in [Http10, Http11, Http2] {
+                let framing = of_filtered_response(None, named, Http11, to, false);
+                assert_eq!(framing.announced, announced, "{named:?} {to:?}");
+                assert_eq!(name(&framing.coming), "nothing");
+                assert!(!framing.chunked && !framing.ends_by_close);
+            }
         }
     }
 
