@@ -29,6 +29,13 @@ const PROBES: usize = 64;
 /// Marks a place that nobody has yet, and a backend that takes no requests.
 const NOBODY: u16 = u16::MAX;
 
+const _: () = assert!(
+    limits::BACKENDS < NOBODY as usize,
+    "an index is never NOBODY"
+);
+const _: () = assert!(SIZES[0] < SIZES[1] && SIZES[1] < SIZES[2]);
+const _: () = assert!(limits::BACKENDS < SIZES[2], "each backend has a place");
+
 #[derive(Debug, Default)]
 struct ConsistentHash {
     table: Option<SharedHashTable>,
@@ -42,6 +49,7 @@ impl ConsistentHash {
     /// The candidate that has a place of the table, if it may be picked.
     fn at(&self, place: u16, view: &PickInput<'_>) -> Option<usize> {
         let index = *self.usable.get(usize::from(place))?;
+        debug_assert!(index == NOBODY || usize::from(index) < self.shares.len());
         let takes = || self.takes(index.into(), view.key) && !(view.blocked)(index.into());
         (index != NOBODY && takes()).then_some(index.into())
     }
@@ -65,6 +73,10 @@ impl Balancer for ConsistentHash {
         let members = usable.iter().map(|candidate| candidate.member + 1).max();
         self.usable = vec![NOBODY; members.unwrap_or(0) as usize];
         for (candidate, index) in usable.iter().zip(0..) {
+            debug_assert_eq!(
+                self.usable[candidate.member as usize], NOBODY,
+                "a member is a candidate once"
+            );
             self.usable[candidate.member as usize] = index;
         }
     }
@@ -72,6 +84,7 @@ impl Balancer for ConsistentHash {
     fn pick(&mut self, view: &PickInput<'_>) -> Option<usize> {
         let places = &*self.table.as_ref()?.places;
         let start = scale(view.key, places.len());
+        debug_assert!(places.is_empty() || start < places.len());
         if let Some(first) = self.at(*places.get(start)?, view) {
             return Some(first);
         }
@@ -99,6 +112,7 @@ struct Permutation {
 
 impl Permutation {
     fn new(member: &Member, index: u16, size: usize, largest: u16) -> Permutation {
+        debug_assert!(size > 1 && member.weight <= largest);
         Permutation {
             place: scale(mix(member.identity), size),
             stride: 1 + scale(mix(!member.identity), size - 1),
@@ -127,6 +141,7 @@ pub(super) fn populate(members: &[Member]) -> Vec<u16> {
     let Some(largest) = members.iter().map(|member| member.weight).max() else {
         return Vec::new();
     };
+    debug_assert!(largest > 0, "without a weight no place is ever taken");
     let size = table_size(members.len());
     let permutations = members.iter().zip(0..);
     let mut permutations: Vec<Permutation> = permutations

@@ -65,6 +65,10 @@ impl LeastConnections {
 
 impl Balancer for LeastConnections {
     fn rebuild(&mut self, usable: &[Candidate]) {
+        debug_assert!(
+            usable.iter().all(|candidate| candidate.weight > 0),
+            "a weight divides a load"
+        );
         self.ids = usable.iter().map(|candidate| candidate.id).collect();
         self.steps = usable
             .iter()
@@ -91,6 +95,10 @@ impl Balancer for LeastConnections {
         } else {
             least
         };
+        debug_assert!(
+            index < count,
+            "what fills the last lanes is never the least"
+        );
         self.loads[index] += self.steps[index];
         Some(index)
     }
@@ -101,6 +109,7 @@ const LANES: usize = 8;
 
 /// The index of the least load, the first from `start` and around if several are equal. There must be one.
 fn least_from(loads: &[f32], start: usize) -> usize {
+    debug_assert!(start <= loads.len() && loads.len().is_multiple_of(LANES));
     let (chunks, _) = loads.as_chunks::<LANES>();
     let mut least = [f32::INFINITY; LANES];
     for chunk in chunks {
@@ -146,6 +155,7 @@ fn position(loads: &[f32], load: f32) -> Option<usize> {
 
 /// The least loaded of the candidates that are not blocked, if there are any.
 fn least_unblocked(view: &PickInput<'_>, loads: &[f32], start: usize) -> Option<usize> {
+    debug_assert!(start <= loads.len());
     (start..loads.len())
         .chain(0..start)
         .filter(|&index| !(view.blocked)(index))

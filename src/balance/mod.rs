@@ -175,6 +175,7 @@ pub trait Balancer: Debug {
 /// The first candidate that is not blocked, counted from `start` and around: where picks end that met only blocked
 /// ones. Range of `start`: `0..count`.
 fn first_unblocked(blocked: impl Fn(usize) -> bool, start: usize, count: usize) -> Option<usize> {
+    debug_assert!(start <= count);
     (start..count)
         .chain(0..start)
         .find(|&index| !blocked(index))

@@ -68,6 +68,10 @@ impl Balancer for PeakEwmaBalancer {
             .map(|(candidate, index)| (candidate.id, index))
             .collect();
         self.by_id.sort_unstable();
+        debug_assert!(
+            self.by_id.windows(2).all(|pair| pair[0].0 < pair[1].0),
+            "a backend is a candidate once"
+        );
     }
 
     fn pick(&mut self, view: &PickInput<'_>) -> Option<usize> {
@@ -89,6 +93,7 @@ impl Balancer for PeakEwmaBalancer {
 impl Known {
     /// Microseconds until a request given to it now would probably end.
     fn cost(&self, view: &PickInput<'_>) -> f64 {
+        debug_assert!(self.step.is_finite() && self.step > 0.0);
         let ahead = f64::from(view.in_flight.at(self.id));
         match self.latency {
             Some(latency) => latency.value(view.now) * (ahead + 1.0) * self.step,

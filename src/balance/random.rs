@@ -55,6 +55,10 @@ impl WeightedDraw {
             .iter()
             .map(|candidate| u64::from(candidate.weight))
             .sum();
+        debug_assert!(
+            usable.is_empty() || total > 0,
+            "candidates without a weight cannot be drawn"
+        );
         // A column holds `total` shares and index `i` has `weight × count` of them to place, so that all fit exactly.
         let mut shares: Vec<u64> = usable
             .iter()
@@ -69,6 +73,10 @@ impl WeightedDraw {
         let (mut poor, mut rich): (Vec<usize>, Vec<usize>) =
             (0..shares.len()).partition(|&index| shares[index] < total);
         while let (Some(&giver), Some(taker)) = (rich.last(), poor.pop()) {
+            debug_assert!(
+                shares[taker] < total && shares[giver] >= total,
+                "only a rich column gives"
+            );
             columns[taker] = Column {
                 threshold: (shares[taker] * u64::from(u32::MAX) / total) as u32,
                 other: giver as u32,
@@ -79,6 +87,11 @@ impl WeightedDraw {
                 poor.push(giver);
             }
         }
+        debug_assert!(
+            columns
+                .iter()
+                .all(|column| (column.other as usize) < columns.len())
+        );
         WeightedDraw { columns }
     }
 
@@ -89,6 +102,7 @@ impl WeightedDraw {
 
     /// An index; there must be at least one.
     pub fn draw(&self, random: &mut Random) -> usize {
+        debug_assert!(!self.columns.is_empty(), "there is a candidate to draw");
         let bits = random.next_u64();
         let index = scale(bits, self.columns.len());
         let column = self.columns[index];

@@ -58,6 +58,7 @@ impl RoundRobin {
     /// The backend whose turn it is, whether blocked or not; `None` without backends.
     pub fn take_turn(&mut self) -> Option<usize> {
         let mut ring = self.rings.peek_mut()?;
+        debug_assert!(ring.member < ring.count);
         let member = self.members[usize::from(ring.first + ring.member)];
         self.place = ring.place;
         ring.step();
@@ -68,6 +69,7 @@ impl RoundRobin {
 impl Balancer for RoundRobin {
     /// The walk goes on from its place, so that those who stay are served next as if nothing had happened.
     fn rebuild(&mut self, usable: &[Candidate]) {
+        debug_assert!(usable.len() <= usize::from(u16::MAX));
         self.members = (0..usable.len() as u16).collect();
         self.members
             .sort_by_key(|&index| usable[usize::from(index)].weight);
@@ -104,6 +106,10 @@ impl Balancer for RoundRobin {
 
 impl Ring {
     fn new(weight: u16, first: u16, count: u16, phase: u16) -> Ring {
+        debug_assert!(
+            weight > 0 && count > 0,
+            "a ring has members, and each member has turns"
+        );
         Ring {
             place: 0,
             number: 0,
@@ -136,6 +142,7 @@ impl Ring {
     fn first_after(mut self, place: u64) -> Ring {
         let on_circle = place & u64::from(u32::MAX);
         self.number = ((on_circle * u64::from(self.turns)) >> 32) as u32;
+        debug_assert!(self.number < self.turns);
         self.member = (self.number % u32::from(self.count)) as u16;
         self.place = self.place_in(place >> 32);
         if self.place <= place {

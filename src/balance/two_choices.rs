@@ -55,6 +55,7 @@ impl TwoChoices {
         }
         for _ in 0..DRAWS {
             let index = self.draw.draw(&mut self.random);
+            debug_assert!(index < count);
             if !unfit(index) {
                 return Some(index);
             }

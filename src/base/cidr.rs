@@ -28,6 +28,7 @@ impl Cidr {
 
     /// Whether `address` lies in the range. An IPv4-mapped IPv6 address counts as the IPv4 address it carries.
     pub fn contains(&self, address: IpAddr) -> bool {
+        debug_assert!(self.prefix_bits <= if self.network.is_ipv4() { 32 } else { 128 });
         match (self.network, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
                 let shift = 32 - u32::from(self.prefix_bits);

@@ -27,6 +27,7 @@ impl PeakEwma {
         let sample = sample_micros as f64;
         let kept = kept_after(now.since(self.seen));
         self.average = sample.max(self.average * kept + sample * (1.0 - kept));
+        debug_assert!(self.average.is_finite() && self.average >= sample);
         self.seen = self.seen.max(now);
     }
 

@@ -34,6 +34,10 @@ impl ShortText {
 
     /// The bytes of the text.
     pub fn as_bytes(&self) -> &[u8] {
+        debug_assert!(
+            self.long.is_empty() || self.long.len() > self.bytes.len(),
+            "a short text needs no memory"
+        );
         if self.long.is_empty() {
             &self.bytes[..self.len]
         } else {

@@ -39,6 +39,7 @@ impl TokenBucket {
         self.refilled = self.refilled.max(now);
         let left = self.parts.checked_sub(TOKEN);
         self.parts = left.unwrap_or(self.parts);
+        debug_assert!(self.parts <= self.capacity);
         left.is_some()
     }
 }

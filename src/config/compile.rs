@@ -135,6 +135,7 @@ pub fn compile_beside(
     let files = tls_store.forget_unused();
     let (routes, route_table) = compile_routes(settings, &pools, slots);
     let workers = workers(settings, machine);
+    debug_assert!((1..=limits::WORKERS).contains(&workers));
     Ok(Snapshot {
         generation,
         listeners,
@@ -180,6 +181,13 @@ fn compile_routes(
         .iter()
         .map(|route| Arc::new(compile_route(route, settings, &ids, slots)))
         .collect();
+    debug_assert!(
+        settings
+            .routes
+            .iter()
+            .all(|route| route.prefix.starts_with('/')),
+        "paths begin with a slash"
+    );
     let keys: Vec<_> = settings
         .routes
         .iter()
@@ -385,6 +393,10 @@ fn compile_pool(
             continue;
         }
         let addresses = addresses(written, resolved);
+        debug_assert!(
+            !addresses.is_empty(),
+            "a backend without an address has a row all the same"
+        );
         let first = backends.len() as u32;
         let all = first..first + addresses.len() as u32;
         let check = written.health_check.as_ref().or(pool.health_check.as_ref());

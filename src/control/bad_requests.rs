@@ -42,6 +42,10 @@ impl BadRequests {
     /// Takes one in that was refused under these bounds.
     pub fn note(&self, refused: RefusedHead, bounds: &HeadLimits, time: SystemTime) {
         let at = fault_at(&refused.head, refused.refusal, bounds);
+        debug_assert!(
+            at.is_none_or(|at| at <= refused.head.len()),
+            "the fault is in the head"
+        );
         let mut head = refused.head;
         blot_credentials(&mut head);
         let mut list = self.list();
@@ -55,6 +59,7 @@ impl BadRequests {
             head,
             at,
         });
+        debug_assert!(list.len() <= limits::BAD_REQUESTS);
     }
 
     /// All of them, newest first.

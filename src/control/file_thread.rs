@@ -113,6 +113,7 @@ impl Job {
     }
 
     fn settle(&self, fate: u8) -> bool {
+        debug_assert!(fate != OPEN, "a job is settled for good");
         match self.fate.compare_exchange(OPEN, fate, SeqCst, SeqCst) {
             Ok(_) => true,
             Err(settled) => settled == fate,
@@ -199,6 +200,7 @@ impl FileThread {
 
     /// Notes that the piece of work of this number has ended. Returns whether its result counts.
     pub fn note_end(&mut self, number: u64) -> bool {
+        debug_assert!(number <= self.number, "only work that was begun ends");
         let ended = self.under_way.take_if(|work| work.job.number == number);
         if ended.is_some() {
             self.progress.set(None);
@@ -330,7 +332,7 @@ mod tests {
         assert_eq!(thread.committed_until(), None);
         assert_eq!(thread.give_up(), Some(GivenUp::Committed));
         assert_eq!(thread.committed_until(), Some(at(limits::FILE_SECS)));
-        assert!(!thread.note_end(number + 1), "another piece of work");
+        assert!(!thread.note_end(number - 1), "another piece of work");
         assert!(thread.note_end(number));
         assert_eq!(thread.complaint(at(100)), None);
     }

@@ -61,6 +61,7 @@ impl Listeners {
             }
             let cannot = |error| format!("cannot take over {addr}: {error}");
             let sockets = net::share_out(sockets, self.workers).map_err(cannot)?;
+            debug_assert!(!self.has(addr), "sockets are passed to one listener");
             self.sockets.push((addr.clone(), sockets));
         }
         Ok(())
@@ -69,6 +70,7 @@ impl Listeners {
     /// Duplicates of one worker's sockets: of an address that was taken over there may be several. Errors: no
     /// descriptors left.
     pub fn of_worker(&self, worker: usize) -> io::Result<Vec<BoundListener>> {
+        debug_assert!(worker < self.workers);
         let of_addr = |(_, sockets): &'_ (_, Vec<BoundListener>)| {
             let own = sockets.iter().skip(worker).step_by(self.workers);
             own.map(BoundListener::try_clone).collect::<Vec<_>>()
@@ -84,6 +86,10 @@ impl Listeners {
 
     /// Keeps these too.
     pub fn add(&mut self, more: Listeners) {
+        debug_assert!(
+            more.addrs().all(|addr| !self.has(addr)),
+            "an address is listened on once"
+        );
         self.sockets.extend(more.sockets);
     }
 

@@ -40,6 +40,16 @@ pub const PENDING_OPERATIONS: [(PendingOperation, &str); 7] = [
     (PendingOperation::StateFile, "state_file"),
 ];
 
+const _: () = {
+    let mut at = 0;
+    while at < PENDING_OPERATIONS.len() {
+        assert!(
+            PENDING_OPERATIONS[at].0 as usize == at,
+            "an operation stands at its number"
+        );
+        at += 1;
+    }
+};
 impl PendingOperation {
     /// Whether a refusal of this kind is final: the same attempt would be refused again.
     pub fn is_final(self, refusal: ProblemKind) -> bool {

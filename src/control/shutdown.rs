@@ -76,6 +76,7 @@ impl Shutdown {
     /// Notes that the worker has nothing left to do. A worker may say so again, because a connection that was being
     /// accepted at its first message comes to an end too.
     pub fn worker_done(&mut self, worker: WorkerId) {
+        debug_assert!(worker.index() < self.workers);
         self.done.insert(worker);
     }
 

@@ -83,6 +83,11 @@ impl Threads {
         snapshot: &Arc<Snapshot>,
         sockets: Vec<Vec<BoundListener>>,
     ) {
+        debug_assert_eq!(
+            sockets.len(),
+            self.workers.len(),
+            "each worker gets its sockets"
+        );
         for (worker, sockets) in self.workers.iter_mut().zip(sockets) {
             for bound in sockets {
                 let order = Order::Listen(bound.addr.clone());
@@ -93,6 +98,10 @@ impl Threads {
         self.health
             .put(Order::Snapshot, ToHealth::Snapshot(snapshot.clone()));
         self.retired.push(before);
+        debug_assert!(
+            self.retired.is_sorted_by_key(|retired| retired.generation),
+            "the oldest come first"
+        );
     }
 
     /// The mailboxes of the workers, for messages that do not wait behind those kept here.

@@ -111,6 +111,10 @@ impl BackendHealth {
     /// Ejects the backend; until when. Each ejection that follows another lasts one `outlier.eject` longer, up to
     /// [`limits::EJECT_MULTIPLE`] of them.
     pub fn eject(&mut self, now: Micros, outlier: &Outlier) -> Micros {
+        debug_assert!(
+            self.ejection.is_none(),
+            "a backend is ejected once at a time"
+        );
         let memory = outlier.eject * limits::EJECT_MULTIPLE;
         let before = match self.last {
             Some(last) if now < last.until.after(memory) => last.number,
@@ -184,6 +188,7 @@ impl BackendHealth {
 
 /// How many backends of a pool of `backends` may be ejected at once.
 pub fn most_ejected(backends: usize, outlier: &Outlier) -> usize {
+    debug_assert!(outlier.max_ejected_percent <= 100);
     if outlier.max_ejected_percent == 0 {
         return 0;
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::base::random::SplitMix64;
 
+const _: () = assert!(limits::PROBE_JITTER_PERCENT < 100, "no pause is negative");
 /// A stream of times.
 #[derive(Debug)]
 pub struct Jitter(SplitMix64);

@@ -59,6 +59,10 @@ impl Schedule {
 
     /// Notes that a probe of the pool has ended.
     pub fn note_ended(&mut self, pool: usize) {
+        debug_assert!(
+            self.pools[pool].under_way > 0,
+            "a probe that ends was started"
+        );
         self.pools[pool].under_way -= 1;
     }
 
@@ -73,6 +77,10 @@ impl Schedule {
             .map(|pool| backends(pool).saturating_sub(1))
             .sum();
         let spare = most.saturating_sub(firsts).min(further);
+        debug_assert!(
+            spare <= further,
+            "no pool gets more probes than it has backends"
+        );
         for pool in &mut self.pools {
             let wanted = backends(pool).saturating_sub(1);
             pool.share = 1 + (wanted * spare).checked_div(further).unwrap_or(0);

@@ -175,6 +175,10 @@ impl Watch {
         before: Option<Watched>,
         now: Micros,
     ) {
+        debug_assert!(
+            !self.backends.contains_key(&id),
+            "a backend is entered once"
+        );
         let from = before.as_ref().map(|watched| watched.health.state());
         let was_down = (before.as_ref()).is_some_and(|watched| watched.health.is_down());
         let (mut health, planned, last_probe) = match before {

@@ -41,6 +41,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     } else {
         months_from_march - 9
     };
+    debug_assert!((1..=12).contains(&month) && (1..=31).contains(&day));
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 

@@ -69,6 +69,7 @@ impl FromIterator<String> for NameSet {
                 set.names.push(name);
             }
         }
+        debug_assert_eq!(set.names.is_empty(), set.lengths == 0);
         set
     }
 }

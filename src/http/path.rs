@@ -156,6 +156,7 @@ fn resolve(path: &mut Vec<u8>) -> Result<(), Refusal> {
             }
             None if hides_dots(segment) => return Err(Refusal::AmbiguousPath),
             None => {
+                debug_assert!(written <= at, "segments only move to the front");
                 path.copy_within(at..start + len, written);
                 written += 1 + len;
             }

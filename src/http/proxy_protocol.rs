@@ -229,6 +229,7 @@ pub fn write_v1(addrs: &ProxiedAddrs, out: &mut Vec<u8>) {
         Pair::V4(client, server) => format!("PROXY TCP4 {client} {server} {from} {to}\r\n"),
         Pair::V6(client, server) => format!("PROXY TCP6 {client} {server} {from} {to}\r\n"),
     };
+    debug_assert!(line.len() <= limits::PROXY_LINE_BYTES);
     out.extend_from_slice(line.as_bytes());
 }
 

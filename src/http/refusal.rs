@@ -87,6 +87,16 @@ pub enum Refusal {
     AmbiguousRoute,
 }
 
+const _: () = {
+    let mut at = 0;
+    while at < Refusal::ALL.len() {
+        assert!(
+            Refusal::ALL[at] as usize == at,
+            "a refusal stands at its number"
+        );
+        at += 1;
+    }
+};
 impl Refusal {
     /// Every refusal, in the order of the numbers that `as usize` gives them.
     pub const ALL: [Refusal; 40] = [

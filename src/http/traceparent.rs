@@ -57,6 +57,7 @@ pub fn new(trace: [u64; 2], parent: u64) -> [u8; BYTES] {
 }
 
 fn write_hex(number: u64, digits: &mut [u8]) {
+    debug_assert_eq!(digits.len(), 16, "a number has 16 digits");
     for (at, digit) in digits.iter_mut().enumerate() {
         *digit = b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 15];
     }

@@ -65,6 +65,10 @@ impl BlobKind {
 impl Blob {
     /// A descriptor to send, whose content nobody can change any more. Errors: no descriptors or no memory are left.
     pub(super) fn to_descriptor(&self) -> io::Result<OwnedFd> {
+        debug_assert!(
+            !self.name.contains(['\t', '\n']),
+            "the title of a blob is one line"
+        );
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let mut file = File::from(memfd_create(self.name.as_str(), flags)?);
         file.write_all(&self.bytes)?;

@@ -338,6 +338,7 @@ fn word_of(purpose: Purpose) -> &'static str {
     } = purpose;
     let mut known = PURPOSES.iter();
     let known = known.find(|(_, kind, cleartext)| (*kind, *cleartext) == (server, is_cleartext));
+    debug_assert!(known.is_some(), "each purpose has a word");
     known.map_or("", |(word, ..)| word)
 }
 

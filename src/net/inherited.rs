@@ -138,6 +138,7 @@ pub fn share_out(passed: Vec<BoundListener>, workers: usize) -> io::Result<Vec<B
         };
         shared.push(another);
     }
+    debug_assert!(shared.len() >= workers, "each worker has a socket");
     Ok(shared)
 }
 

@@ -58,6 +58,7 @@ pub fn bind_for_all(
     workers: usize,
     patience: Duration,
 ) -> io::Result<Vec<BoundListener>> {
+    debug_assert!(workers > 0);
     let first = match addr {
         ListenAddr::Tcp(addr) => bind(*addr, Some(patience))?,
         ListenAddr::Unix(path) => bind_unix(path, *access, patience)?,
@@ -70,6 +71,7 @@ pub fn bind_for_all(
         });
     }
     bound.insert(0, first);
+    debug_assert_eq!(bound.len(), workers, "each worker has a socket");
     Ok(bound)
 }
 

@@ -195,6 +195,7 @@ impl PlainSocket {
         let fd = self.fd().as_raw_fd();
         // SAFETY: the kernel writes one integer to `bytes`, during the call.
         let done = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) };
+        debug_assert!(bytes >= 0);
         if done == 0 { bytes as usize } else { 0 }
     }
 
@@ -246,6 +247,7 @@ impl PlainSocket {
             block.bound(usize::MAX);
             match outcome {
                 Ok(sent) => {
+                    debug_assert!(sent <= count, "no more is sent than was asked for");
                     block.advance(sent);
                     count -= sent;
                     progress(sent);

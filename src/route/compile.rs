@@ -62,6 +62,7 @@ impl Compiler {
     }
 
     fn finish(mut self, rules: Vec<Rule>) -> RouteTable {
+        debug_assert!(rules.is_empty() || self.path_nodes.len() == self.paths.nodes());
         self.host_nodes
             .resize(self.hosts.nodes(), HostNode::default());
         let mut table = RouteTable {
@@ -88,6 +89,11 @@ impl Compiler {
             fallback: less_specific(&table, &host),
         });
         table.sites = sites.collect();
+        let falls_back_to_itself = |(site, id): (&Site, SiteId)| site.fallback == Some(id);
+        debug_assert!(
+            !table.sites.iter().zip(0..).any(falls_back_to_itself),
+            "a search goes through each site once"
+        );
         table
     }
 }

@@ -75,6 +75,7 @@ impl<T: PathText> Iterator for Segments<T> {
             Some(within) => (word & !(u64::MAX << (8 * within)), start + within),
             None => (word, self.find_end()),
         };
+        debug_assert!(start <= end && end <= self.text.len());
         self.start = end + 1;
         Some(Segment {
             head,

@@ -70,6 +70,7 @@ impl PathText for ReversedHost<'_> {
 
 /// Bits by which `rest` is less than a word.
 fn missing_bits(rest: &[u8]) -> u32 {
+    debug_assert!(rest.len() < WORD, "a whole word misses no bits");
     8 * (WORD - rest.len()) as u32
 }
 

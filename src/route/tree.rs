@@ -99,6 +99,10 @@ impl Tree {
     }
 
     fn insert(&mut self, step: Step, child: TreeCursor) {
+        debug_assert!(
+            self.edges.len().is_power_of_two(),
+            "a mask keeps slots within the table"
+        );
         let mask = self.edges.len() - 1;
         let mut slot = child.hash as usize & mask;
         while self.edges[slot].child != Tree::ROOT {
@@ -198,6 +202,10 @@ impl TreeBuilder {
         for (step, child) in self.children {
             tree.insert(step, child);
         }
+        debug_assert!(
+            slots == 0 || tree.edges.iter().any(|edge| edge.child == Tree::ROOT),
+            "a search ends at a free slot"
+        );
         tree
     }
 }

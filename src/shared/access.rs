@@ -127,6 +127,7 @@ impl LoggedTexts {
             bytes.extend_from_slice(part);
             bytes.len() as u16
         });
+        debug_assert!(ends.is_sorted() && usize::from(ends[TEXTS - 1]) == bytes.len());
         LoggedTexts {
             bytes: bytes.into_boxed_slice(),
             ends,

@@ -24,6 +24,16 @@ pub enum BackendState {
     Draining = 3,
 }
 
+const _: () = {
+    let mut at = 0;
+    while at < BackendState::ALL.len() {
+        assert!(
+            BackendState::ALL[at] as usize == at,
+            "a state stands at its number"
+        );
+        at += 1;
+    }
+};
 impl BackendState {
     /// Every state, in the order of their numbers.
     pub const ALL: [BackendState; 4] = [
@@ -44,6 +54,7 @@ impl BackendState {
     }
 
     fn from_u8(value: u8) -> BackendState {
+        debug_assert!(value <= BackendState::Draining as u8);
         match value {
             0 => BackendState::Healthy,
             1 => BackendState::Unhealthy,
@@ -124,6 +135,7 @@ impl BackendTable {
 
     /// Says how much it gets. For the table's own worker.
     pub fn set_share(&self, id: BackendId, share: u8) {
+        debug_assert!(share <= limits::WHOLE_SHARE);
         self.share[id.index()].store(share, Relaxed);
     }
 
@@ -170,6 +182,7 @@ pub struct BackendTables {
 impl BackendTables {
     /// Tables for `workers` workers.
     pub fn new(workers: usize) -> Arc<BackendTables> {
+        debug_assert!(workers > 0, "a table belongs to a worker");
         Arc::new(BackendTables {
             tables: (0..workers)
                 .map(|_| CachePadded::new(BackendTable::new()))

@@ -255,6 +255,7 @@ const fn malformed(refusal: Refusal) -> FailureRow {
 
 /// The label of a group of reasons.
 pub fn group_label(group: usize) -> &'static str {
+    debug_assert!(group < REASON_GROUPS);
     match group {
         REFUSED => "refused",
         MALFORMED => "malformed_response",

@@ -63,6 +63,7 @@ fn cell<const CELLS: usize>(micros: u64) -> usize {
 
 /// Where a cell ends, in microseconds; infinite for the last one.
 fn end<const CELLS: usize>(cell: usize) -> f64 {
+    debug_assert!(cell < CELLS);
     if cell + 1 == CELLS {
         return f64::INFINITY;
     }
@@ -156,6 +157,7 @@ impl<const CELLS: usize> Default for Fading<CELLS> {
 impl<const CELLS: usize> Fading<CELLS> {
     /// Lets `kept` (`0.0..=1.0`) of what it holds stay, and takes in what came since.
     pub fn turn(&mut self, kept: f64, new: &Times<CELLS>) {
+        debug_assert!((0.0..=1.0).contains(&kept), "what is known fades");
         for (cell, more) in self.cells.iter_mut().zip(new.cells) {
             *cell = *cell * kept + more as f64;
         }
@@ -169,6 +171,7 @@ impl<const CELLS: usize> Fading<CELLS> {
 }
 
 fn quantile_of<const CELLS: usize>(cells: &[f64; CELLS], quantile: f64) -> Option<f64> {
+    debug_assert!((0.0..=1.0).contains(&quantile));
     let rank = quantile * cells.iter().sum::<f64>();
     let (mut below, mut start) = (0.0, 0.0);
     let mut found = None;

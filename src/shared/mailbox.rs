@@ -28,6 +28,7 @@ pub struct Inbox<T> {
 
 /// A mailbox for at most `capacity` messages. Errors: no descriptors left.
 pub fn mailbox<T>(capacity: usize) -> io::Result<(Mailbox<T>, Inbox<T>)> {
+    debug_assert!(capacity > 0, "a mailbox without room takes no message");
     let (bell, wake) = UnixStream::pair()?;
     bell.set_nonblocking(true)?;
     wake.set_nonblocking(true)?;

@@ -94,6 +94,7 @@ impl BackendBlock {
 
     /// Notes what the latest failure was, in one store, so that no reader sees half of it.
     pub fn note_failure(&self, group: usize, at: Micros) {
+        debug_assert!(group < REASON_GROUPS && at.0 < 1 << (u64::BITS - GROUP_BITS));
         self.last_failure.set((at.0 << GROUP_BITS) | group as u64);
     }
 
@@ -273,6 +274,11 @@ impl PoolCounters {
     /// Says how many requests wait on a worker, and since when the first does. For that worker. Whoever looks at a
     /// backend's connections afterwards, and whoever frees one and then asks who waits, cannot both miss the other.
     pub fn set_waiting(&self, worker: WorkerId, count: usize, oldest: Option<Micros>) {
+        debug_assert_eq!(
+            count == 0,
+            oldest.is_none(),
+            "a request waits longest where any waits"
+        );
         let block = self.of(worker);
         block.waiting.set(count as u64);
         block.oldest.set(oldest.map_or(0, |since| since.0.max(1)));

@@ -83,6 +83,7 @@ impl Slots {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop()?;
+        debug_assert!(id.index() < limits::BACKENDS);
         self.tables.reset(id);
         let slot = Arc::new(Slot {
             id,

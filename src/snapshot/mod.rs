@@ -145,6 +145,10 @@ impl Snapshot {
 
     /// The client connections that a listener may have whatever the others have.
     fn share_of(&self, listener: &Listener) -> usize {
+        debug_assert!(
+            !self.listeners.is_empty(),
+            "a listener that has a share is one of them"
+        );
         let shares = limits::LISTENER_PART * self.listeners.len();
         let share = self.descriptors.clients / shares;
         share.max(1).min(listener.connections)

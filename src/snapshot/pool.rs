@@ -52,6 +52,7 @@ impl Pool {
     /// states. Backends that are to be drained take none, and do not count.
     pub fn panics(&self, state: impl Fn(&Backend) -> BackendState) -> bool {
         let (healthy, all) = self.healthy_of(state);
+        debug_assert!(healthy <= all && self.panic_threshold <= 100);
         healthy * 100 < all * self.panic_threshold as usize
     }
 

@@ -50,6 +50,11 @@ impl Challenges {
 
     /// Shows a certificate for this name with the digest in it (RFC 8737 section 3). Errors: none can be made.
     pub fn show(self: &Arc<Self>, name: &str, digest: &[u8]) -> Result<OpenChallenge, String> {
+        debug_assert_eq!(
+            digest.len(),
+            32,
+            "the digest is SHA-256 (RFC 8737 section 3)"
+        );
         let certificate = make_certificate(name, digest)?;
         let certificates = self.certificates.write();
         let mut certificates = certificates.unwrap_or_else(PoisonError::into_inner);

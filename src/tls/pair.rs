@@ -282,6 +282,10 @@ impl Pair {
 fn read_chain(
     chain: &[CertificateDer<'static>],
 ) -> Result<(certificate::CertificateFacts, Validity), String> {
+    debug_assert!(
+        !chain.is_empty(),
+        "a file without a certificate has been refused"
+    );
     if chain.len() > limits::CHAIN_CERTIFICATES {
         let (count, most) = (chain.len(), limits::CHAIN_CERTIFICATES);
         return Err(format!(

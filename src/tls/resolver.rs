@@ -54,6 +54,10 @@ impl Resolver {
             let pairs = pairs.iter().filter(|pair| pair.name() == name);
             resolver.default = pairs.cloned().collect();
         }
+        debug_assert_eq!(
+            resolver.default.is_empty(),
+            refuse_unknown || pairs.is_empty()
+        );
         resolver
     }
 

@@ -87,6 +87,7 @@ impl TicketKeys {
         secrets.sort_by(|a, b| b.made.cmp(&a.made).then(a.bytes.cmp(&b.bytes)));
         secrets.dedup();
         secrets.truncate(limits::TICKET_KEYS);
+        debug_assert!(!secrets.is_empty(), "there is a key that seals tickets");
         let keys: Result<Vec<Key>, String> = secrets.iter().cloned().map(Key::new).collect();
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys?);
         let kept = match (&self.file, read) {

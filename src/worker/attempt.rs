@@ -52,6 +52,7 @@ pub async fn make(
         !exchange.tally().is_answered,
         "a request that is answered is not sent again"
     );
+    debug_assert!(!request.bytes.is_empty(), "a request has a head");
     let _counted = shard.count_in_flight(upstream.backend());
     exchange.note(|tally| tally.attempts = tally.attempts.saturating_add(1));
     let mut out = shard.blocks.take();
@@ -113,6 +114,10 @@ impl Answering<'_> {
         left: usize,
     ) -> Result<Delivered, Failure> {
         let (shard, client, exchange) = (self.shard, self.client, self.exchange);
+        debug_assert!(
+            left <= request.bytes.len(),
+            "only bytes of the request are left to send"
+        );
         if request.is_whole && left == 0 {
             let attempt = self.attempt(request, upstream, asked_at);
             return forward_response(&attempt, self.out).await;
@@ -245,6 +250,10 @@ async fn end_upload(
     attempt: &Attempt<'_>,
     mut uploading: std::pin::Pin<&mut impl Future<Output = Result<(), Failure>>>,
 ) {
+    debug_assert!(
+        attempt.duplex().is_uploading,
+        "only an upload that goes on is ended"
+    );
     attempt.answer_has_ended();
     let look = Timer::new(&attempt.shard.timers);
     let wait = Duration::from_millis(limits::TICK_MILLIS);

@@ -81,6 +81,10 @@ fn take_arrived(
         match client.wire.stream.receive(&mut request.bytes, most) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
+                debug_assert!(
+                    count as u64 <= *left,
+                    "a body has no more bytes than its length"
+                );
                 *left -= count as u64;
                 exchange.count_request(count);
                 if *left == 0 {

@@ -202,6 +202,7 @@ fn pass_on(shard: &Shard, listener: &ClientCount) {
 }
 
 fn tell(shard: &Shard, worker: WorkerId) {
+    debug_assert!(worker.index() < shard.tables.workers());
     if worker == shard.worker {
         shard.look_for_places();
     } else {
@@ -213,6 +214,10 @@ fn tell(shard: &Shard, worker: WorkerId) {
 /// Closes the longest idle connection of a listener, or of any that has its share if all together are too many, for a
 /// client that waits on the worker `asker`. If there is none here, the next worker is asked.
 pub fn close_idle(shard: &Shard, listener: &SharedClientCount, asker: WorkerId) {
+    debug_assert!(
+        asker.index() < shard.tables.workers(),
+        "workers ask each other"
+    );
     let is_closed = if listener.is_full() {
         shard.idle_clients.close_one_of(listener)
     } else {

@@ -192,6 +192,13 @@ impl PreparedRequest {
         }
         let host = exchange.config.backend(self.pool, index).host.as_bytes();
         let value = self.host_value.clone();
+        debug_assert!(
+            self.host_of.is_none_or(|named| {
+                let written = exchange.config.backend(self.pool, named);
+                self.bytes.filled()[value.clone()] == *written.host.as_bytes()
+            }),
+            "the head names the backend that it was encoded for"
+        );
         self.bytes.vec().splice(value.clone(), host.iter().copied());
         debug_assert!(value.end <= self.bytes.len() + value.len());
         self.host_value.end = value.start + host.len();

@@ -279,6 +279,7 @@ fn positions(
             };
             let row = backend.id().index();
             positions.resize(positions.len().max(row + 1), None);
+            debug_assert!(positions[row].is_none(), "a backend stands at one position");
             positions[row] = Some(position);
         }
     }

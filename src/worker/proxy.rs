@@ -73,6 +73,10 @@ async fn answer(
     let answered = forward(shard, client, exchange, &mut request).await;
     shard.blocks.give(request.bytes);
     drop(promise);
+    debug_assert!(
+        answered.is_err() || exchange.tally().is_answered,
+        "an exchange ends with an answer or a failure"
+    );
     answered
 }
 

@@ -23,6 +23,10 @@ pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
     {
         tally.status = row.status;
     }
+    debug_assert!(
+        row.is_some() || tally.status >= 100,
+        "an exchange without a failure has a status"
+    );
     count(shard, exchange, tally.status);
     if exchange.config.snapshot().access_log.is_none() {
         return;

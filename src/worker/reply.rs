@@ -62,6 +62,10 @@ impl Reply {
     /// The reply to a request that failed.
     pub fn of_failure(failure: Failure) -> Reply {
         let row = failure.row();
+        debug_assert!(
+            (400..600).contains(&row.status) && !failure.is_without_reader(),
+            "only a failure with a reader is told"
+        );
         let more = match failure {
             // The missing room may be there in a moment (RFC 9110 section 15.6.4).
             _ if row.status == 503 => Some(("Retry-After", FieldValue::Fixed("1"))),

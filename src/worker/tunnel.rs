@@ -22,6 +22,10 @@ const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
 /// Runs the tunnel to its end.
 pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: &Upstream) {
+    debug_assert!(
+        exchange.tally().is_answered,
+        "a tunnel begins behind its answer"
+    );
     client.note(Persistence::ends);
     client.wire.stream.allow_leisure();
     let timers = [(); 2].map(|()| Timer::new(&shard.timers));

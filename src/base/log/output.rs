@@ -111,6 +111,7 @@ impl<W: FnMut(&[u8]) -> io::Result<usize>> Output<W> {
             match (self.write)(&bytes[written..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => {
+                    debug_assert!(count <= bytes.len() - written);
                     written += count;
                     self.torn = bytes[written - 1] != b'\n';
                 }

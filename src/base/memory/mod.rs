@@ -112,6 +112,7 @@ pub fn excess_of_thread() -> usize {
 
 impl Usage {
     fn percent(&self, percent: usize) -> usize {
+        debug_assert!(percent <= 100);
         self.budget / 100 * percent
     }
 

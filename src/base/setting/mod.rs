@@ -143,6 +143,7 @@ pub trait Word: Copy + PartialEq + Sized + 'static {
     /// The word for this value.
     fn word(self) -> &'static str {
         let known = Self::WORDS.iter().find(|(_, value)| *value == self);
+        debug_assert!(known.is_some(), "each value has a word");
         known.map_or("", |(word, _)| word)
     }
 }
@@ -156,6 +157,10 @@ impl Setting {
     /// A setting that a reload takes over, and that the management API may change where its table is one that the API
     /// may change.
     pub const fn new(name: &'static str, kind: Kind, absent: Absent, doc: &'static str) -> Setting {
+        assert!(
+            !name.is_empty() && !doc.is_empty(),
+            "a setting has a name and a sentence about it"
+        );
         Setting {
             name,
             alias: None,
@@ -169,6 +174,10 @@ impl Setting {
 
     /// The setting with a second key, which names a unit.
     pub const fn also(self, alias: &'static str) -> Setting {
+        assert!(
+            self.alias.is_none() && !alias.is_empty(),
+            "a setting has at most one other key"
+        );
         Setting {
             alias: Some(alias),
             ..self
@@ -222,11 +231,13 @@ impl Kind {
 
     /// A whole number within these bounds.
     pub const fn whole(least: u64, most: u64) -> Kind {
+        assert!(least <= most);
         Kind::Whole { least, most }
     }
 
     /// A number of bytes within these bounds.
     pub const fn size(least: u64, most: u64) -> Kind {
+        assert!(least <= most);
         Kind::Size { least, most }
     }
 

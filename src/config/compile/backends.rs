@@ -27,6 +27,7 @@ pub(super) fn compile_backend(
     addresses: &Range<u32>,
     slots: &mut Slots,
 ) -> Result<Backend, TooManyBackends> {
+    debug_assert!(written.weight > 0, "a weight divides a load");
     let Some(slot) = slots.slot(&pool.name, &label) else {
         let (pool, backend) = (pool.name.value.clone(), label);
         return Err(TooManyBackends { pool, backend });

@@ -119,6 +119,10 @@ impl<'d> DocumentTable<'d> {
 
     /// Notes that the key, which no setting has any more, is in this table, and why.
     pub fn refuse_former(&mut self, key: &'static str, why: impl Display) {
+        debug_assert!(
+            self.settings.iter().all(|setting| !setting.has_key(key)),
+            "a former key is none of today's"
+        );
         self.asked.push(key);
         if let Some(value) = self.entries.and_then(|entries| entries.get(key)) {
             let position = item::place_of(value, joined(&self.position.key, key), self.notes);

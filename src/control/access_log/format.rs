@@ -22,10 +22,12 @@ pub struct Record<'a> {
 
 /// Appends one line with its newline.
 pub fn write_line(format: AccessLogFormat, record: &Record<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
     match format {
         AccessLogFormat::Json => json(record, out),
         AccessLogFormat::Combined => combined(record, out),
     }
+    debug_assert!(!out[start..].contains(&b'\n'), "a record is one line");
     out.push(b'\n');
 }
 

@@ -66,6 +66,10 @@ impl SnapshotNames {
 impl LogNames {
     /// Remembers the names of a snapshot that is newer than all known ones.
     pub fn learn(&mut self, mut names: SnapshotNames) {
+        debug_assert!(
+            (self.snapshots.last()).is_none_or(|newest| newest.generation <= names.generation),
+            "names are learnt in the order of their configurations"
+        );
         if let Some(newest) = self.snapshots.last()
             && newest.pools == names.pools
         {

@@ -41,6 +41,7 @@ fn digits<const COUNT: usize>(mut number: u32, end: u8, out: &mut Vec<u8>) {
         *digit += (number % 10) as u8;
         number /= 10;
     }
+    debug_assert_eq!(number, 0, "a number has as many digits at most");
     out.extend_from_slice(&text);
     out.push(end);
 }

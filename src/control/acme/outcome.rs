@@ -57,6 +57,7 @@ impl OrderCounters {
     /// Counts an order that ended like this.
     pub(super) fn note(&self, outcome: OrderOutcome) {
         let number = ALL.iter().position(|known| *known == outcome);
+        debug_assert!(number.is_some(), "each outcome is listed");
         self.0[number.unwrap_or_default()].fetch_add(1, Relaxed);
     }
 

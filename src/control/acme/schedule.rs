@@ -8,6 +8,7 @@ use crate::base::limits;
 /// that a third is left for an authority that has trouble; up to [`limits::RENEWAL_JITTER_PERCENT`] earlier, so that
 /// those that were given at once are not renewed at once.
 pub fn renewal(not_before: i64, not_after: i64, chance: f64) -> i64 {
+    debug_assert!((0.0..=1.0).contains(&chance));
     let lifetime = not_after.saturating_sub(not_before).max(0);
     let jitter = lifetime as f64 * chance * limits::RENEWAL_JITTER_PERCENT as f64 / 100.0;
     let after = lifetime as i128 * 2 / 3 - jitter as i128;
@@ -25,6 +26,7 @@ pub enum OrderTrouble {
 
 /// How long to wait after the `failures`-th failure in a row, from 1.
 pub fn pause(trouble: OrderTrouble, failures: u32, chance: f64) -> Duration {
+    debug_assert!((0.0..=1.0).contains(&chance));
     let (first, factor, most) = match trouble {
         OrderTrouble::Unreachable => limits::UNREACHABLE_PAUSE_SECS,
         OrderTrouble::Refused => limits::REFUSED_PAUSE_SECS,

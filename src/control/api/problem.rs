@@ -40,6 +40,10 @@ pub struct FieldError {
 impl ApiProblem {
     /// A refusal that concerns no field.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> ApiProblem {
+        debug_assert!(
+            status.is_client_error() || status.is_server_error(),
+            "a problem is no success"
+        );
         ApiProblem {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Refused"),

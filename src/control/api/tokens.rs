@@ -49,6 +49,10 @@ impl Tokens {
     /// The right that this `Authorization` gives. How long the comparison takes tells nothing of a token but its
     /// length.
     pub fn right_of(&self, authorization: Option<&[u8]>) -> Right {
+        debug_assert!(
+            self.read.is_none() || self.are_needed(),
+            "changing takes no less than reading"
+        );
         let Some(change) = &self.change else {
             return Right::Change;
         };

@@ -57,6 +57,15 @@ impl Control {
     pub(in crate::control) fn put_in_force(&mut self, ready: Ready) {
         self.certificates.file_watch.seen = ready.snapshot.files.clone();
         self.names.in_force = ready.addresses;
+        debug_assert!(
+            ready.snapshot.generation > self.config.snapshot.generation,
+            "a configuration replaces an older one"
+        );
+        debug_assert_eq!(
+            ready.sockets.len(),
+            self.config.snapshot.workers,
+            "each worker gets its sockets"
+        );
         let before = std::mem::replace(&mut self.config.snapshot, ready.snapshot);
         for addr in ready.added.addrs() {
             if let Some(listener) = self.config.snapshot.listener(addr) {

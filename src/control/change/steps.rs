@@ -118,6 +118,7 @@ impl Control {
         requester: Requester,
         now: Micros,
     ) {
+        debug_assert!(self.changes.requester.is_none(), "one change at a time");
         self.changes.requester = Some(requester);
         let config_store = self.config.config_store.clone();
         self.on_files(now, move |_, job| {
@@ -167,6 +168,7 @@ impl Control {
 
     /// Has the configuration file compared with the configuration in force.
     pub(super) fn compare(&mut self, requester: Requester, now: Micros) {
+        debug_assert!(self.changes.requester.is_none(), "one change at a time");
         self.changes.requester = Some(requester);
         let config_store = self.config.config_store.clone();
         self.on_files(now, move |_, job| {
@@ -195,6 +197,7 @@ impl Control {
         if missing.is_empty() {
             return self.make_ready(proposal, then, now);
         }
+        debug_assert!(self.changes.looking_up.is_none(), "one change at a time");
         self.changes.looking_up = Some(LookingUp { proposal, then });
         self.names.look_up(missing);
     }

@@ -112,6 +112,7 @@ fn put(
         }
         None => pool.backends.push(server),
     }
+    debug_assert!(index < pool.backends.len());
     written::write_pool(document, position, pool);
     Ok(Edited {
         subject: Subject::Backend(position, index),

@@ -299,6 +299,12 @@ impl ConfigStore {
         self.config = proposal.config;
         self.document = proposal.document;
         self.file = proposal.file;
+        debug_assert!(
+            self.history
+                .iter()
+                .is_sorted_by(|one, older| one.revision.number > older.revision.number),
+            "the newest revision stands first"
+        );
         self.revision()
     }
 

@@ -127,6 +127,7 @@ impl MergedDocument {
                 ));
             }
             Err(_) => {
+                debug_assert!(overrides.len() > 1, "each half is smaller than the whole");
                 let (first, second) = overrides.split_at(overrides.len() / 2);
                 self.merge(first, check);
                 self.merge(second, check);

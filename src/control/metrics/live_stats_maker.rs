@@ -127,6 +127,7 @@ impl LiveStatsMaker {
             wall: SystemTime::now(),
             secs: now.since(self.made) as f64 / 1e6,
         };
+        debug_assert!(moment.secs > 0.0, "a rate is that of a time");
         self.made = now;
         self.sources.texts.forget_old(now);
         let stats = self.make(moment);

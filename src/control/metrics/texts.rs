@@ -91,6 +91,7 @@ impl LatestTexts {
         };
         let shared = kept.share();
         texts.push_back(kept);
+        debug_assert!(texts.len() <= limits::METRICS_TEXTS);
         Some(shared)
     }
 

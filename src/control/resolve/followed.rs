@@ -67,6 +67,7 @@ impl FollowedNames {
 
     /// Whether the snapshot in force lacks addresses that are known.
     pub fn is_behind(&self) -> bool {
+        debug_assert!(self.in_force <= self.known.version());
         self.in_force != self.known.version()
     }
 

@@ -56,6 +56,10 @@ impl KnownAddrs {
         for (host, answer) in answers {
             match answer {
                 Ok(addresses) => {
+                    debug_assert!(
+                        !addresses.is_empty(),
+                        "a name without addresses does not resolve"
+                    );
                     if self.failing.remove(&host) {
                         info!(name = host, "the name resolves again");
                     }

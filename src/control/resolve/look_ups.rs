@@ -307,6 +307,7 @@ impl LookUps {
 
     /// Notes the end of a look-up and returns its answer; `None`: the answer is no longer wanted.
     pub(super) fn note(&mut self, ended: EndedLookUp, now: Micros) -> Option<LookUpAnswer> {
+        debug_assert!(self.threads > 0, "a look-up that ends had a thread");
         self.threads = self.threads.saturating_sub(1);
         self.unwanted.remove(&ended.host);
         let name = self.names.get(&ended.host)?;

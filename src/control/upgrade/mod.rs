@@ -154,6 +154,7 @@ impl Upgrades {
     /// its own: see [`Upgrades::progress`]. No upgrade may be under way. Errors: no thread can be started, or no
     /// descriptors are left.
     pub fn begin(&mut self, mut handed: Handed) -> Result<(), String> {
+        debug_assert!(self.under_way.is_none(), "one upgrade at a time");
         for (socket, purpose) in &self.passed_on {
             let socket = socket.try_clone().map_err(|error| error.to_string())?;
             handed.sockets.push((socket, Some(*purpose)));
@@ -171,6 +172,10 @@ impl Upgrades {
     /// Lets a new process that is ready accept, and waits on a thread of its own until the new process says that it
     /// accepts. Errors: no thread can be started; the new process is ended.
     pub fn let_go(&mut self, successor: Successor) -> Result<(), String> {
+        debug_assert!(
+            self.under_way.is_some(),
+            "only an upgrade that has begun lets go"
+        );
         let begun = self.on_a_thread(move || successor.go());
         if begun.is_err() {
             self.under_way = None;

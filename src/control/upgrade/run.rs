@@ -65,6 +65,10 @@ impl Control {
             requested_by = requester.requested_by,
             "an upgrade begins"
         );
+        debug_assert!(
+            self.upgrade_run.requester.is_none(),
+            "one upgrade at a time"
+        );
         self.upgrade_run.reopen = false;
         let handed = self.handed(allow_empty);
         let begun = handed.and_then(|handed| self.upgrade_run.upgrades.begin(handed));

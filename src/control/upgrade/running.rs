@@ -38,6 +38,7 @@ impl Running {
         if life.is_abandoned {
             return Err(given_up());
         }
+        debug_assert!(life.child.is_none(), "a process is started once");
         life.line = Some(line.clone());
         Ok(())
     }
@@ -47,6 +48,7 @@ impl Running {
         let mut life = self.life();
         life.line = None;
         if !life.is_abandoned {
+            debug_assert!(life.child.is_none(), "a process is started once");
             life.child = Some(child);
             return Ok(());
         }
@@ -59,6 +61,7 @@ impl Running {
     /// Notes that the process is about to be let go. Errors: the upgrade was abandoned.
     pub fn let_go(&self) -> Result<(), String> {
         let mut life = self.life();
+        debug_assert!(!life.was_let_go, "a process lets go once");
         life.was_let_go = !life.is_abandoned;
         life.was_let_go.then_some(()).ok_or_else(given_up)
     }

@@ -18,6 +18,7 @@ pub struct Search {
 impl Search {
     /// Nothing is looked at yet.
     pub fn new(text: &[u8]) -> Search {
+        debug_assert!(!text.is_empty(), "a text that is looked for has a byte");
         Search {
             text: text.to_vec(),
             tail: Vec::new(),

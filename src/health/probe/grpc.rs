@@ -48,6 +48,7 @@ impl GrpcProbe<'_> {
 
 /// A `HealthCheckRequest` behind its prefix. An empty text is left out, as Protocol Buffers write it.
 fn question(service: &str) -> Vec<u8> {
+    debug_assert!(service.len() < 128, "a length of one byte");
     let message = match service.len() {
         0 => Vec::new(),
         // The configuration keeps names so short that their length is one byte.

@@ -89,6 +89,7 @@ impl ProbeExchange {
         });
         let ends = question.body.is_empty();
         let stream = connection.open(&request, fields, ends);
+        debug_assert!(stream.is_some(), "a new connection takes a stream");
         if let Some(stream) = stream.filter(|_| !ends) {
             // A stream that is gone already is told of when the answer is received.
             let _ = connection.send_body(stream, question.body, true, Micros::now());

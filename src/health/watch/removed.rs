@@ -7,6 +7,10 @@ use crate::base::ids::BackendId;
 impl Watch {
     /// Probes a backend on that the snapshot in force no longer has. `lane`: behind all pools of the schedule.
     pub(super) fn keep_removed(&mut self, id: BackendId, watched: Watched, lane: usize) {
+        debug_assert!(
+            !self.backends.contains_key(&id),
+            "a removed backend is in no pool"
+        );
         match watched.next_probe {
             NextProbe::Never => return,
             NextProbe::At(at) => self.schedule.insert(lane, at, id),

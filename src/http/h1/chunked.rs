@@ -10,6 +10,11 @@ use crate::http::refusal::Refusal;
 /// Ends a chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
+const _: () = assert!(
+    limits::CHUNK_SIZE_DIGITS <= u64::BITS / 4,
+    "a chunk's size does not overflow"
+);
+
 /// Takes the framing off a chunked body that arrives in pieces of any size. The decoder is useless after an error. In
 /// the body of a stranger every line ends in CRLF, blanks stand only where the RFC has them (section 7.1.1), and an
 /// extension has no control byte. In the body of a backend lines may end in LF alone, and blanks may follow a size.
@@ -91,6 +96,10 @@ impl ChunkedDecoder {
         while self.state != State::Ended {
             if self.state == State::Data && at < input.len() {
                 let end = at + self.take_run(input.len() - at);
+                debug_assert!(
+                    at < end && end <= input.len(),
+                    "a piece is a part of the input"
+                );
                 return Ok((end, ChunkedPiece::Data(at..end)));
             }
             let Some(&byte) = input.get(at) else {
@@ -174,6 +183,10 @@ impl ChunkedDecoder {
     }
 
     fn next_size(&mut self) -> State {
+        debug_assert_eq!(
+            self.size, 0,
+            "a chunk is passed on whole before the next one"
+        );
         self.digits = 0;
         State::Size
     }
@@ -184,6 +197,7 @@ impl ChunkedDecoder {
     }
 
     fn last_line(&mut self) -> Result<State, Refusal> {
+        debug_assert!(self.trailers.len() <= limits::TRAILER_BYTES as usize + CHUNK_END.len());
         self.trailers = trailers::checked(&self.trailers, self.sender)?;
         Ok(State::Ended)
     }
@@ -237,6 +251,10 @@ pub fn write_chunk_header(out: &mut Vec<u8>, len: usize) {
 
 /// Appends the end of a chunked body; `trailers` as from [`ChunkedDecoder::trailers`].
 pub fn write_last_chunk(out: &mut Vec<u8>, trailers: &[u8]) {
+    debug_assert!(
+        trailers.is_empty() || trailers.ends_with(b"\r\n"),
+        "each trailer is a line"
+    );
     out.extend_from_slice(b"0\r\n");
     out.extend_from_slice(trailers);
     out.extend_from_slice(b"\r\n");

@@ -35,6 +35,7 @@ impl<'b> H2Request<'b> {
         fields: impl Iterator<Item = Header<'b>>,
         slots: &'s mut FieldSlots<'b>,
     ) -> Result<RequestHead<'b, 's>, Refusal> {
+        debug_assert!(self.lines.ends_with(b"\r\n"));
         let (fields, facts) = slots.fill(self.lines, fields, Sender::Stranger)?;
         if self.upgrade.is_some() {
             drop_websocket_key(fields, &mut facts.dropped);
@@ -89,6 +90,7 @@ impl<'b> H2Response<'b> {
         slots: &'s mut FieldSlots<'b>,
         asked: Asked,
     ) -> Result<ResponseHead<'b, 's>, Refusal> {
+        debug_assert!(self.fields_start <= self.head.len());
         if !asked.takes_status(self.status) {
             return Err(Refusal::BadStatusLine);
         }

@@ -80,11 +80,13 @@ impl<'b> HeadFacts<'b> {
         sender: Sender,
     ) -> Result<&'s mut HeadFacts<'b>, Refusal> {
         let facts = place.write(HeadFacts::default());
+        debug_assert!(head.ends_with(b"\n") && head.len() >= b"\r\n".len());
         // Backwards, so that every line's end is known when it is looked at: the next one's start.
         let mut end = head.len() - b"\r\n".len();
         let mut proper_ends = head[end] == b'\r';
         for (index, field) in fields.iter().enumerate().rev() {
             let start = line_start(head, field);
+            debug_assert!(start < end, "fields lie in the head, in its order");
             // httparse takes a bare LF for the end of a line; what it took is the byte before the next line.
             proper_ends &= head[end - 2] == b'\r';
             let value_start = start + field.name.len() + b": ".len();

@@ -49,6 +49,7 @@ pub fn repair_response(bytes: &[u8]) -> Result<Option<RepairedHead>, Refusal> {
         if line.is_empty() {
             text.extend_from_slice(b"\r\n");
             let taken = bytes.len() - lines.rest.len();
+            debug_assert!(taken <= bytes.len() && text.ends_with(b"\r\n"));
             return Ok(Some(RepairedHead {
                 text,
                 taken,
@@ -151,6 +152,7 @@ fn join_line(text: &mut Vec<u8>, fields_start: usize, rest: &[u8]) -> Result<(),
     if text.len() == fields_start || rest.is_empty() {
         return Err(Refusal::BadFieldName);
     }
+    debug_assert!(text.ends_with(b"\r\n"), "the line before is complete");
     text.truncate(text.len() - b"\r\n".len());
     if text.last() != Some(&b' ') {
         text.push(b' ');

@@ -152,6 +152,7 @@ pub(super) fn accept<'b, 's>(
         return Err(Refusal::UnknownExpectation);
     }
     let is_http11 = version == Version::Http11;
+    debug_assert!(fields_start <= head.len() && !parts.path.is_empty());
     Ok(Some(RequestHead {
         method,
         path: parts.path,

@@ -90,6 +90,7 @@ fn accept<'b, 's>(
         return Err(Refusal::BadStatusLine);
     }
     let (reason, fields_start) = reason(head)?;
+    debug_assert!(fields_start <= head.len());
     let facts = HeadFacts::of(head, fields, place, asked.sender())?;
     let framing = framing::response(facts, version, status, asked)?;
     let body = framing.body;

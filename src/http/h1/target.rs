@@ -22,6 +22,7 @@ impl<'b> RequestTarget<'b> {
         if !target.is_ascii() {
             return Err(Refusal::BadTarget);
         }
+        debug_assert!(!target.is_empty(), "a request line has a target");
         if target[0] == b'/' {
             let (path, query) = split_query(target)?;
             return Ok(RequestTarget {

@@ -27,6 +27,10 @@ pub fn parse_tolerant<'b, 's>(
     // Every part has the same position in both texts.
     let as_came = |part: &[u8]| {
         let start = part.as_ptr().addr() - clean.as_ptr().addr();
+        debug_assert!(
+            start + part.len() <= clean.len(),
+            "each part is one of the copy"
+        );
         &bytes[start..start + part.len()]
     };
     let text = |part: &[u8]| std::str::from_utf8(as_came(part)).unwrap_or_default();

@@ -74,6 +74,10 @@ pub(in crate::http) fn may_be_trailer(name: &[u8]) -> bool {
 
 /// Keeps of `trailers`, each `name: value CRLF`, those that `passes` lets by.
 pub fn retain_trailers(trailers: &mut Vec<u8>, passes: impl Fn(&[u8]) -> bool) {
+    debug_assert!(
+        trailers.is_empty() || trailers.ends_with(b"\n"),
+        "each trailer is a line"
+    );
     let mut kept = 0;
     let mut start = 0;
     while let Some(length) = memchr::memchr(b'\n', &trailers[start..]) {
@@ -82,6 +86,7 @@ pub fn retain_trailers(trailers: &mut Vec<u8>, passes: impl Fn(&[u8]) -> bool) {
         if passes(name.unwrap_or_default()) {
             trailers.copy_within(line.clone(), kept);
             kept += line.len();
+            debug_assert!(kept <= line.end, "lines only move to the front");
         }
         start = line.end;
     }

@@ -205,6 +205,7 @@ pub(super) fn check_trailers(list: &mut FieldList, repairs: bool) -> Result<(), 
             return Err(Refusal::BadTrailer);
         }
         if may_be_trailer(list.name(&span)) {
+            debug_assert!(end <= span.start as usize, "lines only move to the front");
             list.text.copy_within(span.start as usize..span.end(), end);
             list.spans.push(Span {
                 start: end as u32,

@@ -59,6 +59,7 @@ impl FrameHeader {
 
     #[inline]
     pub(super) fn bytes(self) -> [u8; HEADER_BYTES] {
+        debug_assert!(self.len < 1 << 24, "a length has 24 bits");
         let [_, a, b, c] = (self.len as u32).to_be_bytes();
         let [d, e, f, g] = self.stream.to_be_bytes();
         [a, b, c, self.kind, self.flags, d, e, f, g]
@@ -144,6 +145,7 @@ pub(super) fn finish_section(
     end: bool,
     most: usize,
 ) {
+    debug_assert!(most > 0 && out.len() >= start + HEADER_BYTES);
     let len = out.len() - start - HEADER_BYTES;
     let end_flag = if end { flag::END_STREAM } else { 0 };
     let is_whole = len <= most;
@@ -190,6 +192,10 @@ pub(super) fn without_padding<'b>(
 /// Four bytes at `at`, as a number.
 #[inline]
 pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
+    debug_assert!(
+        bytes.len() >= at + 4,
+        "the length of a frame is checked before it is read"
+    );
     bytes[at..]
         .first_chunk::<4>()
         .map_or(0, |four| u32::from_be_bytes(*four))

@@ -160,6 +160,7 @@ impl Head {
                 cookie.extend_from_slice(crumb);
                 continue;
             }
+            debug_assert!(end <= span.start as usize, "lines only move to the front");
             let (start, moved) = (span.start as usize, span.start as usize - end);
             list.text.copy_within(start..span.end(), end);
             if (start..span.end()).contains(&authority.start) {
@@ -171,6 +172,7 @@ impl Head {
             });
             end += span.line_len();
         }
+        debug_assert!(end <= list.text.len());
         list.text.truncate(end);
         kept.push(Span {
             start: end as u32,

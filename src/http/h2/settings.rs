@@ -81,6 +81,10 @@ impl LocalSettings {
 
     /// Appends the SETTINGS frame, and the update that brings the connection's window to its size.
     pub(super) fn announce(&self, role: Role, out: &mut Vec<u8>) {
+        debug_assert!(
+            self.stream_window <= MAX_31_BITS && self.connection_window >= FIRST_WINDOW,
+            "settings are announced within their ranges"
+        );
         let mut payload = Vec::with_capacity(36);
         let mut set = |id: u16, value: u32| {
             payload.extend_from_slice(&id.to_be_bytes());

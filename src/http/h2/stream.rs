@@ -114,6 +114,7 @@ pub(super) struct EndedStreams {
 }
 
 const RING_WORDS: usize = limits::H2_ENDED_STREAMS as usize / 64;
+const _: () = assert!(limits::H2_ENDED_STREAMS.is_multiple_of(u64::BITS));
 type Ring = [u64; RING_WORDS];
 
 /// The meaning of a frame on a stream that is not open.
@@ -145,6 +146,10 @@ impl EndedStreams {
 
     /// Notes that a stream newer than all others is opened.
     pub(super) fn note_opened(&mut self, id: StreamId) {
+        debug_assert!(
+            id % 2 == 1 && id > self.newest,
+            "streams are opened in the order of their numbers"
+        );
         let passed = (id / 2)
             .saturating_sub(self.newest / 2)
             .min(limits::H2_ENDED_STREAMS);

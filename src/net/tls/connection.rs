@@ -239,6 +239,7 @@ impl Tls {
         if self.mute.get() {
             return Err(ErrorKind::BrokenPipe.into());
         }
+        debug_assert!(!plain.is_empty() && plain.len() <= limits::TLS_PIECE_BYTES);
         let records = &mut *self.records.borrow_mut();
         let mut sealed = match records.sealed_bytes(plain.len()) {
             ..=limits::BLOCK_BYTES => self.blocks.take(),

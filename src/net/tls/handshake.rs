@@ -185,6 +185,10 @@ impl Handshake {
             blocks,
             ..
         } = self;
+        debug_assert!(
+            !records.is_handshaking(),
+            "a connection is used behind its handshake"
+        );
         let state = records.state();
         let negotiated = Negotiated {
             version: match state.protocol_version() {

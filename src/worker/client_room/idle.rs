@@ -41,6 +41,10 @@ impl IdleClients {
         } else {
             let (listener, close) = (listener.clone(), Box::new(close));
             let known = Known { listener, close };
+            debug_assert!(
+                !self.known.borrow().contains_key(&number),
+                "each client has its own number"
+            );
             self.known.borrow_mut().insert(number, known);
         }
         let clients = self.clone();

@@ -49,6 +49,10 @@ impl Tasks {
         let idle = self.idle.borrow_mut().pop();
         let is_new = idle.is_none();
         let task = idle.unwrap_or_default();
+        debug_assert!(
+            !task.ends.get() && task.stream.borrow().is_none(),
+            "a task that waits has no stream"
+        );
         task.stream.replace(Some((stream, memory::promise())));
         if is_new {
             spawn(run(self.clone(), task))

@@ -40,6 +40,10 @@ impl<'a> RequestedPath<'a> {
                 };
             }
         };
+        debug_assert!(
+            normal == b"*" || normal.starts_with(b"/"),
+            "a target without a path has been refused"
+        );
         if merge == MergeSlashes::Off {
             return RequestedPath {
                 path: Ok(normal),

@@ -46,6 +46,10 @@ pub struct Surroundings {
 impl Persistence {
     /// Another request begins. What held for the last one is forgotten.
     pub fn request_begins(&mut self) {
+        debug_assert!(
+            self.requests == 0 || self.next() == Next::Request,
+            "no request follows one that was the last"
+        );
         self.requests = self.requests.saturating_add(1);
         self.is_wanted = false;
         self.is_body_pending = false;
@@ -54,6 +58,7 @@ impl Persistence {
 
     /// The head of the request is received. `wants`: the client wants the connection to go on.
     pub fn head_received(&mut self, wants: bool, has_body: bool) {
+        debug_assert!(self.requests > 0, "a head belongs to a request");
         self.is_wanted = wants;
         self.is_body_pending = has_body;
     }
@@ -253,7 +258,7 @@ mod tests {
     #[test]
     fn a_request_begins_without_what_held_for_the_last_one() {
         let mut persistence = after_head(true);
-        persistence.answer_begins(false, true);
+        persistence.answer_begins(true, false);
         persistence.request_begins();
         assert_eq!(persistence.requests(), 2);
         assert!(!persistence.is_body_pending() && !persistence.ends_by_close());

@@ -35,6 +35,12 @@ impl Sending<'_> {
         let mut open = self.sends.open.borrow_mut();
         if let Some(send) = open.remove(&self.number.get()) {
             self.number.set(self.sends.next_number());
+            debug_assert!(
+                open.values()
+                    .next_back()
+                    .is_none_or(|last| last.since <= now),
+                "sends are listed in the order in which they moved"
+            );
             open.insert(self.number.get(), OpenSend { since: now, ..send });
         }
     }
@@ -60,6 +66,10 @@ impl Sends {
             bytes,
             since: timer.timers().millis(),
         };
+        debug_assert!(
+            (self.open.borrow().values().next_back()).is_none_or(|last| last.since <= send.since),
+            "sends are listed in the order in which they moved"
+        );
         self.open.borrow_mut().insert(number, send);
         Sending {
             sends: self,

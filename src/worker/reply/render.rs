@@ -129,6 +129,10 @@ impl Rendered {
             "the places of date and id count from the block's beginning"
         );
         let length = if has_body { self.text.len() } else { self.head };
+        debug_assert!(
+            self.date.is_none_or(|at| at + DATE.len() <= self.head),
+            "the date stands in the head"
+        );
         out.extend(&self.text.as_bytes()[..length]);
         let written = out.filled_mut();
         if let Some(at) = self.date {
@@ -238,6 +242,10 @@ impl Head<'_> {
         let at = text.len() + name.len() + ": ".len();
         // A string takes everything.
         let _ = write!(text, "{name}: {value}\r\n");
+        debug_assert!(
+            !text[at..text.len() - "\r\n".len()].contains(['\r', '\n']),
+            "a field is one line"
+        );
         at
     }
 

@@ -112,6 +112,10 @@ impl Attempt<'_> {
     }
 
     fn take_final(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Answer {
+        debug_assert!(
+            head.status >= 200,
+            "an interim head does not end an exchange"
+        );
         let (version, strict) = (self.request.version, self.request.asked.strict);
         let has_body = !matches!(head.body, ResponseBody::None | ResponseBody::Length(0));
         let filters = Filters::of_response();

@@ -12,6 +12,16 @@ pub enum Carrier {
     Http1,
 }
 
+const _: () = {
+    let mut at = 0;
+    while at < Carrier::ALL.len() {
+        assert!(
+            Carrier::ALL[at] as usize == at,
+            "a carrier stands at its number"
+        );
+        at += 1;
+    }
+};
 impl Carrier {
     /// All carriers, in the order of their numbers.
     pub const ALL: [Carrier; 3] = [Carrier::Pools, Carrier::WebSocket, Carrier::Http1];

@@ -184,6 +184,10 @@ impl Connecting<'_> {
     async fn open(&self, hold: Option<Hold>) -> Result<Connected, Failure> {
         let (shard, config) = (self.shard, self.caller.config);
         let held = Held::by(self.caller.held);
+        debug_assert!(
+            (hold.as_ref()).is_none_or(|hold| hold.backend() == self.backend.id()),
+            "a permit is for the backend that is connected to"
+        );
         let addr = self.backend.addr.clone().ok_or(Failure::ConnectFailed)?;
         let mut entrants = vec![Entrant {
             id: self.backend.id(),
@@ -212,6 +216,10 @@ impl Connecting<'_> {
 
     /// A connection that was there already, counted for the caller's client.
     fn ready(&self, mut upstream: Upstream) -> Connected {
+        debug_assert!(
+            upstream.held.is_none(),
+            "an idle connection is held by no client"
+        );
         upstream.held = Some(Held::by(self.caller.held));
         Connected::Ready(upstream)
     }

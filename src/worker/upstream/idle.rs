@@ -222,6 +222,10 @@ impl Backend {
         };
         if self.idle.len() < most as usize {
             debug_assert!(
+                self.idle.back().is_none_or(|last| last.since <= now),
+                "the last idle connection has been idle for the shortest time"
+            );
+            debug_assert!(
                 self.idle
                     .back()
                     .is_none_or(|last| last.upstream.key == upstream.key),

@@ -27,6 +27,7 @@ impl Peak {
 
     fn turn(&mut self, now: u64) {
         let period = now / limits::IDLE_PEAK_MILLIS;
+        debug_assert!(period >= self.period, "time does not go back");
         match period - self.period {
             0 => return,
             1 => self.before = self.now,

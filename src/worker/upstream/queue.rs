@@ -128,6 +128,10 @@ impl Queue {
             waker: RefCell::default(),
             offer: RefCell::default(),
         });
+        debug_assert!(
+            (self.requests.borrow().back()).is_none_or(|last| last.since <= now),
+            "requests wait in the order in which they came"
+        );
         self.requests.borrow_mut().push_back(waiter.clone());
         debug_assert!(self.requests.borrow().len() <= limits::WAITING_REQUESTS);
         let waiting = self.waiting(carrier);
@@ -322,6 +326,11 @@ impl Queue {
 
     fn publish(&self) {
         let requests = self.requests.borrow();
+        debug_assert_eq!(
+            self.by_carrier.iter().map(Cell::get).sum::<usize>(),
+            requests.len(),
+            "each request that waits is counted with its carrier"
+        );
         let oldest = requests.front().map(|waiter| waiter.since);
         let worker = self.neighbours.worker;
         self.counters.set_waiting(worker, requests.len(), oldest);

@@ -83,6 +83,7 @@ pub async fn race(
     timer: &Timer,
     is_enough: impl Fn() -> bool,
 ) -> Result<(Entrant, Socket), Unconnected> {
+    debug_assert!(!entrants.is_empty(), "a race has an entrant");
     let pause = Timer::new(&shard.timers);
     let mut race = Race {
         entrants: &entrants,

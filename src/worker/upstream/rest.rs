@@ -135,6 +135,10 @@ impl Rest {
 
     /// The share of a backend that came back so many milliseconds ago: it is whole after as long as the backend rested.
     fn share_after(&self, millis: u64) -> u8 {
+        debug_assert!(
+            (limits::REST_MILLIS..=limits::REST_MILLIS_MOST).contains(&self.length),
+            "a rest has a length within its bounds"
+        );
         let length = self.length.min(limits::SLOW_START_MILLIS_MOST);
         let whole = u64::from(limits::WHOLE_SHARE);
         (1 + millis * (whole - 1) / length).min(whole) as u8

@@ -66,6 +66,11 @@ impl Shared {
         if backends.len() <= id.index() {
             backends.resize_with(id.index() + 1, Backend::default);
         }
+        debug_assert!(
+            !(backends[id.index()].connections.iter())
+                .any(|known| Rc::ptr_eq(&known.connection, &connection)),
+            "a connection is listed once"
+        );
         backends[id.index()].connections.push(Known {
             key,
             connection,

@@ -75,5 +75,6 @@ fn events(
 /// One event (HTML Living Standard, section 9.2.5); JSON has no line ends.
 fn event(name: &str, value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).expect("figures are JSON");
+    debug_assert!(!json.contains('\n'), "an event has one line of data");
     format!("event: {name}\ndata: {json}\n\n")
 }

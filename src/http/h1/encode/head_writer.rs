@@ -44,6 +44,10 @@ impl HeadWriter<'_> {
                 written, lacked, ..
             } = writer;
             if lacked == 0 {
+                debug_assert!(
+                    out.len() + written <= out.capacity(),
+                    "only reserved memory has been written"
+                );
                 // SAFETY: no part was left out, and `written` grows only by the parts that `text` initialised.
                 unsafe { out.set_len(out.len() + written) };
                 return result;
@@ -66,6 +70,10 @@ impl HeadWriter<'_> {
 
     /// Takes back what was written after the first `written` bytes.
     pub(super) fn take_back(&mut self, written: usize) {
+        debug_assert!(
+            written <= self.written,
+            "only what was written is taken back"
+        );
         self.written = self.written.min(written);
     }
 
@@ -96,6 +104,10 @@ impl HeadWriter<'_> {
 
     #[inline(always)]
     pub(super) fn field(&mut self, name: &str, value: &[u8]) {
+        debug_assert!(
+            memchr::memchr2(b'\r', b'\n', value).is_none(),
+            "a field is one line"
+        );
         self.texts([name.as_bytes(), b": ", value, b"\r\n"]);
     }
 
@@ -152,6 +164,7 @@ impl HeadWriter<'_> {
             text[len..len + 4].copy_from_slice(&digits);
             len += count + 1;
         }
+        debug_assert!(len <= text.len());
         self.text(&text[..len - 1]);
     }
 }

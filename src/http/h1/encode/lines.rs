@@ -175,11 +175,16 @@ impl<'b, 's> HeadLines<'b, 's> {
         writer: &mut HeadWriter<'_>,
         mut decide: impl FnMut(&mut HeadWriter<'_>, &Header<'b>, KnownField),
     ) {
+        debug_assert!(self.head.ends_with(b"\r\n"));
         let end = self.head.len() - b"\r\n".len();
         let mut run_start = self.start;
         for index in self.left_out.union(self.special).iter() {
             let field = &self.fields[index];
             let line_start_here = line_start(self.head, field);
+            debug_assert!(
+                run_start <= line_start_here,
+                "lines stand in the order of the fields"
+            );
             if run_start < line_start_here {
                 writer.text(&self.head[run_start..line_start_here]);
             }
@@ -191,6 +196,7 @@ impl<'b, 's> HeadLines<'b, 's> {
                 decide(writer, field, recognise(field.name.as_bytes()));
             }
         }
+        debug_assert!(run_start <= end && end <= self.head.len());
         writer.text(&self.head[run_start..end]);
     }
 

@@ -68,6 +68,7 @@ pub fn encode_request(
         writer.text(b"\r\n");
         host_value
     });
+    debug_assert!(out.ends_with(b"\r\n\r\n"), "a head ends with an empty line");
     Encoded {
         host_value: before + host_value.start..before + host_value.end,
     }
@@ -236,9 +237,14 @@ pub(super) fn write_upgrade<'b>(
     protocols: impl Iterator<Item = &'b [u8]>,
 ) {
     writer.text(b"Upgrade: ");
+    let names_start = writer.written();
     for protocol in protocols {
         writer.texts([protocol, b", "]);
     }
+    debug_assert!(
+        writer.written() > names_start,
+        "an upgrade names a protocol"
+    );
     writer.take_back(writer.written() - b", ".len());
     writer.text(b"\r\n");
 }

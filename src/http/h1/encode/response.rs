@@ -75,6 +75,7 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         write_connection(writer, head, edits);
         writer.text(b"\r\n");
     });
+    debug_assert!(out.ends_with(b"\r\n\r\n"), "a head ends with an empty line");
 }
 
 /// Writes the field that tells where the body ends, if no copied line tells it.
@@ -84,6 +85,10 @@ fn write_framing(
     head: &ResponseHead<'_, '_>,
     edits: &ResponseEdits<'_>,
 ) {
+    debug_assert!(
+        edits.body != ResponseBody::Chunked || edits.client_version != Version::Http10,
+        "HTTP/1.0 knows no chunks (RFC 9112 section 6.1)"
+    );
     match (edits.body, head.facts.content_length) {
         (ResponseBody::Chunked, _) => writer.text(b"Transfer-Encoding: chunked\r\n"),
         (ResponseBody::UntilClose, _) => {}

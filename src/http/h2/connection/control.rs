@@ -94,6 +94,7 @@ impl H2Connection {
             if bytes == 0 {
                 return Err(ConnectionError::EmptyWindowUpdate);
             }
+            debug_assert!(self.send_window <= MAX_WINDOW);
             self.send_window += bytes;
             return if self.send_window > MAX_WINDOW {
                 Err(ConnectionError::WindowOverflow)

@@ -320,6 +320,10 @@ impl H2Connection {
     /// Whether there is a stream on which nothing waits to be sent. Such a stream waits for its owner, not for its
     /// peer.
     pub fn awaits_owner(&self) -> bool {
+        debug_assert!(
+            self.waiting.len() <= self.streams.len(),
+            "only open streams wait"
+        );
         self.waiting.len() < self.streams.len()
     }
 
@@ -359,6 +363,10 @@ impl H2Connection {
 
     /// The second step.
     fn finish_drain(&mut self) {
+        debug_assert!(
+            self.failed.is_none(),
+            "a connection that has failed has had its GOAWAY"
+        );
         let last = match self.role {
             Role::Server => self.ended.newest(),
             Role::Client => 0,

@@ -60,6 +60,10 @@ impl H2Connection {
             return None;
         }
         let id = self.next_stream;
+        debug_assert!(
+            id % 2 == 1 && id <= MAX_31_BITS,
+            "a client opens odd streams (RFC 9113 section 5.1.1)"
+        );
         self.next_stream += 2;
         let out = &mut self.out;
         let start = out.len();
@@ -81,6 +85,7 @@ impl H2Connection {
         stream.sends = !end;
         stream.asked_head = request.method == b"HEAD";
         stream.asked_tunnel = request.protocol.is_some();
+        debug_assert!(!self.streams.contains_key(&id), "a stream is opened once");
         self.streams.insert(id, stream);
         self.ended.note_opened(id);
         Some(id)

@@ -76,6 +76,11 @@ impl H2Connection {
         if self.is_incomplete() {
             self.incomplete_since.get_or_insert(now);
         }
+        debug_assert_eq!(
+            used,
+            bytes.len(),
+            "every byte is read before more is received"
+        );
         Ok((used, None))
     }
 
@@ -146,6 +151,7 @@ impl H2Connection {
     }
 
     fn read_preface(&mut self, at: usize, bytes: &[u8]) -> Result<usize, ConnectionError> {
+        debug_assert!(at < PREFACE.len(), "a whole preface is read no further");
         let used = bytes.len().min(PREFACE.len() - at);
         if bytes[..used] != PREFACE[at..at + used] {
             return Err(ConnectionError::BadPreface);
@@ -245,6 +251,7 @@ impl H2Connection {
     /// More of a DATA frame. Bytes of a stream that is gone meanwhile are nobody's.
     #[inline]
     fn read_body(&mut self, left: BodyLeft, bytes: &[u8]) -> Step {
+        debug_assert!(left.bytes > 0, "a frame without bytes is left at once");
         let used = left.bytes.min(bytes.len());
         let rest = BodyLeft {
             bytes: left.bytes - used,

@@ -47,6 +47,10 @@ impl H2Connection {
         self.released += bytes;
         if self.released >= self.local.connection_window / 2 {
             self.receive_window += i64::from(self.released);
+            debug_assert!(
+                self.receive_window <= i64::from(self.local.connection_window),
+                "only bytes that came are given back"
+            );
             frame::write_window_update(&mut self.out, 0, self.released);
             self.released = 0;
         }
@@ -57,6 +61,10 @@ impl StreamState {
     /// Gives the peer room for what was released.
     fn grant(&mut self, id: StreamId, out: &mut Vec<u8>) {
         self.receive_window += i64::from(self.released);
+        debug_assert!(
+            self.receive_window <= i64::from(self.widest),
+            "only bytes that came are given back"
+        );
         frame::write_window_update(out, id, self.released);
         self.released = 0;
     }

@@ -47,6 +47,10 @@ impl H2Connection {
         now: Micros,
     ) -> Result<Option<Note>, ConnectionError> {
         self.check_head_stream(header.stream)?;
+        debug_assert!(
+            self.section.begun.is_none(),
+            "one field section at a time (RFC 9113 section 4.3)"
+        );
         let mut piece = frame::without_padding(header, payload)?;
         let mut depends_on_itself = false;
         if header.has(flag::PRIORITY) {
@@ -78,6 +82,10 @@ impl H2Connection {
         now: Micros,
     ) -> Result<Option<Note>, ConnectionError> {
         let section = &mut self.section;
+        debug_assert!(
+            section.begun.is_some(),
+            "a continuation follows HEADERS (RFC 9113 section 6.10)"
+        );
         section.continuations += 1;
         let most = self.local.head.or_trailers().bytes as usize * limits::H2_SECTION_MULTIPLE;
         if section.continuations > limits::H2_CONTINUATIONS
@@ -218,11 +226,16 @@ impl H2Connection {
     }
 
     fn insert(&mut self, begun: Begun) {
+        debug_assert!(self.streams.len() < self.local.streams as usize);
         let mut stream = StreamState::new(self.peer.stream_window, self.local.stream_window);
         stream.has_head = true;
         stream.receives = !begun.end;
         stream.expected = self.head.content_length();
         stream.priority = self.head.priority().unwrap_or(Priority::UNNAMED);
+        debug_assert!(
+            !self.streams.contains_key(&begun.stream),
+            "a stream is opened once"
+        );
         self.streams.insert(begun.stream, stream);
     }
 

@@ -142,6 +142,10 @@ impl H2Connection {
             }
             return;
         }
+        debug_assert!(
+            self.peer.frame_bytes >= 1 << 14,
+            "no peer may ask for smaller frames"
+        );
         let mut pieces = bytes.chunks(self.peer.frame_bytes as usize).peekable();
         while let Some(piece) = pieces.next() {
             let flags = if pieces.peek().is_none() { end_flag } else { 0 };
@@ -159,6 +163,7 @@ impl H2Connection {
         let (_, id) = self.first_waiting(0)?;
         self.waiting.retain(|waiting| *waiting != id);
         if let Some(stream) = self.streams.get_mut(&id) {
+            debug_assert!(stream.waits, "a stream is listed while it waits");
             stream.waits = false;
         }
         Some(id)
@@ -198,6 +203,10 @@ impl StreamState {
     /// A stream that was never served goes before those that were, but not right behind another such one: however many
     /// new ones come, the others have every second turn.
     fn rank(&self, id: StreamId, is_after_new: bool) -> Rank {
+        debug_assert!(
+            self.priority.urgency <= 7,
+            "an urgency is 0 to 7 (RFC 9218 section 4.1)"
+        );
         let order = match (self.priority.incremental, self.served) {
             (false, _) => u64::from(id),
             (true, 0) if is_after_new => u64::MAX,

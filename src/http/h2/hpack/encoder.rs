@@ -80,6 +80,7 @@ impl Encoder {
     /// Appends `:status`.
     #[inline]
     pub fn status(&mut self, out: &mut Vec<u8>, status: u16) {
+        debug_assert!((100..1000).contains(&status), "a status has three digits");
         const WHOLE_LINES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
         match WHOLE_LINES.iter().position(|known| *known == status) {
             Some(at) => out.push(0x80 | (static_table::STATUS_200 + at) as u8),
@@ -220,6 +221,7 @@ fn unlearnt(out: &mut Vec<u8>, name: &[u8], value: &[u8], sensitive: bool) {
 
 /// A short name in lower case.
 fn lower<'r>(name: &[u8], room: &'r mut [u8; NAME_BYTES]) -> &'r [u8] {
+    debug_assert!(name.len() <= room.len());
     let room = &mut room[..name.len()];
     room.copy_from_slice(name);
     room.make_ascii_lowercase();

@@ -123,6 +123,10 @@ const fn leading_symbol(bits: u32, have: usize) -> (u8, usize) {
 
 /// A copy of the table for values that are computed at compile time, where a static cannot be read.
 const CANONICAL_HERE: Canonical = canonical();
+const _: () = assert!(
+    CANONICAL_HERE.offset[LONGEST + 1] == 256,
+    "each byte has a code"
+);
 
 /// Bits not yet decoded, at the top of a word.
 struct Bits<'b> {
@@ -220,6 +224,7 @@ pub(super) fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
             written += 1;
         }
     }
+    debug_assert!(written <= most, "only reserved memory has been written");
     // SAFETY: the first `written` bytes of the spare room were written one after the other.
     unsafe { out.set_len(out.len() + written) };
     Ok(())

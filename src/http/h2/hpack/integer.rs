@@ -10,6 +10,7 @@ const CONTINUATION_BYTES: u32 = 4;
 pub(super) fn read(bytes: &[u8], at: &mut usize, prefix_bits: u32) -> Result<usize, HpackError> {
     let first = *bytes.get(*at).ok_or(HpackError::Truncated)?;
     *at += 1;
+    debug_assert!((1..=8).contains(&prefix_bits));
     let most = (1usize << prefix_bits) - 1;
     let prefix = usize::from(first) & most;
     if prefix < most {
@@ -35,6 +36,11 @@ fn read_rest(bytes: &[u8], at: &mut usize, prefix: usize) -> Result<usize, Hpack
 #[inline]
 pub(super) fn write(out: &mut Vec<u8>, pattern: u8, prefix_bits: u32, value: usize) {
     let most = (1usize << prefix_bits) - 1;
+    debug_assert_eq!(
+        usize::from(pattern) & most,
+        0,
+        "the pattern lies above the number"
+    );
     if value < most {
         return out.push(pattern | value as u8);
     }

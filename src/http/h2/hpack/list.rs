@@ -135,6 +135,11 @@ impl FieldList {
     /// False: the section is so large that it can only be meant as an attack.
     #[inline]
     pub(super) fn keep(&mut self, span: Span, limits: &ListLimits) -> bool {
+        debug_assert_eq!(
+            span.end(),
+            self.text.len(),
+            "a field is counted when it has been appended"
+        );
         self.size += span.line_len() - LINE_EXTRA + ENTRY_OVERHEAD;
         self.count(&span);
         if self.head_bytes > limits.bytes as usize {

@@ -92,6 +92,7 @@ static ROWS: [Row; LEN] = [
 /// The entry at `index`, 1 to [`LEN`].
 #[inline]
 pub(super) fn line(index: usize) -> TableEntry<'static> {
+    debug_assert!((1..=LEN).contains(&index));
     let row = &ROWS[index - 1];
     TableEntry {
         bytes: row.line.as_bytes(),

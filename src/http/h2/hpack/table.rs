@@ -100,6 +100,7 @@ impl DynamicTable {
     pub(super) fn set_max_size(&mut self, max_size: usize) {
         self.max_size = max_size;
         self.make_room(0);
+        debug_assert!(self.size <= self.max_size);
     }
 
     /// Adds an entry and drops the oldest ones that it displaces: all, and itself too, if it is larger than the table.

@@ -30,6 +30,7 @@ impl MultiplexConnection {
                 protocol.bound_streams(memory::stream_bound());
             }
             let (used, event) = protocol.receive(rest, now)?;
+            debug_assert!(used > 0, "each step reads a byte at least");
             rest = &rest[used..];
             let unwanted = event.map_or(0, |event| self.tell(event, terms));
             if unwanted > 0 {
@@ -64,6 +65,10 @@ impl MultiplexConnection {
                 let Some(state) = streams.get(&stream) else {
                     return bytes.len() as u32;
                 };
+                debug_assert!(
+                    !state.ended.get(),
+                    "nothing comes behind the end of a message"
+                );
                 let mut body = state.body.borrow_mut();
                 if body.capacity() == 0 && !bytes.is_empty() {
                     *body = terms.blocks.take();
@@ -74,6 +79,7 @@ impl MultiplexConnection {
             }
             H2Event::Trailers { stream, lines } => {
                 if let Some(state) = self.streams.borrow().get(&stream) {
+                    debug_assert!(!state.ended.get(), "trailers are the end");
                     state.trailers.replace(lines.to_vec());
                     state.ended.set(true);
                     state.wake();

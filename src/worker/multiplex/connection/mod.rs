@@ -296,6 +296,7 @@ impl MultiplexConnection {
 
     /// Gives back room for bytes that a stream's exchange has taken and passed on; `wants_more`: it waits for others.
     pub(super) fn release(&self, id: StreamId, count: usize, wants_more: bool) {
+        debug_assert!(id != 0, "only an open stream has received bytes");
         if self.deaf.get() {
             return;
         }
@@ -314,6 +315,7 @@ impl MultiplexConnection {
     /// A client that got its answer in the core's millisecond `answered_at` is given some time to read the answer and
     /// to stop sending by itself: some clients lose an answer when a reset follows it at once.
     pub(super) fn forget(&self, id: StreamId, unread: usize, code: ErrorCode, answered_at: u64) {
+        debug_assert!(id != 0, "only an open stream is forgotten");
         self.streams.borrow_mut().remove(&id);
         if self.deaf.get() {
             return;

@@ -172,6 +172,7 @@ impl MultiplexStream {
     /// Receives what is there of the body, at most `most` bytes, behind what `block` holds. 0: it is complete. Errors:
     /// [`io::ErrorKind::WouldBlock`] if nothing is there yet; the stream is gone.
     pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
+        debug_assert!(most > 0, "a receive of nothing looks like an end");
         let mut body = self.state.body.borrow_mut();
         self.release(body.is_empty());
         if body.is_empty() {
@@ -286,6 +287,10 @@ impl MultiplexStream {
         progress: impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
         let Piece { count, is_last } = piece;
+        debug_assert!(
+            piece.count <= block.len(),
+            "only what is in the block is sent"
+        );
         let (mut left, role) = (count, self.connection.role());
         timer
             .bound(|cx| {
