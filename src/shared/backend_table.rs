@@ -78,20 +78,16 @@ pub struct BackendTable {
 }
 
 impl BackendTable {
-    fn new() -> BackendTable {
+    fn new(rows: usize) -> BackendTable {
         BackendTable {
-            state: (0..limits::BACKENDS).map(|_| AtomicU8::new(0)).collect(),
-            share: (0..limits::BACKENDS)
+            state: (0..rows).map(|_| AtomicU8::new(0)).collect(),
+            share: (0..rows)
                 .map(|_| AtomicU8::new(limits::WHOLE_SHARE))
                 .collect(),
-            is_down: (0..limits::BACKENDS)
-                .map(|_| AtomicBool::new(false))
-                .collect(),
-            is_forced: (0..limits::BACKENDS)
-                .map(|_| AtomicBool::new(false))
-                .collect(),
-            in_flight: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
-            idle: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
+            is_down: (0..rows).map(|_| AtomicBool::new(false)).collect(),
+            is_forced: (0..rows).map(|_| AtomicBool::new(false)).collect(),
+            in_flight: (0..rows).map(|_| AtomicU32::new(0)).collect(),
+            idle: (0..rows).map(|_| AtomicU32::new(0)).collect(),
         }
     }
 
@@ -182,14 +178,25 @@ pub struct BackendTables {
 impl BackendTables {
     /// Tables for `workers` workers.
     pub fn new(workers: usize) -> Arc<BackendTables> {
+        BackendTables::with_rows(workers, limits::BACKENDS)
+    }
+
+    /// Tables for `workers` workers and so many backends.
+    pub fn with_rows(workers: usize, rows: usize) -> Arc<BackendTables> {
         debug_assert!(workers > 0, "a table belongs to a worker");
+        debug_assert!(rows <= limits::BACKENDS);
         Arc::new(BackendTables {
             tables: (0..workers)
-                .map(|_| CachePadded::new(BackendTable::new()))
+                .map(|_| CachePadded::new(BackendTable::new(rows)))
                 .collect(),
-            open: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
-            failures: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
+            open: (0..rows).map(|_| AtomicU32::new(0)).collect(),
+            failures: (0..rows).map(|_| AtomicU32::new(0)).collect(),
         })
+    }
+
+    /// How many backends there may be.
+    pub fn rows(&self) -> usize {
+        self.open.len()
     }
 
     /// The table of one worker.

@@ -103,6 +103,10 @@ impl<T> Inbox<T> {
 /// One byte. If the socket's buffer is full, the reader is already due to wake; if the reader is gone, nobody is to be
 /// woken.
 fn ring(mut bell: &UnixStream) {
+    #[cfg(test)]
+    if let Some(kernel) = crate::simulated::kernel() {
+        kernel.note_post();
+    }
     let _ = bell.write(&[1]);
 }
 

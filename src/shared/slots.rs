@@ -60,7 +60,7 @@ pub struct Slots {
 impl Slots {
     /// Rows for these tables, all free.
     pub fn new(tables: Arc<BackendTables>) -> Slots {
-        let free = (0..limits::BACKENDS as u32).rev().map(BackendId).collect();
+        let free = (0..tables.rows() as u32).rev().map(BackendId).collect();
         Slots {
             tables,
             free: Arc::new(Mutex::new(free)),

@@ -21,6 +21,8 @@ pub struct Executor {
     loops: RefCell<Vec<WorkerLoop>>,
     /// The worker whose task runs.
     current: Cell<usize>,
+    /// The list of the tasks of a round, empty between rounds.
+    round: RefCell<Vec<usize>>,
 }
 
 struct Task {
@@ -36,6 +38,12 @@ struct WorkerLoop {
     rounds: u64,
     /// The tasks that wait for the end of a round.
     passing: Vec<Waker>,
+}
+
+impl WorkerLoop {
+    fn is_ready(&self) -> bool {
+        !self.ready.lock().unwrap().is_empty()
+    }
 }
 
 struct Woken {
@@ -85,24 +93,32 @@ impl Executor {
         woken.wake();
     }
 
-    /// The workers that have a ready task.
-    pub fn ready_workers(&self) -> Vec<usize> {
+    /// How many workers have a ready task.
+    pub fn ready_workers(&self) -> u64 {
         let loops = self.loops.borrow();
-        let is_ready = |one: &WorkerLoop| !one.ready.lock().unwrap().is_empty();
-        (0..loops.len())
-            .filter(|at| is_ready(&loops[*at]))
-            .collect()
+        loops.iter().filter(|one| one.is_ready()).count() as u64
+    }
+
+    /// One of the workers that have a ready task, by its place among them.
+    pub fn ready_worker(&self, place: usize) -> usize {
+        let loops = self.loops.borrow();
+        let mut ready = (0..loops.len()).filter(|at| loops[*at].is_ready());
+        ready.nth(place).expect("so many workers are ready")
     }
 
     /// Runs every ready task of a worker once.
     pub fn run_round(&self, worker: usize, random: &mut SplitMix64) {
-        let ready = self.loops.borrow()[worker].ready.clone();
-        let mut tasks = std::mem::take(&mut *ready.lock().unwrap());
+        let mut tasks = self.round.take();
+        std::mem::swap(
+            &mut tasks,
+            &mut *self.loops.borrow()[worker].ready.lock().unwrap(),
+        );
         shuffle(&mut tasks, random);
         self.current.set(worker);
-        for task in tasks {
+        for task in tasks.drain(..) {
             self.run(task);
         }
+        self.round.replace(tasks);
         let own = &mut self.loops.borrow_mut()[worker];
         own.rounds += 1;
         own.passing.drain(..).for_each(Waker::wake);

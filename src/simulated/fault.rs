@@ -29,6 +29,8 @@ pub enum Fault {
     Overtakes,
     /// A stream whose answer is complete waits for the rest of its request although its client has ended its side.
     AwaitsTheDead,
+    /// An answer over HTTP/2 of whose body nothing was sent leaves room for another answer, although its head is gone.
+    AnswersTwice,
 }
 
 thread_local! {

@@ -2,6 +2,7 @@
 
 use std::task::Waker;
 
+use super::byte_queue::ByteQueue;
 use crate::base::random::SplitMix64;
 
 /// How a direction ended.
@@ -18,7 +19,7 @@ pub struct Flow {
     /// Bytes that may be under way or wait to be read.
     pub capacity: usize,
     /// The bytes that have arrived and were not read.
-    pub queue: Vec<u8>,
+    pub queue: ByteQueue,
     pub under_way: usize,
     /// When the last thing that is under way arrives, in microseconds: nothing overtakes it.
     pub last_arrival: u64,
@@ -54,11 +55,7 @@ impl Flow {
 
     /// Takes at most `most` bytes that have arrived.
     pub fn read(&mut self, most: usize) -> Vec<u8> {
-        if most >= self.queue.len() {
-            return std::mem::take(&mut self.queue);
-        }
-        let rest = self.queue.split_off(most);
-        std::mem::replace(&mut self.queue, rest)
+        self.queue.take(most)
     }
 
     /// Lets the proxy's task look that waits for room.

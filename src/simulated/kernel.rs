@@ -233,7 +233,7 @@ impl State {
         if !is_open {
             return self.refuse(conn, to);
         }
-        flow.queue.extend_from_slice(&bytes);
+        flow.queue.push(&bytes);
         self.tell(conn, to);
     }
 
@@ -330,7 +330,7 @@ impl Kernel {
         self.quiet_rounds.get()
     }
 
-    /// Notes that something was posted to a worker.
+    /// Notes that something was posted to a mailbox.
     pub fn note_post(&self) {
         self.may_have_rung.set(true);
     }
@@ -348,11 +348,12 @@ impl Kernel {
             self.ring();
         }
         let ready = self.executor.ready_workers();
-        if let Some(last) = ready.len().checked_sub(1) {
+        if ready > 0 {
             let mut random = self.own_random();
-            let worker = ready[(random.number() % (last as u64 + 1)) as usize];
+            let worker = self
+                .executor
+                .ready_worker((random.number() % ready) as usize);
             self.executor.run_round(worker, &mut random);
-            self.may_have_rung.set(true);
             self.quiet_rounds.set(self.quiet_rounds.get() + 1);
             self.set_now(self.now() + 1 + random.number() % 20);
             self.pass_events();

@@ -4,6 +4,7 @@
 //! when), `flow` (one direction of a connection), `end` (the proxy's side of one), `peer` (the other side), `place`
 //! (addresses). `net/` asks [`kernel`] whether its thread simulates, in tests only.
 
+mod byte_queue;
 pub mod clock;
 mod end;
 mod executor;
@@ -19,6 +20,7 @@ use std::future::poll_fn;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
+pub use byte_queue::ByteQueue;
 pub use end::End;
 pub use fault::{Fault, is_planted, plant};
 pub use flow::Weather;
@@ -101,6 +103,7 @@ impl Kernel {
                 .borrow_mut()
                 .bells
                 .push((bell, cx.waker().clone()));
+            self.note_post(); // The bell may have rung before anybody listened.
             std::task::Poll::Pending
         })
         .await;

@@ -126,13 +126,16 @@ pub fn decide(
         (!is_left || config.live(route.pool).queue().has_place())
             && config.takes_any(route.pool, &shard.tables, may_go_to)
     };
-    retry::again(
-        request,
-        failed,
-        exchange.progress.used,
-        route.retries,
-        has_next,
-    )
+    let used = exchange.progress.used;
+    let again = retry::again(request, failed, used, route.retries, has_next);
+    if exchange
+        .last_backend()
+        .is_some_and(|id| exchange.has_tried(id))
+    {
+        again.after_second_try(used, route.retries)
+    } else {
+        again
+    }
 }
 
 #[cfg(test)]

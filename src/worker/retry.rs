@@ -99,6 +99,20 @@ pub enum Again {
     Retry,
 }
 
+impl Again {
+    /// The decision where the backend that could not be connected to has failed the request before, and the request
+    /// came back because the others of its pool have no place. To try a backend once more is a retry: else a request
+    /// would try one that refuses as often as it may try different ones.
+    pub fn after_second_try(self, used: Used, most: u8) -> Again {
+        match self {
+            Again::Next if used.unconnected == 0 => Again::Next,
+            Again::Next if used.retries < most => Again::Retry,
+            Again::Next => Again::Never,
+            again => again,
+        }
+    }
+}
+
 impl FailedAttempt {
     /// The connection could not be had: the backend saw nothing of the request.
     pub fn unsent(failure: Failure) -> FailedAttempt {
@@ -307,6 +321,26 @@ mod tests {
                 expected,
                 "{failed:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_backend_that_refuses_is_tried_again_at_the_cost_of_a_retry() {
+        let retried = |unconnected, retries| Used {
+            unconnected,
+            retries,
+            ..Used::default()
+        };
+        let rows = [
+            (Again::Next, retried(0, 1), Again::Next),
+            (Again::Next, retried(1, 0), Again::Retry),
+            (Again::Next, retried(1, 1), Again::Never),
+            (Again::Fresh, retried(1, 1), Again::Fresh),
+            (Again::Never, retried(1, 0), Again::Never),
+        ];
+        for (again, used, expected) in rows {
+            let decided = again.after_second_try(used, 1);
+            assert_eq!(decided, expected, "{again:?} {used:?}");
         }
     }
 

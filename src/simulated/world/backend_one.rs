@@ -4,7 +4,7 @@ use super::ledger::ANSWER;
 use super::message::{Head, Part, Reader, body, chunked};
 use super::scenario::{BackendFault, Id};
 use super::stage::{Reminder, Stage};
-use crate::simulated::ConnId;
+use crate::simulated::{ByteQueue, ConnId};
 
 /// A connection on which the proxy sends one request after the other.
 pub struct BackendOne {
@@ -14,7 +14,7 @@ pub struct BackendOne {
     /// Whether the connection began with a PROXY header; `None`: it has not begun.
     is_proxied: Option<bool>,
     current: Option<Current>,
-    out: Vec<u8>,
+    out: ByteQueue,
     /// The connection breaks when so many more bytes are out; whether by a reset.
     breaks: Option<(usize, bool)>,
     served: u32,
@@ -38,7 +38,7 @@ impl BackendOne {
             reader: Reader::new(false),
             is_proxied: None,
             current: None,
-            out: Vec::new(),
+            out: ByteQueue::default(),
             breaks: None,
             served: 0,
             is_over: false,
@@ -152,7 +152,14 @@ impl BackendOne {
                 return;
             }
             Some(BackendFault::Garbage) => {
-                self.out.extend(b"HTTP/1.1 twohundred\r\nx: y\r\n\r\n");
+                // A malformed chunk may stand behind the head, or the head itself is none.
+                let head = format!("HTTP/1.1 200 OK\r\nx-id: {id}\r\n");
+                let malformed = if config.answer_is_chunked {
+                    head + "transfer-encoding: chunked\r\n\r\nxyz\r\n"
+                } else {
+                    "HTTP/1.1 twohundred\r\nx: y\r\n\r\n".to_owned()
+                };
+                self.out.push(malformed.as_bytes());
                 return self.send(stage);
             }
             Some(BackendFault::Breaks(after)) => self.breaks = Some((after, id % 2 == 0)),
@@ -160,14 +167,14 @@ impl BackendOne {
         }
         let bytes = body(id, ANSWER, config.answer);
         let head = format!("HTTP/1.1 200 OK\r\nx-id: {id}\r\n");
-        self.out.extend(head.bytes());
+        self.out.push(head.as_bytes());
         if config.answer_is_chunked {
-            self.out.extend(b"transfer-encoding: chunked\r\n\r\n");
-            self.out.extend_from_slice(&chunked(bytes));
+            self.out.push(b"transfer-encoding: chunked\r\n\r\n");
+            self.out.push(&chunked(bytes));
         } else {
-            self.out
-                .extend(format!("content-length: {}\r\n\r\n", bytes.len()).bytes());
-            self.out.extend_from_slice(bytes);
+            let length = format!("content-length: {}\r\n\r\n", bytes.len());
+            self.out.push(length.as_bytes());
+            self.out.push(bytes);
         }
         self.send(stage);
     }
@@ -177,11 +184,9 @@ impl BackendOne {
             return;
         }
         if let Some((left, resets)) = &mut self.breaks {
-            let mut last: Vec<u8> = self.out[..self.out.len().min(*left)].to_vec();
-            let before = last.len();
-            stage.flush(self.conn, &mut last);
-            let sent = before - last.len();
-            self.out.drain(..sent);
+            let last = &self.out[..self.out.len().min(*left)];
+            let sent = stage.kernel.peer_send(self.conn, last);
+            self.out.drop_front(sent);
             *left -= sent;
             if *left == 0 && !self.out.is_empty() {
                 let resets = *resets;

@@ -24,7 +24,7 @@ struct Current {
     arrival: (Id, usize),
     is_whole: bool,
     /// The rest of the answer; `None`: the answer is not due.
-    rest: Option<Vec<u8>>,
+    rest: Option<&'static [u8]>,
     fault: Option<BackendFault>,
     /// The stream breaks after so many bytes of the answer.
     breaks: Option<usize>,
@@ -196,7 +196,7 @@ impl BackendTwo {
             fields.push(("content-length", &length));
         }
         self.link.send_head(stream, &fields, config.answer == 0);
-        current.rest = Some(body(id, ANSWER, config.answer).to_vec());
+        current.rest = Some(body(id, ANSWER, config.answer));
         if config.answer == 0 {
             self.finish(stage, stream);
         }
@@ -230,7 +230,7 @@ impl BackendTwo {
         let sent = self
             .link
             .send_body(stream, &rest[..most], most == rest.len());
-        rest.drain(..sent);
+        *rest = &rest[sent..];
         let is_empty = rest.is_empty();
         if let Some(left) = breaks {
             *left -= sent;

@@ -1,4 +1,4 @@
-//! Rules for a run as a whole, checked every tenth of a second.
+//! Invariants of a run as a whole, checked every tenth of a second.
 
 use super::ledger::Outcome;
 use super::run::Run;
@@ -14,7 +14,7 @@ const MOST: u64 = 60_000_000;
 /// Attempts to connect to an address that refuses, besides those of requests that came at once.
 const REFUSED: u64 = 4;
 
-/// Looks at everything.
+/// Looks at everything. Invariant: nothing waits without a deadline, so that every request of a run comes out in time.
 pub fn look(run: &mut Run) {
     let now = run.stage.now();
     let scenario = run.stage.scenario.clone();
@@ -58,7 +58,8 @@ fn ending(run: &mut Run, scenario: &Scenario, since: u64) {
     run.is_over = since > CLOSED || !scenario.seed.is_multiple_of(4);
 }
 
-/// One second after the last client is gone, everything that was for clients has ended.
+/// Invariant: one second after the last client is gone, all gauges and permits are back, and all connections of clients
+/// are closed.
 fn back(run: &mut Run, scenario: &Scenario) {
     let all = &run.counters;
     let counters = [
@@ -90,7 +91,7 @@ fn back(run: &mut Run, scenario: &Scenario) {
     }
 }
 
-/// When idle connections have had their time, nothing is left.
+/// Invariant: when idle connections to backends have had their time, these connections and their permits are back, too.
 fn closed(run: &mut Run) {
     let (clients, backends) = run.stage.kernel.open_ends();
     if clients + backends > 0 {
@@ -108,13 +109,11 @@ fn closed(run: &mut Run) {
     }
 }
 
-/// A backend that refuses connections is left alone for a while. (Requests that began before a reload try it up to
-/// `limits::UNCONNECTED_ATTEMPTS` times each: it rests for those of the new settings only.)
+/// Invariant: a backend that refuses connections is left alone for a while, by requests of earlier settings as well. A
+/// reload that changes how the backend is connected to ends its rest.
 fn refusals(run: &mut Run, scenario: &Scenario) {
-    let is_reload = |change: &Change| matches!(change.what, What::Reload(_));
-    if scenario.changes.iter().any(is_reload) {
-        return;
-    }
+    let is_reload = |change: &&Change| matches!(change.what, What::Reload(_));
+    let rests = 1 + scenario.changes.iter().filter(is_reload).count() as u64;
     let now = run.stage.now();
     for (at, backend) in scenario.backends.iter().enumerate() {
         let Some((since, _)) = backend.manners.first() else {
@@ -125,7 +124,8 @@ fn refusals(run: &mut Run, scenario: &Scenario) {
         let is_h2_client = |client: &&super::scenario::ClientPlan| client.http2 || client.pipelines;
         let streams = scenario.clients.iter().filter(is_h2_client);
         let streams: usize = streams.map(|client| client.requests.len()).sum();
-        let most = (at_once + streams as u64) + seconds * (REFUSED + scenario.workers as u64);
+        let seconds_of_workers = seconds * (REFUSED + scenario.workers as u64);
+        let most = rests * (at_once + streams as u64) + seconds_of_workers;
         let refused = run.stage.kernel.refused(scenario.addr(at));
         if refused > most {
             let what = format!("backend {at} refused {refused} connections in {seconds} s");
@@ -134,7 +134,7 @@ fn refusals(run: &mut Run, scenario: &Scenario) {
     }
 }
 
-/// Where nobody misbehaves, every request is answered.
+/// Invariant: where nobody misbehaves, every request is answered.
 fn answers(run: &mut Run, scenario: &Scenario) {
     for client in &scenario.clients {
         let is_odd = client.leaves.is_some() || client.reads_slowly.is_some() || client.sends_ahead;

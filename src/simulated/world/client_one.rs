@@ -6,7 +6,7 @@ use super::ledger::{Outcome, REQUEST};
 use super::message::{Part, Reader, body, chunked};
 use super::scenario::{ClientPlan, Id, PoolKind, RequestPlan};
 use super::stage::{Reminder, Stage};
-use crate::simulated::ConnId;
+use crate::simulated::{ByteQueue, ConnId};
 
 /// A client with one connection.
 pub struct ClientOne {
@@ -15,7 +15,7 @@ pub struct ClientOne {
     pub conn: ConnId,
     reader: Reader,
     /// Pieces of requests: not before when, what, and the request that is whole with it.
-    out: VecDeque<(u64, Vec<u8>, Option<Id>)>,
+    out: VecDeque<(u64, ByteQueue, Option<Id>)>,
     /// How many of its requests it has begun, and when it may begin the next one.
     begun: usize,
     next_at: u64,
@@ -103,12 +103,19 @@ impl ClientOne {
         }
         let now = stage.now();
         let is_whole = rest.is_empty();
-        self.out.push_back((now, start, is_whole.then_some(id)));
+        self.queue(now, &start, is_whole.then_some(id));
         self.is_last |= config.stalls && !is_whole;
         if !is_whole && !config.stalls {
-            self.out.push_back((now + config.pause, rest, Some(id)));
+            self.queue(now + config.pause, &rest, Some(id));
             stage.remind(now + config.pause, Reminder::GoOn(self.at));
         }
+    }
+
+    /// Queues a piece to be sent from this time on. `whole`: the request that is whole with it.
+    fn queue(&mut self, at: u64, bytes: &[u8], whole: Option<Id>) {
+        let mut piece = ByteQueue::default();
+        piece.push(bytes);
+        self.out.push_back((at, piece, whole));
     }
 
     fn send(&mut self, stage: &mut Stage) {

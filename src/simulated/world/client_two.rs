@@ -30,8 +30,8 @@ pub struct ClientTwo {
 struct Upload {
     id: Id,
     /// The rest of the request's body: the first half, and the second with the time from which on it is sent.
-    first: Vec<u8>,
-    second: Vec<u8>,
+    first: &'static [u8],
+    second: &'static [u8],
     second_at: u64,
     stalls: bool,
     /// Bytes of the answer that a slow reader has not taken.
@@ -130,8 +130,8 @@ impl ClientTwo {
         }
         let upload = Upload {
             id,
-            first: first.to_vec(),
-            second: second.to_vec(),
+            first,
+            second,
             second_at,
             stalls: config.stalls,
             held: 0,
@@ -145,12 +145,12 @@ impl ClientTwo {
             if self.link.out.len() > 100_000 {
                 break;
             }
-            let sent = self.link.send_body(*stream, &upload.first, false);
-            upload.first.drain(..sent);
+            let sent = self.link.send_body(*stream, upload.first, false);
+            upload.first = &upload.first[sent..];
             let is_due = now >= upload.second_at && !upload.stalls;
             if upload.first.is_empty() && !upload.second.is_empty() && is_due {
-                let sent = self.link.send_body(*stream, &upload.second, true);
-                upload.second.drain(..sent);
+                let sent = self.link.send_body(*stream, upload.second, true);
+                upload.second = &upload.second[sent..];
                 if upload.second.is_empty() {
                     stage.ledger.records[upload.id].whole_at = Some(now);
                 }

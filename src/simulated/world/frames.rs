@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::message::Head;
 use crate::http::h2::hpack::{Decoder, FieldList, ListLimits};
+use crate::simulated::ByteQueue;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_BYTES: usize = 16_384;
@@ -47,9 +48,9 @@ pub enum Frame {
 pub struct Link {
     is_server: bool,
     has_preface: bool,
-    buffer: Vec<u8>,
+    buffer: ByteQueue,
     /// Bytes to send.
-    pub out: Vec<u8>,
+    pub out: ByteQueue,
     decoder: Decoder,
     /// The beginning of a section of fields: stream, whether the message ends with it, bytes.
     section: Option<(u32, bool, Vec<u8>)>,
@@ -68,8 +69,8 @@ impl Link {
         let mut link = Link {
             is_server,
             has_preface: !is_server,
-            buffer: Vec::new(),
-            out: Vec::new(),
+            buffer: ByteQueue::default(),
+            out: ByteQueue::default(),
             decoder: Decoder::new(limits),
             section: None,
             window: 65_535,
@@ -77,7 +78,7 @@ impl Link {
             first_window: 65_535,
         };
         if !is_server {
-            link.out.extend(PREFACE);
+            link.out.push(PREFACE);
         }
         let mut settings = Vec::new();
         let mut set = |id: u16, value: u32| {
@@ -93,10 +94,10 @@ impl Link {
     }
 
     fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        self.out.extend(&(payload.len() as u32).to_be_bytes()[1..]);
-        self.out.extend([kind, flags]);
-        self.out.extend(stream.to_be_bytes());
-        self.out.extend_from_slice(payload);
+        self.out.push(&(payload.len() as u32).to_be_bytes()[1..]);
+        self.out.push(&[kind, flags]);
+        self.out.push(&stream.to_be_bytes());
+        self.out.push(payload);
     }
 
     /// Sends a head.
@@ -162,7 +163,7 @@ impl Link {
 
     /// Adds what was received.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        self.buffer.push(bytes);
     }
 
     /// The next thing that the other side has sent.
@@ -175,7 +176,7 @@ impl Link {
                 if !self.buffer.starts_with(PREFACE) {
                     return Some(Frame::Broken("no preface".to_owned()));
                 }
-                self.buffer.drain(..PREFACE.len());
+                self.buffer.drop_front(PREFACE.len());
                 self.has_preface = true;
             }
             if self.buffer.len() < 9 {
@@ -188,8 +189,8 @@ impl Link {
             if self.buffer.len() < 9 + length {
                 return None;
             }
-            let payload = self.buffer[9..9 + length].to_vec();
-            self.buffer.drain(..9 + length);
+            self.buffer.drop_front(9);
+            let payload = self.buffer.take(length);
             if let Some(frame) = self.take_in(kind, flags, stream, payload) {
                 return Some(frame);
             }

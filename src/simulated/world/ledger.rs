@@ -111,7 +111,7 @@ impl Ledger {
         }
     }
 
-    /// The head of a request has reached a backend. `seen`: the request and status line's method and target. Gives the
+    /// Invariant: a backend gets no message that its client did not send. The head of a request has reached a backend. `seen`: the request and status line's method and target. Gives the
     /// number of the arrival.
     pub fn arrived(
         &mut self,
@@ -148,7 +148,8 @@ impl Ledger {
         Some((id, number))
     }
 
-    /// A backend takes a request that has arrived, and may execute it from now on.
+    /// Invariant: a request that is not idempotent reaches backends at most once, unless it is known that the first one
+    /// did not process it. A backend takes a request that has arrived, and may execute it from now on.
     pub fn taken(&mut self, scenario: &Scenario, id: Id) {
         let arrivals = self.records[id].arrivals.iter();
         let taken = arrivals.filter(|arrival| !arrival.is_refused).count();
@@ -157,7 +158,8 @@ impl Ledger {
         }
     }
 
-    /// Checks the settings of the connection over which a request came.
+    /// Invariant: no byte goes out over a connection whose settings are not those in force for its exchange. Checks the
+    /// settings of the connection over which a request came.
     pub fn check_settings(&mut self, id: Id, tls: u8, proxied: bool, now: u64) {
         let record = &self.records[id];
         let sent = record.sent_at.unwrap_or(0);
@@ -175,7 +177,7 @@ impl Ledger {
         }
     }
 
-    /// Bytes of a request's body have reached a backend.
+    /// Invariant: a backend gets the body that the client has sent. Bytes of a request's body have reached a backend.
     pub fn body_arrived(&mut self, scenario: &Scenario, (id, number): (Id, usize), bytes: &[u8]) {
         let arrival = &mut self.records[id].arrivals[number];
         let start = arrival.received;
@@ -189,7 +191,7 @@ impl Ledger {
         }
     }
 
-    /// A backend has taken a request for whole.
+    /// Invariant: a backend never gets a part of a message as whole. A backend has taken a request for whole.
     pub fn complete(&mut self, scenario: &Scenario, (id, number): (Id, usize)) {
         let (received, whole) = (
             self.records[id].arrivals[number].received,
@@ -202,7 +204,8 @@ impl Ledger {
         }
     }
 
-    /// The client has got a final head. `id`: whose answer it says to be; `None`: it is the proxy's own.
+    /// Invariant: every client gets the answer to its own request, or a failure that says so, once. The client has got a
+    /// final head. `id`: whose answer it says to be; `None`: it is the proxy's own.
     pub fn answer(&mut self, expected: Id, id: Option<Id>, status: u16) {
         let record = &mut self.records[expected];
         let is_second = record.status.is_some() || record.outcome.is_some();
@@ -224,7 +227,8 @@ impl Ledger {
         }
     }
 
-    /// The client has got bytes of an answer's body.
+    /// Invariant: the body of an answer is the one that the backend has sent for the request. The client has got bytes of
+    /// an answer's body.
     pub fn answer_body(&mut self, scenario: &Scenario, id: Id, bytes: &[u8]) {
         let record = &mut self.records[id];
         let start = record.got;
@@ -238,7 +242,7 @@ impl Ledger {
         }
     }
 
-    /// The client has taken the answer for whole.
+    /// Invariant: an answer that a client takes for whole is whole. The client has taken the answer for whole.
     pub fn answered(&mut self, scenario: &Scenario, id: Id) {
         let record = &self.records[id];
         let (got, whole) = (record.got, scenario.requests[id].answer);
@@ -267,7 +271,8 @@ impl Ledger {
         records.filter(|(_, record)| record.sent_at.is_some() && record.outcome.is_none())
     }
 
-    /// Checks that no request waits for a connection while a backend has had nothing to do for as long.
+    /// Invariant: no client waits while a backend that could serve it is idle. Checks that no request waits for a
+    /// connection while a backend has had nothing to do for as long.
     pub fn check_idle(
         &mut self,
         scenario: &Scenario,

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use memchr::memmem;
 
 use crate::base::random::SplitMix64;
+use crate::simulated::ByteQueue;
 
 /// How a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl Head {
 
 /// Reads messages one after the other.
 pub struct Reader {
-    buffer: Vec<u8>,
+    buffer: ByteQueue,
     state: State,
     reads_responses: bool,
 }
@@ -74,7 +75,7 @@ impl Reader {
     /// A reader of requests or of responses.
     pub fn new(reads_responses: bool) -> Reader {
         Reader {
-            buffer: Vec::new(),
+            buffer: ByteQueue::default(),
             state: State::Head,
             reads_responses,
         }
@@ -82,7 +83,7 @@ impl Reader {
 
     /// Adds what was received.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        self.buffer.push(bytes);
     }
 
     /// Takes a line of PROXY, version 1, from the front. `None`: it is not there yet.
@@ -93,7 +94,7 @@ impl Reader {
             return Some(false);
         }
         let end = memmem::find(&self.buffer, b"\r\n")?;
-        self.buffer.drain(..end + 2);
+        self.buffer.drop_front(end + 2);
         Some(true)
     }
 
@@ -155,22 +156,21 @@ impl Reader {
     }
 
     fn take(&mut self, most: usize) -> Option<Vec<u8>> {
-        let count = most.min(self.buffer.len());
-        let rest = (count > 0).then(|| self.buffer.split_off(count))?;
-        Some(std::mem::replace(&mut self.buffer, rest))
+        let bytes = self.buffer.take(most);
+        (!bytes.is_empty()).then_some(bytes)
     }
 
     fn line(&mut self) -> Option<String> {
         let end = memmem::find(&self.buffer, b"\r\n")?;
         let line = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-        self.buffer.drain(..end + 2);
+        self.buffer.drop_front(end + 2);
         Some(line)
     }
 
     fn head(&mut self) -> Option<Part> {
         let end = memmem::find(&self.buffer, b"\r\n\r\n")?;
         let text = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-        self.buffer.drain(..end + 4);
+        self.buffer.drop_front(end + 4);
         let mut lines = text.split("\r\n");
         let mut head = Head {
             line: lines.next().unwrap_or_default().to_owned(),

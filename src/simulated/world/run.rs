@@ -30,11 +30,13 @@ use crate::worker;
 
 /// Messages that a mailbox of a run holds.
 const MAILBOX: usize = 64;
+/// Backends that there may be at once: many more than a run has.
+const ROWS: usize = 32;
 /// Microseconds between two looks at everything.
 const LOOK: u64 = 100_000;
 /// Steps of a run, beyond which it is taken to go on without an end.
 const STEPS: u64 = 400_000;
-/// Rounds without an event of the kernel, beyond which a worker spins.
+/// Invariant: no turn lasts without an end. Rounds without an event of the kernel, beyond which a worker spins.
 const QUIET_ROUNDS: u32 = 4_000;
 
 enum Client {
@@ -87,7 +89,7 @@ pub fn steps(scenario: &Rc<Scenario>) -> (Option<String>, u64, u64) {
 
 impl Run {
     fn start(kernel: Rc<Kernel>, scenario: Rc<Scenario>) -> Run {
-        let tables = BackendTables::new(scenario.workers);
+        let tables = BackendTables::with_rows(scenario.workers, ROWS);
         let mut slots = Slots::new(tables.clone());
         let snapshot = settings::snapshot(&scenario, &scenario.settings, &mut slots, 1);
         let all_gauges = counters(scenario.workers);

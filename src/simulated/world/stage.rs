@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::ledger::Ledger;
 use super::scenario::Scenario;
-use crate::simulated::{ConnId, Kernel};
+use crate::simulated::{ByteQueue, ConnId, Kernel};
 
 /// Something that an actor, or the world, has asked to be reminded of.
 #[derive(Clone, Copy, Debug)]
@@ -65,10 +65,10 @@ impl Stage {
     }
 
     /// Sends what there is room for, and takes that from the front of `out`.
-    pub fn flush(&self, conn: ConnId, out: &mut Vec<u8>) {
+    pub fn flush(&self, conn: ConnId, out: &mut ByteQueue) {
         if !out.is_empty() {
             let sent = self.kernel.peer_send(conn, out);
-            out.drain(..sent);
+            out.drop_front(sent);
         }
     }
 }

@@ -201,4 +201,5 @@ finds! {
     finds_a_stream_that_outlives_its_connection: OutlivesConnection,
     finds_a_client_that_leaves_unnoticed: LeavesUnnoticed,
     finds_bytes_that_overtake_others: Overtakes,
+    finds_a_second_answer: AnswersTwice,
 }

@@ -122,7 +122,11 @@ impl Attempt<'_> {
             return Ok(Delivered::Complete { reusable });
         };
         // An answer of which nothing was sent leaves room for another one. Over HTTP/2 its head is sent already.
-        if let Stream::Socket(_) = client.wire.stream {
+        let is_head_kept = matches!(client.wire.stream, Stream::Socket(_));
+        #[cfg(test)]
+        let is_head_kept =
+            is_head_kept || crate::simulated::is_planted(crate::simulated::Fault::AnswersTwice);
+        if is_head_kept {
             exchange.note(|tally| tally.is_answered = relay.sink.has_sent.get());
         }
         Err(match broken {

@@ -16,7 +16,7 @@ use crate::worker::shard::Shard;
 use crate::worker::upstream::await_descriptor::may_open;
 use crate::worker::upstream::connecting::{Connecting, new_hold};
 use crate::worker::upstream::dial::reach;
-use crate::worker::upstream::trial::note_unconnected;
+use crate::worker::upstream::trial::note_unreachable;
 use crate::worker::upstream::{Hold, ReuseKey};
 
 /// An address that may be connected to, and what the connection takes up.
@@ -111,8 +111,8 @@ pub async fn race(
         Err(_) => false,
     };
     for (index, _) in running.iter().filter(|one| is_late(one)) {
-        let Entrant { id, key, .. } = entrants[*index];
-        note_unconnected(shard, id, key, Unconnected::TimedOut);
+        let Entrant { id, addr, .. } = &entrants[*index];
+        note_unreachable(shard, *id, addr, Unconnected::TimedOut);
     }
     outcome.map(|socket| (entrants.swap_remove(won), socket))
 }
@@ -163,8 +163,8 @@ impl Race<'_> {
                 }
                 Err(_) => {
                     self.is_short = true;
-                    let Entrant { id, key, .. } = self.entrants[index];
-                    note_unconnected(shard, id, key, Unconnected::Failed);
+                    let Entrant { id, addr, .. } = &self.entrants[index];
+                    note_unreachable(shard, *id, addr, Unconnected::Failed);
                 }
             }
         }
@@ -176,17 +176,19 @@ mod tests {
     use super::*;
     use crate::worker::sample::{POOL, listener, refusing, run_worker};
 
-    /// Races to all backends of a pool; the index of the one that won.
-    fn race_to(addrs: &[BackendAddr]) -> (Result<usize, Unconnected>, Vec<u8>) {
+    /// Races to all backends of a pool, with the settings that are in force, or with earlier ones; the index of the one
+    /// that won.
+    fn race_to(addrs: &[BackendAddr], is_current: bool) -> (Result<usize, Unconnected>, Vec<u8>) {
         run_worker(
             addrs,
             |_| (),
             async |shard| {
                 let config = shard.config();
                 let backends = &config.pool(POOL).backends;
+                let key = |id| config.reuse_key(id).filter(|_| is_current);
                 let entrants = backends.iter().map(|backend| Entrant {
                     id: backend.id(),
-                    key: config.reuse_key(backend.id()).unwrap(),
+                    key: key(backend.id()).unwrap_or_default(),
                     addr: backend.addr.clone().unwrap(),
                     hold: None,
                 });
@@ -218,7 +220,10 @@ mod tests {
             (&[refusing(), refusing()], Err(Unconnected::Failed), &[0, 0]),
         ];
         for (addrs, won, shares) in rows {
-            assert_eq!(race_to(addrs), (won, shares.to_vec()), "{addrs:?}");
+            for is_current in [true, false] {
+                let found = race_to(addrs, is_current);
+                assert_eq!(found, (won, shares.to_vec()), "{addrs:?} {is_current}");
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::base::addresses::BackendAddr;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::net::{Socket, Timer, TlsVersion, spawn};
@@ -19,12 +20,34 @@ use crate::worker::upstream::rest::Due;
 
 /// Takes into account that a backend could not be connected to with these settings.
 pub fn note_unconnected(shard: &Shard, id: BackendId, key: ReuseKey, unconnected: Unconnected) {
+    if shard.config().is_current(id, key) {
+        let_rest(shard, id, unconnected);
+    }
+}
+
+/// Takes into account that the address of a backend refuses connections, or does not answer. The settings with which
+/// the connection was to be made do not matter for that: a request of an earlier configuration learns the same of the
+/// address as any other, and would go on trying a backend that does not rest.
+pub fn note_unreachable(
+    shard: &Shard,
+    id: BackendId,
+    addr: &BackendAddr,
+    unconnected: Unconnected,
+) {
+    let config = shard.config();
+    let backend = config.backend_of(id);
+    if backend.is_some_and(|backend| backend.addr.as_ref() == Some(addr)) {
+        let_rest(shard, id, unconnected);
+    }
+}
+
+fn let_rest(shard: &Shard, id: BackendId, unconnected: Unconnected) {
     #[cfg(test)]
     if crate::simulated::is_planted(crate::simulated::Fault::NeverRests) {
         return;
     }
     // That there is no descriptor left says nothing about the backend.
-    if unconnected == Unconnected::Exhausted || !shard.config().is_current(id, key) {
+    if unconnected == Unconnected::Exhausted {
         return;
     }
     let now = shard.timers.millis();
@@ -144,7 +167,6 @@ fn label(shard: &Shard, id: BackendId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::addresses::BackendAddr;
     use crate::worker::sample::{POOL, listener, refusing, run_worker, until};
 
     /// Has a backend at this address fail once, and lets its rest pass; its share of the requests before and after.
@@ -178,6 +200,25 @@ mod tests {
         assert_eq!(
             share_after_a_rest(refusing(), Unconnected::TimedOut),
             (0, 0)
+        );
+    }
+
+    #[test]
+    fn an_address_that_refuses_lets_its_backend_rest_whatever_the_settings() {
+        let addr = refusing();
+        run_worker(
+            std::slice::from_ref(&addr),
+            |_| (),
+            async |shard| {
+                let id = shard.config().backend(POOL, 0).id();
+                let share = || shard.tables.of(shard.worker).share(id);
+                note_unreachable(&shard, id, &listener().1, Unconnected::Failed);
+                assert_eq!(share(), limits::WHOLE_SHARE, "the backend is elsewhere now");
+                note_unreachable(&shard, id, &addr, Unconnected::Exhausted);
+                assert_eq!(share(), limits::WHOLE_SHARE, "no descriptor is left");
+                note_unreachable(&shard, id, &addr, Unconnected::Failed);
+                assert_eq!(share(), 0);
+            },
         );
     }
 
