@@ -98,7 +98,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The possessions of a worker that starts with `plan`.
+    /// The possessions of a worker that starts with `config`.
     pub fn new(
         neighbours: Rc<Neighbours>,
         tables: SharedTables,
@@ -200,7 +200,8 @@ impl Shard {
         }
         table.set_state(id, state);
         table.set_down(id, is_down);
-        self.tables.end_failures(id); // What failed before says nothing about how it is now.
+        // Failures before a change of the state say nothing about the backend's present state.
+        self.tables.end_failures(id);
         self.config.borrow().state_changed(id);
         self.each_earlier_config(|config| config.state_changed(id));
         if is_down && !was_down {

@@ -1,5 +1,5 @@
-//! A client's connection that is of no more use, by the client's fault: counted and logged. The table of the reasons is
-//! in `shared/connection_failure.rs`, because it sizes the counters.
+//! A client's connection that ends by the client's fault, before any request: counted and logged. The table of the
+//! reasons is in `shared/connection_failure.rs`, because the table sizes the counters.
 
 use tracing::{debug, info};
 
@@ -8,14 +8,14 @@ use crate::net::{RemoteAddr, TlsFailure};
 use crate::shared::connection_failure::ConnectionReason;
 use crate::worker::shard::Shard;
 
-/// A connection that is of no more use, by the client's fault.
+/// The client's fault that ends a connection.
 #[derive(Debug)]
 pub enum ConnectionFailure {
-    /// The connection does not begin with a PROXY header although the listener wants one.
+    /// The connection does not begin with a PROXY header although the listener demands one.
     ProxyHeader,
-    /// The connection comes from somebody who may not send the PROXY header that the listener wants.
+    /// The listener takes no PROXY header from this peer.
     ProxySender,
-    /// The client speaks TLS where there is none.
+    /// The client speaks TLS on a listener in cleartext.
     UnexpectedTls,
     Tls(TlsFailure),
     Http2(ConnectionError),
@@ -34,7 +34,7 @@ impl ConnectionFailure {
     }
 }
 
-/// Counts it, and says so to who listens closely.
+/// Counts the failure, and logs it.
 pub fn report(shard: &Shard, peer: RemoteAddr, failure: &ConnectionFailure) {
     let reason = failure.reason();
     let label = reason.label();
