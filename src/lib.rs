@@ -13,10 +13,10 @@
 //! it gets a reply of our own, or it is forwarded. The files in the order of a request, with `src/` left out:
 //!
 //! ```text
-//! worker/accept.rs        takes in new connections; accept_pause.rs after an error, turn_away.rs where the clients in
-//!                         a queue came for another purpose, live_listener.rs for the settings of a listener,
-//!                         client_room.rs while there is no place for another client, client_wait.rs while a client
-//!                         is waited for
+//! worker/accept.rs        takes in new connections; accept/pause.rs after an error, accept/turn_away.rs where the
+//!                         clients in a queue came for another purpose
+//! worker/client_room.rs   is there a place for another client: client_room/idle.rs lists the connections that may be
+//!                         closed for one, client_room/wait.rs waits for a client
 //! worker/connection/      a client's connection from accept to close: opening.rs (PROXY header, TLS), h1.rs, h2.rs,
 //!                         tasks.rs (streams), failure.rs
 //! worker/multiplex/       HTTP/2 connections on either side: connection/ (connection/drive.rs, connection/events.rs,
@@ -29,8 +29,9 @@
 //! worker/encode.rs        the request as a backend gets it; encode/told.rs: what the backend is told of the client
 //! worker/buffer_body.rs   the part of a body that has come already
 //! worker/forward.rs       sends a request to a backend, and perhaps to another one; forward/connection.rs asks for a
-//!                         connection, retry.rs decides, resort.rs says which backends take requests, live_config.rs
-//!                         is the snapshot as this core uses it
+//!                         connection, retry.rs decides, and live_config.rs is the snapshot as this core uses it:
+//!                         live_config/pool.rs (balancer, retry budget, queue), live_config/resort.rs (which backends
+//!                         take requests), live_config/listener.rs (the settings of a listener)
 //! worker/upstream/        connections to backends: caller.rs (for whom), pick.rs, wait.rs, queue.rs, connect.rs,
 //!                         connecting.rs, reach.rs, race.rs, dial.rs, stream.rs, shared.rs, idle.rs, keep.rs,
 //!                         idle_timeout.rs, peak.rs, hold.rs, descriptors.rs, await_descriptor.rs, carrier.rs,
@@ -39,19 +40,20 @@
 //!                         upload.rs and upload/rate.rs (the body), under_way.rs and leave.rs (its backend turns
 //!                         unhealthy), failure.rs
 //! worker/response/        a response from its backend to the client: begin.rs, receive.rs, head.rs, answer.rs
-//! worker/interim.rs       bounds interim heads; references.rs rewrites references to the backend, trailers.rs chooses
-//!                         trailers, framing.rs chooses how a body is framed
+//! worker/interim.rs       bounds interim heads; references.rs rewrites references to the backend
 //! worker/relay/           the one pump for bodies: source.rs, filter.rs, sink.rs
-//! worker/body.rs          the framing of bodies; wire.rs and stream.rs are the two sides of an exchange,
+//! worker/body.rs          the framing of bodies: body/framing.rs chooses how one is framed, body/trailers.rs which
+//!                         trailers it has; wire.rs and stream.rs are the two sides of an exchange,
 //!                         bulk_turns.rs lets bulk transfers take turns, min_rate.rs measures slow clients
 //! worker/tunnel.rs        bytes both ways after a 101
 //! worker/record.rs        counts and logs the exchange; log_ration.rs bounds the lines
 //! ```
 //!
-//! Around the requests of a core: `worker/shard.rs` is all that a core owns, `worker/tick.rs` is due at every tick,
-//! `worker/mailbox.rs` takes messages of other threads, `worker/idle_clients.rs` lists the clients that wait, and
-//! `worker/memory/` acts when memory runs short (`worker/memory/relays.rs`, `worker/memory/relief.rs`,
-//! `worker/memory/sends.rs`).
+//! Around the requests of a core: `worker/shard.rs` is all that a core owns (`worker/shard/accepting.rs` has the
+//! listeners and connections, `worker/shard/adoption.rs` takes snapshots over, `worker/shard/backends.rs` knows the
+//! states of backends, `worker/shard/counted.rs` has guards of what is counted, `worker/shard/ending.rs` ends a worker),
+//! `worker/tick.rs` is due at every tick, `worker/mailbox.rs` takes messages of other threads, and `worker/memory/`
+//! acts when memory runs short (`worker/memory/relays.rs`, `worker/memory/relief.rs`, `worker/memory/sends.rs`).
 //!
 //! Heads have the form of HTTP/1 inside, whatever the version of either side. `http/h1/repair.rs` and
 //! `http/h2/repair.rs` write answers anew that are not well-formed and have one reading. `http/proxy_fields.rs` lists

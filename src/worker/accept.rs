@@ -1,5 +1,8 @@
 //! Accepting new connections on the listening sockets of a core.
 
+mod pause;
+pub mod turn_away;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -12,13 +15,12 @@ use crate::base::limits;
 use crate::net::{
     AcceptSwitch, Block, BoundListener, Engine, ListenSocket, RemoteAddr, Socket, Timer, spawn,
 };
-use crate::worker::accept_pause::pause_after;
+use crate::worker::accept::pause::pause_after;
 use crate::worker::client_room;
 use crate::worker::connection;
 use crate::worker::downstream::{AcceptedClient, Arrival};
-use crate::worker::live_listener::LiveListener;
+use crate::worker::live_config::listener::LiveListener;
 use crate::worker::shard::{CountedListener, Shard};
-use crate::worker::turn_away;
 
 /// A listening socket on a core.
 struct WorkerListener {

@@ -2,14 +2,17 @@
 //! its receiver. The framing of the sender is removed once, then the body passes through its filters, and the framing
 //! of the receiver is added once.
 
+pub mod framing;
+pub mod trailers;
+
 use crate::base::limits;
 use crate::http::h1::{
     CHUNK_END, ChunkedDecoder, ChunkedPiece, write_chunk_header, write_last_chunk,
 };
 use crate::http::refusal::Refusal;
 use crate::net::Block;
+use crate::worker::body::trailers::TrailerRules;
 use crate::worker::relay::Filters;
-use crate::worker::trailers::TrailerRules;
 
 /// The framing of the part that is still to come.
 pub enum Coming {

@@ -2,6 +2,9 @@
 //! workers. At a bound, the connection that has been idle for longest is closed for a new client. If no connection is
 //! idle, the new client waits until one ends.
 
+pub mod idle;
+pub mod wait;
+
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};

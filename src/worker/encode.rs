@@ -13,11 +13,11 @@ use crate::http::{fields, path};
 use crate::net::Block;
 use crate::snapshot::{HostHeader, Protocol, Route};
 use crate::worker::body::Body;
+use crate::worker::body::framing;
+use crate::worker::body::trailers::TrailerRules;
 use crate::worker::decide::{Balanced, Incoming};
 use crate::worker::exchange::Exchange;
-use crate::worker::framing;
 use crate::worker::references::{AskedFor, asked_for};
-use crate::worker::trailers::TrailerRules;
 use crate::worker::upstream::Carrier;
 use told::{forwarding, identity};
 

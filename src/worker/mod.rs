@@ -1,13 +1,11 @@
 //! One core: its listeners, its connections, and every step of a request.
 
 mod accept;
-mod accept_pause;
 mod attempt;
 mod body;
 mod buffer_body;
 mod bulk_turns;
 mod client_room;
-mod client_wait;
 mod connection;
 mod decide;
 mod downstream;
@@ -15,12 +13,9 @@ mod encode;
 mod exchange;
 mod failure;
 mod forward;
-mod framing;
-mod idle_clients;
 mod interim;
 mod leave;
 mod live_config;
-mod live_listener;
 mod log_ration;
 mod mailbox;
 mod memory;
@@ -31,7 +26,6 @@ mod record;
 mod references;
 mod relay;
 mod reply;
-mod resort;
 mod response;
 mod retry;
 #[cfg(test)]
@@ -39,9 +33,7 @@ mod sample;
 mod shard;
 mod stream;
 mod tick;
-mod trailers;
 mod tunnel;
-pub mod turn_away;
 mod under_way;
 mod upload;
 mod upstream;
@@ -61,6 +53,8 @@ use crate::snapshot::SharedSnapshot;
 use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Neighbours;
+
+pub use accept::turn_away::GONE;
 
 /// The values with which a worker starts.
 pub struct Start {

@@ -1,6 +1,6 @@
 //! After a switch of protocols, both sides speak a protocol that palantir does not know: bytes go both ways until both
 //! sides have ended, or no bytes move for too long. A tunnel whose listener was removed, or has other demands now, ends
-//! within `timeouts.shutdown`, because the tunnel would otherwise outlast the rules by which its client was accepted.
+//! within `shutdown_timeout`, because the tunnel would otherwise outlast the rules by which its client was accepted.
 //! The oldest tunnels end in this way, too, when too many snapshots are in use.
 
 use std::future::{Future, poll_fn};

@@ -28,7 +28,7 @@ use crate::base::panic_on_demand::panic_on_demand;
 use crate::control::change_request::Standing;
 use crate::net::BoundListener;
 use crate::tls;
-use crate::worker::turn_away::GONE;
+use crate::worker::GONE;
 
 /// A listening socket on the control thread's runtime.
 enum Socket {

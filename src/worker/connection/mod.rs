@@ -17,7 +17,7 @@ use crate::http::h2::{ConnectionError, is_of_another_protocol, is_part_of_prefac
 use crate::net::Timer;
 use crate::snapshot::Protocol;
 use crate::worker::client_room::CountedConnection;
-use crate::worker::client_wait::await_client;
+use crate::worker::client_room::wait::await_client;
 use crate::worker::connection::failure::{ConnectionFailure, report};
 use crate::worker::connection::opening::begins_tls;
 use crate::worker::downstream::{AcceptedClient, Client, Woken, speaks_http2};

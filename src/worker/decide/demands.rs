@@ -45,7 +45,7 @@ mod tests {
     use crate::base::addresses::ListenAddr;
     use crate::net::RemoteAddr;
     use crate::snapshot::sample;
-    use crate::worker::live_listener::listeners_after;
+    use crate::worker::live_config::listener::listeners_after;
 
     /// A client in cleartext of a listener that is changed like this.
     fn arrival(change: impl FnOnce(&mut Listener)) -> (Listener, Arrival) {

@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use crate::net::{Block, RemoteAddr, Socket};
 use crate::snapshot::{ServerTls, Snapshot};
 use crate::tls::{Unidentified, identify};
-use crate::worker::live_listener::LiveListener;
+use crate::worker::live_config::listener::LiveListener;
 
 /// A client's connection before its first request.
 pub struct AcceptedClient {

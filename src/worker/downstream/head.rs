@@ -3,7 +3,7 @@
 use crate::http::h1::may_end_head;
 use crate::http::h2::begins_connection;
 use crate::net::Interrupted;
-use crate::worker::client_wait::await_client;
+use crate::worker::client_room::wait::await_client;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;

@@ -16,7 +16,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::{Socket, Timer};
 use crate::snapshot::HalfClose;
-use crate::worker::client_wait::{await_client, await_idle};
+use crate::worker::client_room::wait::{await_client, await_idle};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::min_rate::MinRate;

@@ -7,6 +7,7 @@ use rustls::pki_types::ServerName;
 
 use super::*;
 use crate::balance::{AlgorithmSettings, HashKey};
+use crate::base::ids::WorkerId;
 use crate::base::limits;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::BackendState;

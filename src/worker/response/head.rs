@@ -6,11 +6,11 @@ use crate::http::refusal::Refusal;
 use crate::http::websocket;
 use crate::net::Block;
 use crate::worker::attempt::Attempt;
+use crate::worker::body::framing;
+use crate::worker::body::trailers::TrailerRules;
 use crate::worker::body::{Body, Coming};
 use crate::worker::failure::Failure;
-use crate::worker::framing;
 use crate::worker::relay::Filters;
-use crate::worker::trailers::TrailerRules;
 
 /// A head of the backend's response, encoded for the client.
 pub(super) enum Answer {

@@ -9,7 +9,7 @@ use crate::http::names::Identity;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::live_config::LiveConfig;
-use crate::worker::live_listener::LiveListener;
+use crate::worker::live_config::listener::LiveListener;
 
 /// The rules by which the trailers of one message pass or are dropped.
 pub struct TrailerRules {

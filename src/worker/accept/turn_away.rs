@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::addresses::Purpose;
 use crate::base::limits;
 use crate::net::{ListenSocket, Socket, Timer, spawn};
-use crate::worker::accept_pause::{pause, pause_after};
+use crate::worker::accept::pause::{pause, pause_after};
 use crate::worker::client_room::CountedConnection;
 use crate::worker::client_room::has_descriptors;
 use crate::worker::downstream::linger_behind_word;
