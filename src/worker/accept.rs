@@ -1,4 +1,4 @@
-//! Taking in new connections.
+//! Accepting new connections on the listening sockets of a core.
 
 mod pause;
 pub mod turn_away;
@@ -27,12 +27,12 @@ struct WorkerListener {
     listener: ListenSocket,
     addr: ListenAddr,
     accept_switch: Rc<AcceptSwitch>,
-    /// How its clients were spoken to last: a removed listener may still have some in its queue.
+    /// The settings that the last accepted client got. A listener that was removed may still have clients in its queue.
     last: RefCell<Rc<LiveListener>>,
 }
 
 impl WorkerListener {
-    /// How clients that come now are spoken to.
+    /// The settings for a client that connects now.
     fn settings(&self, shard: &Shard) -> Rc<LiveListener> {
         if let Some(settings) = shard.config().listener(&self.addr) {
             self.last.replace(settings.clone());
@@ -49,8 +49,8 @@ impl WorkerListener {
     }
 }
 
-/// Begins to accept on a socket. Nobody is served if the configuration has no such listener: how clients are to be
-/// spoken to there, and what is demanded of them, is not known then. Errors: the engine does not take the socket.
+/// Begins to accept on a socket. No client is served if the configuration has no such listener, because neither the
+/// settings for its clients nor the demands on them are known then. Errors: the engine does not take the socket.
 pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Result<()> {
     let (addr, came_for) = (bound.addr.clone(), bound.came_for);
     let listener = ListenSocket::new(bound, engine)?;
@@ -68,7 +68,7 @@ pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Res
             let counted = shard.count_listener();
             spawn(turn_away::leftover(counted, listener, came_for));
         }
-        (None, None) => {} // It was removed before the worker came to it.
+        (None, None) => {} // The listener was removed before the worker got the socket.
     }
     Ok(())
 }
@@ -98,12 +98,12 @@ async fn run(counted: CountedListener, worker_listener: WorkerListener, came_for
 enum Queue {
     /// The queue is empty, or another process takes the clients in it.
     Left,
-    /// Somebody may be in it still.
+    /// Clients may still be in the queue.
     Crowded,
 }
 
-/// Takes in the connections that are in the queue of a removed listener, as far as there is room for them, for a
-/// moment: whoever floods the listener must not keep it.
+/// Accepts the connections in the queue of a removed listener, as far as the bounds allow, for a bounded time: a flood
+/// of clients must not keep the listener open.
 async fn serve_queue(shard: &Rc<Shard>, worker_listener: &WorkerListener) -> Queue {
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
@@ -128,9 +128,9 @@ async fn serve_queue(shard: &Rc<Shard>, worker_listener: &WorkerListener) -> Que
     Queue::Crowded
 }
 
-/// Serves the client that this process was woken for, if it stopped waiting for clients just then. The next process
-/// accepts from the same socket, but the kernel wakes one process only for each client: the next one would not look at
-/// this client before another one comes.
+/// Serves the client that the kernel woke this process for, if the process stopped waiting for clients at that moment.
+/// The next process accepts from the same socket, but the kernel wakes only one process for each client, so that the
+/// next process would see this client only when another client connects.
 async fn serve_unnoticed(shard: &Rc<Shard>, worker_listener: &WorkerListener) {
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
@@ -143,14 +143,14 @@ async fn serve_unnoticed(shard: &Rc<Shard>, worker_listener: &WorkerListener) {
                 .await;
             }
             Some(Err(error)) => pause_after(shard, &error).await,
-            None => {} // The next process was faster.
+            None => {} // The next process has accepted the client.
         }
     }
 }
 
-/// Accepts until the switch is off. When descriptors or memory run out, or there are as many connections as may be, one
-/// client waits here and the others in the listening socket's queue. Returns whether it was waiting for a client when
-/// the switch was turned off.
+/// Accepts until the switch is off. While descriptors or memory are short, or a bound on connections is reached, one
+/// accepted client waits here and the others wait in the queue of the listening socket. The result says whether the
+/// task waited for a client when the switch was turned off.
 async fn accept_all(shard: &Rc<Shard>, worker_listener: &WorkerListener) -> bool {
     while !worker_listener.accept_switch.is_closed() {
         match worker_listener
@@ -171,7 +171,7 @@ async fn accept_all(shard: &Rc<Shard>, worker_listener: &WorkerListener) -> bool
     false
 }
 
-/// Serves a client as soon as there is a place for it, or `poll_over` says so.
+/// Serves a client as soon as the bounds on clients allow, or as soon as `poll_over` is ready.
 async fn serve(
     shard: &Rc<Shard>,
     (socket, peer): (Socket, RemoteAddr),

@@ -1,4 +1,4 @@
-//! One attempt to have a request answered: it goes to one backend, and the answer comes back.
+//! One attempt to get a request answered: the request goes to one backend, and the answer comes back.
 
 mod duplex;
 mod parties;
@@ -31,8 +31,8 @@ use send::{Sent, send_request, send_rest};
 pub use duplex::Side;
 pub use parties::Attempt;
 
-/// Makes an attempt: the request goes out, the answer comes in, and if the request's body is still coming both happen
-/// at once.
+/// Makes an attempt: sends the request and receives the answer. While more of the request's body comes, both happen at
+/// the same time.
 pub async fn make(
     shard: &Rc<Shard>,
     client: &Client,
@@ -67,7 +67,7 @@ pub async fn make(
     answered
 }
 
-/// The parties of an attempt, and the block through which the answer goes.
+/// The parties of an attempt, and the block through which the answer passes.
 struct Answering<'a> {
     shard: &'a Rc<Shard>,
     client: &'a Client,
@@ -86,7 +86,8 @@ impl Answering<'_> {
         let took_nothing = sent == Ok(Sent::Nothing);
         self.exchange.backend_has_time();
         let outcome = match sent {
-            // What such a connection still brings was on its way before the request: it is nobody's answer.
+            // A connection that was closed before the request was sent may still bring bytes. These were sent before
+            // the request, so that they answer no request.
             Ok(Sent::Nothing) if reused => Err(Failure::Reset),
             Ok(sent) => {
                 self.exchange_bodies(request, &upstream, asked_at, sent.left())
@@ -104,8 +105,8 @@ impl Answering<'_> {
             .map_err(FailedAttempt::without_connection)
     }
 
-    /// Has the answer delivered while what is left of the request goes out: `left` bytes of what is kept of it, and the
-    /// rest of the body.
+    /// Has the answer delivered while the rest of the request is sent: `left` bytes of the kept part, and the rest of
+    /// the body.
     async fn exchange_bodies(
         &mut self,
         request: &mut PreparedRequest,
@@ -167,8 +168,8 @@ impl Answering<'_> {
         }
     }
 
-    /// Ends an attempt whose answer is delivered: the connection is kept if it may be, and a small answer goes to the
-    /// client.
+    /// Ends an attempt whose answer is complete: keeps the connection if another request may use it, and sends an
+    /// answer that is still in the block to the client.
     async fn finish(self, delivered: Delivered, upstream: Upstream) -> Result<(), Failure> {
         let (reusable, is_whole) = match delivered {
             Delivered::Complete { reusable } => (reusable, false),
@@ -190,8 +191,8 @@ impl Answering<'_> {
     }
 }
 
-/// Delivers the answer and sends the rest of the request meanwhile, and for a while after that: a backend may answer
-/// before it has read everything that it wants to read.
+/// Delivers the answer and sends the rest of the request at the same time. A backend may answer before it has read the
+/// whole request (RFC 9112 section 9.5), so that the rest is sent for a bounded time after the answer, too.
 async fn receive_answer(
     attempt: &Attempt<'_>,
     uploading: impl Future<Output = Result<(), Failure>>,
@@ -228,8 +229,8 @@ async fn receive_answer(
             discarding.set(None);
         }
         match uploaded {
-            // The client is told of the failure, but not before an interim head that is being sent is with it: two
-            // sends on one connection at once have no order.
+            // The client is told of the failure, but not while an interim head is being sent to it: the order of two
+            // sends at the same time on one connection is not defined.
             Some(Err(failure)) if polled.is_pending() && !attempt.duplex().is_sending_interim => {
                 Poll::Ready(Err(failure))
             }
@@ -244,8 +245,8 @@ async fn receive_answer(
     Ok(delivered)
 }
 
-/// Passes the rest of a request on for a while, although the client has its answer. The outcome of the upload does not
-/// matter any more.
+/// Sends the rest of a request for a bounded time, although the client has its answer. The outcome of the upload does
+/// not matter any more.
 async fn end_upload(
     attempt: &Attempt<'_>,
     mut uploading: std::pin::Pin<&mut impl Future<Output = Result<(), Failure>>>,
@@ -266,7 +267,7 @@ async fn end_upload(
     poll_fn(over).await;
 }
 
-/// Ready when a backend that has answered has hung up, or has sent bytes that no request asked for.
+/// Ready when a backend that has answered has closed the connection, or has sent bytes that belong to no request.
 fn poll_hung_up(backend: &Stream, cx: &mut Context<'_>) -> Poll<()> {
     let socket = match backend {
         Stream::Multiplexed(stream) => return stream.poll_gone(cx).map(drop),
@@ -281,7 +282,8 @@ fn poll_hung_up(backend: &Stream, cx: &mut Context<'_>) -> Poll<()> {
     }
 }
 
-/// Delivers the answer to a client that may still be sending, and that may read only after it has sent everything.
+/// Delivers the answer to a client that may still be sending its request, and that may read the answer only after the
+/// request is sent.
 async fn deliver_to_reader(attempt: &Attempt<'_>, out: &mut Block) -> Result<Delivered, Failure> {
     match forward_response(attempt, out).await? {
         Delivered::Whole { reusable } if attempt.client.is_body_pending() => {

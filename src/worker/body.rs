@@ -1,6 +1,6 @@
-//! A body on its way, without I/O: how much of what was received belongs to it, and how it is framed again. The framing
-//! of its sender is taken off once, then the body goes through its filters, and the framing of its receiver is put on
-//! once.
+//! A body on its way, without I/O: how many of the received bytes belong to the body, and how the body is framed for
+//! its receiver. The framing of the sender is removed once, then the body passes through its filters, and the framing
+//! of the receiver is added once.
 
 pub mod framing;
 pub mod trailers;
@@ -14,25 +14,25 @@ use crate::net::Block;
 use crate::worker::body::trailers::TrailerRules;
 use crate::worker::relay::Filters;
 
-/// How the part that is still to come is framed.
+/// The framing of the part that is still to come.
 pub enum Coming {
     Nothing,
-    /// So many bytes.
+    /// The number of bytes that are still to come.
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
-    /// Whatever comes until the sender ends its side.
+    /// All bytes up to the end of the sender's side (RFC 9112 section 6.3, rule 8; over HTTP/2 the end of the stream).
     UntilClose,
 }
 
-/// A body of which some is still to come.
+/// A body of which a part is still to come.
 pub struct Body {
     /// The framing of the part that is still to come.
     pub coming: Coming,
-    /// Whether it is passed on in chunks; else as it is.
+    /// Whether the body goes to its receiver in chunks; otherwise without framing.
     pub chunked: bool,
-    /// Bytes that it may still have. Checked where the length is not announced.
+    /// The most bytes that may still come. The bound is checked where the head does not announce the length.
     pub most: u64,
-    /// Trailers of an ended body that are not part of how it was passed on, each `name: value CRLF`.
+    /// The trailers of an ended body that the framing of the receiver does not contain, each `name: value CRLF`.
     pub trailers: Vec<u8>,
     /// The rules by which trailers are passed on; `None`: the body has no trailers.
     pub rules: Option<TrailerRules>,
@@ -44,14 +44,14 @@ pub struct Body {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unacceptable {
     Malformed(Refusal),
-    /// Longer than it may be.
+    /// The body is longer than it may be.
     TooLarge,
 }
 
-/// How far [`Body::reframe`] came.
+/// How far [`Body::reframe`] has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyProgress {
-    /// The output has no room for more.
+    /// The output is full.
     Full,
     /// All input is used.
     Drained,
@@ -72,29 +72,29 @@ impl Body {
         }
     }
 
-    /// Whether nothing is still to come, and nothing but the body itself has to be sent.
+    /// Whether the body has ended and needs no trailers behind it.
     pub fn ends_here(&self) -> bool {
         self.has_ended() && self.trailers.is_empty()
     }
 
-    /// Whether nothing is still to come.
+    /// Whether the whole body has come and has left the filters.
     pub fn has_ended(&self) -> bool {
         matches!(self.coming, Coming::Nothing) && !self.is_held_back()
     }
 
-    /// Whether a filter has given bytes that have no place in the output yet.
+    /// Whether a filter has produced bytes that are not in the output yet.
     pub fn is_held_back(&self) -> bool {
         let filters = self.filters.as_ref();
         filters.is_some_and(|filters| !filters.given().is_empty())
     }
 
-    /// Whether its bytes are passed on as they come: no filter changes them, and there is no framing to take off or put
-    /// on.
+    /// Whether the bytes of the body are passed on unchanged: no filter changes them, and neither side uses framing.
     pub fn is_verbatim(&self) -> bool {
         !self.chunked && self.filters.is_none() && !matches!(self.coming, Coming::Chunked(_))
     }
 
-    /// Of a verbatim body: how many of the `available` bytes belong to it. They count as passed on.
+    /// Takes bytes of a verbatim body. The result says how many of the `available` bytes belong to the body. These
+    /// bytes count as passed on.
     pub fn take_verbatim(&mut self, available: usize) -> Result<usize, Unacceptable> {
         debug_assert!(self.is_verbatim(), "other bodies are framed anew");
         if matches!(self.coming, Coming::UntilClose) {
@@ -103,7 +103,7 @@ impl Body {
         Ok(self.take(available))
     }
 
-    /// Counts bytes of a body whose length is not announced, or not to be relied on.
+    /// Counts bytes of a body whose length is not announced, or is not reliable.
     fn spend(&mut self, bytes: usize) -> Result<(), Unacceptable> {
         let left = self.most.checked_sub(bytes as u64);
         self.most = left.ok_or(Unacceptable::TooLarge)?;
@@ -126,8 +126,8 @@ impl Body {
         }
     }
 
-    /// Takes from `received` and puts behind what is in `out`, until one of them or the body ends. `out` never grows
-    /// beyond `limits::BLOCK_BYTES`.
+    /// Moves the body from `received` to the end of `out`, until the input is used, `out` is full or the body ends.
+    /// `out` never grows beyond `limits::BLOCK_BYTES`.
     pub fn reframe(
         &mut self,
         received: &mut Block,
@@ -170,7 +170,8 @@ impl Body {
         Ok(BodyProgress::Ended)
     }
 
-    /// The sender has ended its side, with these trailers: the end of a body that lasts until then, and of no other.
+    /// Notes that the sender has ended its side, with these trailers. The result says whether the body has ended: only
+    /// a body without another end lasts until then, and any other body is incomplete (RFC 9112 section 8).
     pub fn source_ended(&mut self, trailers: Vec<u8>, out: &mut Block) -> bool {
         let is_end = matches!(self.coming, Coming::UntilClose);
         if is_end {
@@ -180,7 +181,8 @@ impl Body {
         is_end
     }
 
-    /// Takes bytes of the body, without their sender's framing, and puts them behind `out` unless a filter keeps them.
+    /// Takes bytes of the body, without the framing of the sender, and appends them to `out` unless a filter keeps
+    /// them.
     fn pass(&mut self, data: &[u8], out: &mut Block) -> Result<(), Unacceptable> {
         self.spend(data.len())?;
         match &mut self.filters {
@@ -190,7 +192,7 @@ impl Body {
         Ok(())
     }
 
-    /// Puts at most `room` of the bytes behind `out` that the filters have given, and the end behind the last of them.
+    /// Appends at most `room` bytes of the filters' output to `out`, and the end of the body behind its last byte.
     fn put_filtered(&mut self, room: usize, out: &mut Block) {
         let Some(mut filters) = self.filters.take() else {
             return;
@@ -208,7 +210,7 @@ impl Body {
         }
     }
 
-    /// Puts bytes of the body behind `out`, in the framing of their receiver.
+    /// Appends bytes of the body to `out`, in the framing of the receiver.
     fn put(&self, data: &[u8], out: &mut Block) {
         if self.chunked && !data.is_empty() {
             write_chunk_header(out.vec(), data.len());
@@ -219,7 +221,7 @@ impl Body {
         }
     }
 
-    /// Notes the end of the body, and puts it behind `out` unless a filter has kept some of the body.
+    /// Notes the end of the body, and appends the end to `out` unless a filter still holds a part of the body.
     fn end(&mut self, out: &mut Block) {
         debug_assert!(
             self.trailers.is_empty() || !matches!(self.coming, Coming::Chunked(_)),
@@ -239,7 +241,7 @@ impl Body {
         }
     }
 
-    /// Puts the end of the body behind `out`, where its receiver's framing has one.
+    /// Appends the end of the body to `out`, if the framing of the receiver has one.
     fn put_end(&mut self, out: &mut Block) {
         debug_assert!(self.has_ended(), "only a body that has ended gets its end");
         if self.chunked {
@@ -365,7 +367,14 @@ mod tests {
                 sent.extend_from_slice(CHUNK_END);
             }
             write_last_chunk(&mut sent, b"");
-            let mut body = Body { coming: chunked(), chunked: false, most: u64::MAX, trailers: Vec::new(), rules: None, filters: None };
+            let mut body = Body {
+                coming: chunked(),
+                chunked: false,
+                most: u64::MAX,
+                trailers: Vec::new(),
+                rules: None,
+                filters: None,
+            };
             let mut passed = Vec::new();
             for piece in sent.chunks(split) {
                 let mut received = block(piece);

@@ -1,5 +1,5 @@
-//! Taking what has already come of a request's body behind its head. A small body is whole then, as a rule: one send
-//! carries the request, and it can be repeated.
+//! Takes the part of a request's body that has already come, and puts it behind the encoded head. Most small bodies are
+//! whole then: one send carries the request, and the request can be sent again.
 
 use std::io;
 
@@ -12,8 +12,8 @@ use crate::worker::failure::Failure;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Amount;
 
-/// Puts behind the encoded head what is there of the body. Nothing is waited for: who sends slowly may be waiting for
-/// an answer.
+/// Appends the received part of the body to the encoded head. The function waits for nothing, because a client that
+/// sends slowly may be waiting for an answer.
 pub fn buffer_body(
     blocks: &Blocks,
     client: &Client,
@@ -27,7 +27,8 @@ pub fn buffer_body(
         take_from_connection(blocks, client)?;
     }
     take_received(client, exchange, request)?;
-    // Behind a head that fills a block, bytes of the body are still in the client's block: they come first.
+    // If the encoded head fills a block, bytes of the body may be left in the client's block. These come before bytes
+    // that are still to be received.
     let is_next = client.wire.is_empty();
     #[cfg(test)]
     let is_next = is_next || crate::simulated::is_planted(crate::simulated::Fault::Overtakes);
@@ -62,7 +63,7 @@ fn take_received(
     }
 }
 
-/// Takes what the connection has received for the stream.
+/// Takes the bytes that the connection has received for the stream.
 fn take_from_connection(blocks: &Blocks, client: &Client) -> Result<(), Failure> {
     match client.wire.receive(blocks, Amount::BLOCK) {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(client.ended_early()),
@@ -70,7 +71,7 @@ fn take_from_connection(blocks: &Blocks, client: &Client) -> Result<(), Failure>
     }
 }
 
-/// Takes what has arrived meanwhile, without waiting for more.
+/// Takes the bytes that have arrived meanwhile, without waiting for more.
 fn take_arrived(
     client: &Client,
     exchange: &Exchange,

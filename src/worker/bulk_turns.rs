@@ -1,8 +1,9 @@
-//! Bulk transfers take turns, so that the small request which comes beside them need not wait for a block of each.
+//! Bulk transfers take turns, so that a small request beside them need not wait for a block of each.
 //!
-//! Whatever is ready runs in one turn of a core's loop, and what came meanwhile has to wait for the next. A turn in
-//! which a hundred downloads move 128 KiB each lasts as long as it takes to copy 12 MiB twice. So a turn has room for
-//! so many bytes of bulk, and who finds none left waits for one of the next turns, in the order in which they came.
+//! All tasks that are ready run in one turn of a core's event loop, and events that come meanwhile wait for the next
+//! turn. A turn in which a hundred downloads move 128 KiB each lasts as long as it takes to copy 12 MiB twice. So each
+//! turn has a budget of bytes for bulk transfers. A transfer that finds the budget used up waits for a later turn; the
+//! transfers are served in the order in which they came.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,22 +14,22 @@ use std::task::{Context, Poll, Waker};
 use crate::base::limits;
 use crate::net::Turn;
 
-/// The room for bulk transfers in the present turn of a core, and the transfers that wait for room.
+/// The byte budget for bulk transfers in the present turn of a core, and the transfers that wait for a later turn.
 pub struct BulkTurns {
     /// Bytes that may still be moved in this turn.
     room: Cell<usize>,
     waiting: RefCell<VecDeque<Bulk>>,
-    /// Wakes the task that counts the turns, while it sleeps.
+    /// Wakes the task that counts the turns, while that task sleeps.
     counter: RefCell<Option<Waker>>,
 }
 
-/// A transfer that waits to move as many bytes.
+/// A transfer that waits until it may move so many bytes.
 struct Bulk {
     bytes: usize,
     waiter: Rc<Waiter>,
 }
 
-/// Somebody who waits to be let go.
+/// A task that waits for a permission to go on.
 #[derive(Default)]
 pub struct Waiter {
     may_go: Cell<bool>,
@@ -46,7 +47,8 @@ impl Default for BulkTurns {
 }
 
 impl BulkTurns {
-    /// Waits until as many bytes may be moved; they must be no more than a turn has room for.
+    /// Waits until so many bytes may be moved. `bytes` must not exceed the budget of one turn,
+    /// `limits::BULK_BYTES_PER_TURN`.
     pub async fn admit(&self, bytes: usize) {
         debug_assert!(
             bytes <= limits::BULK_BYTES_PER_TURN,
@@ -63,14 +65,14 @@ impl BulkTurns {
         poll_fn(|cx| waiter.poll(cx)).await;
     }
 
-    /// Gives back room that was not needed, in the turn in which it was given.
+    /// Returns an unused part of the budget, in the turn in which the part was taken.
     pub fn give_back(&self, bytes: usize) {
         let room = self.room.get() + bytes;
         self.room.set(room.min(limits::BULK_BYTES_PER_TURN));
         self.let_go();
     }
 
-    /// Counts the turns, for ever.
+    /// Renews the budget at each turn. The function never returns.
     pub async fn run(&self, turn: &Turn) {
         loop {
             poll_fn(|cx| self.poll_used(cx)).await;
@@ -79,7 +81,7 @@ impl BulkTurns {
         }
     }
 
-    /// Ready when some of the turn's room has been taken.
+    /// Ready when a part of the turn's budget has been taken.
     fn poll_used(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.room.get() < limits::BULK_BYTES_PER_TURN {
             return Poll::Ready(());
@@ -93,11 +95,12 @@ impl BulkTurns {
         self.let_go();
     }
 
-    /// Lets those go who came first and for whom there is room.
+    /// Gives permissions in the order of arrival, as far as the budget allows.
     fn let_go(&self) {
         let mut waiting = self.waiting.borrow_mut();
         while let Some(first) = waiting.front() {
-            let has_left = Rc::strong_count(&first.waiter) == 1; // Its exchange has ended meanwhile.
+            // The exchange of this waiter has ended meanwhile.
+            let has_left = Rc::strong_count(&first.waiter) == 1;
             if !has_left && !self.take(first.bytes) {
                 return;
             }
@@ -107,7 +110,7 @@ impl BulkTurns {
         }
     }
 
-    /// Takes some of the turn's room; false if there is too little.
+    /// Takes a part of the turn's budget; false if too little is left.
     fn take(&self, bytes: usize) -> bool {
         debug_assert!(self.room.get() <= limits::BULK_BYTES_PER_TURN);
         let Some(left) = self.room.get().checked_sub(bytes) else {
@@ -122,7 +125,7 @@ impl BulkTurns {
 }
 
 impl Waiter {
-    /// Lets whoever waits go on.
+    /// Gives the permission and wakes the waiting task.
     pub fn go(&self) {
         self.may_go.set(true);
         if let Some(waker) = self.waker.borrow_mut().take() {
@@ -130,7 +133,7 @@ impl Waiter {
         }
     }
 
-    /// Whether it was let go.
+    /// Whether the permission was given.
     pub fn may_go(&self) -> bool {
         self.may_go.get()
     }

@@ -1,6 +1,6 @@
-//! A place for another client: each listener has a bound on its connections, and so have all of them together, over
-//! all workers. When there is none, the connection that has been idle for longest is closed for the newcomer; if all
-//! are at work, the newcomer waits for one to end.
+//! Bounds on the clients: each listener has a bound on its connections, and so have all listeners together, over all
+//! workers. At a bound, the connection that has been idle for longest is closed for a new client. If no connection is
+//! idle, the new client waits until one ends.
 
 pub mod idle;
 pub mod wait;
@@ -24,13 +24,12 @@ use crate::worker::shard::Shard;
 /// A client's connection, counted until it is dropped.
 pub struct CountedConnection {
     shard: Rc<Shard>,
-    /// The listener whose clients the connection counts among.
+    /// The listener that counts the connection; `None`: no listener does.
     listener: Option<SharedClientCount>,
 }
 
 impl CountedConnection {
-    /// Counts a connection. `listener`: the listener that the connection came by, where the connection is counted
-    /// already.
+    /// Counts a connection. `listener`: the listener that has counted the connection already, if one has.
     pub fn begin(shard: &Rc<Shard>, listener: Option<SharedClientCount>) -> CountedConnection {
         shard.connection_begins();
         CountedConnection {
@@ -50,8 +49,8 @@ impl Drop for CountedConnection {
     }
 }
 
-/// Counts a client that was accepted, as soon as there is a place for it; at once when `poll_over` says so, because the
-/// client cannot be put back into the queue. `None`: the client has left before that.
+/// Counts an accepted client as soon as the bounds allow, or as soon as `poll_over` is ready: an accepted client cannot
+/// be put back into the queue of the listening socket. `None`: the client has left before.
 pub async fn enter(
     shard: &Rc<Shard>,
     listener: &SharedClientCount,
@@ -64,7 +63,7 @@ pub async fn enter(
     Some(CountedConnection::begin(shard, Some(listener.clone())))
 }
 
-/// Waits until the client is counted; false if it has left.
+/// Waits until the client is counted; false if the client has left.
 async fn wait(
     shard: &Rc<Shard>,
     listener: &SharedClientCount,
@@ -94,9 +93,11 @@ async fn wait(
         if socket.has_hung_up() {
             return Poll::Ready(false);
         }
-        listener.wait(shard.worker); // A place that was left to this worker may have gone to another of its tasks.
+        // Another task of this worker may have taken the slot that was left to the worker.
+        listener.wait(shard.worker);
         if next_ask.is_due_again(again, cx) {
-            // Whoever was idle may have become so just now, or take long to end.
+            // A connection may have become idle only now, and a connection that was asked to close may take long to
+            // end.
             close_idle(shard, listener, shard.worker);
             tell_of_bound(shard, listener);
         }
@@ -106,7 +107,7 @@ async fn wait(
     .await
 }
 
-/// A worker that waits for a place at a listener.
+/// A worker that waits for a client slot of a listener.
 struct Waiting<'a> {
     shard: &'a Shard,
     listener: &'a SharedClientCount,
@@ -117,12 +118,12 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.shard.links.counters(self.shard.worker).end_waiting();
         if self.listener.stop_waiting(self.shard.worker) {
-            pass_on(self.shard, self.listener); // The place is not needed any more.
+            pass_on(self.shard, self.listener); // This worker needs the slot no longer.
         }
     }
 }
 
-/// Logs now and then that a client waits, and at which bound.
+/// Logs that a client waits, and which bound it waits at, at a bounded rate.
 fn tell_of_bound(shard: &Shard, listener: &ClientCount) {
     let config = shard.config();
     let snapshot = config.snapshot();
@@ -138,18 +139,18 @@ fn tell_of_bound(shard: &Shard, listener: &ClientCount) {
     let bound = if listener.is_full() {
         let most = known.connections;
         format!(
-            "the listener has {open} clients, of {most} (connections of the listener, or limits.connections)"
+            "the listener has {open} of at most {most} clients (connections of the listener, or limits.connections)"
         )
     } else if !snapshot.has_place(listener) {
         format!(
-            "all places are taken or kept for other listeners, {most} in all (limits.connections, ulimit -n)"
+            "all {most} client connections are in use or reserved for other listeners (limits.connections, ulimit -n)"
         )
     } else if !has_descriptors(shard) {
         "the process has no descriptors left for sockets (ulimit -n)".to_owned()
     } else {
-        "memory is short (limits.memory_bytes)".to_owned()
+        "memory is short (limits.memory)".to_owned()
     };
-    warn!("new clients wait at {addr}, because no more may be connected: {bound}");
+    warn!("new clients wait at {addr}: {bound}");
 }
 
 fn try_begin(shard: &Shard, listener: &ClientCount) -> bool {
@@ -165,19 +166,20 @@ fn may_serve(shard: &Shard) -> bool {
     has_descriptors(shard)
 }
 
-/// Whether the workers have fewer sockets than they may: the other descriptors are for whatever else the process needs.
+/// Whether the workers have fewer sockets than they may have. The other descriptors are reserved for the rest of the
+/// process.
 pub fn has_descriptors(shard: &Shard) -> bool {
     socket_counters().all() <= shard.config().snapshot().descriptors.sockets
 }
 
-/// Counts one client of a listener less, which has left, and tells whoever waits for its place.
+/// Takes a client that has left off the count of its listener, and tells a worker that waits for the slot.
 pub fn end(shard: &Shard, listener: &ClientCount) {
     listener.settle();
     pass_on(shard, listener);
 }
 
-/// Counts one client of a listener less, and tells whoever waits for its place: first those who have less than their
-/// share.
+/// Takes a client off the count of its listener, and tells a worker that waits for the slot. Listeners that have less
+/// than their share of all connections come first.
 fn pass_on(shard: &Shard, listener: &ClientCount) {
     let config = shard.config();
     let snapshot = config.snapshot();
@@ -195,7 +197,7 @@ fn pass_on(shard: &Shard, listener: &ClientCount) {
     if let Some(worker) = listener.leave() {
         return tell(shard, worker);
     }
-    // At another listener somebody may wait because there were too many clients in all.
+    // A client of another listener may wait because of the bound on all clients together.
     if let Some(worker) = others().find_map(ClientCount::waiting_worker) {
         tell(shard, worker);
     }
@@ -206,13 +208,14 @@ fn tell(shard: &Shard, worker: WorkerId) {
     if worker == shard.worker {
         shard.look_for_places();
     } else {
-        // Where the mailbox is full, the worker looks at its next tick.
+        // If the mailbox is full, the worker checks again at its next tick.
         let _ = shard.neighbours.tell(worker, ToWorker::LookForPlaces);
     }
 }
 
-/// Closes the longest idle connection of a listener, or of any that has its share if all together are too many, for a
-/// client that waits on the worker `asker`. If there is none here, the next worker is asked.
+/// Closes the connection that has been idle for longest, for a client that waits on the worker `asker`: a connection of
+/// this listener if the listener is full, otherwise of any listener that has its share. If this worker has none, it
+/// asks the next worker.
 pub fn close_idle(shard: &Shard, listener: &SharedClientCount, asker: WorkerId) {
     debug_assert!(
         asker.index() < shard.tables.workers(),
@@ -230,6 +233,7 @@ pub fn close_idle(shard: &Shard, listener: &SharedClientCount, asker: WorkerId) 
     if !is_closed && next != asker {
         let listener = listener.clone();
         let ask = ToWorker::CloseIdleClient { listener, asker };
-        let _ = shard.neighbours.tell(next, ask); // Where the mailbox is full, the client asks again.
+        // If the mailbox is full, the waiting client asks again.
+        let _ = shard.neighbours.tell(next, ask);
     }
 }

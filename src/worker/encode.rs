@@ -1,5 +1,5 @@
-//! Encodes a request for its backend: the head with the fields that palantir adds, and all that must be known of the
-//! request when its head is gone from the receive buffer.
+//! Encodes a request for its backend: the head with the fields that palantir adds, and the facts of the request that
+//! are needed when its head is gone from the receive buffer.
 
 mod told;
 
@@ -21,12 +21,12 @@ use crate::worker::references::{AskedFor, asked_for};
 use crate::worker::upstream::Carrier;
 use told::{forwarding, identity};
 
-/// A request that is ready to be forwarded: all that the rest of its way has to know when its head is gone from the
+/// A request that is ready to be forwarded, with all facts that the following steps need when its head is gone from the
 /// receive buffer.
 pub struct PreparedRequest {
     /// The pool that the request goes to.
     pub pool: PoolId,
-    /// Hash of what the balancing algorithm goes by.
+    /// Hash of the value by which the balancing algorithm picks a backend.
     pub key: u64,
     /// The protocol by which the request is sent.
     pub carrier: Carrier,
@@ -40,30 +40,30 @@ pub struct PreparedRequest {
     pub expects_continue: bool,
     /// The part of the body that is still to come behind `bytes`.
     pub body: Body,
-    /// Whether the request came with a body, even if all of the body has been received.
+    /// Whether the request came with a body, even if the whole body has been received.
     pub has_body: bool,
-    /// Whether `bytes` is all of the request.
+    /// Whether `bytes` is the whole request.
     pub is_whole: bool,
-    /// Whether `bytes` and what `body` has to bring are all of the request, so that it can be sent again.
+    /// Whether `bytes` and the rest of `body` are the whole request, so that the request can be sent again.
     pub is_kept: bool,
-    /// The encoded head, and the body as far as it is kept.
+    /// The encoded head, and the kept part of the body.
     pub bytes: Block,
-    /// The backend to try first, as index in the pool, if one was there.
+    /// The backend to try first, as index in the pool; `None`: no backend could take the request.
     pub first: Option<u32>,
-    /// The protocols that may be switched to, separated by `, `; empty unless `asked` has an upgrade.
+    /// The protocols that the client offers to switch to, separated by `, `; empty unless `asked` has an upgrade.
     offered: Box<[u8]>,
-    /// The host and scheme that the client has asked for, if references in the answer may have to be rewritten.
+    /// The host and scheme that the client has asked for, if references in the answer may be rewritten.
     pub asked_for: Option<AskedFor>,
     /// The key of the WebSocket that the client asks for: the client's own key, or palantir's if the client speaks
     /// HTTP/2. `None`: palantir need not know a key.
     pub websocket_key: Option<[u8; KEY_BYTES]>,
-    /// Where in `bytes` the value of `Host` stands.
+    /// The position of the value of `Host` in `bytes`.
     host_value: Range<usize>,
-    /// The backend that `Host` names, as index in the pool, if it names one.
+    /// The backend that the value of `Host` names, as index in the pool; `None`: the value names no backend.
     host_of: Option<u32>,
 }
 
-/// Encodes the request that takes this route, and goes to the backend that was balanced to.
+/// Encodes the request for its route and the backend that was picked.
 pub fn encode(
     incoming: &Incoming<'_>,
     exchange: &Exchange,
@@ -102,7 +102,7 @@ pub fn encode(
     }
 }
 
-/// Writes the head for the backend. The result says where the value of `Host` stands.
+/// Writes the head for the backend. The result is the position of the value of `Host`.
 fn encode_head(
     incoming: &Incoming<'_>,
     exchange: &Exchange,
@@ -136,7 +136,7 @@ fn encode_head(
     h1::encode_request(bytes.vec(), incoming.head, &edits).host_value
 }
 
-/// The value of `Host` for the backend; `None`: the client's own.
+/// The value of `Host` for the backend; `None`: the value that the client sent.
 fn host_of<'a>(exchange: &'a Exchange, route: &'a Route, first: Option<u32>) -> Option<&'a [u8]> {
     match &route.host_header {
         HostHeader::Preserve => None,
@@ -157,7 +157,7 @@ fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
     }
 }
 
-/// The body of a request, of which nothing was received yet.
+/// The body of a request of which no part was received yet.
 fn body_of(incoming: &Incoming<'_>, exchange: &Exchange, carrier: Carrier) -> Body {
     let (route, head) = (exchange.route(), incoming.head);
     let speaks_http1 =
@@ -183,8 +183,8 @@ impl PreparedRequest {
         fields::list(protocols).all(is_offered)
     }
 
-    /// Makes the request ready to be sent, from its beginning: `Host` names the backend that it goes to, if it is to
-    /// name the backend at all.
+    /// Makes the request ready to be sent from its beginning. `Host` names the backend that the request goes to, if the
+    /// route wants `Host` to name the backend.
     pub fn prepare_for(&mut self, exchange: &Exchange, index: u32) {
         self.bytes.rewind();
         if self.host_of.is_none_or(|named| named == index) {

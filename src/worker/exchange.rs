@@ -1,5 +1,5 @@
-//! One request with its response, as plain data: what began it, the facts of the request, how far it has come, and its
-//! tally for the log.
+//! One request with its response, as plain data: what began the exchange, the facts of the request, its progress, and
+//! its tally for the log.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,22 +17,22 @@ use crate::worker::retry::Used;
 
 /// A request with its response.
 pub struct Exchange {
-    /// The configuration with which it began.
+    /// The configuration with which the exchange began.
     pub config: Rc<LiveConfig>,
     worker: WorkerId,
-    /// Told to the client in answers of our own, and to the log.
+    /// The id of the request, which replies and the log name.
     pub id: RequestId,
     /// When the first byte of the request was there.
     pub began: Micros,
     /// The facts of the request. The decision alone writes them.
     pub facts: RequestFacts,
-    /// Texts for the access log, if there is one.
+    /// Texts for the access log, if one is written.
     pub texts: LoggedTexts,
     /// The bound on the whole exchange.
     deadline: Deadline,
     /// How far the exchange has come.
     pub progress: Progress,
-    /// Counts and times. The one cell: the upload counts while the answer arrives.
+    /// Counts and times. The tally is the one cell of an exchange, because the upload counts while the answer arrives.
     tally: Cell<Tally>,
 }
 
@@ -49,18 +49,18 @@ struct Deadline {
 pub struct Progress {
     /// The attempts, retries and changes of backend that the request has used up.
     pub used: Used,
-    /// The backends that the request was to go to and did not get an answer from.
+    /// The backends that the request was meant for and that gave no answer.
     pub tried: Vec<BackendId>,
-    /// The place of the attempt that is under way, among the attempts of the core.
+    /// The number of the running attempt among all attempts of the core.
     pub place: Option<usize>,
-    /// The time until which the request would have waited for the answer of the backend that it has left last.
+    /// The time until which the request would have waited for an answer of the backend that it left last.
     patience: Option<Micros>,
     /// The reason for which the exchange has failed.
     pub failure: Option<Failure>,
 }
 
 impl Drop for Exchange {
-    /// Takes the request off the count of its route, also where a panic ends the exchange.
+    /// Takes the request off the count of its route, even when a panic ends the exchange.
     fn drop(&mut self) {
         if let Some(counters) = self.route_counters() {
             counters.in_flight.sub(1);
@@ -87,7 +87,7 @@ impl Exchange {
         }
     }
 
-    /// Takes the route's conditions over.
+    /// Takes over the conditions of the route.
     pub fn take_route(&mut self, id: RouteId) {
         debug_assert!(self.facts.route.is_none(), "a request takes one route");
         let route = &self.config.snapshot().routes[id.index()];
@@ -97,7 +97,7 @@ impl Exchange {
         self.deadline.due = route.timeout.map(|timeout| self.began.after(timeout));
     }
 
-    /// Lets the whole exchange take no longer than the client is ready to wait.
+    /// Ends the exchange when the time is over for which the client is ready to wait.
     pub fn bound_by_client(&mut self, wait: Duration) {
         let due = self.began.after(wait);
         if self.deadline.due.is_none_or(|earlier| due < earlier) {
@@ -108,12 +108,12 @@ impl Exchange {
         }
     }
 
-    /// The instant at which the route's bound on the whole exchange ends, or the client's.
+    /// The instant at which the bound of the route, or of the client, on the whole exchange ends.
     pub fn deadline(&self) -> Option<Micros> {
         self.deadline.due
     }
 
-    /// Whether it is the client who bounds the whole exchange.
+    /// Whether the bound on the whole exchange comes from the client.
     pub fn is_bound_by_client(&self) -> bool {
         self.deadline.is_of_client
     }
@@ -123,15 +123,15 @@ impl Exchange {
         self.tally.get()
     }
 
-    /// Counts or times something.
+    /// Changes the counts and times.
     pub fn note(&self, change: impl FnOnce(&mut Tally)) {
         let mut tally = self.tally.get();
         change(&mut tally);
         self.tally.set(tally);
     }
 
-    /// Notes that from now on nobody but the backend can be waited for. It only matters where the whole exchange has
-    /// a bound.
+    /// Notes that from now on only the backend can be waited for. The note matters only if the whole exchange has a
+    /// bound.
     pub fn backend_has_time(&self) {
         if self.deadline.due.is_some() {
             let now = Micros::now();
@@ -139,8 +139,8 @@ impl Exchange {
         }
     }
 
-    /// Whether the backend had most of the time that the whole exchange may take. Else others have used it up: a client
-    /// that was slow to send, or requests that were before this one in a queue.
+    /// Whether the backend had most of the time for the whole exchange. Otherwise a client that was slow to send its
+    /// request, or other requests in a queue, have used up the time.
     pub fn backend_had_most(&self) -> bool {
         let had = Micros::now().since(self.tally().backend_since);
         let timeout = self
@@ -150,18 +150,18 @@ impl Exchange {
         timeout.is_none_or(|timeout| had >= timeout / 2)
     }
 
-    /// The route. Only after [`Exchange::take_route`].
+    /// The route of the request. [`Exchange::take_route`] comes before.
     pub fn route(&self) -> &Route {
         &self.config.snapshot().routes[self.route_id().index()]
     }
 
-    /// The number of the request's route.
+    /// The number of the request's route. [`Exchange::take_route`] comes before.
     pub fn route_id(&self) -> RouteId {
         let id = self.facts.route;
         id.expect("a request has its route before it goes on")
     }
 
-    /// The operator's changes of answers to the request, as far as its route is known.
+    /// The operator's changes of response fields, as far as the route is known.
     pub fn response_edits(&self) -> &FieldEdits {
         match self.facts.found_route {
             Some(id) => &self.config.snapshot().routes[id.index()].response_fields,
@@ -169,14 +169,14 @@ impl Exchange {
         }
     }
 
-    /// This worker's counts of the route, once the route is known.
+    /// The counters of the route on this worker, once the route is known.
     pub fn route_counters(&self) -> Option<&RouteBlock> {
         let id = self.facts.route?;
         let route = &self.config.snapshot().routes[id.index()];
         Some(route.counters.of(self.worker))
     }
 
-    /// This worker's counts of the backend that the request was last sent to, if any.
+    /// The counters, on this worker, of the backend that the request was last sent to, if any.
     pub fn backend_counters(&self) -> Option<&BackendBlock> {
         let (pool, index) = (self.facts.pool?, self.tally().backend?);
         let backend = self.config.backend(pool, index);
@@ -189,7 +189,7 @@ impl Exchange {
         Some(self.config.backend(pool, index).id())
     }
 
-    /// How long a step may take that may take `wait` by itself: what is left of the whole exchange bounds it.
+    /// The time for a step that may take `wait` by itself: the rest of the time for the whole exchange bounds it.
     pub fn bounded(&self, wait: Duration) -> Duration {
         match self.due() {
             None => wait,
@@ -197,21 +197,21 @@ impl Exchange {
         }
     }
 
-    /// Notes that the request leaves a backend for which its attempt, begun at `began`, had the time `wait`.
+    /// Notes that the request leaves a backend. Its attempt there began at `began` and had the time `wait`.
     pub fn leaves(&mut self, began: Micros, wait: Duration) {
         self.progress.patience = Some(began.after(wait));
     }
 
     /// How long the request may wait for a connection. A request that has left no backend waits for `connect`. A
-    /// request that has left one may wait at least as long as that backend had left for its answer, so that leaving is
-    /// no disadvantage.
+    /// request that has left a backend may wait at least for the rest of its time there, so that leaving is no
+    /// disadvantage.
     pub fn wait_for_connection(&self, connect: Duration) -> Duration {
         let patience = self.progress.patience;
         let left = patience.map(|until| Duration::from_micros(until.since(Micros::now())));
         self.bounded(left.map_or(connect, |left| left.max(connect)))
     }
 
-    /// The failure that an expired step means: its own, or that of the whole exchange.
+    /// The failure that an expired step means: the failure `step`, or that of the whole exchange.
     pub fn expired(&self, step: Failure) -> Failure {
         if self.is_overdue() {
             Failure::ExchangeTimeout
@@ -225,7 +225,8 @@ impl Exchange {
         self.due().is_some_and(|due| Micros::now() >= due)
     }
 
-    /// The instant by which the exchange must end: by its route, by its client, or because its snapshot is too old.
+    /// The instant by which the exchange must end: by its route, by its client, or because its configuration is too
+    /// old.
     fn due(&self) -> Option<Micros> {
         let bounds = [self.deadline.due, self.config.due()];
         bounds.into_iter().flatten().min()

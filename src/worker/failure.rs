@@ -1,11 +1,11 @@
-//! The meaning that the end of a connection to a backend has for the request that it served. The table of all failures
-//! is in `shared/failure.rs`, because the counters of both sides are sized by it.
+//! The failure of a request whose connection to a backend has ended. The table of all failures is in
+//! `shared/failure.rs`, because the table sizes the counters of both sides.
 
 pub use crate::shared::failure::{Afterwards, Failure, FailureRow, Fault, RetryRule, STATUS_5XX};
 use crate::worker::multiplex::{Gone, Unconnected};
 
 impl Failure {
-    /// The failure of a request whose stream at the backend is gone.
+    /// The failure of a request whose stream to the backend is gone.
     pub fn of_gone(gone: Gone) -> Failure {
         match gone {
             Gone::Malformed(refusal) => Failure::MalformedResponse(refusal),

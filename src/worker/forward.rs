@@ -1,4 +1,4 @@
-//! Sending a request to a backend, and again to another one where that is safe and promises something.
+//! Sends a request to a backend, and again to another backend if that is safe and promises success.
 
 mod connection;
 
@@ -23,12 +23,12 @@ use connection::{choose_for, connect_for};
 enum Tried {
     /// The client has its answer.
     Answered,
-    /// Another core was quicker to open the last connection that the backend may have.
+    /// Another core has opened the last connection that the backend may have.
     LostRace,
     Failed(FailedAttempt),
 }
 
-/// Gets the request answered by some backend of its pool.
+/// Gets the request answered by a backend of its pool.
 pub async fn forward(
     shard: &Rc<Shard>,
     client: &Client,
@@ -61,7 +61,8 @@ pub async fn forward(
             Tried::Failed(failed) => failed,
         };
         let again = how_again(shard, exchange, request, &failed);
-        // The same backend may be another address of the name that was picked.
+        // The backend may have another number after an attempt: another address of the same name may have been
+        // connected to.
         let same = exchange.tally().backend;
         let same = same.map(|index| Target::at(request.pool, index));
         (target, is_fresh) = match again {
@@ -81,8 +82,8 @@ pub async fn forward(
     }
 }
 
-/// Lets other requests have their turn before a backend is tried again whose last connection another core was quicker
-/// to open. Errors: that has happened too often.
+/// Lets other tasks run before a backend is tried again whose last connection another core has opened. Errors: that has
+/// happened too often.
 async fn pass_after_lost_race(shard: &Shard, exchange: &mut Exchange) -> Result<(), Failure> {
     #[cfg(test)]
     if crate::simulated::is_planted(crate::simulated::Fault::SpinsAtBound) {
@@ -97,7 +98,7 @@ async fn pass_after_lost_race(shard: &Shard, exchange: &mut Exchange) -> Result<
     Ok(())
 }
 
-/// Sends the request to the backend of `target`, on a connection that was never idle if `is_fresh`.
+/// Sends the request to the backend of `target`. `is_fresh`: the connection must never have been idle.
 async fn attempt_at(
     shard: &Rc<Shard>,
     client: &Client,
@@ -134,7 +135,7 @@ async fn attempt_at(
     }
 }
 
-/// Decides whether the request is sent again; a retry takes from the pool's budget and is counted.
+/// Decides whether the request is sent again. A retry takes from the budget of the pool and is counted.
 fn how_again(
     shard: &Shard,
     exchange: &Exchange,
@@ -165,7 +166,7 @@ fn wants_fresh(exchange: &Exchange, request: &PreparedRequest) -> bool {
     retry::wants_fresh(request.is_whole, protocol == Protocol::Http1)
 }
 
-/// Notes that the request leaves the backend that it was sent to last without an answer. The failure is counted against
+/// Notes that the request leaves, without an answer, the backend that it was sent to last. The failure counts against
 /// the backend if the backend is to blame.
 fn give_up_on(
     shard: &Shard,

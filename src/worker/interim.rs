@@ -1,4 +1,5 @@
-//! Interim (1xx) heads before an answer. Their bytes and their time are bounded, not their number.
+//! Interim (1xx) heads before an answer (RFC 9110 section 15.2). Their bytes and their time are bounded, not their
+//! number.
 
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -12,7 +13,7 @@ pub struct Interims {
     bytes: u32,
     /// The time at which the final head is due.
     due: Option<Micros>,
-    /// Whether one of the interim heads announced a body. The connection then takes no other request.
+    /// Whether one of the interim heads announced a body. The connection takes no other request then.
     pub are_odd: bool,
 }
 

@@ -1,6 +1,6 @@
-//! Requests in a backend that turns unhealthy. Requests that may be repeated leave the backend for another one; the
-//! others go on or end, as `on_unhealthy` of the pool says. While a pool panics, the state of a backend decides
-//! nothing.
+//! Requests at a backend that turns unhealthy. Requests that may be repeated leave the backend for another one; the
+//! others go on or end, as `on_unhealthy` of the pool says. While a pool panics, the states of its backends are
+//! ignored.
 
 use std::task::{Context, Poll};
 
@@ -12,7 +12,7 @@ use crate::worker::retry::{self, Again, FailedAttempt, Repeatable};
 use crate::worker::shard::Shard;
 use crate::worker::upstream::{is_well, prefers_well};
 
-/// A request of which its backend has got nothing.
+/// A request of which the backend has got no byte.
 const UNSENT: Repeatable = Repeatable {
     is_kept: true,
     is_idempotent: true,
@@ -37,8 +37,8 @@ pub fn poll_unsent(
     }
 }
 
-/// Watches a request that waits for the head of its answer. Ready when the client has gone, or when the request leaves
-/// its backend or is cut. `request` says how far the request was sent.
+/// Watches a request that waits for the head of its answer. Ready when the client has gone, when the request leaves its
+/// backend, or when it is cut. `request` says how far the request was sent.
 pub fn poll_unanswered(
     shard: &Shard,
     client: &Client,
@@ -59,7 +59,7 @@ pub fn poll_unanswered(
     }
 }
 
-/// Watches an exchange whose answer is passed on. Ready when the client has gone, or when the answer is cut.
+/// Watches an exchange whose answer is being passed on. Ready when the client has gone, or when the answer is cut.
 pub fn poll_answered(
     shard: &Shard,
     client: &Client,
@@ -111,8 +111,8 @@ pub fn decide(
     let route = exchange.route();
     let has_next = || {
         let last = exchange.last_backend();
-        // A request that leaves a backend may go back to one that it has left before, which may be healthy again by
-        // now.
+        // A request that leaves a backend may go back to a backend that it has left before, because that backend may be
+        // healthy again.
         let is_left = failed.failure == Failure::BackendDown;
         let avoids_others = prefers_well(shard, &exchange.config, route.pool, last);
         let may_go_to = |id| {
@@ -121,8 +121,8 @@ pub fn decide(
                 && (!avoids_others || is_well(shard, id))
         };
         let config = &exchange.config;
-        // If all other backends are at their `max_connections`, the request has to wait in the queue, which must have a
-        // place.
+        // If all other backends are at their `max_connections`, the request has to wait in the queue, which must have
+        // space for it.
         (!is_left || config.live(route.pool).queue().has_place())
             && config.takes_any(route.pool, &shard.tables, may_go_to)
     };

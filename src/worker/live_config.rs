@@ -1,9 +1,9 @@
-//! The snapshot made live on one core: its balancers, retry budgets and queues.
+//! The snapshot in use on one core, with its balancers, retry budgets and queues.
 //!
-//! A change of configuration must cost a worker next to nothing. So a new live configuration takes over from the one
-//! before what it can: a pool that did not change is the same live pool in both, one that did keeps its balancer, its
-//! budget and its queue. And nothing is computed when a live configuration is made or a backend's state changes: the
-//! pool is marked, and its balancer rebuilt when the next request asks for it.
+//! A change of configuration must cost a worker next to nothing. So a new live configuration takes as much as possible
+//! from the live configuration before it: an unchanged pool is the same live pool in both, and a changed pool keeps its
+//! balancer, its retry budget and its queue. Nothing is computed when a live configuration is made or the state of a
+//! backend changes: the pool is marked, and its balancer is rebuilt when the next request asks for it.
 
 pub mod listener;
 mod pool;
@@ -25,23 +25,24 @@ use crate::worker::upstream::{Backends, Neighbours, Queue, ReuseKey};
 
 pub use pool::{Choice, LivePool, Pick};
 
-/// A snapshot and what one core keeps beside it. An exchange holds on to the live configuration it began with.
+/// A snapshot and the state that one core keeps beside it. An exchange keeps the live configuration with which it
+/// began.
 pub struct LiveConfig {
     snapshot: SharedSnapshot,
     neighbours: Rc<Neighbours>,
     pools: Vec<Rc<LivePool>>,
-    /// As in the snapshot; a connection holds on to the one that it came by.
+    /// The listeners of the snapshot. A connection keeps the value of its listener.
     listeners: Vec<Rc<LiveListener>>,
-    /// Where each backend that takes requests stands, by its row in the tables.
+    /// The positions of the backends that take requests, by row in the tables.
     positions: Vec<Option<BackendPosition>>,
-    /// The latest key that was given out on this core.
+    /// The last key that was given out on this core.
     last_key: ReuseKey,
     /// The instant by which exchanges that began with this live configuration must end, if too many snapshots are in
     /// use.
     due: Cell<Option<Micros>>,
 }
 
-/// Where a backend stands in a snapshot, and which connections to it may be used.
+/// The position of a backend in a snapshot, and the key of the connections that may be used.
 #[derive(Clone, Copy)]
 struct BackendPosition {
     pool: PoolId,
@@ -51,7 +52,7 @@ struct BackendPosition {
 }
 
 impl LiveConfig {
-    /// Makes a worker's first snapshot live.
+    /// The live configuration of a worker's first snapshot.
     pub fn new(snapshot: SharedSnapshot, neighbours: &Rc<Neighbours>) -> LiveConfig {
         LiveConfig::with(snapshot, neighbours, None, |pool, snapshot| {
             let carried = Carried::new(pool, snapshot, neighbours);
@@ -59,7 +60,7 @@ impl LiveConfig {
         })
     }
 
-    /// Makes the snapshot live that comes after `before`.
+    /// The live configuration of the snapshot that follows `before`.
     pub fn after(before: &LiveConfig, snapshot: SharedSnapshot) -> LiveConfig {
         let neighbours = &before.neighbours;
         let worker = neighbours.worker;
@@ -103,7 +104,7 @@ impl LiveConfig {
         &self.snapshot
     }
 
-    /// Lets exchanges that began with this live configuration end by `due`, if not earlier.
+    /// Bounds the exchanges that began with this live configuration: they must end by `due`. An earlier bound stays.
     pub fn end_by(&self, due: Micros) {
         let earlier = self.due.get().unwrap_or(due);
         self.due.set(Some(due.min(earlier)));
@@ -114,15 +115,14 @@ impl LiveConfig {
         self.due.get()
     }
 
-    /// How clients that come by an address are spoken to, if it is listened on.
+    /// The settings of the listener on an address, if there is one.
     pub fn listener(&self, addr: &ListenAddr) -> Option<&Rc<LiveListener>> {
         self.listeners
             .iter()
             .find(|listener| listener.addr == *addr)
     }
 
-    /// Ends the listeners of the live configuration before that are gone, or demand something else of clients. Whether
-    /// there are any.
+    /// Ends the listeners of `before` that are gone or have other demands now. The result says whether there are any.
     pub fn end_changed_listeners(&self, before: &LiveConfig) -> bool {
         end_changed(&before.listeners, &self.listeners)
     }
@@ -132,7 +132,7 @@ impl LiveConfig {
         &self.snapshot.pools[id.index()]
     }
 
-    /// A pool's live part.
+    /// The live part of a pool.
     pub fn live(&self, id: PoolId) -> &LivePool {
         &self.pools[id.index()]
     }
@@ -142,12 +142,13 @@ impl LiveConfig {
         &self.pool(pool).backends[index as usize]
     }
 
-    /// Whether requests may go to this backend: a pool of the snapshot has it, and it is not to be drained.
+    /// Whether requests may go to this backend: a pool of the snapshot has the backend, and the backend is not
+    /// draining.
     pub fn takes(&self, id: BackendId) -> bool {
         self.position(id).is_some()
     }
 
-    /// The key that a connection to a backend must carry to be used; `None`: the backend takes no requests.
+    /// The key of the connections to a backend that may be used; `None`: the backend takes no requests.
     pub fn reuse_key(&self, id: BackendId) -> Option<ReuseKey> {
         Some(self.position(id)?.key)
     }
@@ -157,18 +158,18 @@ impl LiveConfig {
         Some(self.position(id)?.index)
     }
 
-    /// How many connections a backend may have; `None`: it takes no requests.
+    /// The most connections that a backend may have; `None`: the backend takes no requests.
     pub fn most_connections(&self, id: BackendId) -> Option<u32> {
         let position = self.position(id)?;
         Some(self.backend(position.pool, position.index).max_connections)
     }
 
-    /// The requests that wait for a connection to the pool of a backend.
+    /// The queue of the requests that wait for a connection to a backend's pool; `None`: the backend takes no requests.
     pub fn queue_for(&self, id: BackendId) -> Option<&Rc<Queue>> {
         Some(self.live(self.position(id)?.pool).queue())
     }
 
-    /// Whether a connection to a backend that carries this key may be used.
+    /// Whether a connection to a backend with this key may be used.
     pub fn is_current(&self, id: BackendId, key: ReuseKey) -> bool {
         self.reuse_key(id) == Some(key)
     }
@@ -188,7 +189,8 @@ impl LiveConfig {
         *self.positions.get(id.index())?
     }
 
-    /// The key of a backend that is connected to as this live configuration does it.
+    /// The key of a backend whose connections are made as this live configuration makes them; `None`: the backend is
+    /// new, or its connections are made in another way.
     fn kept_key(&self, pool: &Pool, backend: &Backend) -> Option<ReuseKey> {
         let position = self.position(backend.id())?;
         let known = (
@@ -198,7 +200,7 @@ impl LiveConfig {
         connects_alike(known, (pool, backend)).then_some(position.key)
     }
 
-    /// Takes a changed state of a backend into account.
+    /// Marks the pool of a backend whose state has changed, and lets requests that wait for a connection check again.
     pub fn state_changed(&self, id: BackendId) {
         if let Some(position) = self.position(id) {
             self.live(position.pool).is_stale.set(true);
@@ -206,17 +208,17 @@ impl LiveConfig {
         }
     }
 
-    /// Lets requests that wait for a connection look around, in every pool.
+    /// Lets the requests that wait for a connection check again, in every pool.
     pub fn let_look(&self) {
         self.pools.iter().for_each(|pool| pool.queue().look());
     }
 
-    /// Picks a backend of a pool: one that was not tried yet if there is one, else again one that was.
+    /// Picks a backend of a pool: a backend that was not tried yet, otherwise one that was.
     pub fn pick(&self, id: PoolId, choice: &Choice<'_>) -> Pick {
         self.up_to_date(id, choice.tables).pick(choice)
     }
 
-    /// Whether a backend of a pool takes requests that this holds for.
+    /// Whether `is_wanted` holds for any backend of a pool that takes requests.
     pub fn takes_any(
         &self,
         id: PoolId,
@@ -243,7 +245,7 @@ impl LiveConfig {
     }
 }
 
-/// Whether two configurations of a pool are the same as far as picking a backend goes, down to the indices.
+/// Whether two configurations of a pool are equal for picking a backend, including the indices.
 fn balances_alike(old: &Pool, new: &Pool) -> bool {
     let same = |(old, new): (&Backend, &Backend)| {
         old.id() == new.id()
@@ -258,8 +260,8 @@ fn balances_alike(old: &Pool, new: &Pool) -> bool {
         && old.backends.iter().zip(&new.backends).all(same)
 }
 
-/// Where the backends of a snapshot stand. One that is connected to as `before` does it keeps its key there, and with
-/// it its connections.
+/// The positions of the backends of a snapshot. A backend whose connections are made as `before` makes them keeps its
+/// key, and with the key its connections.
 fn positions(
     snapshot: &Snapshot,
     before: Option<&LiveConfig>,
@@ -286,9 +288,8 @@ fn positions(
     (positions, last_key)
 }
 
-/// Whether a connection made by the old configuration is all that one made by the new would be. Both are alive, so that
-/// settings of TLS are the same if they lie at the same place: what is built of the same settings and the same files is
-/// built once.
+/// Whether a connection that the old configuration made is equal to one that the new configuration makes. TLS settings
+/// are compared by address: equal settings with equal files are built once, and both configurations are alive.
 fn connects_alike(old: (&Pool, &Backend), new: (&Pool, &Backend)) -> bool {
     let ((old_pool, old), (new_pool, new)) = (old, new);
     let secured_alike = match (&old_pool.tls, &new_pool.tls) {

@@ -1,4 +1,5 @@
-//! How much a worker may log and tell: a flood of failures must not become a flood of lines.
+//! Bounds on the lines that a worker logs and on its reports of refused requests: a flood of failures must not become a
+//! flood of lines.
 
 use std::cell::Cell;
 
@@ -7,10 +8,10 @@ use tracing::{info, warn};
 use crate::base::ids::WorkerId;
 use crate::base::limits;
 
-/// The lines that may still be logged and told in this second.
+/// The lines that may still be logged, and the reports that may still be made, in this second.
 pub struct LogRation {
     failures: Cell<u32>,
-    /// Failures that found nothing left.
+    /// Failures that were not logged in this second.
     unlogged: Cell<u32>,
     /// Refusals of clients by their certificates that may still be logged in this second.
     clients: Cell<u32>,
@@ -36,7 +37,7 @@ impl Default for LogRation {
 }
 
 impl LogRation {
-    /// Whether a failure may be logged now. What may not is counted.
+    /// Whether a failure may be logged now. A failure that may not be logged is counted.
     pub fn may_log_failure(&self) -> bool {
         let left = self.failures.get();
         if left == 0 {
@@ -57,7 +58,7 @@ impl LogRation {
         left > 0
     }
 
-    /// Whether it may be logged now that accepting pauses: once a second.
+    /// Whether a line may be logged now that says that accepting pauses: one line in a second.
     pub fn may_log_exhaustion(&self) -> bool {
         self.exhaustion.replace(false)
     }
@@ -78,7 +79,7 @@ impl LogRation {
         left > 0
     }
 
-    /// Begins another second, and says how many failures were too many to be logged one by one in the last.
+    /// Begins another second, and logs the number of lines that were left out in the last second.
     pub fn renew(&self, worker: WorkerId) {
         self.failures.set(limits::FAILURE_LINES_PER_SECOND);
         self.clients.set(limits::CLIENT_LINES_PER_SECOND);

@@ -1,4 +1,4 @@
-//! Messages of other threads to a worker, taken over between two requests.
+//! Messages of other threads to a worker. The worker acts on them between two requests.
 
 use std::io;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use crate::shared::mailbox::Inbox;
 use crate::worker::shard::Shard;
 use crate::worker::{accept, client_room};
 
-/// Takes messages for as long as the worker lives.
+/// Acts on messages for as long as the worker lives.
 pub async fn run(shard: Rc<Shard>, inbox: Inbox<ToWorker>, engine: Engine) -> io::Result<()> {
     let event = WakeEvent::new(inbox.wake_stream()?.into())?;
     loop {
@@ -35,7 +35,7 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
                 addr,
                 socket,
                 came_for,
-                file: None, // The control thread has the file.
+                file: None, // The control thread keeps the file.
             };
             if let Err(error) = accept::start(shard, bound, engine) {
                 shard

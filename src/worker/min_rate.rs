@@ -2,13 +2,13 @@
 //! long ends. Otherwise a client could hold a connection and its memory for any time with a byte per second.
 //!
 //! A client begins with a credit of time, the grace. Waiting for the client uses the credit up. Each byte that the
-//! client sends or takes restores the time that it may take at the least rate. Time in which palantir waits for
-//! somebody else, such as the backend, does not count, nor does time in which the client moves bytes in the other
+//! client sends or takes restores the time that the byte may take at the least rate. Time in which palantir waits for
+//! another party, such as the backend, does not count, nor does time in which the client moves bytes in the other
 //! direction.
 //!
-//! Only a move shows that a client is slow. While nothing moves, the client has paused, or its kernel acknowledges
-//! bytes in large steps only; other bounds (`client_idle`, `client_body`) end that. A wait that ends with a move uses
-//! up at most half of the grace.
+//! Only a move shows that a client is slow. While no byte moves, the client pauses, or its kernel acknowledges bytes in
+//! large steps only; other bounds (`client_idle`, `client_body`) end that. A wait that ends with a move uses up at most
+//! half of the grace.
 
 use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
@@ -37,11 +37,11 @@ pub struct MinRate {
     credit: Cell<i64>,
     /// Whether the credit has been used up.
     is_over: Cell<bool>,
-    /// The bytes that the client has taken since the last look of [`MinRate::watch`], and the core's millisecond of
-    /// that look.
+    /// The bytes that the client has taken since the last check of [`MinRate::watch`], and the core's millisecond of
+    /// that check.
     taken: Cell<u64>,
     since: Cell<u64>,
-    /// The timer of the looks, once a send has had to wait.
+    /// The timer of the checks, once a send has had to wait.
     looks: OnceCell<Timer>,
 }
 
@@ -51,7 +51,7 @@ impl MinRate {
         MinRate::new(listener.min_rate, listener.min_rate_grace)
     }
 
-    /// The least rate that a listener demands of a client which has its whole answer and is still sending.
+    /// The least rate that a listener demands of a client that has its whole answer and is still sending.
     pub fn behind_answer(listener: &Listener) -> MinRate {
         let most = Duration::from_secs(limits::LINGER_SILENCE_SECS);
         MinRate::new(listener.min_rate, listener.min_rate_grace.min(most))
@@ -101,7 +101,7 @@ impl MinRate {
     }
 
     /// Notes that the client has taken bytes of an answer. With 0 bytes, the client is not to blame for the time until
-    /// now. `is_socket`: the bytes are with the client's socket, and not yet with the client.
+    /// now. `is_socket`: the socket has taken the bytes, and the client may not have them yet.
     pub fn note_taken(&self, now: u64, bytes: usize, is_socket: bool) {
         if bytes == 0 {
             self.pardon(now);
@@ -131,9 +131,9 @@ impl MinRate {
 
     /// Waits for a send, during which [`MinRate::note_taken`] or [`MinRate::note_sent`] is called. On a stream of
     /// HTTP/2 every byte that the client takes is known. A socket takes more bytes only when a third of its buffer is
-    /// free, which may take long: while a send waits, palantir asks the kernel at intervals how much the peer has
+    /// free, which may take long: while a send waits, palantir asks the kernel at intervals how many bytes the peer has
     /// acknowledged. `moves` is called when the peer has acknowledged some, whether or not a rate is demanded: a peer
-    /// that takes a little all the time is not silent.
+    /// that takes a few bytes all the time is not silent.
     pub async fn watch<T>(
         &self,
         to: Option<&Socket>,
@@ -177,8 +177,8 @@ impl MinRate {
     }
 }
 
-/// The bytes that a client has acknowledged between two looks, of those that the socket has taken for it meanwhile. At
-/// the first look only the number of bytes that the socket has taken is known.
+/// The bytes that a client has acknowledged between two checks. `taken`: the bytes that the socket has taken meanwhile;
+/// at the first check only this number is known.
 fn acknowledged(before: Option<u64>, taken: u64, now: Option<u64>) -> u64 {
     match (before, now) {
         (Some(before), Some(now)) => (before + taken).saturating_sub(now),

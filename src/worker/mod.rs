@@ -1,4 +1,4 @@
-//! One core: its listeners, its connections, and every step of a request's way.
+//! One core: its listeners, its connections, and every step of a request.
 
 mod accept;
 mod attempt;
@@ -56,7 +56,7 @@ use crate::worker::upstream::Neighbours;
 
 pub use accept::turn_away::GONE;
 
-/// All that a worker is started with.
+/// The values with which a worker starts.
 pub struct Start {
     /// The number of the worker.
     pub worker: WorkerId,
@@ -76,8 +76,8 @@ pub struct Start {
     pub mailboxes: Vec<Mailbox<ToWorker>>,
 }
 
-/// Runs a worker on the calling thread until the process ends. It accepts nothing before [`ToWorker::Listen`]. Errors:
-/// the engine or a descriptor is not to be had.
+/// Runs a worker on the calling thread until the process ends. The worker accepts no client before
+/// [`ToWorker::Listen`]. Errors: the engine or a descriptor cannot be had.
 pub fn work(start: Start) -> io::Result<()> {
     if let Some(cpu) = start.cpu {
         pin(cpu);
@@ -92,7 +92,7 @@ pub async fn simulate(start: Start) {
 }
 
 /// A guard of a task without which the worker cannot work. The engine does not catch a panic, so that the panic ends
-/// the worker: the guard then tells the control thread what the worker was doing.
+/// the worker: the guard then tells the control thread which task has failed.
 struct Vital(Rc<Shard>, &'static str);
 
 impl Drop for Vital {

@@ -1,4 +1,4 @@
-//! The way of a request: this file is the table of contents of the program.
+//! The steps of a request in their order: this file is the table of contents of the program.
 
 use std::future::{pending, poll_fn};
 use std::pin::pin;
@@ -37,8 +37,8 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
     record(shard, client, &mut exchange);
     drop(counted);
     if is_cut {
-        // The kernel may still work on operations of the client's connection, so that it is never dropped: the process
-        // ends with it.
+        // The kernel may still work on operations of the client's connection, so that the connection is never dropped:
+        // it ends with the process.
         return pending().await;
     }
     client.next()
@@ -50,7 +50,7 @@ async fn answer_or_fail(shard: &Rc<Shard>, client: &Client, exchange: &mut Excha
     }
 }
 
-/// Has a request decided on, and does what the decision says.
+/// Decides on a request, and acts on the decision.
 async fn answer(
     shard: &Rc<Shard>,
     client: &Client,

@@ -1,5 +1,5 @@
-//! The record of an exchange that has ended: the exchange is counted, here and nowhere else as far as possible; the
-//! access log gets its line, and the program's own log one if the exchange failed.
+//! The record of an exchange that has ended: the exchange is counted, as far as possible here only; the access log gets
+//! its line, and the program's own log gets one if the exchange failed.
 
 use tracing::{Level, debug, error, warn};
 
@@ -47,8 +47,8 @@ pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
     shard.links.log(shard.worker, line);
 }
 
-/// Counts the exchange for its worker, its route and the backend that answered it; `status` is what the client was
-/// told, or would have been.
+/// Counts the exchange for its worker, its route and the backend that answered it. `status`: the status of the answer,
+/// or the one that a client which has left would have got.
 fn count(shard: &Shard, exchange: &Exchange, status: u16) {
     let class = status_class(status);
     let worker = shard.links.counters(shard.worker);
@@ -70,7 +70,7 @@ fn count(shard: &Shard, exchange: &Exchange, status: u16) {
         route.request_bytes.add(tally.request_bytes);
         route.response_bytes.add(tally.response_bytes);
         route.response_times.observe(match tally.head_micros {
-            0 => Micros::now().since(exchange.began), // An answer of our own: there was no other head.
+            0 => Micros::now().since(exchange.began), // A reply has no head of a backend.
             micros => micros,
         });
         if let Some(failure) = failure {
@@ -80,14 +80,14 @@ fn count(shard: &Shard, exchange: &Exchange, status: u16) {
     count_answer(shard, exchange);
 }
 
-/// Counts the answer for its backend. Attempts that failed by the backend's fault were counted when they did.
+/// Counts the answer for its backend. Attempts that failed by the backend's fault have been counted before.
 fn count_answer(shard: &Shard, exchange: &Exchange) {
     let Some(backend) = exchange.backend_counters() else {
         return;
     };
     let tally = exchange.tally();
     if tally.attempts == 0 {
-        return; // It was chosen, but never reached.
+        return; // The backend was chosen, but never reached.
     }
     backend.request_bytes.add(tally.request_bytes);
     backend.response_bytes.add(tally.response_bytes);
@@ -111,7 +111,7 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
     }
 }
 
-/// Counts an attempt that failed by the fault of the backend that it was made at.
+/// Counts an attempt that failed by the fault of its backend.
 pub fn count_failed_attempt(shard: &Shard, exchange: &Exchange, failure: Failure) {
     if let Some(backend) = exchange.backend_counters() {
         backend.fail(failure.reason_group(), Micros::now());
@@ -147,7 +147,7 @@ fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, row: &Failur
     }
 }
 
-/// Says that a connection's task panicked. What the panic said is on standard error already.
+/// Logs that the task of a connection panicked. The message of the panic is on standard error already.
 pub fn report_panic(shard: &Shard) {
     if shard.log_ration.may_log_failure() {
         error!(

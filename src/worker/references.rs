@@ -1,5 +1,5 @@
-//! The name by which a client calls the backend, kept for the time when the request's head is gone: an answer may have
-//! to name the backend so.
+//! The scheme and host by which a client calls the backend. They are kept because an answer may have to use them when
+//! the head of the request is gone.
 
 use crate::base::addresses::BackendAddr;
 use crate::base::short_text::ShortText;
@@ -11,7 +11,7 @@ use crate::http::references::References;
 use crate::snapshot::{Backend, HostHeader, Pool, Route};
 use crate::worker::downstream::Client;
 
-/// Scheme and authority that the client has asked for.
+/// The scheme and the authority that the client has asked for.
 pub struct AskedFor {
     scheme: &'static str,
     authority: ShortText,
@@ -40,9 +40,9 @@ pub fn asked_for(
     }
 }
 
-/// The scheme and host that a trusted proxy says its client asked for. The first member of a list counts: each proxy
-/// adds its own view behind the views that it was sent, so that the first member is the view of the proxy to which the
-/// client spoke.
+/// The scheme and host that, according to a trusted proxy, its client asked for. The first member of a list counts:
+/// each proxy adds its own view behind the views that it received, so that the first member is the view of the proxy
+/// that the client spoke to.
 #[cold]
 fn told(head: &RequestHead<'_, '_>, own_scheme: &'static str) -> AskedFor {
     let first = |name| list(head.field(name)?).next();
@@ -68,8 +68,8 @@ fn scheme_of(proto: &[u8]) -> Option<&'static str> {
     known.find(|known| proto.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// A port to be written behind a host that names none. The default port of either scheme is never written: a proxy that
-/// was itself asked in cleartext often names 80 beside `https`.
+/// A port that is written behind a host that names none. The default ports of both schemes are never written: a proxy
+/// that was itself asked in cleartext often names 80 beside `https`.
 fn port_to_write(text: &[u8]) -> Option<u16> {
     let port = std::str::from_utf8(text).ok()?.parse().ok()?;
     (!matches!(port, 0 | 80 | 443)).then_some(port)

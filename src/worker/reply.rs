@@ -1,5 +1,5 @@
-//! Replies: answers of our own, to requests that no backend answers. A reply to a request that failed says what is
-//! wrong by one label, and tells nothing of what is behind the proxy.
+//! Replies: answers of palantir itself. A reply to a request that failed names the failure by one label, and tells
+//! nothing about the servers behind the proxy.
 
 mod render;
 
@@ -12,12 +12,12 @@ use render::Look;
 
 pub use render::RenderedReplies;
 
-/// An answer of our own.
+/// An answer of palantir itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The status of the reply.
     pub status: u16,
-    /// The fields besides those that every reply has, in their order.
+    /// The fields of this reply, in their order, besides the fields that every reply has.
     pub fields: [Option<ReplyField>; 2],
     /// The body of the reply.
     pub body: ReplyBody,
@@ -32,7 +32,7 @@ pub type ReplyField = (&'static str, FieldValue);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldValue {
     Fixed(&'static str),
-    /// Made for this reply alone.
+    /// A value made for this reply alone.
     Own(String),
     /// The value of `Proxy-Status` (RFC 9209).
     ProxyStatus {
@@ -45,8 +45,7 @@ pub enum FieldValue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyBody {
     Empty,
-    /// The status, the label, and the id of the request, as text or as JSON. A gRPC call gets the label in its
-    /// trailers.
+    /// The status, the label and the id of the request, as text or as JSON. A gRPC call gets the label in its trailers.
     Label(&'static str),
     /// Text of this content type, made for this reply alone.
     Own {
@@ -67,7 +66,7 @@ impl Reply {
             "only a failure with a reader is told"
         );
         let more = match failure {
-            // The missing room may be there in a moment (RFC 9110 section 15.6.4).
+            // The missing resource may be free again in a second (RFC 9110 section 15.6.4).
             _ if row.status == 503 => Some(("Retry-After", FieldValue::Fixed("1"))),
             // RFC 9110 section 15.5.6 requires the field.
             Failure::Refused(Refusal::MethodNotAllowed) => {
@@ -83,7 +82,8 @@ impl Reply {
         }
     }
 
-    /// Sends a client that came in cleartext to this URL. (308 keeps the method, RFC 9110 section 15.4.9.)
+    /// Redirects a client that came in cleartext to this URL. The status 308 keeps the method (RFC 9110 section
+    /// 15.4.9).
     pub fn redirect_to_https(url: String) -> Reply {
         const LABEL: &str = "https_wanted";
         Reply {
@@ -97,7 +97,8 @@ impl Reply {
         }
     }
 
-    /// Answers an authority that asks whether a name is ours (RFC 8555 section 8.3). An authority wants the text alone.
+    /// Answers an authority that asks whether a name belongs to this server (RFC 8555 section 8.3). The body must be
+    /// the text alone.
     pub fn challenge(text: String) -> Reply {
         Reply {
             status: 200,
@@ -127,7 +128,7 @@ fn proxy_status(error_type: &'static str, label: &'static str) -> ReplyField {
     ("Proxy-Status", value)
 }
 
-/// Ends an exchange that failed: with a reply if no answer is on its way, else by cutting the connection.
+/// Ends an exchange that failed: by a reply if no answer has begun, otherwise by cutting the connection.
 pub async fn fail(shard: &Shard, client: &Client, exchange: &mut Exchange, failure: Failure) {
     exchange.progress.failure = Some(failure);
     if exchange.tally().is_answered || failure.is_without_reader() {

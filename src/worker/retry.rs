@@ -1,7 +1,7 @@
-//! Whether a request is sent once more after an attempt that failed. Plain values in, a decision out.
+//! Whether a request is sent again after an attempt that failed. Plain functions of plain values.
 //!
-//! A request may only be executed twice if its method is idempotent (RFC 9110 section 9.2.2). So what decides is not
-//! how likely it is that the backend saw nothing of the request, but whether that is known.
+//! A request may be executed twice only if its method is idempotent (RFC 9110 section 9.2.2). So the decision depends
+//! on whether it is known that the backend processed nothing of the request, and not on how likely that is.
 
 use crate::base::limits;
 use crate::worker::failure::{Failure, RetryRule};
@@ -9,11 +9,11 @@ use crate::worker::failure::{Failure, RetryRule};
 /// The facts of a request that decide whether it may be sent again.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeatable {
-    /// Whether all of the request is still there: no byte of its body was given away.
+    /// Whether the whole request is still there: no byte of its body was given away.
     pub is_kept: bool,
     /// Whether the request may be executed twice (RFC 9110 section 9.2.2).
     pub is_idempotent: bool,
-    /// Whether a byte of any answer came: from then on the backend has said something about the request.
+    /// Whether a byte of any answer has come. From then on the backend may have processed the request.
     pub is_answered: bool,
 }
 
@@ -24,18 +24,19 @@ pub struct FailedAttempt {
     pub failure: Failure,
     /// Whether it is known that the backend processed nothing of the request.
     pub is_unprocessed: bool,
-    /// Whether a connection that had served other requests was lost: the backend may have ended it while it was idle.
+    /// Whether a connection was lost that had served other requests: the backend may have closed it while it was idle
+    /// (RFC 9112 section 9.5).
     pub lost_reused: bool,
 }
 
 /// The attempts that a request has used up, by kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Used {
-    /// Attempts that were no retries, because nothing of the request had reached a backend that would process it.
+    /// Attempts that count as no retries, because no backend has processed anything of the request.
     pub free: u8,
     /// Whether the request was sent anew because a reused connection was lost.
     pub fresh: bool,
-    /// Retries by the rule of the route.
+    /// Retries that the route allows.
     pub retries: u8,
     /// Backends that could not be connected to.
     pub unconnected: u8,
@@ -43,7 +44,7 @@ pub struct Used {
     pub connect_timeouts: u8,
     /// How many backends the request has left because they had become unhealthy.
     pub left: u8,
-    /// How often another core took the place of a connection that the request was about to open.
+    /// How often another core opened the connection that the request was about to open.
     pub lost_races: u8,
 }
 
@@ -67,7 +68,7 @@ impl Used {
         }
     }
 
-    /// How often the request has gone round, whatever for.
+    /// The number of attempts so far, for whatever reason they were made.
     pub fn rounds(self) -> u32 {
         let counters = [
             self.free,
@@ -84,18 +85,21 @@ impl Used {
 /// How a request goes on after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
-    /// Not at all: the client is told of the failure.
+    /// The request is not sent again, and the client is told of the failure.
     Never,
-    /// To the same backend on a connection that was never idle. This is no failure of the backend, and no retry.
+    /// The request goes to the same backend, on a connection that was never idle. The failure is not the backend's, and
+    /// the attempt is no retry.
     Fresh,
-    /// To the same backend on any other connection. This is no failure of the backend, and no retry.
+    /// The request goes to the same backend, on any other connection. The failure is not the backend's, and the attempt
+    /// is no retry.
     Elsewhere,
-    /// To another backend, because this one could not be connected to: no retry, since nothing was sent.
+    /// The request goes to another backend, because this one could not be connected to. Nothing was sent, so that the
+    /// attempt is no retry.
     Next,
-    /// The request goes to another backend because this one has become unhealthy. That is no retry: each request does
-    /// so a few times at most, and only when the backend's own probes have failed.
+    /// The request goes to another backend, because this one has become unhealthy. The attempt is no retry: each
+    /// request does so `limits::LEFT_BACKENDS` times at most, and only when the backend's own probes have failed.
     Leave,
-    /// To another backend, if the pool's budget of retries allows it.
+    /// The request goes to another backend, if the pool's budget of retries allows it.
     Retry,
 }
 
@@ -114,7 +118,7 @@ impl Again {
 }
 
 impl FailedAttempt {
-    /// The connection could not be had: the backend saw nothing of the request.
+    /// An attempt without a connection: the backend has got no byte of the request.
     pub fn unsent(failure: Failure) -> FailedAttempt {
         FailedAttempt {
             failure,
@@ -134,13 +138,13 @@ impl FailedAttempt {
 }
 
 /// Whether a request should have a connection that was never idle. A request that cannot be sent again should not go
-/// out on an old connection, which may just have died. (The end of a connection of HTTP/2 is announced before it comes,
-/// RFC 9113 section 6.8.)
+/// out on an idle connection of HTTP/1, which the backend may just have closed (RFC 9112 section 9.5). The end of a
+/// connection of HTTP/2 is announced before it comes (RFC 9113 section 6.8).
 pub fn wants_fresh(is_whole: bool, is_http1: bool) -> bool {
     !is_whole && is_http1
 }
 
-/// Circumstances that may have kept a backend from answering in time, besides the backend itself.
+/// Circumstances, other than the backend itself, that may have delayed the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Blame {
     /// Whether the request was sent by the protocol of its pool.
@@ -151,22 +155,23 @@ pub struct Blame {
     pub has_sent_body: bool,
     /// Whether the client has set the bound on the exchange.
     pub is_bound_by_client: bool,
-    /// Whether the answer has begun, so that the client was to read it.
+    /// Whether the answer has begun, so that the exchange may have waited for the client to read it.
     pub is_answered: bool,
     /// Whether the backend had most of the time of the exchange.
     pub backend_had_most: bool,
 }
 
-/// Whether a failure counts against the backend. Somebody else may have used up the time for the exchange: the client
-/// set the time itself, has sent its request late or incompletely, or was to read the answer; or the request had to
-/// wait for others. A client that asks a backend of HTTP/2 for a protocol which the backend may not support is to blame
-/// itself, too. Otherwise one client, or mere load, could have any backend ejected.
+/// Whether a failure counts against the backend. The time for the exchange may have been used up by others: the client
+/// set the time itself, sent its request late or incompletely, or had to read the answer; or the request had to wait
+/// for other requests. A client that asks a backend of HTTP/2 for a protocol which the backend may not support is to
+/// blame itself, too. Otherwise one client, or high load, could have any backend ejected.
 pub fn is_backends_fault(failure: Failure, blame: Blame) -> bool {
     if !failure.blames_backend() || !blame.is_of_pools_protocol {
         return false;
     }
     match failure {
-        // The client waits for `100 Continue`, for longer than it should: the backend need not know of that.
+        // The client waits for `100 Continue` for longer than it should (RFC 9110 section 10.1.1). The backend need not
+        // know of the wait.
         Failure::ResponseTimeout => !blame.is_body_pending || blame.has_sent_body,
         Failure::ExchangeTimeout => {
             !blame.is_bound_by_client
@@ -178,8 +183,8 @@ pub fn is_backends_fault(failure: Failure, blame: Blame) -> bool {
     }
 }
 
-/// Decides whether and how a request is sent again, on a route that allows `most` retries. `has_next`: whether a
-/// backend of the pool takes requests that this one was not sent to yet.
+/// Decides whether and how a request is sent again, on a route that allows `most` retries. `has_next`: whether another
+/// backend of the pool takes requests that this request was not sent to yet.
 pub fn again(
     request: Repeatable,
     failed: &FailedAttempt,
@@ -194,20 +199,25 @@ pub fn again(
         may_repeat || crate::simulated::is_planted(crate::simulated::Fault::RepeatsAnything);
     #[cfg(test)]
     let is_kept = is_kept || crate::simulated::is_planted(crate::simulated::Fault::ResendsPart);
+    // Only a request that is idempotent, or that the backend has not processed, may be sent again (RFC 9110 section
+    // 9.2.2). A request whose body was given away is not there any more, and an answer that has begun cannot be
+    // replaced.
     if !is_kept || request.is_answered || !may_repeat {
         return Again::Never;
     }
     match failed.failure.row().retry {
-        // The stream came as the backend was ending the connection, or was one more than the backend takes at a time.
+        // The stream came while the backend was ending the connection, or exceeded the number of streams that the
+        // backend takes: the backend has processed nothing of it (RFC 9113 section 8.7).
         RetryRule::Unprocessed if used.free < limits::UNPROCESSED_ATTEMPTS => Again::Elsewhere,
-        // An operator who allows no retries does not want a request on the wire twice, unless it is known to be the
-        // first.
+        // A backend may close an idle connection while a request is on its way (RFC 9112 section 9.5). If the operator
+        // allows no retries, no request goes out twice unless the backend is known to have processed nothing.
         RetryRule::Lost
             if failed.lost_reused && !used.fresh && (most > 0 || failed.is_unprocessed) =>
         {
             Again::Fresh
         }
-        // It costs no other backend more than the request itself, and it is rare: the backend rests from now on.
+        // The backend has got no byte of the request, so that any method may be repeated. The backend rests from now
+        // on, so that few requests are affected.
         RetryRule::Unconnected => {
             let mut with_this = used;
             with_this.count(Again::Next, failed.failure);
@@ -219,6 +229,7 @@ pub fn again(
                 Again::Never
             }
         }
+        // The backend fails its probes, so that an answer is unlikely. Only a request that may be repeated gets here.
         RetryRule::Down => {
             if most > 0 && used.left < limits::LEFT_BACKENDS && has_next() {
                 Again::Leave

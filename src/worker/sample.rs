@@ -25,10 +25,10 @@ use crate::worker::upstream::Neighbours;
 /// The only pool of the worker.
 pub const POOL: PoolId = PoolId(0);
 
-/// The longest time that a test waits for something which must happen.
+/// The longest time that a test waits for an event which must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A worker whose time passes, with a pool that has a backend at each of these addresses. `change` changes the pool and
+/// A worker whose clock runs, with a pool that has a backend at each of these addresses. `change` changes the pool and
 /// the rest of the snapshot before the worker starts.
 pub fn run_worker<T>(
     addrs: &[BackendAddr],
@@ -90,7 +90,7 @@ pub fn of_http2(pool: &mut Pool) {
     pool.options.protocol = Protocol::Http2;
 }
 
-/// Runs `task` as a task of its own, which others can have their turn beside, and waits for its outcome.
+/// Runs `task` as a task of its own, so that other tasks run beside it, and waits for its outcome.
 pub async fn spawned<T: 'static>(task: impl Future<Output = T> + 'static) -> T {
     let outcome = Rc::new(RefCell::new((None, None::<Waker>)));
     let told = outcome.clone();
@@ -113,16 +113,16 @@ pub async fn spawned<T: 'static>(task: impl Future<Output = T> + 'static) -> T {
     done.await
 }
 
-/// Lets the worker work until `is_true`. Panics if that takes too long.
+/// Lets the worker run until `is_true`. Panics if that takes longer than [`PATIENCE`].
 pub async fn until(shard: &Shard, is_true: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_true() {
-        assert!(began.elapsed() < PATIENCE, "this should have happened");
+        assert!(began.elapsed() < PATIENCE, "the awaited event has not come");
         tick(shard).await;
     }
 }
 
-/// Lets the worker work for about a tick.
+/// Lets the worker run for about a tick.
 pub async fn tick(shard: &Shard) {
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::TICK_MILLIS));

@@ -1,4 +1,4 @@
-//! The possessions of one worker. Everything on the way of a request reaches them by reference; none of them is shared.
+//! The possessions of one worker. Every step of a request gets them by reference; no other worker shares them.
 
 mod accepting;
 mod adoption;
@@ -39,15 +39,15 @@ pub struct Shard {
     pub worker: WorkerId,
     /// The tables of all workers; this worker writes its own.
     pub tables: SharedTables,
-    /// Free blocks.
+    /// Free blocks of memory for received and sent bytes.
     pub blocks: Blocks,
-    /// The room for bulk transfers in each turn.
+    /// The byte budget for bulk transfers in each turn of the event loop.
     pub bulk_turns: BulkTurns,
-    /// The use of memory.
+    /// The use of memory, and the waits for it.
     pub memory: Memory,
     /// The timers of all tasks.
     pub timers: Rc<Timers>,
-    /// The clients' connections that are idle.
+    /// The idle connections of clients.
     pub idle_clients: Rc<IdleClients>,
     /// The idle connections to backends.
     pub upstreams: Upstreams,
@@ -57,41 +57,42 @@ pub struct Shard {
     pub descriptor_waiters: descriptors::Waiters,
     /// The backends that could not be connected to.
     pub rests: RefCell<Rests>,
-    /// Lets a task wait for the next turn of the core's loop.
+    /// Lets a task wait for the next turn of the core's event loop.
     pub turn: Turn,
     /// The ways to other threads.
     pub links: Links,
     /// The mailboxes of all workers.
     pub neighbours: Rc<Neighbours>,
-    /// The lines that may still be logged in this second.
+    /// The bounds on log lines and reports in this second.
     pub log_ration: LogRation,
-    /// Answers of our own, ready to be sent.
+    /// The replies that this core has rendered.
     pub rendered_replies: RenderedReplies,
     /// The attempts at backends that are under way.
     pub under_way: UnderWay,
     config: RefCell<Rc<LiveConfig>>,
-    /// Live configurations that requests began with which may still run.
+    /// Earlier live configurations, while requests that began with them may still run.
     earlier_configs: RefCell<Vec<Weak<LiveConfig>>>,
-    /// The generation of the live configuration, if the control thread could not be told of it yet.
+    /// The generation of the live configuration, if the control thread has not been told of it yet because its mailbox
+    /// was full.
     untold: Cell<Option<u64>>,
-    /// One for each address that is listened on.
+    /// The switch of each listening address.
     accept_switches: RefCell<Vec<(ListenAddr, Rc<AcceptSwitch>)>>,
     next_request: Cell<u64>,
     connections: Cell<usize>,
     listeners: Cell<usize>,
     ending: Cell<Ending>,
-    /// The process ends now.
+    /// Whether the process ends now.
     is_cut: Cell<bool>,
-    /// The accept loops, waiting for a connection to end.
+    /// The tasks that wait for a client slot.
     full: RefCell<Vec<Waker>>,
-    /// The longest lag of the loop in this second, in microseconds.
+    /// The longest lag of the event loop in this second, in microseconds.
     worst_lag: Cell<u64>,
-    /// Two, because one alone would begin where another process' does before long.
+    /// The two states of the generator of trace ids. With one state alone, the ids of two processes would soon overlap.
     trace_ids: RefCell<[SplitMix64; 2]>,
 }
 
 impl Shard {
-    /// The possessions of a worker that starts with `plan`.
+    /// The possessions of a worker that starts with `config`.
     pub fn new(
         neighbours: Rc<Neighbours>,
         tables: SharedTables,
@@ -138,12 +139,12 @@ impl Shard {
         shard
     }
 
-    /// The live configuration that requests begin with now.
+    /// The live configuration with which requests begin now.
     pub fn config(&self) -> Rc<LiveConfig> {
         self.config.borrow().clone()
     }
 
-    /// A new exchange: with the current live configuration and an id of its own.
+    /// A new exchange, with the current live configuration and an id of its own.
     pub fn begin_exchange(&self) -> Exchange {
         let count = self.next_request.get();
         self.next_request.set(count + 1);
@@ -152,14 +153,14 @@ impl Shard {
         Exchange::new(self.config(), self.worker, id)
     }
 
-    /// `traceparent` for a request that begins a trace.
+    /// The `traceparent` of a request that begins a trace.
     pub fn begin_trace(&self) -> [u8; traceparent::BYTES] {
         let [first, second] = &mut *self.trace_ids.borrow_mut();
         let trace = [first.number(), second.number()];
         traceparent::new(trace, first.number())
     }
 
-    /// A key for a WebSocket that a backend is asked for.
+    /// A key for a WebSocket request that goes to a backend.
     pub fn make_websocket_key(&self) -> [u8; KEY_BYTES] {
         let [first, second] = &mut *self.trace_ids.borrow_mut();
         let mut bytes = [0; 16];
@@ -174,14 +175,14 @@ impl Shard {
         workers.filter(|&worker| worker != self.worker)
     }
 
-    /// Takes in how long the loop was kept from its work, in microseconds.
+    /// Notes how long the event loop was delayed, in microseconds.
     pub fn note_lag(&self, micros: u64) {
         self.links.counters(self.worker).observe_lag(micros);
         self.worst_lag.set(self.worst_lag.get().max(micros));
     }
 
-    /// Lets requests that wait look around, and says what other threads were not told yet: the end of a tick in the
-    /// core's millisecond `now`.
+    /// Ends a tick at the core's millisecond `now`: lets waiting requests check again, and sends the messages to other
+    /// threads that were not sent yet.
     pub fn end_tick(&self, now: u64) {
         self.config.borrow().let_look();
         self.each_earlier_config(LiveConfig::let_look);

@@ -1,5 +1,5 @@
-//! Bytes in both directions between an exchange and one side of it: a socket of its own, or a stream of an HTTP/2
-//! connection. Over a socket, heads are bytes like all others; HTTP/2 sends them in a form of its own.
+//! Bytes in both directions between an exchange and one side of it: a socket, or a stream of an HTTP/2 connection. Over
+//! a socket, heads are bytes like all others; HTTP/2 sends heads in a form of its own.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -19,14 +19,14 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Begins to wait for bytes, or for the peer's end, unless that is begun already.
+    /// Begins to wait for bytes, or for the peer's end, unless a wait has begun already.
     pub fn watch(&self) {
         if let Stream::Socket(socket) = self {
             socket.watch();
         }
     }
 
-    /// Whether bytes are waited for.
+    /// Whether a wait for bytes is under way.
     pub fn is_watched(&self) -> bool {
         match self {
             Stream::Socket(socket) => socket.is_watched(),
@@ -34,7 +34,8 @@ impl Stream {
         }
     }
 
-    /// Ready when there is something to receive; if not, the task is woken when there is. The stream must be watched.
+    /// Ready when there is something to receive; otherwise the task is woken when there is. A wait must have begun by
+    /// [`Stream::watch`].
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Stream::Socket(socket) => socket.poll_readable(cx),
@@ -42,8 +43,8 @@ impl Stream {
         }
     }
 
-    /// Receives at most `most` bytes of what is there now, behind what `block` holds, which must have room. 0: the peer
-    /// ended its side. Errors: [`io::ErrorKind::WouldBlock`] if nothing is there.
+    /// Receives at most `most` bytes that are there now, behind the content of `block`, which must have free space. 0:
+    /// the peer has ended its side. Errors: [`io::ErrorKind::WouldBlock`] if no bytes are there.
     pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
         match self {
             Stream::Socket(socket) => socket.receive(block, most),
@@ -51,7 +52,7 @@ impl Stream {
         }
     }
 
-    /// Whether it is known by now, without another receive, that nothing more will come of the message.
+    /// Whether the whole message of the peer has come, as far as is known without another receive.
     pub fn is_complete(&self) -> bool {
         match self {
             Stream::Socket(_) => false,
@@ -59,8 +60,8 @@ impl Stream {
         }
     }
 
-    /// Whether the connection below is of no more use: always true of a socket that failed, but a stream of HTTP/2
-    /// may end while its connection goes on.
+    /// Whether the connection below can serve no other exchange: always after a failure of a socket, whereas a stream
+    /// of HTTP/2 may end while its connection goes on.
     pub fn is_connection_lost(&self) -> bool {
         match self {
             Stream::Socket(_) => true,
@@ -68,7 +69,7 @@ impl Stream {
         }
     }
 
-    /// The trailers that came behind a body over HTTP/2, each `name: value CRLF`. Once.
+    /// The trailers that came behind a body over HTTP/2, each `name: value CRLF`. A second call gives none.
     pub fn take_trailers(&self) -> Vec<u8> {
         match self {
             Stream::Socket(_) => Vec::new(),
@@ -76,8 +77,8 @@ impl Stream {
         }
     }
 
-    /// Sends the head of an answer, if heads are no bytes here; else leaves it in `head`, to be sent with what follows.
-    /// `is_last`: nothing follows. Errors: the client is gone.
+    /// Sends the head of an answer over HTTP/2. Over a socket the head stays in `head`, and is sent with the bytes that
+    /// follow. `is_last`: nothing follows. Errors: the client is gone.
     pub fn answer(&self, head: &mut Block, is_last: bool) -> io::Result<()> {
         match self {
             Stream::Socket(_) => Ok(()),
@@ -85,8 +86,8 @@ impl Stream {
         }
     }
 
-    /// Sends an answer as a whole, its head and what there is of a body, at most until the timer's deadline. Errors:
-    /// the client is gone.
+    /// Sends an answer, its head and the part of a body in the block, at most until the timer's deadline. Errors: the
+    /// client is gone.
     pub async fn send_answer(
         &self,
         answer: &mut Block,
@@ -102,9 +103,9 @@ impl Stream {
     }
 
     /// Sends a piece of a message from the front of `block`, at most until the timer's deadline; the block may be lost
-    /// then. The bytes are taken out of the block, and [`Block::rewind`] brings them back. `progress` is called with
-    /// the number of bytes whenever the peer took some of them, so that a slow but living peer can be given more time.
-    /// Errors: the peer is gone.
+    /// then. The sent bytes are taken out of the block, and [`Block::rewind`] brings them back. `progress` is called
+    /// with the number of bytes whenever the peer took some of them, so that a slow peer that is alive can get more
+    /// time. Errors: the peer is gone.
     pub async fn send(
         &self,
         block: &mut Block,
@@ -118,7 +119,8 @@ impl Stream {
         }
     }
 
-    /// Sends all of `block`, at most until the timer's deadline. `is_last`: the message ends with it.
+    /// Sends all of `block`, at most until the timer's deadline. `is_last`: the message ends with the block. Errors:
+    /// the peer is gone.
     pub async fn send_all(
         &self,
         block: &mut Block,
@@ -130,7 +132,8 @@ impl Stream {
         self.send(block, piece, timer, |_| ()).await
     }
 
-    /// Sends the trailers of a body that was sent, if they are no bytes here. Errors: the peer is gone.
+    /// Sends the trailers of a body over HTTP/2. Over a socket the framing of the body contains them. Errors: the peer
+    /// is gone.
     pub fn send_trailers(&self, lines: &[u8]) -> io::Result<()> {
         match self {
             Stream::Socket(_) => Ok(()),
@@ -138,14 +141,14 @@ impl Stream {
         }
     }
 
-    /// Lets a client take the answer as slowly as it likes, as far as its connection is concerned.
+    /// Exempts a client of HTTP/2 from the least rate of reading the answer.
     pub fn allow_leisure(&self) {
         if let Stream::Multiplexed(stream) = self {
             stream.allow_leisure();
         }
     }
 
-    /// Whether the stream of HTTP/2 ended because its client takes too little.
+    /// Whether the stream of HTTP/2 ended because its client takes too few bytes.
     pub fn is_too_slow(&self) -> bool {
         match self {
             Stream::Socket(_) => false,
@@ -153,7 +156,7 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Ends palantir's sending side.
     pub fn end_sending(&self) {
         match self {
             Stream::Socket(socket) => socket.end_sending(),

@@ -1,4 +1,4 @@
-//! The work of a worker that is due at every tick.
+//! The work of a worker at every tick.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use crate::worker::memory::relief;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::{go_on_with_rests, spare_descriptors};
 
-/// Does what is due at a tick, which was taken up `lag` microseconds late.
+/// Does the work of a tick, which began `lag` microseconds late.
 pub fn tick(shard: &Rc<Shard>, lag: u64) {
     panic_on_demand("worker");
     let counters = shard.links.counters(shard.worker);

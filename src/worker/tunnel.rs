@@ -1,7 +1,7 @@
-//! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, or nothing moves
-//! for too long. A tunnel whose listener was removed, or has other demands by now, ends within the time of a stop: the
-//! tunnel would otherwise outlast the rules that let its client in. So do the oldest tunnels when too many snapshots
-//! are in use.
+//! After a switch of protocols, both sides speak a protocol that palantir does not know: bytes go both ways until both
+//! sides have ended, or no bytes move for too long. A tunnel whose listener was removed, or has other demands now, ends
+//! within `shutdown_timeout`, because the tunnel would otherwise outlast the rules by which its client was accepted.
+//! The oldest tunnels end in this way, too, when too many snapshots are in use.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -82,7 +82,8 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
     .await;
 }
 
-/// Whether one side is gone although nothing is received from it, because the other does not take what it sent before.
+/// Whether one side is gone although nothing is received from it, because the other side does not take the bytes that
+/// it sent before.
 fn is_one_gone(sides: [&Stream; 2], next_look: &Timer, cx: &mut Context<'_>) -> bool {
     let is_unheard = sides.iter().any(|side| !side.is_watched());
     let may_ask = is_unheard && next_look.is_due_again(NEXT_LOOK, cx);
@@ -92,7 +93,7 @@ fn is_one_gone(sides: [&Stream; 2], next_look: &Timer, cx: &mut Context<'_>) -> 
     })
 }
 
-/// The time that a tunnel still has which is to end.
+/// A timer for the time that a tunnel has left which has to end.
 fn last_time(shard: &Shard) -> Timer {
     let timer = Timer::new(&shard.timers);
     timer.set(shard.config().snapshot().shutdown_timeout);
@@ -101,9 +102,9 @@ fn last_time(shard: &Shard) -> Timer {
 
 #[derive(Clone, Copy)]
 enum End {
-    /// The sender ended its side; the receiver was told.
+    /// The sender has ended its side, and the receiver was told.
     Orderly,
-    /// One of them is gone or silent: the whole tunnel ends.
+    /// One side is gone or silent, and the whole tunnel ends.
     Broken,
 }
 
@@ -159,8 +160,8 @@ impl Direction<'_> {
         }
     }
 
-    /// Notes that bytes have moved in this direction. The silence of either direction ends the tunnel only while
-    /// neither moves.
+    /// Notes that bytes have moved in this direction. Silence in one direction ends the tunnel only if the other
+    /// direction is silent, too.
     fn moves(&self) {
         self.timer.set(self.idle);
         if !self.other_timer.expired() {

@@ -1,5 +1,5 @@
-//! The attempts of a core that are under way at backends. Attempts that wait in a backend which has become unhealthy
-//! are woken, and a backend in which requests wait without an answer is to be probed soon.
+//! The attempts of a core that are under way at backends. Attempts at a backend that becomes unhealthy are woken, and a
+//! backend that leaves requests without an answer is reported for an early probe.
 
 use std::cell::RefCell;
 
@@ -7,12 +7,12 @@ use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::net::{Timer, Timers};
 
-/// All attempts under way. An attempt keeps its place from its beginning to its end. Places are used again.
+/// All attempts under way. An attempt keeps its number from its beginning to its end; numbers are used again.
 #[derive(Default)]
 pub struct UnderWay {
     attempts: RefCell<Vec<Option<Attempt>>>,
     free: RefCell<Vec<usize>>,
-    /// The core's millisecond in which the last answer of each backend began, by its row in the tables.
+    /// The core's millisecond in which the last answer of each backend began, by the backend's row in the tables.
     heads: RefCell<Vec<u64>>,
 }
 
@@ -35,7 +35,7 @@ pub struct CountedAttempt<'a> {
 }
 
 impl CountedAttempt<'_> {
-    /// The number of the place of the attempt.
+    /// The number of the attempt.
     pub fn number(&self) -> usize {
         self.number
     }
@@ -45,7 +45,7 @@ impl Drop for CountedAttempt<'_> {
     fn drop(&mut self) {
         debug_assert!(
             self.all.attempts.borrow()[self.number].is_some(),
-            "a place is left once"
+            "an attempt ends once"
         );
         self.all.attempts.borrow_mut()[self.number] = None;
         self.all.free.borrow_mut().push(self.number);
@@ -53,7 +53,7 @@ impl Drop for CountedAttempt<'_> {
 }
 
 impl UnderWay {
-    /// Notes an attempt at a backend, made by a task that this timer wakes. A backend that fails its probes (`is_down`)
+    /// Lists an attempt at a backend, made by a task that this timer wakes. A backend that fails its probes (`is_down`)
     /// gets requests only while its pool panics.
     pub fn begin(&self, backend: BackendId, is_down: bool, timer: &Timer) -> CountedAttempt<'_> {
         let attempt = Some(Attempt {
@@ -66,7 +66,7 @@ impl UnderWay {
         let mut attempts = self.attempts.borrow_mut();
         let number = match self.free.borrow_mut().pop() {
             Some(number) => {
-                debug_assert!(attempts[number].is_none(), "a free place is nobody's");
+                debug_assert!(attempts[number].is_none(), "a free number has no attempt");
                 attempts[number] = attempt;
                 number
             }
@@ -85,7 +85,7 @@ impl UnderWay {
         });
     }
 
-    /// Notes that the answer of an attempt has begun.
+    /// Notes that the answer of an attempt has begun. `now`: the core's millisecond.
     pub fn note_head(&self, number: usize, backend: BackendId, now: u64) {
         self.with(number, |attempt| attempt.is_awaited = false);
         let mut heads = self.heads.borrow_mut();
@@ -112,7 +112,7 @@ impl UnderWay {
     }
 
     /// Stores whether a backend fails its probes, and wakes all attempts at backends that fail theirs: another backend
-    /// may take their requests by now, or their pool may have ceased to panic.
+    /// may take their requests now, or their pool may have ceased to panic.
     pub fn set_down(&self, backend: BackendId, is_down: bool, timers: &Timers) {
         for attempt in self.attempts.borrow_mut().iter_mut().flatten() {
             if attempt.backend == backend {
@@ -124,8 +124,8 @@ impl UnderWay {
         }
     }
 
-    /// The backends in which a request has waited for too long while no other answer began, by the core's milliseconds.
-    /// Each request counts once.
+    /// The backends that left a request without an answer for too long while no other answer of theirs began. `now`:
+    /// the core's millisecond. Each request counts once.
     pub fn silent(&self, now: u64) -> Vec<BackendId> {
         let heads = self.heads.borrow();
         let is_long_ago = |at: u64| at + limits::SUSPECT_MILLIS <= now;

@@ -1,4 +1,4 @@
-//! Passing on a request body that is too large to keep, while the answer may already be coming.
+//! Passes on a request body that is too large to keep, while the answer may already be coming.
 
 mod rate;
 
@@ -21,9 +21,9 @@ use crate::worker::wire::{Amount, nothing};
 
 use rate::BodyRate;
 
-/// Passes the rest of the body on. A backend that stops reading is no failure here: its answer tells why. Once the
-/// final head is with the client, both may take their time: the answer goes on without the upload, and ends it when
-/// it ends.
+/// Passes the rest of the body on. A backend that stops reading is no failure here, because its answer tells why. After
+/// the final head has reached the client, neither side has a deadline: the answer goes on without the upload, and the
+/// end of the answer ends the upload.
 pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Result<(), Failure> {
     debug_assert!(
         !attempt.request.is_whole,
@@ -52,7 +52,8 @@ pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Re
                 exchange.count_request(bytes);
             },
             rate: &no_rate,
-            is_cut: &|| false, // The side that receives the answer watches for that.
+            // The side that receives the answer checks whether the exchange is cut.
+            is_cut: &|| false,
             has_sent: Cell::default(),
         },
     };
@@ -62,7 +63,8 @@ pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Re
     match relayed {
         Ok(()) => client.note(|persistence| persistence.body_received(body.has_ended())),
         Err(Broken::SinkClosed) if body.has_ended() => {}
-        // The receiving side decides whether this is a failure. A switch to another protocol cannot follow.
+        // The side that receives the answer decides whether the exchange fails. No switch to another protocol can
+        // follow.
         Err(Broken::SinkClosed) => {
             attempt.tell(|duplex| duplex.upload_failure = Some(Failure::Reset))
         }
@@ -88,13 +90,13 @@ pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Re
 
 /// The time that an upload waits for each side.
 impl Attempt<'_> {
-    /// How long this side may keep the upload waiting. From now on the upload waits for this side.
+    /// How long this side may keep the upload waiting. The upload waits for this side from now on.
     pub fn wait_to_upload(&self, side: Side) -> Duration {
         self.tell(|duplex| duplex.upload_waits_for = side);
         self.patience_with_upload()
     }
 
-    /// How long the upload waits for its present side.
+    /// How long the upload waits for the side that it waits for now.
     pub fn patience_with_upload(&self) -> Duration {
         match self.duplex().upload_waits_for {
             Side::Client => self.patience_with_client(),
@@ -102,8 +104,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// How long the client may take to send more of the body. As long as it rightly waits for the backend's
-    /// permission, it has as much time as the backend.
+    /// How long the client may take to send more of the body. A client that waits for the backend's `100 Continue` has
+    /// as much time as the backend (RFC 9110 section 10.1.1).
     fn patience_with_client(&self) -> Duration {
         let timeouts = &self.exchange.route().timeouts;
         let wait = if self.is_client_waiting() {
@@ -114,8 +116,8 @@ impl Attempt<'_> {
         self.unless_answered(wait)
     }
 
-    /// How long the backend may take none of the request. A backend that has refused the request reads on soon or not
-    /// at all, while its client may be unable to read the refusal before it has sent everything.
+    /// How long the backend may take none of the request. A backend that has refused the request either reads on soon
+    /// or never, while its client may be unable to read the refusal before it has sent everything.
     fn patience_with_backend(&self) -> Duration {
         let wait = self.unless_answered(self.exchange.route().timeouts.upstream_response);
         if self.is_refused() {
@@ -125,12 +127,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether the backend has answered that it does not do what the client has asked for.
+    /// Whether the answer says that the backend does not do what the client asked for.
     pub fn is_refused(&self) -> bool {
         self.exchange.tally().is_answered && self.exchange.tally().status >= 300
     }
 
-    /// Whether a client that sends no more of its body may still be reading the answer that has begun.
+    /// Whether a client that has stopped sending its body may still be reading the answer that has begun.
     fn may_still_read(&self) -> bool {
         match &self.client.wire.stream {
             Stream::Socket(socket) => {
@@ -141,8 +143,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Shows a backend that the rest of the request will not come. Over HTTP/2 only a reset could show that, and it
-    /// would end the answer.
+    /// Shows a backend of HTTP/1 that the rest of the request will not come (RFC 9112 section 8). Over HTTP/2 only a
+    /// reset could show that, and a reset would end the answer.
     fn end_incomplete(&self) {
         if let Stream::Socket(socket) = &self.upstream.wire.stream {
             socket.end_sending();
@@ -151,10 +153,10 @@ impl Attempt<'_> {
 
     fn unless_answered(&self, wait: Duration) -> Duration {
         match self.client.since_answer(self.shard) {
-            // Both sides have everything that they asked for. The rest is only read so that neither is cut off while it
-            // writes.
+            // The exchange is complete for both sides. The rest of the request is read only so that neither side is cut
+            // off while it sends.
             Some(passed) => {
-                // A client of HTTP/2 that waits for a sign to stop sending gets that sign soon.
+                // A client of HTTP/2 that waits for a sign to stop sending gets a reset soon (RFC 9113 section 8.1).
                 let is_alone = matches!(self.client.wire.stream, Stream::Socket(_));
                 let lingering = Lingering::behind_answer(is_alone, Duration::ZERO);
                 lingering.left(passed, Duration::ZERO)
@@ -164,7 +166,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// How long this side may keep the body of the answer waiting. From now on the answer waits for this side.
+    /// How long this side may keep the body of the answer waiting. The answer waits for this side from now on.
     pub fn wait_for(&self, side: Side) -> Duration {
         self.tell(|duplex| duplex.answer_waits_for = Some(side));
         match side {
@@ -176,7 +178,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// How long the client may take none of the answer's body, which waits for it from now on.
+    /// How long the client may take none of the answer's body. The answer waits for the client from now on.
     pub fn wait_for_reader(&self) -> Duration {
         self.excuse_reader();
         self.wait_for(Side::Client)
@@ -196,15 +198,15 @@ impl Attempt<'_> {
         }
     }
 
-    /// Forgives the client that it has taken little of the answer while its backend takes what the client has written:
-    /// the client may have to write all before it reads. While the upload waits for the backend, the kernel takes more
-    /// of it in large steps only, and tells more often what the backend has acknowledged.
+    /// Excuses a client that has taken few bytes of the answer while the backend takes the bytes of the upload: the
+    /// client may have to send everything before it reads. While the upload waits for the backend, the kernel takes
+    /// more bytes of it in large steps only, so that the bytes are counted that the backend has acknowledged.
     fn excuse_reader(&self) {
         if !self.duplex().is_uploading || self.duplex().upload_waits_for != Side::Backend {
             return;
         }
         let Stream::Socket(backend) = &self.upstream.wire.stream else {
-            return; // Every step is known, however small.
+            return; // HTTP/2 reports every byte that the backend takes.
         };
         let left = backend.unacknowledged();
         let before = self.duplex().unacknowledged;
@@ -217,7 +219,7 @@ impl Attempt<'_> {
     }
 
     /// Notes that the client has the whole answer while the request is still being passed on. The rest of the request
-    /// is passed on for a while.
+    /// is passed on for a bounded time.
     pub fn answer_has_ended(&self) {
         self.client.note_answered(self.shard);
         if let Some(timer) = self.upload_timer {
@@ -225,15 +227,15 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether the rest of the request is dropped, now that the client has its answer: other requests wait for such a
-    /// connection, or the process attempt.
+    /// Whether the rest of the request is dropped now that the client has its answer: other requests wait for the
+    /// connection, or the process ends.
     pub fn must_let_go(&self) -> bool {
         let passed = self.client.since_answer(self.shard).unwrap_or_default();
         let is_over = passed >= Duration::from_millis(limits::LINGER_MILLIS);
         self.upstream.is_awaited() || (is_over && self.shard.is_ending())
     }
 
-    /// Whether the client has sent nothing of its body because it waits for `100 Continue`.
+    /// Whether the client has sent no byte of its body because it waits for `100 Continue` (RFC 9110 section 10.1.1).
     pub fn is_client_waiting(&self) -> bool {
         self.request.expects_continue
             && !self.duplex().told_interim
@@ -241,8 +243,8 @@ impl Attempt<'_> {
     }
 }
 
-/// Throws away the rest of a body of which the backend takes no more, for as long as the answer is on its way. A client
-/// that reads its answer only after it has sent everything would otherwise never read it.
+/// Discards the rest of a body of which the backend takes no more, for as long as the answer is on its way. A client
+/// that reads its answer only after it has sent everything would otherwise never read the answer.
 pub async fn discard(attempt: &Attempt<'_>, timer: &Timer) {
     let (wire, blocks) = (&attempt.client.wire, &attempt.shard.blocks);
     timer.set(limits::LONGEST_TIMEOUT);
@@ -263,8 +265,8 @@ pub async fn discard(attempt: &Attempt<'_>, timer: &Timer) {
     }
 }
 
-/// Tells a client that waits for it to send its body. The backend's answer is not looked at before that is said: a
-/// client is told one thing after the other.
+/// Sends `100 Continue` to a client that waits for it before it sends its body. The backend's answer is passed on only
+/// after that, because two sends on one connection at the same time have no order.
 pub async fn ask_for_body(
     shard: &Shard,
     client: &Client,

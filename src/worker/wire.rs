@@ -1,4 +1,4 @@
-//! One side of an exchange: a stream, and what was received from it and is not used yet.
+//! One side of an exchange: a stream, and the bytes that were received from it and not used yet.
 
 use std::cell::RefCell;
 use std::io;
@@ -8,7 +8,7 @@ use crate::base::limits;
 use crate::net::{Block, Blocks, Expired, Interrupted, Timer};
 use crate::worker::stream::Stream;
 
-/// A stream with its received bytes. It has a block only while there are any.
+/// A stream with its received bytes. A block is held only while there are any.
 pub struct Wire {
     /// The stream that the bytes come from.
     pub stream: Stream,
@@ -18,14 +18,14 @@ pub struct Wire {
 /// How much is received at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount {
-    /// The capacity that is wanted of a block which has to be taken for the bytes.
+    /// The wanted size of a block, if a block has to be taken for the bytes.
     pub size: usize,
     /// The most bytes to receive.
     pub most: usize,
 }
 
 impl Amount {
-    /// Whatever is there and fits into a block.
+    /// As many bytes as fit into a block of `limits::BLOCK_BYTES`.
     pub const BLOCK: Amount = Amount {
         size: limits::BLOCK_BYTES,
         most: usize::MAX,
@@ -33,10 +33,10 @@ impl Amount {
 }
 
 impl Wire {
-    /// Bytes that were received and wait to be taken.
+    /// Bytes that were received and not taken yet.
     pub fn held(&self) -> usize {
         let waiting = match &self.stream {
-            Stream::Socket(_) => 0, // The kernel has them.
+            Stream::Socket(_) => 0, // The kernel holds these bytes.
             Stream::Multiplexed(stream) => stream.held(),
         };
         self.with(|block| block.len()) + waiting
@@ -55,7 +55,7 @@ impl Wire {
         self.received.take()
     }
 
-    /// Puts back what is left of them.
+    /// Puts the rest of the received bytes back.
     pub fn put(&self, block: Block, blocks: &Blocks) {
         if block.is_empty() {
             blocks.give(block);
@@ -72,18 +72,18 @@ impl Wire {
         }
     }
 
-    /// Looks at the received bytes.
+    /// Gives `look` access to the received bytes.
     pub fn with<T>(&self, look: impl FnOnce(&mut Block) -> T) -> T {
         look(&mut self.received.borrow_mut())
     }
 
-    /// Whether nothing is received that is not used.
+    /// Whether all received bytes have been used.
     pub fn is_empty(&self) -> bool {
         self.received.borrow().is_empty()
     }
 
-    /// Looks whether a watched stream has brought more: the number of bytes that came behind what is there; 0 if the
-    /// peer has ended its side.
+    /// Receives, if the watched stream has more bytes. The result is the number of bytes that came; 0: the peer has
+    /// ended its side.
     pub fn poll_more(
         &self,
         cx: &mut Context<'_>,
@@ -124,7 +124,7 @@ impl Wire {
         }
     }
 
-    /// Receives what is there now. Errors: [`io::ErrorKind::WouldBlock`] if nothing is there.
+    /// Receives the bytes that are there now. Errors: [`io::ErrorKind::WouldBlock`] if no bytes are there.
     pub fn receive(&self, blocks: &Blocks, amount: Amount) -> io::Result<usize> {
         let mut block = self.take();
         if block.is_empty() {
@@ -143,12 +143,12 @@ impl Wire {
     }
 }
 
-/// Watches nothing: for [`Wire::more`].
+/// A watch for [`Wire::more`] that is never ready.
 pub fn nothing(_: &mut Context<'_>) -> Poll<std::convert::Infallible> {
     Poll::Pending
 }
 
-/// A block with the same bytes and some room: the bytes moved to the front if that makes room, else copied to a larger
+/// A block with the same bytes and free space: the bytes move to the front if that frees space, otherwise to a larger
 /// block.
 fn enlarged(blocks: &Blocks, mut block: Block) -> Block {
     block.compact();

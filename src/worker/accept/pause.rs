@@ -1,4 +1,4 @@
-//! Pauses in accepting: an error of accepting is no reason to stop, but a reason to wait.
+//! Pauses in accepting: an error of accepting ends no listener, but delays the next attempt.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,7 +13,7 @@ use crate::worker::shard::Shard;
 /// Waits for the time that an error of accepting suggests.
 pub async fn pause_after(shard: &Shard, error: &io::Error) {
     if error.kind() == io::ErrorKind::ConnectionAborted {
-        return shard.turn.pass().await; // The connection was gone before it was accepted.
+        return shard.turn.pass().await; // The client closed the connection before it was accepted.
     }
     if is_exhausted(error) && shard.log_ration.may_log_exhaustion() {
         warn!("accepting pauses: {error}; connections already established go on");
@@ -21,7 +21,7 @@ pub async fn pause_after(shard: &Shard, error: &io::Error) {
     pause(shard).await;
 }
 
-/// Waits a little before accepting is tried again.
+/// Waits a little before the next attempt to accept.
 pub async fn pause(shard: &Shard) {
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS));

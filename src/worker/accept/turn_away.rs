@@ -1,5 +1,5 @@
-//! Clients in the queue of a listening socket that this process was given, who came for something else than the
-//! socket is for now: nothing that they say is read, let alone passed on.
+//! Turns away clients in the queue of a listening socket that this process took over, if they connected for another
+//! purpose than the socket has now: no byte that they send is read as a request or passed on.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use crate::worker::client_room::has_descriptors;
 use crate::worker::downstream::linger_behind_word;
 use crate::worker::shard::{CountedListener, Shard};
 
-/// Says, to whoever speaks HTTP without TLS, that what was here is gone.
+/// The answer for clients that speak HTTP without TLS: the listener that they connected to is gone.
 pub const GONE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 36\r\nConnection: close\r\n\r\nWhat was served here is gone by now.";
 
-/// Turns the clients away that wait at present, whatever the bound on connections says: they would keep the socket
-/// from the clients that it is for now. A client that connects while that goes on is turned away, too, until as many
-/// have been as the queue can hold. Where no descriptor is free, that is waited for, unless `is_over`: what is left
-/// in the queue would be served for what it is not.
+/// Turns away the clients that are in the queue now, even beyond the bounds on connections: they would block the socket
+/// for its present clients. Clients that connect meanwhile are turned away, too, until their number reaches the size of
+/// the queue. If no descriptor is free, the function waits for one, until `is_over`, because a client that is left in
+/// the queue would be served for another purpose than its own.
 pub async fn queue(
     shard: &Rc<Shard>,
     listener: &ListenSocket,
@@ -30,7 +30,7 @@ pub async fn queue(
 ) {
     let mut turned_away = 0;
     let lingering = Rc::new(());
-    // Another process may have the same socket when this one ends.
+    // The next process that has the same socket goes on when this one ends.
     while turned_away <= limits::BACKLOG && !shard.is_ending() {
         if !has_descriptors(shard) {
             if is_over() {
@@ -55,7 +55,8 @@ pub async fn queue(
     }
 }
 
-/// Turns everybody away on a socket that is for nothing any more, until nobody can have come who did not know that.
+/// Turns away all clients of a socket that no listener has any more, for as long as clients may connect that do not
+/// know of the change.
 pub async fn leftover(counted: CountedListener, listener: ListenSocket, came_for: Purpose) {
     let shard = counted.shard();
     let timer = Timer::new(&shard.timers);
@@ -71,9 +72,9 @@ pub async fn leftover(counted: CountedListener, listener: ListenSocket, came_for
     }
 }
 
-/// Tells one client. Most have sent their request while they waited, and can be left as soon as they are told; the
-/// others are listened to for a while, or what they still send would reset the connection, and take the answer from
-/// them.
+/// Tells one client that its listener is gone. Most clients have sent their request while they waited, and their
+/// connections can be closed at once. The bytes of the others are received for a bounded time, because unread bytes
+/// would reset the connection and destroy the answer.
 async fn tell(shard: Rc<Shard>, counted: CountedConnection, socket: Socket, lingering: Rc<()>) {
     let timer = Timer::new(&shard.timers);
     let wait = Duration::from_millis(limits::LINGER_MILLIS);
@@ -90,7 +91,7 @@ async fn tell(shard: Rc<Shard>, counted: CountedConnection, socket: Socket, ling
     drop((counted, lingering));
 }
 
-/// Throws away what the client has sent by now. Whether there was anything.
+/// Discards the bytes that the client has sent so far. The result says whether there were any.
 fn drop_received(shard: &Shard, socket: &Socket) -> bool {
     let mut block = shard.blocks.take();
     let mut count = 0;

@@ -11,21 +11,21 @@ pub enum Side {
     Backend,
 }
 
-/// The state that both directions look at.
+/// The state of an attempt that both directions read and change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Duplex {
     /// Whether an interim head is being sent to the client.
     pub is_sending_interim: bool,
-    /// Whether one was sent: the client may take any for the permission to send its body.
+    /// Whether an interim head was sent. The client may take any interim head for the permission to send its body.
     pub told_interim: bool,
-    /// The side for which the passing on of the answer's body waits.
+    /// The side for which the transfer of the answer's body waits.
     pub answer_waits_for: Option<Side>,
-    /// The side for which the passing on of the request's body waits.
+    /// The side for which the transfer of the request's body waits.
     pub upload_waits_for: Side,
-    /// The bytes of the request that the backend had not acknowledged when the answer last moved.
+    /// The bytes of the request that the backend had not acknowledged when they were last counted.
     pub unacknowledged: usize,
     /// Whether more of the request's body may be sent.
     pub is_uploading: bool,
-    /// Why the request was not sent to its end.
+    /// The reason why the request was not sent to its end; `None`: the upload has not failed.
     pub upload_failure: Option<Failure>,
 }

@@ -12,7 +12,7 @@ use crate::worker::min_rate::MinRate;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Upstream;
 
-/// An attempt whose request has been sent, as far as it is kept: both directions of the exchange look at it.
+/// An attempt whose request has been sent, as far as the request was kept. Both directions of the exchange use it.
 pub struct Attempt<'a> {
     /// The core on which the attempt runs.
     pub shard: &'a Shard,
@@ -20,17 +20,17 @@ pub struct Attempt<'a> {
     pub client: &'a Client,
     /// The exchange that the attempt belongs to.
     pub exchange: &'a Exchange,
-    /// The request, as far as nothing of it is sent while the answer arrives.
+    /// The request. The parts of it that are sent while the answer arrives have been taken out.
     pub request: &'a PreparedRequest,
     /// The connection to the backend.
     pub upstream: &'a Upstream,
-    /// When the request was sent, or began to be.
+    /// When the request, or its first part, was sent.
     pub asked_at: Micros,
-    /// Bytes of the request's body that had been given away by then.
+    /// Bytes of the request's body that had been sent when the attempt began.
     pub sent_before: u64,
-    /// Bounds what the rest of the request waits for, if a rest of it is sent while the answer may come.
+    /// Bounds the waits of the upload; `None`: the whole request was sent before the answer is received.
     pub upload_timer: Option<&'a Timer>,
-    /// How fast the client must take the answer's body, once that has begun.
+    /// The least rate at which the client must take the answer's body, once the body has begun.
     pub reader_rate: OnceCell<MinRate>,
     /// The state that the two directions share.
     pub(super) duplex: Cell<Duplex>,
@@ -42,7 +42,7 @@ impl Attempt<'_> {
         self.duplex.get()
     }
 
-    /// Tells the other direction something.
+    /// Changes the state that the two directions share.
     pub fn tell(&self, change: impl FnOnce(&mut Duplex)) {
         let mut duplex = self.duplex.get();
         change(&mut duplex);

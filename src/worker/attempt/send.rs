@@ -1,4 +1,4 @@
-//! Sending a request to its backend: at first what is kept of it, then the rest.
+//! Sending a request to its backend: first the kept part, then the rest.
 
 use crate::http::h2::to_h2;
 use crate::net::{Block, Expired, Timer};
@@ -16,16 +16,16 @@ use crate::worker::upstream::Upstream;
 /// How a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// All that is kept of the request went out, or the connection has ended; receiving tells which.
+    /// The whole kept part of the request was sent, or the connection has ended. Receiving finds out which of the two.
     All,
     /// The connection took no byte of the request.
     Nothing,
-    /// The windows of the stream let out a part of what is kept of the request; so many bytes are left.
+    /// The flow-control windows of the stream allowed a part of the kept bytes; so many bytes are left.
     Partly(usize),
 }
 
 impl Sent {
-    /// Bytes of what is kept of the request that are still to be sent.
+    /// Bytes of the kept part that are still to be sent.
     pub fn left(self) -> usize {
         match self {
             Sent::Partly(left) => left,
@@ -34,8 +34,8 @@ impl Sent {
     }
 }
 
-/// Sends the head and what is kept of the body. That the backend does not take it is no failure yet: it may have
-/// answered and then stopped reading; if it has not, receiving tells.
+/// Sends the head and the kept part of the body. A backend that does not take the bytes is no failure yet: the backend
+/// may have answered before it stopped reading. Receiving finds out.
 pub async fn send_request(
     client: &Client,
     exchange: &Exchange,
@@ -50,12 +50,12 @@ pub async fn send_request(
     client.timer.set(exchange.bounded(wait));
     let bytes = &mut request.bytes;
     let length = bytes.len();
-    // The kept part of a request is no more than a socket takes.
+    // The kept part of a request always fits into one send.
     let Ok(taken) = socket.send(bytes, length, &client.timer, |_| ()).await else {
-        request.is_kept = false; // The block is lost with its send.
+        request.is_kept = false; // The block is lost when its send is given up.
         return Err(exchange.expired(Failure::ResponseTimeout));
     };
-    // The number of bytes that a socket took is known in cleartext only: a record of TLS may have gone out in part.
+    // The number of bytes that a socket took is known in cleartext only: a part of a TLS record may have been sent.
     let is_known = !socket.is_tls();
     let took_nothing = is_known && taken.is_err() && bytes.len() == length;
     Ok(if took_nothing {
@@ -65,8 +65,8 @@ pub async fn send_request(
     })
 }
 
-/// Opens a stream for a request, and sends as much of what is kept of it as the windows allow at once: the backend may
-/// answer before it allows more.
+/// Opens a stream for a request, and sends as much of the kept part as the windows allow at once. The backend may
+/// answer before the windows allow more.
 fn begin(
     stream: &multiplex::MultiplexStream,
     upstream: &Upstream,
@@ -75,7 +75,7 @@ fn begin(
     let is_websocket = upstream.is_websocket;
     let bytes = &mut request.bytes;
     let is_bare = to_h2::head_bytes(bytes.filled()) == bytes.len();
-    // The bytes behind a request for a WebSocket belong to the WebSocket.
+    // The bytes behind the head of a request for a WebSocket belong to the WebSocket.
     let ends_here = request.body.ends_here() && !is_websocket;
     let ends_at_once = ends_here && is_bare;
     let asked = stream.ask(bytes, upstream.scheme, ends_at_once, is_websocket);
@@ -92,15 +92,15 @@ fn begin(
     Ok(Sent::All)
 }
 
-/// Ends a request whose body was received to its end, if trailers end it.
+/// Sends the trailers of a request whose body was received to its end, if the body has trailers.
 fn send_trailers(stream: &multiplex::MultiplexStream, body: &Body) {
     if body.has_ended() && !body.trailers.is_empty() {
-        // As with a backend that reads no further: if that is a failure, receiving tells.
+        // A failure is ignored here, because receiving the answer finds out whether the backend is gone.
         let _ = stream.send_trailers(&body.trailers);
     }
 }
 
-/// Sends what is left of a request: `left` bytes of what is kept of it, and the rest of the body.
+/// Sends the rest of a request: `left` bytes of the kept part, and the rest of the body.
 pub async fn send_rest(
     attempt: &Attempt<'_>,
     kept: &mut Block,
@@ -120,7 +120,7 @@ pub async fn send_rest(
         let sending = stream.send(kept, piece, timer, give_time);
         match sending.await {
             Ok(Ok(())) => send_trailers(stream, body),
-            Ok(Err(_)) => return Ok(()), // Receiving tells why.
+            Ok(Err(_)) => return Ok(()), // Receiving finds out why.
             Err(Expired) if attempt.is_refused() => return Ok(()),
             Err(Expired) => return Err(attempt.exchange.expired(Failure::ResponseTimeout)),
         }

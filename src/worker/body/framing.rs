@@ -1,8 +1,8 @@
-//! How the body of a message is framed on its way: how it comes from its sender, and how it goes to its receiver.
-//! Plain functions of plain values.
+//! The framing of a body on its way: how the body comes from its sender, and how it goes to its receiver. Plain
+//! functions of plain values.
 //!
-//! HTTP/1.0 knows no chunks (RFC 9112 section 7.1), so that an answer of unknown length ends with the connection there.
-//! HTTP/2 has no framing of its own inside of a stream: the stream tells the end (RFC 9113 section 8.1).
+//! HTTP/1.0 knows no chunks (RFC 9112 section 6.1), so that an answer of unknown length ends with the connection there.
+//! HTTP/2 has no framing inside of a stream: the stream tells the end (RFC 9113 section 8.1).
 
 use crate::http::h1::{ChunkedDecoder, RequestBody, ResponseBody, Version};
 use crate::worker::body::Coming;
@@ -11,40 +11,42 @@ use crate::worker::body::Coming;
 pub struct RequestFraming {
     /// How the body comes from the client.
     pub coming: Coming,
-    /// Whether it goes to the backend in chunks; else as bytes alone.
+    /// Whether the body goes to the backend in chunks; otherwise without framing.
     pub chunked: bool,
 }
 
 /// The framing of a response's body.
 pub struct ResponseFraming {
-    /// The framing that the client's head announces.
+    /// The framing that the head for the client announces.
     pub announced: ResponseBody,
     /// How the body comes from the backend.
     pub coming: Coming,
-    /// Whether it goes to the client in chunks; else as bytes alone.
+    /// Whether the body goes to the client in chunks; otherwise without framing.
     pub chunked: bool,
-    /// Whether the end of the client's connection is the end of the body.
+    /// Whether the end of the client's connection is the end of the body (RFC 9112 section 6.3, rule 8).
     pub ends_by_close: bool,
 }
 
-/// The framing of a request's body that comes by the version `from`. `speaks_http1`: the backend gets the request by
+/// The framing of a request's body that comes by the version `from`. `speaks_http1`: the request goes to the backend by
 /// HTTP/1.1.
 pub fn of_request(body: RequestBody, from: Version, speaks_http1: bool) -> RequestFraming {
     let coming = match body {
         RequestBody::None => Coming::Nothing,
-        // The stream tells the end, perhaps with trailers, and has the length checked.
+        // The end of the stream is the end of the body (RFC 9113 section 8.1), perhaps behind trailers. The stream
+        // checks the announced length (RFC 9113 section 8.1.1).
         _ if from == Version::Http2 => Coming::UntilClose,
         RequestBody::Length(length) => Coming::Length(length),
         RequestBody::Chunked => Coming::Chunked(Box::default()),
     };
     RequestFraming {
         coming,
+        // HTTP/2 has no chunks (RFC 9113 section 8.2.2), and a body of known length keeps its length.
         chunked: body == RequestBody::Chunked && speaks_http1,
     }
 }
 
 /// The framing of a response's body that comes by the version `from`, for a client of the version `to`. `strict`: the
-/// backend's chunks must follow every rule.
+/// chunks of the backend must follow every rule.
 pub fn of_response(
     body: ResponseBody,
     from: Version,
@@ -53,13 +55,16 @@ pub fn of_response(
 ) -> ResponseFraming {
     let is_old = to == Version::Http10;
     let announced = match body {
+        // A client of HTTP/1.0 must not get chunks (RFC 9112 section 6.1).
         ResponseBody::Chunked if is_old => ResponseBody::UntilClose,
-        // Chunks show the client whether the body is whole, and leave its connection open.
+        // Chunks show the client whether the body is whole, and let its connection go on (RFC 9112 section 6.3, rule
+        // 8).
         ResponseBody::UntilClose if !is_old => ResponseBody::Chunked,
         same => same,
     };
     let coming = match body {
         ResponseBody::None | ResponseBody::Length(0) => Coming::Nothing,
+        // The end of the stream is the end of the body (RFC 9113 section 8.1).
         _ if from == Version::Http2 => Coming::UntilClose,
         ResponseBody::Length(length) => Coming::Length(length),
         ResponseBody::Chunked if strict => Coming::Chunked(Box::default()),
@@ -69,13 +74,15 @@ pub fn of_response(
     ResponseFraming {
         announced,
         coming,
+        // HTTP/2 has no chunks (RFC 9113 section 8.2.2).
         chunked: announced == ResponseBody::Chunked && to != Version::Http2,
         ends_by_close: announced == ResponseBody::UntilClose,
     }
 }
 
-/// The framing of a response's body that a filter changes: nobody knows the length of what it gives before its end.
-/// `named`: the length that the backend's head names, perhaps of a body that does not come.
+/// The framing of a response's body that a filter changes. The length of the changed body is not known before its end,
+/// so that the announced length is dropped (RFC 9110 section 7.7). `named`: the length that the backend's head names,
+/// perhaps of a body that does not come.
 pub fn of_filtered_response(
     body: ResponseBody,
     named: Option<u64>,

@@ -1,5 +1,5 @@
-//! The choice of the trailers that are passed on. A receiver may put trailers among the fields of the head (RFC 9110
-//! section 6.5.1), so that a name which the sender may not give there must not come as a trailer either.
+//! Chooses the trailers that are passed on. A receiver may merge trailers into the fields of the head (RFC 9110 section
+//! 6.5.1), so that a name which the sender may not send in the head must not come as a trailer either.
 
 use std::rc::Rc;
 
@@ -15,18 +15,18 @@ use crate::worker::live_config::listener::LiveListener;
 pub struct TrailerRules {
     config: Rc<LiveConfig>,
     route: RouteId,
-    /// Where the client came in that sent them; `None`: a backend sent them.
+    /// The listener of the client that sent the trailers; `None`: a backend sent them.
     listener: Option<Rc<LiveListener>>,
 }
 
 impl TrailerRules {
-    /// Of the request. Only after [`Exchange::take_route`].
+    /// The rules for the trailers of the request. [`Exchange::take_route`] comes before.
     pub fn of_request(exchange: &Exchange, client: &Client) -> TrailerRules {
         let listener = Some(client.arrival.listener.clone());
         TrailerRules::new(exchange, listener)
     }
 
-    /// Of the answer.
+    /// The rules for the trailers of the answer.
     pub fn of_response(exchange: &Exchange) -> TrailerRules {
         TrailerRules::new(exchange, None)
     }
@@ -39,7 +39,7 @@ impl TrailerRules {
         }
     }
 
-    /// Takes out of `trailers`, each `name: value CRLF`, those that are not passed on.
+    /// Takes the trailers that are not passed on out of `trailers`, each `name: value CRLF`.
     pub fn apply(&self, trailers: &mut Vec<u8>) {
         debug_assert!(
             trailers.is_empty() || trailers.ends_with(b"\r\n"),

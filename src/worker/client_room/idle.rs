@@ -1,5 +1,5 @@
-//! The client connections of one core that wait for a request or its head, the longest waiting first: they are closed
-//! when another client needs their place, or memory is short.
+//! The client connections of one core that wait for a request or a head, the longest waiting first. They are closed
+//! when another client needs a slot, or memory is short.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,20 +15,20 @@ pub struct IdleClients {
 }
 
 struct Known {
-    /// The listener that the connection came by.
+    /// The listener of the connection.
     listener: SharedClientCount,
     close: Box<dyn Fn()>,
 }
 
-/// A connection that is known to be idle until this is dropped.
+/// A connection that is listed as idle until this value is dropped.
 pub struct Idle {
     clients: Rc<IdleClients>,
     number: u64,
 }
 
 impl IdleClients {
-    /// Notes that a connection, which came by this listener, is idle from now on. `close` lets it end; it is called at
-    /// most once: at once if others wait for a place at the listener and no other connection is about to end for them.
+    /// Lists a connection of this listener as idle. `close` ends the connection, and is called at most once. The call
+    /// happens at once if clients wait for a slot of the listener and no other connection is about to end for them.
     pub fn enter(
         self: &Rc<Self>,
         listener: &SharedClientCount,
@@ -51,8 +51,8 @@ impl IdleClients {
         Idle { clients, number }
     }
 
-    /// Closes the connection that has been idle for longest of those that came by a listener which `gives` one up.
-    /// Whether there was one.
+    /// Closes the connection that has been idle for longest, of those whose listener `gives` one up. The result says
+    /// whether there was one.
     pub fn close_oldest(&self, gives: impl Fn(&ClientCount) -> bool) -> bool {
         let number = {
             let known = self.known.borrow();
@@ -65,7 +65,7 @@ impl IdleClients {
         is_found
     }
 
-    /// Closes the connection that has been idle for longest of those that came by this listener. Whether there was one.
+    /// Closes the connection of this listener that has been idle for longest. The result says whether there was one.
     pub fn close_one_of(&self, listener: &SharedClientCount) -> bool {
         self.close_oldest(|other| std::ptr::eq(other, &**listener))
     }

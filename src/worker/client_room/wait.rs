@@ -1,4 +1,4 @@
-//! Waiting for a client: the connection counts as idle meanwhile, and may be closed for another client.
+//! Waiting for bytes of a client: the connection counts as idle meanwhile, and may be closed for another client.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -12,7 +12,7 @@ use crate::net::{ReceiveQueue, Timer};
 use crate::shared::client_count::SharedClientCount;
 use crate::worker::shard::Shard;
 
-/// Tells a connection that waits that it is to end.
+/// Tells a waiting connection that it has to end.
 #[derive(Default)]
 struct Closing {
     is_asked: Cell<bool>,
@@ -26,8 +26,9 @@ impl Closing {
     }
 }
 
-/// Waits for what a client has to bring: what comes before its first request, or the rest of a head. A connection that
-/// takes long counts as idle meanwhile. `None`: the connection is to end for another client.
+/// Waits for bytes that a client owes: the bytes before its first request, or the rest of a head. A connection that
+/// waits for longer than `limits::DEMOTE_MILLIS` counts as idle from then on. `None`: the connection has to end for
+/// another client.
 pub async fn await_client<T>(
     shard: &Shard,
     listener: &SharedClientCount,
@@ -47,8 +48,8 @@ pub async fn await_client<T>(
     }
 }
 
-/// Waits while the connection is idle. `None`: it is to end for another client, and nothing has come that would be lost
-/// with it.
+/// Waits while the connection is idle. `None`: the connection has to end for another client, and no byte has come that
+/// the end would lose.
 pub async fn await_idle<T>(
     shard: &Shard,
     listener: &SharedClientCount,

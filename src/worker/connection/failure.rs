@@ -1,5 +1,5 @@
-//! A client's connection that is of no more use, by the client's fault: counted and logged. The table of the reasons is
-//! in `shared/connection_failure.rs`, because it sizes the counters.
+//! A client's connection that ends by the client's fault, before any request: counted and logged. The table of the
+//! reasons is in `shared/connection_failure.rs`, because the table sizes the counters.
 
 use tracing::{debug, info};
 
@@ -8,7 +8,7 @@ use crate::net::{RemoteAddr, TlsFailure};
 use crate::shared::connection_failure::ConnectionReason;
 use crate::worker::shard::Shard;
 
-/// A connection that is of no more use, by the client's fault. A new reason needs no line here.
+/// The client's fault that ends a connection.
 #[derive(Debug)]
 pub enum ConnectionFailure {
     /// The reason is all that there is to say.

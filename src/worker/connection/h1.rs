@@ -1,5 +1,5 @@
-//! A connection with one exchange after the other. While nothing happens it is a small task without a block; what an
-//! exchange needs is put beside it while exchanges run and given back soon after.
+//! A connection with one exchange after the other. An idle connection is a small task without a block. The state of an
+//! exchange is allocated beside the task while exchanges run, and freed soon after.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) {
     }
 }
 
-/// [`serve_busy`], boxed here so that the connection's task has no room for it while it is idle.
+/// [`serve_busy`], boxed so that the task of an idle connection reserves no memory for it.
 fn busy<'a>(shard: &'a Rc<Shard>, client: &'a Client) -> Pin<Box<impl Future<Output = Next>>> {
     Box::pin(serve_busy(shard, client))
 }

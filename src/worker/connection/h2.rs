@@ -1,5 +1,5 @@
-//! A connection with many exchanges at once: every stream that the client opens is served by a task, which runs through
-//! the same steps as a request of HTTP/1.
+//! A connection with many exchanges at once: a task serves each stream that the client opens, by the same steps as a
+//! request of HTTP/1.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -77,7 +77,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     if let End::Broken(error) = end {
         report(shard, arrival.peer, &error.into());
     }
-    // What was sent last, such as the reason for the end, is to arrive.
+    // The connection lingers so that the last bytes, such as the reason of the end, reach the client.
     let timer = Timer::new(&shard.timers);
     linger(shard, &socket, &timer, lingering(shard, end), &rate).await;
 }

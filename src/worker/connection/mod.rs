@@ -1,4 +1,4 @@
-//! A client's connection from accept to close: which protocol it speaks, and the end of it.
+//! A client's connection from accept to close: its protocol, and its end.
 
 pub mod failure;
 mod h1;
@@ -25,13 +25,13 @@ use crate::worker::downstream::{AcceptedClient, Client, Woken, speaks_http2};
 use crate::worker::record;
 use crate::worker::shard::Shard;
 
-/// Serves a connection to its end. A panic ends this connection and nothing else.
+/// Serves a connection to its end. A panic ends this connection only.
 pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Box<AcceptedClient>) {
     contain(&shard, pin!(serve_all(&shard, accepted))).await;
     drop(counted);
 }
 
-/// Runs `serving`, and no further if it panics.
+/// Polls `serving` until it ends or panics.
 async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>>) {
     let outcome =
         poll_fn(
@@ -46,8 +46,8 @@ async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>
     }
 }
 
-/// Serves a connection by the protocol that it speaks. Futures that are needed only once, or not by all connections,
-/// are boxed, so that the task of an idle connection has no room for them.
+/// Serves a connection by its protocol. Futures that only some connections need, or that run only once, are boxed, so
+/// that the task of an idle connection reserves no memory for them.
 async fn serve_all(shard: &Rc<Shard>, accepted: Box<AcceptedClient>) {
     match Box::pin(greet(shard, accepted)).await {
         None => {}
@@ -56,10 +56,11 @@ async fn serve_all(shard: &Rc<Shard>, accepted: Box<AcceptedClient>) {
     }
 }
 
-/// Brings a connection to the first bytes of its first request, and finds out what it speaks. `None`: it has ended.
+/// Receives the first bytes of a connection's first request, and finds out the protocol. `None`: the connection has
+/// ended.
 async fn greet(shard: &Rc<Shard>, mut accepted: Box<AcceptedClient>) -> Option<(Client, Protocol)> {
     let listener = accepted.arrival.listener.clone();
-    // One deadline for all of it: whoever needs long for one step has the less for the next.
+    // One deadline bounds all steps together: a client that is slow at one step has less time for the next.
     let due = Micros::now().after(shard.config().snapshot().client.header_timeout);
     let timer = Timer::new(&shard.timers);
     timer.set_until(due);
@@ -98,7 +99,7 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<AcceptedClient>) -> Option<(
                 && await_client(shard, &listener.clients, queue, speaking).await?
         }
     };
-    // A client whose preface breaks off understands no answer of HTTP/1 either.
+    // A client whose HTTP/2 preface breaks off understands no answer of HTTP/1 either.
     let is_neither = |bytes: &[u8]| is_neither(bytes, is_secured);
     if listener.http2 && !is_http2 && client.wire.with(|block| is_neither(block.filled())) {
         let failure = ConnectionError::BadPreface.into();
@@ -115,8 +116,8 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<AcceptedClient>) -> Option<(
     ))
 }
 
-/// Whether a client that does not speak HTTP/2 begins with bytes that are no HTTP/1 either. A client in cleartext that
-/// sends a part of the preface of HTTP/2 has not sent the preface.
+/// Whether a client that does not speak HTTP/2 begins with bytes that are not HTTP/1 either. In cleartext, a part of
+/// the preface of HTTP/2 counts as such bytes.
 fn is_neither(bytes: &[u8], is_secured: bool) -> bool {
     is_of_another_protocol(bytes) || (!is_secured && is_part_of_preface(bytes))
 }

@@ -1,4 +1,4 @@
-//! From an accepted connection to the first byte of HTTP: a PROXY header and TLS, if the listener wants them.
+//! From an accepted connection to the first byte of HTTP: a PROXY header and TLS, if the listener demands them.
 
 use std::rc::Rc;
 
@@ -11,12 +11,13 @@ use crate::tls::ACME_TLS;
 use crate::worker::downstream::{AcceptedClient, Secured, linger_behind_word, receive_some};
 use crate::worker::shard::Shard;
 
-/// Says, without TLS, that TLS is wanted. Whoever reads it is a person or speaks HTTP/1.
+/// Tells a client in cleartext that the listener speaks TLS only. The reader is a person or a program that speaks
+/// HTTP/1.
 const TLS_WANTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 48\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https:// in the URL.";
 
-/// Takes the PROXY header, which says who the client is. `None`: there is none, or not from somebody who may send one,
-/// which has been counted.
+/// Takes the PROXY header, which names the client. `None`: the header is missing, or the peer may not send one; the
+/// failure has been counted.
 pub async fn take_proxy_header(
     shard: &Shard,
     accepted: &mut AcceptedClient,
@@ -57,7 +58,7 @@ pub async fn take_proxy_header(
     Some(())
 }
 
-/// Makes the TLS handshake. `None`: there is nothing to go on with; if it failed, that has been counted.
+/// Makes the TLS handshake. `None`: the connection ends here; a handshake that failed has been counted.
 pub async fn secure(
     shard: &Shard,
     accepted: AcceptedClient,
@@ -72,7 +73,7 @@ pub async fn secure(
     let handshake = socket.accept_tls(tls.config.clone(), received, &shard.blocks, timer);
     let failure = match handshake.await {
         Ok(socket) if socket.alpn() == Some(ACME_TLS) => {
-            // The authority has seen the certificate that it asked for: nothing else follows (RFC 8737 section 3).
+            // The authority has seen the certificate that it asked for, and sends no request (RFC 8737 section 3).
             linger_behind_word(shard, &socket, timer).await;
             return None;
         }
@@ -95,8 +96,8 @@ pub async fn secure(
         Err(TlsFailure::Refused(error, Some(socket))) => {
             let failure = TlsFailure::Refused(error, None);
             report(shard, arrival.peer, &ConnectionFailure::Tls(failure));
-            // With TLS 1.3 a client may send requests before it reads the refusal. Closing the connection with such
-            // bytes unread would reset it, and the reason would be lost.
+            // With TLS 1.3 a client may send requests before it reads the refusal. To close the connection while such
+            // bytes are unread would reset it, and the client would not learn the reason.
             linger_behind_word(shard, &socket, timer).await;
             return None;
         }
@@ -116,7 +117,8 @@ async fn say_what_is_wanted(shard: &Shard, socket: &Socket, timer: &Timer) {
     }
 }
 
-/// Whether these first bytes, perhaps a single one, are a TLS handshake (RFC 8446 section 5.1): no request begins so.
+/// Whether the first bytes, perhaps a single byte, are a TLS handshake (RFC 8446 section 5.1). No request begins with
+/// these bytes.
 pub fn begins_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [22] | [22, 3, ..])
 }

@@ -1,5 +1,5 @@
-//! The tasks that serve the streams of one connection: as many as are served at once, each used again for later
-//! streams, because a task is large and making one costs more than a small request's head.
+//! The tasks that serve the streams of one connection. A task serves one stream after the other, because a task is
+//! large, and making a task costs more than parsing the head of a small request.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -15,26 +15,26 @@ use crate::worker::multiplex::MultiplexStream;
 use crate::worker::proxy;
 use crate::worker::shard::Shard;
 
-/// A connection's tasks.
+/// The tasks of a connection.
 pub struct Tasks {
     shard: Rc<Shard>,
     arrival: Arrival,
-    /// Tasks that have nothing to do.
+    /// Tasks that serve no stream at present.
     idle: RefCell<Vec<Rc<Task>>>,
     is_over: Cell<bool>,
 }
 
 #[derive(Default)]
 struct Task {
-    /// The stream that the task is to serve next, and the memory that the stream may take.
+    /// The stream that the task is to serve next, and the memory promised to the stream.
     stream: RefCell<Option<(MultiplexStream, Promise)>>,
-    /// Whether it is to end.
+    /// Whether the task is to end.
     ends: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Tasks {
-    /// No tasks yet, for a client that came like this.
+    /// An empty set of tasks for the streams of a client with this arrival.
     pub fn new(shard: &Rc<Shard>, arrival: &Arrival) -> Rc<Tasks> {
         Rc::new(Tasks {
             shard: shard.clone(),
@@ -44,7 +44,7 @@ impl Tasks {
         })
     }
 
-    /// Has a stream served, by an idle task if there is one.
+    /// Serves a stream, by an idle task if there is one.
     pub fn begin(self: &Rc<Self>, stream: MultiplexStream) {
         let idle = self.idle.borrow_mut().pop();
         let is_new = idle.is_none();
@@ -69,7 +69,7 @@ impl Tasks {
         }
     }
 
-    /// Ends all tasks, those that are at work when they are done.
+    /// Ends all tasks; a task that serves a stream ends after the stream.
     pub fn end(&self) {
         self.is_over.set(true);
         self.rest();
@@ -95,7 +95,7 @@ impl Task {
     }
 }
 
-/// Serves one stream after the other. A panic ends the one that it happens in.
+/// Serves one stream after the other. A panic ends this task only.
 async fn run(tasks: Rc<Tasks>, task: Rc<Task>) {
     while let Some((stream, promise)) = poll_fn(|cx| task.poll_next(cx)).await {
         let client = Client::multiplexed(stream, tasks.arrival.clone(), &tasks.shard);

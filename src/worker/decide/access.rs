@@ -1,5 +1,4 @@
-//! The step that looks at the way by which a client came: whether the listener and the connection may serve this
-//! request.
+//! The step that checks how a client came: whether the listener and the connection may serve this request.
 
 use std::net::IpAddr;
 
@@ -15,9 +14,9 @@ use crate::worker::downstream::Arrival;
 use crate::worker::failure::Failure;
 use crate::worker::reply::Reply;
 
-/// The client's address: that of the connection's peer, or the address that its PROXY header names, or that trusted
-/// proxies name in `X-Forwarded-For`. Read from the near end, the PROXY header comes before the field: the field is
-/// believed only if both the sender of the header and the address that the header names are trusted.
+/// The client's address: the address of the connection's peer, the address in its PROXY header, or the address that
+/// trusted proxies name in `X-Forwarded-For`. The PROXY header is nearer to palantir than the field, so that the field
+/// is believed only if both the sender of the header and the address in the header are trusted.
 pub fn client_of(incoming: &Incoming<'_>) -> Option<IpAddr> {
     let snapshot = incoming.config.snapshot();
     let arrival = &incoming.client.arrival;
@@ -29,7 +28,7 @@ pub fn client_of(incoming: &Incoming<'_>) -> Option<IpAddr> {
     client_address(peer, forwarded_for, &snapshot.trusted_proxies)
 }
 
-/// Refuses a request that the connection's listener does not take.
+/// Refuses a request that the connection's listener does not serve.
 pub fn check(incoming: &Incoming<'_>) -> Result<(), Early> {
     let arrival = &incoming.client.arrival;
     let listener = &arrival.listener;
@@ -40,18 +39,19 @@ pub fn check(incoming: &Incoming<'_>) -> Result<(), Early> {
     match config.listener(&listener.addr) {
         Some(now) if demands::are_met(now, arrival, UnixTime::now()) => check_by(now, incoming),
         Some(_) => Err(Failure::Misdirected.into()),
-        // The listener was removed: its demands hold to the end of the connection.
+        // The listener was removed, and its demands apply to the end of the connection.
         None => check_by(listener, incoming),
     }
 }
 
-/// Refuses what a listener with these settings does not take: a request in cleartext where HTTPS is wanted, and a
-/// request for another host than the one that the client's certificate was shown to.
+/// Refuses a request that a listener with these settings does not serve: a request in cleartext if the listener
+/// redirects to HTTPS, and, if the listener asks for client certificates, a request for a host that the TLS handshake
+/// was not made for (RFC 9110 section 7.4).
 fn check_by(listener: &Listener, incoming: &Incoming<'_>) -> Result<(), Early> {
     let (head, arrival) = (incoming.head, &incoming.client.arrival);
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
     if listener.redirect_to_https && arrival.secured.is_none() {
-        // A request of HTTP/1.0 may name no host. There is no URL to redirect it to, and it is not served either.
+        // A request of HTTP/1.0 may name no host. No URL for a redirect can be made then, and the request is refused.
         if name.is_empty() {
             return Err(Failure::Refused(Refusal::MissingHost).into());
         }
@@ -85,8 +85,8 @@ fn https_url(name: &[u8], port: u16, head: &RequestHead<'_, '_>, path: &[u8]) ->
     String::from_utf8_lossy(&url).into_owned()
 }
 
-/// Whether the host is the one that the client asked for in its handshake. One that asked for none takes the
-/// certificate that it was shown for the host's, so it must be.
+/// Whether the host is the one that the client named in its TLS handshake. A client that named none takes the
+/// certificate that it got for the certificate of the host, so the certificate must be valid for the host.
 fn is_for_handshake(arrival: &Arrival, host: &[u8]) -> bool {
     let (Some(secured), Some(tls)) = (&arrival.secured, &arrival.listener.tls) else {
         return false;

@@ -13,15 +13,15 @@ use crate::worker::upstream::{Carrier, Selection, choose_first};
 
 /// The outcome of balancing.
 pub struct Balanced {
-    /// Hash of what the balancing algorithm goes by.
+    /// Hash of the value by which the balancing algorithm picks a backend.
     pub key: u64,
     /// The protocol by which the request is sent.
     pub carrier: Carrier,
-    /// The backend to try first, as index in the pool; `None`: none has room now.
+    /// The backend to try first, as index in the pool; `None`: no backend can take the request now.
     pub first: Option<u32>,
-    /// The key that palantir makes for a WebSocket whose client has given none.
+    /// The key that palantir makes for a WebSocket request without a key of its own.
     pub own_key: Option<[u8; KEY_BYTES]>,
-    /// The key of the WebSocket that the client asks for, if palantir has to know it.
+    /// The key of the WebSocket that the client asks for, if palantir must know the key.
     pub websocket_key: Option<[u8; KEY_BYTES]>,
 }
 
@@ -47,7 +47,8 @@ pub fn choose(incoming: &Incoming<'_>, exchange: &Exchange, route: &Route) -> Ba
     }
 }
 
-/// Hash of what the balancing algorithm of the pool goes by; 0 if it goes by nothing of the request.
+/// Hash of the value by which the balancing algorithm of the pool picks a backend; 0 if the algorithm uses no value of
+/// the request.
 fn key_of(incoming: &Incoming<'_>, exchange: &Exchange, pool: &Pool) -> u64 {
     let head = incoming.head;
     if !pool.algorithm.uses_key() {

@@ -6,8 +6,8 @@ use crate::http::websocket::{self, KEY_BYTES};
 use crate::snapshot::{Pool, Protocol};
 use crate::worker::upstream::Carrier;
 
-/// Whether a request for a WebSocket lacks the key that HTTP/1.1 requires (RFC 8441 section 5.1). No other protocol has
-/// such a key.
+/// Whether a request for a WebSocket lacks the key that HTTP/1.1 requires (RFC 6455 section 4.1): a request over HTTP/2
+/// has none (RFC 8441 section 5). No other protocol has such a key.
 pub fn needs_key(head: &RequestHead<'_, '_>) -> bool {
     head.version == Version::Http2 && head.offered().any(is_websocket)
 }
@@ -16,8 +16,8 @@ fn is_websocket(protocol: &[u8]) -> bool {
     protocol.eq_ignore_ascii_case(b"websocket")
 }
 
-/// The protocol by which a request is sent, and the key of the WebSocket that it asks for, if palantir has to know the
-/// key.
+/// The protocol by which a request is sent, and the key of the WebSocket that the request asks for, if palantir must
+/// know the key.
 pub fn carrier_of(
     pool: &Pool,
     head: &RequestHead<'_, '_>,
@@ -30,7 +30,7 @@ pub fn carrier_of(
     let given = keys.next().and_then(websocket::given_key);
     let key = own_key.or(given.filter(|_| keys.next().is_none()));
     let mut offered = head.offered();
-    // An extended CONNECT can stand only for a request in exactly this form of HTTP/1.1.
+    // An extended CONNECT replaces only a request in exactly this form of HTTP/1.1 (RFC 8441 section 5).
     let has_form = head.method.as_bytes() == b"GET"
         && head.body == RequestBody::None
         && offered.next().is_some_and(is_websocket)

@@ -1,13 +1,14 @@
-//! An authority that asks in cleartext whether a name is ours (RFC 8555 section 8.3). It is answered before anything
-//! else is decided about its request: it follows no redirect to a port whose certificate it is about to give.
+//! Answers to an authority that asks in cleartext whether a name belongs to this server (RFC 8555 section 8.3). The
+//! answer is given before any other step of the decision: the authority must not be redirected to a port whose
+//! certificate is not issued yet.
 
 use super::{Early, Incoming};
 use crate::worker::reply::Reply;
 
 const BELOW: &[u8] = b"/.well-known/acme-challenge/";
 
-/// Answers an authority. A request that is no such question, or a question that nobody waits for, goes its ordinary
-/// way, where a backend may have ordered a certificate itself.
+/// Answers an authority. Any other request, and a question that palantir has no answer for, takes its ordinary way: a
+/// backend may have ordered a certificate itself.
 pub fn answer(incoming: &Incoming<'_>) -> Result<(), Early> {
     let head = incoming.head;
     let Some(token) = head.path.strip_prefix(BELOW) else {

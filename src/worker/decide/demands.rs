@@ -1,7 +1,7 @@
-//! The fate of a request on a connection whose listener demands something else by now.
+//! The fate of a request on a connection whose listener has other demands now than when the connection was accepted.
 //!
-//! Such a connection ends with its next answer. Until then it is not what it was let in for: each of its requests is
-//! decided by what the listener demands at present, as far as the connection can meet that at all.
+//! A connection of this kind ends with its next answer. Until then each of its requests is decided by the present
+//! demands of the listener, as far as the connection can meet them at all.
 
 use rustls::pki_types::UnixTime;
 
@@ -9,10 +9,10 @@ use crate::snapshot::Listener;
 use crate::tls::Fact;
 use crate::worker::downstream::{Arrival, Secured};
 
-/// Whether a connection meets, at this time, what its listener demands now.
+/// Whether a connection meets, at this time, the present demands of its listener.
 pub fn are_met(now: &Listener, arrival: &Arrival, time: UnixTime) -> bool {
     let then = &arrival.listener;
-    // The listener would find out by other means now who the client is.
+    // A listener with another PROXY setting or other identity fields would identify the client by other means.
     let is_known_alike =
         now.proxy_protocol == then.proxy_protocol && identity(now) == identity(then);
     let sender = arrival.connection_peer.ip();
@@ -29,7 +29,7 @@ fn is_let_in(now: &Listener, secured: Option<&Secured>, time: UnixTime) -> bool 
     let chain = chain.unwrap_or_default();
     match &now.tls {
         Some(_) if secured.is_none() => false,
-        // Where no certificate is asked for, none is believed either.
+        // A listener that asks for no certificate believes none.
         tls => match tls.as_ref().and_then(|tls| tls.trust.as_ref()) {
             Some(trust) => trust.accepts(chain, time),
             None => chain.is_empty(),

@@ -1,4 +1,4 @@
-//! The facts of a request that own answers and the log need when the head is gone.
+//! The facts of a request that replies and the log need when the head is gone.
 
 use std::borrow::Cow;
 
@@ -58,8 +58,8 @@ fn target_of<'a>(head: &RequestHead<'a, '_>, path: &[u8]) -> Cow<'a, [u8]> {
     }
 }
 
-/// Whether an `Accept` names JSON and not HTML. Only the beginning of a long value is looked at, because the answer only
-/// decides what a reply of our own looks like.
+/// Whether an `Accept` names JSON and not HTML. Only the first `limits::ACCEPT_BYTES` bytes of the value are read,
+/// because the answer only decides the form of a reply.
 fn prefers_json(accept: &[u8]) -> bool {
     let accept = &accept[..accept.len().min(limits::ACCEPT_BYTES)];
     let names = |kind: &[u8]| {

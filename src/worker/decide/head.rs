@@ -1,4 +1,4 @@
-//! Takes the head of a request from the client's connection, and has the request decided on.
+//! Takes the head of a request from the client's connection, and decides on the request.
 
 use super::{Decision, Early, decide_on};
 use crate::base::limits;
@@ -68,9 +68,9 @@ pub fn decide_written(
     }
     received.consume(consumed);
     let outcome = match outcome {
-        // Bytes behind the head of an upgrade request are refused, because they could belong to the next request or to
-        // the new protocol. Bytes behind a body wait for the answer, which tells which of the two they are; none of
-        // them is passed on before.
+        // Bytes behind the head of an upgrade request without a body are refused, because they could belong to the next
+        // request or to the new protocol (RFC 9110 section 7.8). Bytes behind a body wait for the answer, which tells
+        // which of the two they are; none of them is passed on before.
         Ok(Decision::Wait(request) | Decision::Forward(request, _))
             if request.asked.upgrade && !request.has_body && !received.is_empty() =>
         {
@@ -106,7 +106,7 @@ fn has_body(head: &RequestHead<'_, '_>) -> bool {
     head.body != RequestBody::None
 }
 
-/// Makes an outcome of the early end of a decision.
+/// Turns the early end of a decision into an outcome.
 fn settle(decided: Result<Decision, Early>) -> Result<Decision, Failure> {
     match decided {
         Ok(decision) => Ok(decision),
@@ -115,7 +115,7 @@ fn settle(decided: Result<Decision, Early>) -> Result<Decision, Failure> {
     }
 }
 
-/// Hands a copy of a refused head to the control thread, for people to look at.
+/// Hands a copy of a refused head to the control thread, which shows refused heads to the operator.
 #[cold]
 fn tell_refused(
     shard: &Shard,

@@ -11,7 +11,7 @@ use crate::worker::downstream::Client;
 use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 
-/// A request whose head has been parsed, with all that the steps of a decision look at.
+/// A request whose head has been parsed, with all values that the steps of a decision use.
 pub struct Incoming<'a> {
     /// The core that decides.
     pub shard: &'a Shard,
@@ -23,8 +23,9 @@ pub struct Incoming<'a> {
     pub head: &'a RequestHead<'a, 'a>,
     /// The target of the request.
     pub target: RequestedPath<'a>,
-    /// The fate of the fields that name the request's trace.
+    /// The treatment of the fields that name the request's trace.
     pub trace: Trace,
-    /// How often the request may still be forwarded. Errors: its `Max-Forwards` is malformed.
+    /// How often the request may still be forwarded (`Max-Forwards`, RFC 9110 section 7.6.2). Errors: the field is
+    /// malformed.
     pub forwards: Result<Forwards, Refusal>,
 }

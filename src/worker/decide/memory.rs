@@ -11,7 +11,8 @@ use crate::worker::stream::Stream;
 
 /// Whether there is memory for an exchange.
 pub enum Room {
-    /// There is, and it is promised to the exchange. `None`: it was promised when the client opened the stream.
+    /// There is enough memory, and it is promised to the exchange. `None`: the memory was promised when the client
+    /// opened the stream.
     Promised(Option<Promise>),
     None,
 }
@@ -25,8 +26,8 @@ pub fn ask(client: &Client) -> Room {
     }
 }
 
-/// Waits for the memory of an exchange with this client, for a bounded time. Errors: there still is none, or the client
-/// has left.
+/// Waits for the memory of an exchange with this client, at most for `limits::MEMORY_WAIT_MILLIS`. Errors: there still
+/// is not enough memory, or the client has left.
 pub async fn wait_for_memory(shard: &Shard, client: &Client) -> Result<Promise, Failure> {
     let watch = |cx: &mut Context<'_>| client.poll_gone(shard, cx);
     match shard.memory.begin(&client.timer, watch).await {

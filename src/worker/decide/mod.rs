@@ -1,6 +1,6 @@
-//! The decision about a request, made in one go while its head lies in the receive buffer: is it well-formed, may it
-//! come this way, which route takes it, which backend comes first. Nothing here waits. A decision has one of four
-//! outcomes ([`Decision`]).
+//! The decision about a request, made in one go while its head lies in the receive buffer: whether the request is
+//! well-formed, whether the listener serves it, which route takes it, and which backend comes first. No step waits. A
+//! decision has one of four outcomes ([`Decision`]).
 
 mod access;
 mod balance;
@@ -37,7 +37,7 @@ pub use memory::wait_for_memory;
 
 /// The outcome of a decision.
 pub enum Decision {
-    /// The head is not complete: decide again when more of it was received.
+    /// The head is not complete: the decision is made again when more of the head was received.
     NeedMore,
     /// The request is forwarded as soon as there is memory for it.
     Wait(PreparedRequest),
@@ -78,8 +78,7 @@ pub fn decide(
     }
 }
 
-/// The steps of a decision in their order. Each step is one line. The steps that a later version adds have their places
-/// between the others.
+/// The steps of a decision in their order. Each step is one line.
 fn decide_on(
     shard: &Shard,
     client: &Client,
@@ -99,14 +98,14 @@ fn decide_on(
     };
     facts::note(incoming, exchange);
     challenge::answer(incoming)?;
-    // The route is looked for so early because answers of our own carry the fields of the route.
+    // The route is found first, because the replies of the following steps carry the fields of the route.
     let found = route::find(incoming, exchange);
     access::check(incoming)?;
-    // Here: guard (client).
+    // Guard rules of the client belong here.
     let route = route::enter(incoming, exchange, found)?;
-    // Here: guard (route), auth, cache lookup.
+    // Guard rules of the route, authentication and the cache lookup belong here.
     let balanced = balance::choose(incoming, exchange, route);
-    // Here: shed.
+    // Load shedding belongs here.
     let request = encode(incoming, exchange, route, balanced);
     Ok(match memory::ask(client) {
         Room::Promised(promise) => Decision::Forward(request, promise),

@@ -1,4 +1,4 @@
-//! The step that finds the route of a request, and checks what the route demands of the request.
+//! The step that finds the route of a request, and checks the demands of the route on the request.
 
 use super::{Early, Incoming};
 use crate::base::ids::RouteId;
@@ -13,8 +13,8 @@ use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::reply::Reply;
 
-/// Finds the route to which host and path lead, whether or not the request may take it. Errors: there is none, or
-/// servers read the path in several ways.
+/// Finds the route for host and path, whether or not the request may take it. Errors: no route matches, or servers read
+/// the path in more than one way.
 pub fn find(incoming: &Incoming<'_>, exchange: &mut Exchange) -> Result<RouteId, Failure> {
     let path = incoming.target.path.map_err(Failure::Refused)?;
     let table = &incoming.config.snapshot().route_table;
@@ -27,8 +27,8 @@ pub fn find(incoming: &Incoming<'_>, exchange: &mut Exchange) -> Result<RouteId,
     Ok(id)
 }
 
-/// Lets a request take the route that was found for it. Errors: the route does not take this request. The request ends
-/// with a reply if it may not be forwarded (RFC 9110 section 7.6.2).
+/// Lets a request take its route. Errors: the route does not take this request. A request that may not be forwarded any
+/// further ends with a reply (RFC 9110 section 7.6.2).
 pub fn enter<'a>(
     incoming: &Incoming<'a>,
     exchange: &mut Exchange,
@@ -55,8 +55,8 @@ pub fn enter<'a>(
     Ok(route)
 }
 
-/// Refuses a client that has no certificate where the route demands one, and a client whose certificate names nobody
-/// that backends could be told of.
+/// Refuses a client without a certificate if the route demands one, and a client whose certificate names no identity
+/// that backends could be told.
 fn check_certificate(client: &Client, route: &Route) -> Result<(), Failure> {
     let secured = client.arrival.secured.as_ref();
     match secured.and_then(|secured| secured.identity.as_ref()) {

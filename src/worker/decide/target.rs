@@ -9,7 +9,7 @@ use crate::worker::shard::Shard;
 /// The path of a request.
 #[derive(Clone, Copy)]
 pub struct RequestedPath<'a> {
-    /// The path by which the route is found. Errors: no server reads the path in one way only.
+    /// The path by which the route is found. Errors: servers read the path in more than one way.
     pub path: Result<&'a [u8], Refusal>,
     /// The path that is forwarded. A path that is refused stays as it was received, for the log.
     pub forwarded: &'a [u8],
@@ -59,8 +59,8 @@ impl<'a> RequestedPath<'a> {
     }
 }
 
-/// How slashes that follow one another are treated: as the listener says in the present configuration, if the listener
-/// still exists.
+/// How consecutive slashes are treated: as the listener says in the present configuration, if the listener still
+/// exists.
 fn merge_slashes(shard: &Shard, client: &Client) -> MergeSlashes {
     let listener = &client.arrival.listener;
     if !listener.is_over() {

@@ -7,7 +7,7 @@ use crate::worker::shard::Shard;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// The fate of the fields that name the request's trace.
+/// The treatment of the fields that name the request's trace.
 pub enum Trace {
     Pass,
     Drop,
@@ -35,7 +35,7 @@ impl Trace {
         }
     }
 
-    /// The id of the trace that the backend is told of; empty if there is none.
+    /// The id of the trace that the backend is told; empty if there is none.
     pub fn id<'a>(&'a self, head: &RequestHead<'a, '_>) -> &'a [u8] {
         let value: Option<&[u8]> = match self {
             Trace::Pass => head.field(TRACEPARENT),

@@ -1,4 +1,4 @@
-//! How a client came: the addresses, the listener, and what TLS tells of the client.
+//! How a client came: the addresses, the listener, and the facts that TLS tells about the client.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -15,32 +15,32 @@ use crate::worker::live_config::listener::LiveListener;
 pub struct AcceptedClient {
     /// The socket of the connection.
     pub socket: Socket,
-    /// The way by which the client came.
+    /// How the client came.
     pub arrival: Arrival,
-    /// The bytes that the connection has brought already.
+    /// The bytes that the connection has already brought.
     pub received: Block,
 }
 
-/// How a client came to us: the same for all that its connection carries.
+/// How a client came: equal for all requests of its connection.
 #[derive(Clone)]
 pub struct Arrival {
-    /// The client's address: that of the connection's peer, or the one that the PROXY header names.
+    /// The client's address: the address of the connection's peer, or the address in the PROXY header.
     pub peer: RemoteAddr,
-    /// The address at the other end of the connection, whatever a PROXY header says.
+    /// The address of the peer at the other end of the connection. A PROXY header does not change it.
     pub connection_peer: RemoteAddr,
     /// The address that the client connected to; `None`: a Unix socket.
     pub reached: Option<SocketAddr>,
-    /// The listener as it was when the connection was accepted.
+    /// The listener as configured when the connection was accepted.
     pub listener: Rc<LiveListener>,
-    /// `None`: in cleartext.
+    /// The facts from the TLS handshake; `None`: the connection is in cleartext.
     pub secured: Option<Rc<Secured>>,
-    /// Connections to backends that serve requests of the client's connection.
+    /// The number of connections to backends that serve requests of the client's connection.
     pub upstreams: Rc<Cell<usize>>,
 }
 
 impl Arrival {
-    /// Whether what a request says of its client is believed. The peer of the connection vouches for that, and a PROXY
-    /// header makes nobody else of the peer.
+    /// Whether the fields of a request that describe its client are believed. The peer of the connection must be
+    /// trusted for that. A PROXY header, which names another client, does not change the peer.
     pub fn is_trusted(&self, snapshot: &Snapshot) -> bool {
         match self.connection_peer.ip() {
             Some(ip) => snapshot
@@ -61,25 +61,25 @@ impl Arrival {
     }
 }
 
-/// The facts that TLS tells of a client.
+/// The facts that TLS tells about a client.
 pub struct Secured {
-    /// The host that it asked for, without a dot at its end.
+    /// The host that the client asked for, without a dot at its end.
     pub server_name: Option<Box<str>>,
-    /// The index of the listener's certificate that the client was shown.
+    /// The index of the certificate, among the listener's certificates, that the client got.
     pub certificate: Option<usize>,
     /// The properties of the client's certificate that backends are told; `None`: the client has no certificate.
     pub identity: Option<Result<Vec<(String, String)>, Unidentified>>,
-    /// The certificates that the client showed, its own first.
+    /// The certificates that the client sent, its own certificate first.
     pub client_chain: Option<Rc<[CertificateDer<'static>]>>,
 }
 
 impl Secured {
-    /// The fields in which backends are told who the client is.
+    /// The fields that tell backends the identity of the client.
     pub fn fields(&self) -> Option<&[(String, String)]> {
         self.identity.as_ref()?.as_deref().ok()
     }
 
-    /// The facts of a connection whose handshake is made.
+    /// The facts of a connection whose handshake is complete.
     pub fn of(socket: &Socket, tls: &ServerTls) -> Secured {
         let certificate = socket.peer_certificate();
         let shown = socket.shown_certificate();

@@ -1,4 +1,4 @@
-//! Receiving what did not come at once: the rest of a request's head, or of what tells the protocol.
+//! Receiving the rest of a request's head, and the bytes that tell the protocol, when they do not come at once.
 
 use crate::http::h1::may_end_head;
 use crate::http::h2::begins_connection;
@@ -11,8 +11,8 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Amount, nothing};
 
-/// Whether a connection that has brought its first bytes speaks HTTP/2: it begins with that protocol's preface, which
-/// is no request of HTTP/1.
+/// Whether a connection that has brought its first bytes speaks HTTP/2: the connection then begins with the preface of
+/// HTTP/2 (RFC 9113 section 3.4), which is no request of HTTP/1.
 pub async fn speaks_http2(shard: &Shard, client: &Client) -> bool {
     client.timer.set_until(client.first_due.get());
     loop {
@@ -28,8 +28,9 @@ pub async fn speaks_http2(shard: &Shard, client: &Client) -> bool {
     }
 }
 
-/// Receives until the head may be complete or is longer than it may be, so that parsing again makes sense. Looking for
-/// the head's end among the new bytes only keeps the work proportional to the head, however small its pieces are.
+/// Receives until the head may be complete or is longer than it may be, so that parsing it again makes sense. The end
+/// of the head is searched for among the new bytes only, so that the work is proportional to the size of the head,
+/// however small its pieces are.
 pub async fn receive_rest_of_head(
     shard: &Shard,
     client: &Client,
@@ -48,7 +49,8 @@ pub async fn receive_rest_of_head(
         Stream::Socket(socket) => {
             let listener = &client.arrival.listener.clients;
             let come = await_client(shard, listener, socket.receive_queue(), coming).await;
-            come.unwrap_or(Err(Failure::HeadTimeout)) // Others need its place.
+            // The connection ends because another client needs its slot.
+            come.unwrap_or(Err(Failure::HeadTimeout))
         }
         Stream::Multiplexed(_) => coming.await,
     }

@@ -1,4 +1,5 @@
-//! A client's socket outside requests: what comes before them, and the end, so that what was sent last arrives.
+//! A client's socket outside of requests: the bytes before the first request, and the end of the connection, which must
+//! not destroy the last message.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -9,10 +10,10 @@ use crate::net::{Block, Expired, Socket, Timer};
 use crate::worker::min_rate::MinRate;
 use crate::worker::shard::Shard;
 
-/// How long palantir receives and throws away the bytes of a client after its last message to the client.
+/// How long palantir receives and discards the bytes of a client after its last message to the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Lingering {
-    /// The longest time in all for which the client's bytes are thrown away.
+    /// The longest time in all for which the client's bytes are discarded.
     most: Duration,
     /// The longest time in which no byte comes from the client.
     silence: Duration,

@@ -1,4 +1,4 @@
-//! The client's side: its connection, and the receiving of request heads.
+//! The client's side: its connection, and receiving request heads.
 
 mod arrival;
 mod head;
@@ -34,17 +34,18 @@ pub use persistence::{Next, Persistence, Surroundings};
 pub struct Client {
     /// The client's stream with its received bytes.
     pub wire: Wire,
-    /// The way by which the client came.
+    /// How the client came.
     pub arrival: Arrival,
     /// The timer of the connection's task.
     pub timer: Timer,
-    /// When the head of the first request is due. The head of a later one is due some time after its first byte.
+    /// When the head of the first request is due. The head of a later request is due `header_timeout` after its first
+    /// byte.
     pub first_due: Cell<Micros>,
-    /// Whether the connection goes on.
+    /// All that decides whether the connection goes on.
     persistence: Cell<Persistence>,
     /// Bytes of empty lines that have come since the last request.
     empty_bytes: Cell<usize>,
-    /// When to look next whether a client that no bytes are received from is still there.
+    /// The timer for the next check whether the client is still there while no bytes are received from it.
     next_look: RefCell<Option<Timer>>,
 }
 
@@ -53,14 +54,14 @@ pub struct Client {
 pub enum Woken {
     /// Bytes came.
     Bytes,
-    /// The client ended the connection, or the worker drains, or the listener was removed or demands something else.
+    /// The client ended the connection, the worker drains, or the listener was removed or has other demands.
     Over,
     /// The deadline passed.
     Expired,
 }
 
 impl Client {
-    /// A connection just accepted.
+    /// A connection that was just accepted.
     pub fn new(accepted: AcceptedClient, shard: &Rc<Shard>) -> Client {
         let client = Client::on(Stream::Socket(accepted.socket), accepted.arrival, shard);
         client.wire.put(accepted.received, &shard.blocks);
@@ -88,7 +89,7 @@ impl Client {
         }
     }
 
-    /// The connection with what it has brought, if it is a socket of its own.
+    /// The connection with its received bytes; `None`: the client is a stream of HTTP/2.
     pub fn into_accepted(self) -> Option<AcceptedClient> {
         let received = self.wire.take();
         let Stream::Socket(socket) = self.wire.stream else {
@@ -112,14 +113,14 @@ impl Client {
         self.persistence.get()
     }
 
-    /// Takes a transition of the persistence of the connection.
+    /// Makes a transition of the connection's persistence.
     pub fn note(&self, transition: impl FnOnce(&mut Persistence)) {
         let mut persistence = self.persistence.get();
         transition(&mut persistence);
         self.persistence.set(persistence);
     }
 
-    /// Whether the running request has a body that is not received to its end.
+    /// Whether a part of the running request's body is not received yet.
     pub fn is_body_pending(&self) -> bool {
         self.persistence().is_body_pending()
     }
@@ -139,8 +140,9 @@ impl Client {
         self.persistence().next()
     }
 
-    /// Ends the connection in the middle of an answer. Where closing is the answer's regular end, the connection is
-    /// reset, or the client would take what it got for the whole.
+    /// Ends the connection in the middle of an answer. If the regular end of the answer is the end of the connection,
+    /// the connection is reset: otherwise the client would take the incomplete answer for a complete one (RFC 9112
+    /// section 8).
     pub fn cut(&self) {
         self.note(Persistence::is_cut_off);
         if self.persistence().ends_by_close()
@@ -151,8 +153,8 @@ impl Client {
     }
 
     /// Notes that the client has its whole answer although its request is not complete. A connection of HTTP/1 cannot
-    /// take another request then. Palantir ends its sending side, which some answers need to show their end to the
-    /// client.
+    /// take another request then (RFC 9112 section 9.3). Palantir ends its sending side, because the end of some
+    /// answers is the end of the connection.
     pub fn note_answered(&self, shard: &Shard) {
         let millis = shard.timers.millis();
         self.note(|persistence| persistence.answered_early(millis));
@@ -168,8 +170,8 @@ impl Client {
         Some(Duration::from_millis(millis))
     }
 
-    /// Ends the connection so that its last answer arrives: a client that is still sending, or may do so before it
-    /// has the answer, is listened to for a while.
+    /// Ends the connection so that its last answer reaches the client (RFC 9112 section 9.6): bytes of a client that is
+    /// still sending, or may send before it has the answer, are received for a bounded time.
     pub async fn close(&self, shard: &Shard) {
         let persistence = self.persistence();
         let is_sending = persistence.is_body_pending() || !self.wire.is_empty();
@@ -182,7 +184,7 @@ impl Client {
             let lingering = match self.since_answer(shard) {
                 _ if persistence.is_slow() => Lingering::behind_word(),
                 Some(passed) => {
-                    // A client that was silent for this long already does not get as much time again.
+                    // The time for which this client has already been silent counts.
                     let silence = Duration::from_secs(limits::LINGER_SILENCE_SECS);
                     Lingering::behind_answer(is_sending && passed < silence, stall).after(passed)
                 }
@@ -191,15 +193,15 @@ impl Client {
             let rate = MinRate::of(&self.arrival.listener);
             let listening = linger(shard, socket, &self.timer, lingering, &rate);
             let listener = &self.arrival.listener.clients;
-            // The future is boxed because the task of an idle connection has no room for it. The wait also ends when
-            // other clients need the connection's place.
+            // The future is boxed, so that the task of an idle connection reserves no memory for it. The wait also ends
+            // when another client needs the slot of the connection.
             let listening = await_client(shard, listener, socket.receive_queue(), listening);
             let _ = Box::pin(listening).await;
         }
     }
 
-    /// Begins to look out for the client's next bytes, unless some are there. During an exchange that tells when the
-    /// client leaves, and takes its next request.
+    /// Begins to wait for the client's next bytes, unless some are there. During an exchange the wait detects that the
+    /// client leaves, and receives its next request.
     pub fn watch(&self) {
         if self.wire.is_empty() {
             self.wire.stream.watch();
@@ -207,8 +209,8 @@ impl Client {
     }
 
     /// Waits for the first bytes of a request. A connection that was accepted may bring a request even if its listener
-    /// was removed or changed since: the client could not know of that. Empty lines are no bytes of a request (RFC 9112
-    /// section 2.2): they are dropped, and the wait goes on.
+    /// was removed or changed since, because the client could not know of the change. Empty lines before a request are
+    /// dropped (RFC 9112 section 2.2), and the wait goes on.
     pub async fn wait_for_request(&self, shard: &Shard, wait: Duration) -> Woken {
         if self.has_request() {
             return Woken::Bytes;
@@ -248,7 +250,8 @@ impl Client {
         };
         self.wire.with(|received| {
             while !self.has_too_many_empty_lines() {
-                // Scripts end a body by LF alone. Before a request nothing depends on how an empty line ends.
+                // Some programs end a body by a line feed alone. Before a request, a line feed alone is as harmless as
+                // an empty line.
                 let length = match received.filled() {
                     [b'\r', b'\n', ..] => b"\r\n".len(),
                     [b'\n', ..] => b"\n".len(),
@@ -257,7 +260,7 @@ impl Client {
                 received.consume(length);
                 self.empty_bytes.set(self.empty_bytes.get() + length);
             }
-            // A CR alone may be half of an empty line.
+            // A CR alone may be the first half of an empty line.
             !self.has_too_many_empty_lines() && !matches!(received.filled(), b"" | b"\r")
         })
     }
@@ -278,15 +281,15 @@ impl Client {
         woken.unwrap_or(Woken::Over)
     }
 
-    /// Whether the listener that the connection came by was removed or demands something else. (A connection that is
-    /// handed over with its listener may send one more request: closing it could cross with that request.)
+    /// Whether the connection is to end because its listener was removed or has other demands. A connection that has
+    /// brought no request yet may bring one: to close the connection could cross with that request.
     fn is_unwanted(&self) -> bool {
         self.arrival.listener.is_over() && self.persistence().requests() > 0
     }
 
-    /// Ready when the client has gone away while its request runs. Bytes of a next request are kept, up to a block. A
-    /// client that has ended its sending side cannot be told from one that has closed the connection. `half_close` of
-    /// its listener decides which of the two is assumed.
+    /// Ready when the client has gone while its request runs. Bytes of the next request are kept, up to one block. A
+    /// client that has ended its sending side cannot be told from one that has closed the connection; the setting
+    /// `half_close` of the listener decides which of the two is assumed.
     pub fn poll_gone(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
         let socket = match &self.wire.stream {
             Stream::Multiplexed(stream) => {
@@ -307,7 +310,8 @@ impl Client {
             let is_full = self.wire.with(|block| block.len()) >= limits::BLOCK_BYTES;
             let persistence = self.persistence();
             if is_full || persistence.is_body_pending() || persistence.is_half_closed() {
-                return self.poll_hung_up(socket, shard, cx); // What comes now is not to be received here.
+                // Bytes that come now are not received here.
+                return self.poll_hung_up(socket, shard, cx);
             }
             socket.watch();
             match std::task::ready!(self.poll_more(shard, cx)) {
@@ -315,13 +319,12 @@ impl Client {
                     self.note(Persistence::half_closed);
                 }
                 Ok(0) | Err(_) => return Poll::Ready(Failure::ClientLeft),
-                Ok(_) => {} // The end may stand behind it.
+                Ok(_) => {} // The end of the client's side may follow these bytes.
             }
         }
     }
 
-    /// The reason why the body of a request has ended too early: the client is gone, or its trailers are not
-    /// acceptable.
+    /// The reason why the body of a request has ended too early: the client has gone, or its trailers are refused.
     pub fn ended_early(&self) -> Failure {
         let refused = match &self.wire.stream {
             Stream::Multiplexed(stream) => stream.refused(),

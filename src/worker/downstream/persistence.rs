@@ -1,5 +1,5 @@
-//! Whether a client's connection goes on after an exchange (RFC 9112 section 9.3). One value holds all that decides
-//! that; each change of it is a transition with a name. Plain values: nothing here waits or sends.
+//! Whether a client's connection goes on after an exchange (RFC 9112 section 9.3). One value holds everything that
+//! decides; each change of the value is a transition with a name. All functions are plain: none waits or sends.
 
 /// The act of the client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,42 +9,44 @@ pub enum Next {
     Close,
 }
 
-/// All that decides whether a client's connection goes on.
+/// Everything that decides whether a client's connection goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Persistence {
     /// Requests that began on the connection.
     requests: u32,
-    /// Whether both sides want the connection to go on: at first as the request says, then as the answer says.
+    /// Whether both sides want the connection to go on: at first as the request says, then as the head of the answer
+    /// says (RFC 9112 section 9.3).
     is_wanted: bool,
-    /// Whether the running request has a body that is not received to its end.
+    /// Whether a part of the running request's body is not received yet.
     is_body_pending: bool,
-    /// Whether the running answer ends with the connection.
+    /// Whether the end of the running answer is the end of the connection (RFC 9112 section 6.3, rule 8).
     ends_by_close: bool,
-    /// Whether the connection ends in the middle of an answer.
+    /// Whether the connection ends in the middle of an answer (RFC 9112 section 8).
     is_cut: bool,
     /// Whether the connection ends because the client was too slow to send its request.
     is_slow: bool,
     /// Whether the client has ended its sending side and is still served.
     is_half_closed: bool,
-    /// The core's millisecond in which the client had received its whole last answer although the request was not
-    /// complete.
+    /// The millisecond, on the core's clock, at which the client had received its whole answer although its request was
+    /// not complete; `None`: that did not happen.
     answered_at: Option<u64>,
 }
 
-/// The circumstances that decide, besides the connection itself, whether it may go on.
+/// The circumstances outside of the connection that decide whether it may go on.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings {
-    /// The most requests that a connection may bring.
+    /// The most requests that a connection may bring, including the running one.
     pub requests: u32,
-    /// Whether the worker, or the listener that the client came by, is ending.
+    /// Whether the worker, or the listener of the connection, is ending.
     pub is_ending: bool,
-    /// Whether nothing is received that was not used.
+    /// Whether all received bytes have been used, so that no next request has begun to arrive.
     pub is_drained: bool,
 }
 
 /// The transitions.
 impl Persistence {
-    /// Another request begins. What held for the last one is forgotten.
+    /// Another request begins: the state of the last request is reset. A request whose head is not understood does not
+    /// let the connection go on, because the beginning of the next request is not known.
     pub fn request_begins(&mut self) {
         debug_assert!(
             self.requests == 0 || self.next() == Next::Request,
@@ -56,15 +58,15 @@ impl Persistence {
         self.ends_by_close = false;
     }
 
-    /// The head of the request is received. `wants`: the client wants the connection to go on.
+    /// The head of the request is received. `wants`: the client wants the connection to go on (RFC 9112 section 9.3).
     pub fn head_received(&mut self, wants: bool, has_body: bool) {
         debug_assert!(self.requests > 0, "a head belongs to a request");
         self.is_wanted = wants;
         self.is_body_pending = has_body;
     }
 
-    /// More of the request's own body is received. Nothing else lets the connection go on behind a body: what is left
-    /// of one would be taken for the next request.
+    /// More of the request's body is received. Only the end of the body lets the connection go on: the rest of a body
+    /// would be taken for the next request (RFC 9112 section 9.3).
     pub fn body_received(&mut self, to_its_end: bool) {
         self.is_body_pending = !to_its_end;
     }
@@ -72,6 +74,7 @@ impl Persistence {
     /// The head of the answer tells the client whether the connection goes on. `by_close`: the end of the connection is
     /// the end of the answer.
     pub fn answer_begins(&mut self, goes_on: bool, by_close: bool) {
+        // An answer that ends with the connection announces `Connection: close` (RFC 9112 section 9.6).
         debug_assert!(
             !(goes_on && by_close),
             "an answer that ends by closing is the last one"
@@ -80,7 +83,7 @@ impl Persistence {
         self.ends_by_close = by_close;
     }
 
-    /// The connection takes no other request, whatever the running one said.
+    /// The connection takes no other request, whatever the running request asks for.
     pub fn ends(&mut self) {
         self.is_wanted = false;
     }
@@ -90,18 +93,19 @@ impl Persistence {
         self.is_cut = true;
     }
 
-    /// The request has failed. `is_slow`: because the client was too slow to send it.
+    /// The request has failed. `is_slow`: the client was too slow to send the request.
     pub fn failed(&mut self, is_slow: bool) {
         self.is_slow = is_slow;
     }
 
-    /// The client has ended its sending side, and is served all the same.
+    /// The client has ended its sending side, and is still served.
     pub fn half_closed(&mut self) {
         self.is_half_closed = true;
     }
 
-    /// The client has its whole answer, at this millisecond of the core, although its request is not complete. A
-    /// connection of HTTP/1 cannot take another request then.
+    /// The client has its whole answer, at this millisecond of the core's clock, although its request is not complete.
+    /// A connection of HTTP/1 cannot take another request then, because the rest of the body would be taken for one
+    /// (RFC 9112 section 9.3).
     pub fn answered_early(&mut self, millis: u64) {
         self.answered_at = Some(millis);
     }
@@ -109,10 +113,10 @@ impl Persistence {
 
 /// The questions.
 impl Persistence {
-    /// Whether the connection may go on after this answer: the client wants it to, its request is received to the end,
-    /// and neither a bound nor an end of the listener forbids it.
+    /// Whether the connection may go on after this answer: the client wants it to, the request is received to its end,
+    /// and neither a bound nor the end of the listener forbids it.
     pub fn may_go_on(&self, around: Surroundings) -> bool {
-        // A client that has ended its sending side has said all that it will ever say.
+        // A client that has ended its sending side sends no further request (RFC 9112 section 9.6).
         let has_said_all = self.is_half_closed && around.is_drained;
         self.is_wanted
             && !self.is_body_pending
@@ -121,7 +125,8 @@ impl Persistence {
             && self.requests < around.requests
     }
 
-    /// The act that follows the exchange which has just ended.
+    /// The act that follows the exchange which has just ended. A cut answer ends with the connection, because the
+    /// client must see that the answer is incomplete (RFC 9112 section 8).
     pub fn next(&self) -> Next {
         if self.is_wanted && !self.is_cut {
             Next::Request
@@ -135,7 +140,7 @@ impl Persistence {
         self.requests
     }
 
-    /// Whether the running request has a body that is not received to its end.
+    /// Whether a part of the running request's body is not received yet.
     pub fn is_body_pending(&self) -> bool {
         self.is_body_pending
     }
@@ -150,7 +155,7 @@ impl Persistence {
         self.is_cut
     }
 
-    /// Whether the client was too slow to send its request. Such a client gets little time to read its answer.
+    /// Whether the client was too slow to send its request. A slow client gets little time to read its answer.
     pub fn is_slow(&self) -> bool {
         self.is_slow
     }
@@ -160,7 +165,8 @@ impl Persistence {
         self.is_half_closed
     }
 
-    /// The core's millisecond in which the client had its whole answer, if its request was not complete by then.
+    /// The millisecond, on the core's clock, at which the client had its whole answer although its request was not
+    /// complete.
     pub fn answered_at(&self) -> Option<u64> {
         self.answered_at
     }

@@ -1,4 +1,4 @@
-//! The fields that tell a backend of the client and of the way by which the request came.
+//! The fields that tell a backend about the client and the way of the request.
 
 use crate::http::h1::{Forwarding, RequestHead};
 use crate::http::names::Identity;
@@ -29,7 +29,7 @@ pub fn forwarding<'a>(
     }
 }
 
-/// The facts of the client that its backend is told.
+/// The identity of the client that the backend is told.
 pub fn identity<'a>(exchange: &'a Exchange, client: &'a Client) -> Identity<'a> {
     let Arrival {
         listener, secured, ..

@@ -1,4 +1,4 @@
-//! The request of an exchange as one who asks for a connection to a backend.
+//! Connections to backends for the request of an exchange.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -47,7 +47,7 @@ pub async fn connect_for(
     connect(shard, target, mode, &caller).await
 }
 
-/// The request of an exchange as one who asks for a connection.
+/// The request of an exchange in the role of the caller of [`connect`].
 fn caller<'a>(
     client: &'a Client,
     exchange: &'a Exchange,
@@ -67,8 +67,8 @@ fn caller<'a>(
     }
 }
 
-/// The client that a PROXY header names. The port of a client whom a proxy names in the request is not known, and told
-/// as 0.
+/// The client that a PROXY header names. The port of a client whom a proxy names in a field of the request is not
+/// known, and sent as 0.
 fn introduced(client: &Client, exchange: &Exchange) -> ProxiedAddrs {
     let arrival = &client.arrival;
     match (exchange.facts.client, arrival.peer, arrival.reached) {
@@ -82,8 +82,8 @@ fn introduced(client: &Client, exchange: &Exchange) -> ProxiedAddrs {
     }
 }
 
-/// Ready when the request of an exchange needs no connection any more: its client has gone, or it leaves the backend
-/// `at` that is being connected to.
+/// Ready when the request needs the connection no longer: its client has gone, or the request leaves the backend `at`
+/// that is being connected to.
 fn poll_unneeded(
     shard: &Shard,
     client: &Client,

@@ -1,4 +1,4 @@
-//! A listener on one core: how its clients are spoken to, and whether those that it let in may still stay.
+//! A listener on one core: its settings, and whether the connections that it accepted may still stay.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -6,16 +6,16 @@ use std::rc::Rc;
 
 use crate::snapshot::{Listener, Snapshot};
 
-/// A listener as configured. Its connections hold on to the one that let them in.
+/// A listener as configured. Its connections keep the value that was in force when they were accepted.
 pub struct LiveListener {
     settings: Listener,
-    /// Whether the listener is gone, or demands something else of its clients by now. One flag for all that came one
-    /// after the other and demand the same, such as when certificates were renewed.
+    /// Whether the listener is gone, or has other demands on its clients by now. Successive values with the same
+    /// demands, for instance after certificates were renewed, share one flag.
     is_over: Rc<Cell<bool>>,
 }
 
 impl LiveListener {
-    /// Whether connections that came by it are to end: with the next answer, or by themselves while they are idle.
+    /// Whether the connections of the listener are to end: with the next answer, or at once while they are idle.
     pub fn is_over(&self) -> bool {
         self.is_over.get()
     }
@@ -29,7 +29,7 @@ impl Deref for LiveListener {
     }
 }
 
-/// The listeners of a snapshot, which come after these.
+/// The listeners of a snapshot that follows `before`.
 pub fn listeners_after(before: &[Rc<LiveListener>], snapshot: &Snapshot) -> Vec<Rc<LiveListener>> {
     let live = |settings: &Listener| {
         let known = before.iter().find(|known| known.addr == settings.addr);
@@ -42,7 +42,8 @@ pub fn listeners_after(before: &[Rc<LiveListener>], snapshot: &Snapshot) -> Vec<
     snapshot.listeners.iter().map(live).collect()
 }
 
-/// Ends those of `before` that have no successor in `after` that demands the same. Whether there is one.
+/// Ends the listeners of `before` without a successor in `after` that has the same demands. The result says whether
+/// there is one.
 pub fn end_changed(before: &[Rc<LiveListener>], after: &[Rc<LiveListener>]) -> bool {
     let goes_on = |known: &&Rc<LiveListener>| {
         let mut flags = after.iter().map(|listener| &listener.is_over);

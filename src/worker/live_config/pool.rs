@@ -17,17 +17,17 @@ use crate::worker::upstream::{Neighbours, Queue};
 pub struct LivePool {
     balancer: RefCell<Box<dyn Balancer>>,
     pub(super) usable: RefCell<Vec<Usable>>,
-    /// Whether `balancer` and `usable` do not know the latest states of the backends.
+    /// Whether `balancer` and `usable` lack the latest states of the backends.
     pub(super) is_stale: Cell<bool>,
     /// Whether all backends take requests because too few are healthy.
     pub(super) panics: Cell<bool>,
-    /// Whether a later live configuration has the pool with other settings, so that this one no longer says who takes
-    /// requests.
+    /// Whether a later live configuration has the pool with other settings, so that this value decides no longer which
+    /// backends take requests.
     is_succeeded: Cell<bool>,
     carried: Rc<Carried>,
 }
 
-/// The part of a pool that goes from one live configuration to the next, whatever of the pool changes.
+/// The part of a pool that a later live configuration takes over unchanged.
 pub(super) struct Carried {
     retry_budget: RefCell<RetryBudget>,
     queue: Rc<Queue>,
@@ -44,11 +44,11 @@ pub(super) struct Usable {
 /// The outcome of asking a pool for a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// Index in the pool's backends.
+    /// The backend's index in its pool.
     Backend(u32),
-    /// Some backend is usable, but none may have a further connection.
+    /// At least one backend is usable, but no usable backend may have a further connection.
     Saturated,
-    /// None is usable.
+    /// No backend is usable.
     None,
 }
 
@@ -60,7 +60,7 @@ pub struct Choice<'a> {
     pub now: Micros,
     /// Hash of the request's key, for algorithms that use it.
     pub key: u64,
-    /// Whether the request was sent to a backend already; `None` if to none at all.
+    /// Whether the request was already sent to a backend; `None`: the request was sent to no backend yet.
     pub tried: Option<&'a dyn Fn(BackendId) -> bool>,
     /// Whether a backend that may have so many connections can take no further request of this core.
     pub is_full: &'a dyn Fn(BackendId, u32) -> bool,
@@ -95,8 +95,8 @@ impl LivePool {
         })
     }
 
-    /// The live part of the pool `new`, as this one's pool is now configured. What the balancer has learnt goes with
-    /// it; requests that began before get a fresh one, should they ask once more.
+    /// The live part of the pool `new`, which replaces this one. The balancer and its state move to the new live pool;
+    /// requests that began before get a fresh balancer here, should they pick once more.
     pub(super) fn succeeded_by(&self, old: &Pool, new: &Pool, worker: WorkerId) -> Rc<LivePool> {
         self.is_succeeded.set(true);
         let carried = self.carried.clone();
@@ -194,22 +194,22 @@ impl LivePool {
         }
     }
 
-    /// Tells the algorithm how long a backend took for its response head.
+    /// Tells the algorithm how long a backend took to send its response head, in microseconds.
     pub fn observe(&self, id: BackendId, micros: u64, now: Micros) {
         self.balancer.borrow_mut().observe(id, micros, now);
     }
 
-    /// Notes that a request begins, which allows a part of a retry.
+    /// Notes that a request begins, which adds a fraction of a retry to the budget.
     pub fn note_request(&self) {
         self.retry_budget().borrow_mut().deposit();
     }
 
-    /// How many retries the pool may still see.
+    /// The budget of retries of the pool.
     pub fn retry_budget(&self) -> &RefCell<RetryBudget> {
         &self.carried.retry_budget
     }
 
-    /// The requests that wait for a connection.
+    /// The queue of the requests that wait for a connection.
     pub fn queue(&self) -> &Rc<Queue> {
         &self.carried.queue
     }

@@ -1,4 +1,4 @@
-//! Tests of the parts that go from one live configuration to the next.
+//! Tests of the state that one live configuration hands to the next.
 
 use std::sync::Arc;
 
@@ -93,13 +93,13 @@ fn backends_get_requests_by_their_shares() {
         config.state_changed(id);
     };
     let whole = limits::WHOLE_SHARE;
-    // The shares, and what 96 requests come to.
+    // The shares of the backends, and how often each is picked in 96 picks.
     let rows = [
         ([whole, whole, whole], [32, 32, 32]),
         ([0, whole, whole], [0, 48, 48]),
         ([whole / 2, whole, whole / 2], [24, 48, 24]),
         ([0, 0, 1], [0, 0, 96]),
-        // They all rest: one is as good as the other.
+        // All backends rest: each is as good as any other.
         ([0, 0, 0], [32, 32, 32]),
     ];
     for (shares, expected) in rows {
@@ -206,7 +206,7 @@ fn the_budget_and_the_queue_of_a_changed_pool_are_the_same_in_both_configs() {
     assert!(Rc::ptr_eq(live(&before).queue(), live(&after).queue()));
 }
 
-/// The key of a backend's connections stays as long as they are made alike, and is never given again.
+/// A backend keeps its key as long as its connections are made in the same way, and no key is given out twice.
 #[test]
 fn a_key_lasts_as_long_as_what_it_stands_for() {
     type Change = fn(&mut Pool);
@@ -217,7 +217,7 @@ fn a_key_lasts_as_long_as_what_it_stands_for() {
     let header: Change = |pool| pool.options.proxy_protocol = Some(ProxyProtocol::V1);
     let other_header: Change = |pool| pool.options.proxy_protocol = Some(ProxyProtocol::V2);
     let draining: Change = |pool| pool.backends[0].draining = true;
-    // The settings of one live configuration, those of the next, and whether connections go on.
+    // The settings of one live configuration, the settings of the next, and whether connections go on.
     let rows: [(&str, Change, Change, bool); 8] = [
         ("something else", same, same, true),
         ("the weight", same, weight, true),
@@ -252,7 +252,7 @@ fn a_key_lasts_as_long_as_what_it_stands_for() {
     }
 }
 
-/// Settings of TLS are the same only if they are the very same thing.
+/// TLS settings are equal only if they are one value in memory.
 #[test]
 fn a_key_stands_for_the_settings_of_tls_and_the_name_asked_for() {
     let mut core = Core::new();

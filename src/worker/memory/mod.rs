@@ -1,14 +1,14 @@
-//! The acts of a worker when the memory of the process runs short (`base/memory` says how short it is).
+//! The acts of a worker when the memory of the process is short (`base/memory` defines the levels).
 //!
-//! - **Tight**: windows of HTTP/2 do not grow, relays use ordinary blocks, nothing free is kept.
-//! - **Full**: bodies are not read on until there is room again, few clients are accepted, and what is of least use
-//!   goes: idle connections first, then the exchanges whose bytes nobody takes, the longest stalled first. How many: as
-//!   many as have this worker's share of what is to be freed.
-//! - **Exhausted**: no request begins, and who waits for that too long is told so. If nothing is stalled, those
-//!   exchanges end that were last to wait for room and hold a part of a body.
+//! - **Tight**: windows of HTTP/2 do not grow, relays use ordinary blocks, and no free memory is kept.
+//! - **Full**: no more of a body is read until there is memory for it, and few clients are accepted. Memory of the
+//!   least use is freed: idle connections are closed, then stalled exchanges are ended, the longest stalled first,
+//!   until the worker's share of the excess is free.
+//! - **Exhausted**: no request begins, and a request that waits too long for its beginning fails. If no exchange is
+//!   stalled, those exchanges end that hold a part of a body and began to wait last.
 //!
-//! An exchange is ended by having the time run out at once that bounds what it waits for, so that it ends like all that
-//! wait too long.
+//! To end an exchange, the worker lets the timer of its present wait expire at once, so that the exchange ends like
+//! every exchange that has waited for too long.
 
 mod relays;
 pub mod relief;
@@ -36,30 +36,30 @@ pub struct Memory {
     accepted: Cell<usize>,
     /// Requests that wait to begin.
     late: RefCell<Vec<Waker>>,
-    /// The core's millisecond in which something was last done about full memory.
+    /// The core's millisecond of the last attempt to free memory.
     relieved_at: Cell<Option<u64>>,
     /// Exchanges that were ended in this tick.
     ended_in_tick: Cell<u32>,
-    /// The most that the thread had allocated since it last returned memory to the system.
+    /// The most memory that the thread had allocated since it last returned memory to the system, in bytes.
     peak: Cell<usize>,
-    /// When an exchange was last under way, or memory was returned, in the core's milliseconds.
+    /// The core's millisecond in which an exchange was last under way, or memory was last returned to the system.
     idle_since: Cell<u64>,
-    /// When memory was last returned to the system, likewise.
+    /// The core's millisecond in which memory was last returned to the system.
     purged_at: Cell<u64>,
-    /// Exchanges that were ended for want of memory since that was last logged.
+    /// Exchanges that were ended for want of memory since the last log line about them.
     ended: Cell<u32>,
     refused: Cell<u32>,
 }
 
 impl Memory {
-    /// Notes a send that holds so many bytes of memory and is bounded by `timer`.
+    /// Lists a send that holds so many bytes of memory and is bounded by `timer`.
     pub fn note_send(&self, timer: &Timer, bytes: usize) -> Sending<'_> {
         self.sends.note(timer, bytes)
     }
 
-    /// Waits until there is room for more of a body, at most until the timer's deadline. `watch` is polled meanwhile.
-    /// The caller keeps the admission until it has passed these bytes on. `held`: bytes of the body that this process
-    /// has received and not passed on yet.
+    /// Waits until there is memory for more of a body, at most until the timer's deadline. `watch` is polled meanwhile.
+    /// The caller keeps the admission until it has passed the next bytes on. `held`: bytes of the body that this
+    /// process has received and not passed on yet.
     pub async fn admit<F>(
         &self,
         timer: &Timer,
@@ -77,8 +77,9 @@ impl Memory {
         self.accepted.set(self.accepted.get() + 1);
     }
 
-    /// Whether this worker, one of so many, may accept a connection. What a crowd that comes at once will take is not
-    /// known before the next tick: until then all workers accept at most half of those for whom there would be room.
+    /// Whether this worker, one of so many, may accept a connection. The memory that many clients need which come at
+    /// once is not known before the next tick. Until then all workers together accept at most half of the clients for
+    /// whom there is memory.
     pub fn may_accept(&self, workers: usize) -> bool {
         debug_assert!(workers > 0);
         let usage = memory::usage();
@@ -91,8 +92,8 @@ impl Memory {
         self.accepted.get() < most
     }
 
-    /// Waits for a while until a request may begin: while memory is exhausted, or promised to others, none does.
-    /// `watch` is polled meanwhile. Errors: memory still is, or what is watched happened.
+    /// Waits until a request may begin, at most for `limits::MEMORY_WAIT_MILLIS`: no request begins while memory is
+    /// exhausted or promised to others. `watch` is polled meanwhile. Errors: the time is over, or `watch` was ready.
     pub async fn begin<F>(
         &self,
         timer: &Timer,
@@ -116,7 +117,7 @@ impl Memory {
         }
     }
 
-    /// Lets those go on who wait, as far as there is room: once a tick, after what could be freed was freed.
+    /// Lets waiting relays and requests go on, as far as there is memory: once a tick, after memory was freed.
     pub fn begin_tick(&self) {
         let fit = memory::usage().room() / limits::MEMORY_SHARES / limits::BLOCK_BYTES;
         self.relays
@@ -125,13 +126,13 @@ impl Memory {
         self.late.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Whether memory is full and nothing was done about it since the last tick.
+    /// Whether memory is full and the worker has not tried to free any since the last tick.
     pub fn is_relief_due(&self, now: u64) -> bool {
         memory::level() >= Level::Full && self.relieved_at.replace(Some(now)) != Some(now)
     }
 
-    /// Ends exchanges that are stalled, the longest stalled first, until this worker's share of what is to be freed is
-    /// free, and what its relays wait for. Gives their number.
+    /// Ends stalled exchanges, the longest stalled first, until they free this worker's share of the excess and the
+    /// memory that its relays wait for. The result is their number.
     pub fn end_stalled(&self, timers: &Timers) -> u32 {
         let excess = memory::excess_of_thread();
         let is_exhausted = memory::level() == Level::Exhausted;
@@ -155,7 +156,8 @@ impl Memory {
         self.refused.set(self.refused.get() + streams);
     }
 
-    /// A sentence on what happened for want of memory since the last call; `None`: nothing.
+    /// A sentence about exchanges and streams that were ended for want of memory since the last call; `None`: there
+    /// were none, and memory is not full.
     pub fn complaint(&self) -> Option<String> {
         let (ended, refused) = (self.ended.take(), self.refused.take());
         let usage = memory::usage();
@@ -169,9 +171,8 @@ impl Memory {
         ))
     }
 
-    /// Returns memory to the system, if there is some to return and this worker has nothing else to do: at most once
-    /// a second. Where there is much, it does so from time to time even if there is always something to do, and so it
-    /// does when memory is short and the allocator holds some that is free.
+    /// Returns free memory to the system: when this worker is idle, at most once a second; when there is much free
+    /// memory, from time to time even under load; and when memory is short and the allocator holds free memory.
     pub fn purge_if_due(&self, is_busy: bool, now: u64, blocks: &Blocks) {
         let allocated = memory::allocated_by_thread();
         let peak = self.peak.get().max(allocated);

@@ -1,4 +1,4 @@
-//! The relays that wait for room for more of a body while memory is full.
+//! The relays that wait for memory for more of a body while memory is full.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -9,32 +9,32 @@ use crate::base::limits;
 use crate::net::{Interrupted, Timer, Timers};
 use crate::worker::bulk_turns::Waiter;
 
-/// All relays of a core that wait, and those that were let go on.
+/// All waiting relays of a core, and the number of those that were admitted.
 #[derive(Default)]
 pub struct Relays {
     waiting: RefCell<VecDeque<Waiting>>,
-    /// Relays that were let go on in this tick and have not passed on yet what they took.
+    /// Relays that were admitted in this tick and have not passed on yet the bytes that they received.
     admitted: Cell<usize>,
-    /// How many may be.
+    /// The most relays that may be admitted at the same time.
     places: Cell<usize>,
 }
 
 struct Waiting {
     waiter: Rc<Waiter>,
-    /// The number of the timer that bounds its wait.
+    /// The number of the timer that bounds the wait.
     timer: u32,
-    /// Bytes that would be freed if it ended.
+    /// Bytes that would be freed if the relay's exchange ended.
     held: usize,
 }
 
 impl Waiting {
-    /// Whether it has not been given up.
+    /// Whether the relay still waits.
     fn is_there(&self) -> bool {
         Rc::strong_count(&self.waiter) > 1
     }
 }
 
-/// A relay that may take more of a body although memory is short, or waits for that.
+/// The admission of a relay to take more of a body although memory is short, or the relay's wait for an admission.
 pub struct RelayAdmission<'a> {
     relays: &'a Relays,
     waiter: Rc<Waiter>,
@@ -51,13 +51,13 @@ impl Drop for RelayAdmission<'_> {
 }
 
 impl Relays {
-    /// How many wait.
+    /// The number of waiting relays.
     pub fn waiting(&self) -> usize {
         self.waiting.borrow().len()
     }
 
-    /// Waits until it is this relay's turn, at most until the timer's deadline. `watch` is polled meanwhile. What is
-    /// given is to be kept until the relay has passed on what it took.
+    /// Waits for an admission, at most until the timer's deadline. `watch` is polled meanwhile. The relay keeps the
+    /// admission until it has passed on the bytes that it received.
     pub async fn wait<F>(
         &self,
         timer: &Timer,
@@ -85,11 +85,11 @@ impl Relays {
         }
     }
 
-    /// Begins another tick, at whose beginning there is room for `fit` blocks and `ended` stalled exchanges were ended.
+    /// Begins a tick. `fit`: the number of blocks that there is memory for. `ended`: the number of stalled exchanges
+    /// that were ended in the last tick.
     ///
-    /// Begins a tick with so many places. Relays that were let go on in the last tick and are still at work no longer
-    /// stand in the way of others: they may be stalled. The more of such were found, the more are looked for in this
-    /// tick.
+    /// Relays that were admitted in the last tick and are still at work no longer count, because they may be stalled.
+    /// The more stalled exchanges were found, the more relays are admitted in this tick to find others.
     pub fn begin_tick(&self, fit: usize, ended: usize) {
         let places = fit.max(2 * ended).max(self.places.get() / 2);
         self.places.set(places.max(limits::MEMORY_RELAYS_LEAST));
@@ -98,8 +98,8 @@ impl Relays {
         self.let_go_on();
     }
 
-    /// Lets relays go on, the longest waiting first, as far as there are places. They get rid of what they hold, or
-    /// turn out to be stalled.
+    /// Admits relays, the longest waiting first, up to the bound. An admitted relay passes on the bytes that it holds,
+    /// or turns out to be stalled.
     fn let_go_on(&self) {
         debug_assert!(self.admitted.get() <= self.places.get());
         let mut waiting = self.waiting.borrow_mut();
@@ -113,8 +113,8 @@ impl Relays {
         }
     }
 
-    /// Ends those that came last, last first, of those that hold something, until they have so many bytes. Gives their
-    /// number.
+    /// Ends relays that hold bytes, the one that began to wait last first, until they free so many bytes. The result is
+    /// their number.
     pub fn end_latest(&self, timers: &Timers, mut bytes: usize) -> u32 {
         let (mut waiting, mut ended) = (self.waiting.borrow_mut(), 0);
         let mut at = waiting.len();

@@ -1,4 +1,4 @@
-//! Freeing memory when it is full: what nobody uses is closed, and what is stalled is ended.
+//! Frees memory when it is full: closes idle connections, and ends stalled exchanges.
 
 use tracing::warn;
 
@@ -6,7 +6,7 @@ use crate::base::limits;
 use crate::base::memory::{self, Level};
 use crate::worker::shard::Shard;
 
-/// Frees memory if it is full: once a tick, and as soon as a worker notices that it is.
+/// Frees memory if it is full: at most once a tick, and as soon as a worker notices that it is.
 pub fn relieve(shard: &Shard) {
     if shard.memory.is_relief_due(shard.timers.millis()) {
         close_idle(shard);
@@ -15,7 +15,7 @@ pub fn relieve(shard: &Shard) {
     }
 }
 
-/// Closes connections that nobody uses at this moment.
+/// Closes connections that serve no request at this moment.
 fn close_idle(shard: &Shard) {
     shard.upstreams.close_idle(shard.tables.of(shard.worker));
     for _ in 0..limits::IDLE_CLOSED_AT_ONCE {
@@ -23,7 +23,7 @@ fn close_idle(shard: &Shard) {
     }
 }
 
-/// Does at a tick what depends on how much memory is in use.
+/// Does the work of a tick that depends on the use of memory. `now`: the core's millisecond.
 pub fn look_around(shard: &Shard, now: u64) {
     relieve(shard);
     shard.memory.begin_tick();

@@ -1,5 +1,4 @@
-//! The sends under way, in the order in which their receivers last took something: the first of them are stalled for
-//! longest.
+//! The sends under way, in the order in which their receivers last took bytes: the first send is stalled for longest.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -7,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::base::limits;
 use crate::net::{Timer, Timers};
 
-/// All sends of a core whose receivers may be slow.
+/// All sends of a core to receivers that may be slow.
 #[derive(Default)]
 pub struct Sends {
     open: RefCell<BTreeMap<u64, OpenSend>>,
@@ -15,22 +14,22 @@ pub struct Sends {
 }
 
 struct OpenSend {
-    /// The number of the timer that bounds it.
+    /// The number of the timer that bounds the send.
     timer: u32,
-    /// Bytes of memory that it holds.
+    /// Bytes of memory that the send holds.
     bytes: usize,
-    /// The core's millisecond in which it began, or its receiver last took something.
+    /// The core's millisecond in which the send began, or its receiver last took bytes.
     since: u64,
 }
 
-/// A send under way, until this is dropped.
+/// A send that is listed until this value is dropped.
 pub struct Sending<'a> {
     sends: &'a Sends,
     number: Cell<u64>,
 }
 
 impl Sending<'_> {
-    /// Notes that the receiver has taken something.
+    /// Notes that the receiver has taken bytes.
     pub fn renew(&self, now: u64) {
         let mut open = self.sends.open.borrow_mut();
         if let Some(send) = open.remove(&self.number.get()) {
@@ -45,7 +44,7 @@ impl Sending<'_> {
         }
     }
 
-    /// Whether it was ended for want of memory.
+    /// Whether the send was ended for want of memory.
     pub fn was_ended(&self) -> bool {
         !self.sends.open.borrow().contains_key(&self.number.get())
     }
@@ -58,7 +57,7 @@ impl Drop for Sending<'_> {
 }
 
 impl Sends {
-    /// Notes a send that holds so many bytes of memory and is bounded by `timer`.
+    /// Lists a send that holds so many bytes of memory and is bounded by `timer`.
     pub fn note(&self, timer: &Timer, bytes: usize) -> Sending<'_> {
         let number = self.next_number();
         let send = OpenSend {
@@ -83,8 +82,8 @@ impl Sends {
         number
     }
 
-    /// Ends the sends whose receivers have taken nothing for longest, at least for so many milliseconds, until they
-    /// have so many bytes. Gives their number.
+    /// Ends the sends whose receivers have taken no bytes for at least so many milliseconds, the longest stalled first,
+    /// until they free so many bytes. The result is their number.
     pub fn end_stalled(&self, timers: &Timers, millis: u64, mut bytes: usize) -> u32 {
         let (mut open, mut ended) = (self.open.borrow_mut(), 0);
         while bytes > 0

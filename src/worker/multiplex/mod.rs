@@ -1,6 +1,6 @@
-//! HTTP/2 connections, on either side: one socket shared by many streams. [`MultiplexConnection`] moves bytes between
-//! the socket and the protocol (`http::h2`, which does no I/O); a [`MultiplexStream`] is what an exchange holds of it:
-//! heads, and a body in each direction under the peer's flow control.
+//! HTTP/2 connections, on either side: many streams share one socket. [`MultiplexConnection`] moves bytes between the
+//! socket and the protocol (`http::h2`, which does no I/O). An exchange holds a [`MultiplexStream`]: heads, and a body
+//! in each direction under the peer's flow control.
 
 mod connection;
 mod state;

@@ -1,4 +1,4 @@
-//! Bytes and heads that a connection has received for one stream and nobody has taken yet.
+//! Bytes and heads that a connection has received for one stream and that the exchange has not taken yet.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -8,30 +8,30 @@ use crate::http::h2::{ErrorCode, Head};
 use crate::http::refusal::Refusal;
 use crate::net::Block;
 
-/// A head, and whether it ends the message.
+/// A head, and whether the message ends with the head.
 pub type Message = (Head, bool);
 
-/// The bytes of a message that are sent at once.
+/// The bytes of a message that one send carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The number of bytes, from the front of their block.
     pub count: usize,
-    /// Whether the message ends with them.
+    /// Whether the message ends with these bytes.
     pub is_last: bool,
 }
 
-/// How a stream ended before its time.
+/// The reason why a stream ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// The peer reset it, or we did because the peer broke a rule.
+    /// The peer reset the stream, or palantir reset it because the peer broke a rule.
     Reset(ErrorCode),
-    /// Nothing of it was processed: it may be repeated elsewhere.
+    /// The peer has processed nothing of the stream, so that the request may be repeated (RFC 9113 section 8.7).
     Unprocessed,
     /// The head of the stream breaks a rule.
     Malformed(Refusal),
     /// The connection was lost.
     Lost,
-    /// The client takes too little of what its connection brings.
+    /// The client takes too few of the bytes that its connection brings.
     TooSlow,
     /// The connection could not be made.
     Unconnected(Unconnected),
@@ -42,34 +42,35 @@ pub enum Gone {
 pub enum Unconnected {
     Failed,
     TimedOut,
-    /// The backend does not prove to be who it should be, or does not speak TLS with us.
+    /// The backend does not prove its identity, or speaks no TLS with palantir.
     Untrusted,
     /// The process has no descriptor or memory left.
     Exhausted,
 }
 
-/// How fast a client must take the answer on a stream.
+/// The rate at which a client must take the answer on a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ReadRate {
-    /// There is no answer yet.
+    /// No answer has begun.
     #[default]
     Nothing,
     AtRate,
     AtLeisure,
 }
 
-/// The receiving side of a stream. One task works on it.
+/// The receiving side of a stream. One task works on the stream.
 #[derive(Default)]
 pub(super) struct StreamInput {
     /// The heads that have come, in their order.
     pub(super) heads: RefCell<VecDeque<Message>>,
     /// The bytes of the body that have come.
     pub(super) body: RefCell<Block>,
-    /// Each `name: value CRLF`.
+    /// The trailers that have come, each `name: value CRLF`.
     pub(super) trailers: RefCell<Vec<u8>>,
     /// Whether the peer's message is complete.
     pub(super) ended: Cell<bool>,
-    /// The reason why the end of the peer's message is refused. The stream itself goes on.
+    /// The reason why the end of the peer's message is refused; `None`: the end is not refused. The stream itself goes
+    /// on.
     pub(super) refused: Cell<Option<Refusal>>,
     /// The reason for which the stream has ended before its time.
     pub(super) gone: Cell<Option<Gone>>,
@@ -79,7 +80,7 @@ pub(super) struct StreamInput {
 }
 
 impl StreamInput {
-    /// Has the task woken when something has changed.
+    /// Has the task woken at the next change.
     pub(super) fn wait(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         match &*waker {
@@ -95,7 +96,7 @@ impl StreamInput {
         }
     }
 
-    /// Notes that nothing more will come, or can be sent.
+    /// Ends the stream before its time: nothing more will come, or can be sent. The first reason stays.
     pub(super) fn lose(&self, gone: Gone) {
         if self.gone.get().is_none() {
             self.gone.set(Some(gone));

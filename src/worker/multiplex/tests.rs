@@ -1,4 +1,4 @@
-//! A client's and a server's side of one connection over loopback: what one sends, the other gets.
+//! The client's and the server's side of one connection over loopback: each side gets the bytes that the other sends.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -75,7 +75,7 @@ pub fn drive(
     });
 }
 
-/// A client's connection to a server that does `begin` with each stream.
+/// A client's connection to a server that calls `begin` with each stream.
 async fn connected(
     shard: &Rc<Shard>,
     begin: impl Fn(MultiplexStream) + 'static,
@@ -143,7 +143,7 @@ fn ask(connection: &Rc<MultiplexConnection>) -> MultiplexStream {
     stream
 }
 
-/// Bodies that are larger than all windows go on as the peer takes them.
+/// Bodies that are larger than all windows are sent as the peer takes them.
 #[test]
 fn bodies_of_any_size_come_back_whole_on_streams_beside_each_other() {
     run_worker(
@@ -176,7 +176,7 @@ fn bodies_of_any_size_come_back_whole_on_streams_beside_each_other() {
     );
 }
 
-/// Takes the streams that a client opens, and does nothing with them.
+/// Takes the streams that a client opens, and leaves them unanswered.
 async fn silent(shard: &Rc<Shard>) -> (Rc<MultiplexConnection>, Rc<RefCell<Vec<MultiplexStream>>>) {
     let streams = Rc::new(RefCell::new(Vec::new()));
     let taken = streams.clone();
@@ -196,7 +196,7 @@ fn a_stream_that_is_given_up_is_reset_and_leaves_the_others_alone() {
             drop(first);
             until(&shard, || streams.borrow()[0].is_gone()).await;
             assert!(!streams.borrow()[1].is_gone());
-            // The server gives the other one up.
+            // The server resets the other stream.
             streams.borrow_mut().clear();
             until(&shard, || second.is_gone()).await;
             assert!(!second.is_connection_lost(), "only the stream has ended");
@@ -246,7 +246,7 @@ fn an_idle_connection_ends_when_it_is_not_needed() {
     );
 }
 
-/// A request may wait on a connection that is still to be made, and fails with it.
+/// A request may wait on a connection that is still being made, and fails if the connection fails.
 #[test]
 fn streams_wait_for_the_socket_of_their_connection() {
     run_worker(

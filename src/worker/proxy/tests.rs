@@ -1,4 +1,5 @@
-//! Whole exchanges over real sockets: what the backend gets, what the client gets, and what is counted.
+//! Whole exchanges over real sockets: the request that the backend gets, the answer that the client gets, and the
+//! counters.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The largest request body that the route takes.
 const BODY_BYTES: u64 = 1 << 20;
 
-/// The one route: `/a`.
+/// The only route, for `/a`.
 fn route() -> Route {
     Route {
         name: "/a".to_owned(),
@@ -86,8 +87,8 @@ fn receive_request(link: &mut TcpStream) -> String {
     }
 }
 
-/// A backend that answers the first request like this, and then ends the connection. The result is the request; empty:
-/// there was none.
+/// A backend that answers the first request with these bytes, and then ends the connection. The result is the request;
+/// empty: no request came.
 fn backend(listener: TcpListener, answer: &'static str) -> JoinHandle<String> {
     spawn(move || {
         let (mut link, _) = listener.accept().unwrap();
@@ -97,7 +98,7 @@ fn backend(listener: TcpListener, answer: &'static str) -> JoinHandle<String> {
     })
 }
 
-/// A client that sends a request. The result is everything that it gets until the connection ends.
+/// A client that sends a request. The result is all bytes that it gets until the connection ends.
 fn client(addr: std::net::SocketAddr, request: String) -> JoinHandle<String> {
     spawn(move || {
         let mut link = TcpStream::connect(addr).unwrap();
@@ -111,11 +112,11 @@ fn client(addr: std::net::SocketAddr, request: String) -> JoinHandle<String> {
 
 /// One exchange.
 struct Served {
-    /// The bytes that the backend got; empty if it got nothing.
+    /// The bytes that the backend got; empty: none.
     forwarded: String,
     answer: String,
     next: Next,
-    /// The label of the failure that was counted; empty: none was.
+    /// The label of the failure that was counted; empty: none.
     failure: &'static str,
 }
 
@@ -180,7 +181,7 @@ fn exchange(request: &str, answer: &'static str, redirects: bool) -> Served {
         adapt,
         async |shard| serve_once(&shard, downstream).await,
     );
-    // A backend that got no connection would wait for one for ever.
+    // A backend that gets no connection would wait for one without an end.
     drop(TcpStream::connect(waker));
     Served {
         forwarded: backend.join().unwrap(),
@@ -210,7 +211,8 @@ fn what_each_request_comes_to() {
     let close = "Connection: close\r\n";
     let until_close = "HTTP/1.1 200 OK\r\n\r\nhi";
     let malformed = "HTTP/1.1 2000 OK\r\n\r\n";
-    // Request, backend's answer, status, what the answer ends with, what follows, failure.
+    // The request, the backend's answer, the status, the end of the answer, the next act of the connection, the
+    // failure.
     let rows = [
         (get("/a/b", ""), HI, "200", "\r\n\r\nhi", Request, ""),
         (get("/a", close), HI, "200", "\r\n\r\nhi", Close, ""),
@@ -289,7 +291,7 @@ fn a_listener_that_redirects_forwards_nothing() {
     assert_eq!(served.forwarded, "");
 }
 
-/// A body that is larger than what is kept goes on while it comes.
+/// A body that is larger than the kept part is passed on while it comes.
 #[test]
 fn a_large_body_arrives_whole() {
     for length in [1, 16_384, 300_000] {

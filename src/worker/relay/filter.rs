@@ -3,25 +3,23 @@
 
 /// A filter.
 pub enum Filter {
-    /// Writes letters in upper case and each digit twice, and a full stop behind the end: another body, of another
-    /// length.
+    /// Writes letters in upper case, each digit twice, and a full stop behind the end: the body and its length change.
     #[cfg(test)]
     Louder,
 }
 
-/// The filters of a body, and what they have given and its sink has not taken.
+/// The filters of a body, and the bytes that they have produced and the sink has not taken.
 #[derive(Default)]
 pub struct Filters {
-    /// In the order in which the body goes through them.
+    /// The filters in the order in which the body passes through them.
     chain: Vec<Filter>,
-    /// The bytes that the last filter has given; the first `taken` of them are with the sink.
+    /// The bytes that the last filter has produced. The sink has taken the first `taken` of them.
     given: Vec<u8>,
     taken: usize,
 }
 
 impl Filters {
-    /// Filters in the order in which the body goes through them. `None`: there are none, so that the body goes as it
-    /// comes.
+    /// Filters in the order in which the body passes through them. `None`: there are none, and the body is not changed.
     pub fn new(chain: Vec<Filter>) -> Option<Box<Filters>> {
         let filters = Filters {
             chain,
@@ -35,12 +33,12 @@ impl Filters {
         Filters::new(chain_of_responses())
     }
 
-    /// Has the next bytes of the body pass through the filters.
+    /// Lets the next bytes of the body pass through the filters.
     pub fn pass(&mut self, bytes: &[u8]) {
         self.pass_through(bytes, 0);
     }
 
-    /// Has the filters give what they have kept: the body has ended.
+    /// Notes that the body has ended: each filter produces the rest of its output.
     pub fn end(&mut self) {
         for at in 0..self.chain.len() {
             let mut last = Vec::new();
@@ -49,7 +47,7 @@ impl Filters {
         }
     }
 
-    /// Has bytes pass through the filters from the one of this index on.
+    /// Lets bytes pass through the filters from the one of this index on.
     fn pass_through(&mut self, bytes: &[u8], from: usize) {
         self.forget_taken();
         let [filters @ .., last] = &mut self.chain[from..] else {
@@ -69,7 +67,7 @@ impl Filters {
         &self.given[self.taken..]
     }
 
-    /// Notes that the sink has taken so many of them.
+    /// Notes that the sink has taken so many of the given bytes.
     pub fn note_taken(&mut self, count: usize) {
         debug_assert!(count <= self.given().len());
         self.taken += count;
@@ -89,7 +87,7 @@ fn chain_of_responses() -> Vec<Filter> {
     Vec::new()
 }
 
-/// The filters of all responses that the calling thread brings to clients, as a test has set them.
+/// The filters of all responses that the calling thread sends to clients, as a test has set them.
 #[cfg(test)]
 fn chain_of_responses() -> Vec<Filter> {
     let is_louder = tests::IS_LOUDER.get();
@@ -97,7 +95,7 @@ fn chain_of_responses() -> Vec<Filter> {
 }
 
 impl Filter {
-    /// Takes the next bytes of a body and puts what becomes of them behind `out`.
+    /// Takes the next bytes of a body, and appends the changed bytes to `out`.
     #[cfg_attr(
         not(test),
         expect(unused_variables, clippy::ptr_arg, reason = "there is no filter yet")
@@ -114,7 +112,7 @@ impl Filter {
         }
     }
 
-    /// Puts behind `out` what the filter gives when the body has ended.
+    /// Appends the rest of the filter's output to `out` when the body has ended.
     #[cfg_attr(
         not(test),
         expect(unused_variables, clippy::ptr_arg, reason = "there is no filter yet")

@@ -1,6 +1,6 @@
 //! The one pump for bodies, in both directions: a body goes from its source through its filters to its sink. The pump
-//! never holds more than a block of what was received, and a sink that is slow stops the source, because nothing is
-//! received before what was received has been sent.
+//! never holds more than a block of received bytes, and a slow sink stops the source, because nothing is received
+//! before the bytes received last have been sent.
 
 pub mod filter;
 mod sink;
@@ -28,9 +28,9 @@ pub enum Broken<F> {
     SinkTimeout,
     /// The client, which may be the sender or the receiver, is too slow.
     TooSlow,
-    /// There was no memory for more of it.
+    /// There was no memory for more of the body.
     Exhausted,
-    /// An event happened that was watched meanwhile.
+    /// The watched event has happened meanwhile.
     Watched(F),
     /// The exchange ends because its backend has become unhealthy.
     Cut,
@@ -55,7 +55,8 @@ pub struct Relay<'a> {
 }
 
 impl Relay<'_> {
-    /// Passes on `head`, which is emptied, and the body behind it to its end. `watch` is polled while nothing comes.
+    /// Sends `head`, which is emptied, and the body behind it to its end. `watch` is polled while the source brings
+    /// nothing.
     pub async fn run<F>(
         &self,
         head: &mut Block,
@@ -121,8 +122,8 @@ impl Relay<'_> {
         sent
     }
 
-    /// Sends what was received of a body that a filter changes, or whose framing is taken off or put on: the pieces are
-    /// copied behind `head`.
+    /// Sends the received bytes of a body that a filter changes or that is framed anew: the pieces are copied behind
+    /// `head`.
     async fn pass_on_reframed<F>(
         &self,
         head: &mut Block,
@@ -149,8 +150,7 @@ impl Relay<'_> {
         outcome
     }
 
-    /// Ends a body whose sender has ended it as far as we know already, so that the last piece can say that it is the
-    /// last.
+    /// Ends a body whose end has already been received, so that the send of the last piece also ends the message.
     fn notice_end(&self, body: &mut Body, head: &mut Block) {
         if self.source.is_complete() {
             body.source_ended(self.source.take_trailers(), head);
@@ -158,9 +158,9 @@ impl Relay<'_> {
     }
 }
 
-/// Joins `head` with the first `taken` bytes received, so that one send carries both: it fits, as a rule, into the
-/// place of the head that was received before them; else as many of them as fit are copied behind it. Returns how many
-/// bytes of `received` are to be sent after `head`.
+/// Joins `head` with the first `taken` received bytes, so that one send carries both. Usually the head fits in front of
+/// these bytes; otherwise as many of them as fit are copied behind the head. The result is the number of bytes of
+/// `received` that are to be sent after `head`.
 fn join(head: &mut Block, received: &mut Block, taken: usize) -> usize {
     debug_assert!(taken <= received.len(), "no more is sent than was received");
     if head.is_empty() {

@@ -1,5 +1,5 @@
-//! Where a body goes: the stream of a client or of a backend, and the time and rate at which the receiver has to take
-//! the body.
+//! The receiver of a body: the stream of a client or of a backend, and the time and rate at which the receiver has to
+//! take the body.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -25,22 +25,22 @@ pub struct Sink<'a> {
     pub stream: &'a Stream,
     /// The timer of the relay's task.
     pub timer: &'a Timer,
-    /// How long to wait for the receiver to take any of the body.
+    /// How long the receiver may take none of the body.
     pub stall: &'a dyn Fn() -> Duration,
-    /// Told the bytes of each piece that is passed on.
+    /// Called with the number of bytes of each piece that is passed on.
     pub count: &'a dyn Fn(usize),
     /// The least rate of the receiver.
     pub rate: &'a MinRate,
-    /// Whether the exchange is to end although bytes flow or wait for the receiver. The timer's task is woken when the
-    /// answer changes.
+    /// Whether the exchange must end although bytes flow or wait for the receiver. The timer's task is woken when the
+    /// result changes.
     pub is_cut: &'a dyn Fn() -> bool,
-    /// Whether the receiver was given anything, and may have some of it.
+    /// Whether any byte was sent to the receiver.
     pub has_sent: Cell<bool>,
 }
 
 impl Sink<'_> {
-    /// How much to receive next: never beyond the body where its end is known. Streams that share a connection may all
-    /// be stuck at once with what they hold, so each holds less.
+    /// How much to receive next: never more than the body, if its end is known. Streams that share a connection may all
+    /// be stalled at once with the bytes that they hold, so that each holds less.
     pub fn next_receive(&self, body: &Body) -> Amount {
         debug_assert!(!body.has_ended(), "nothing is received behind a body");
         let most = match body.coming {
@@ -110,7 +110,7 @@ impl Sink<'_> {
         }
     }
 
-    /// Sends the trailers that end a body, where they are no part of its framing.
+    /// Sends the trailers that end a body, if the framing does not contain them.
     pub fn send_trailers<F>(&self, lines: &[u8]) -> Result<(), Broken<F>> {
         let sent = self.stream.send_trailers(lines);
         sent.map_err(|_| Broken::SinkClosed)

@@ -1,4 +1,4 @@
-//! Where a body comes from: the stream of a backend or of a client, with what was received of it.
+//! The sender of a body: the stream of a backend or of a client, with its received bytes.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -25,17 +25,17 @@ pub struct Source<'a> {
     pub is_slow: &'a dyn Fn(u64, usize) -> bool,
 }
 
-/// A piece of a body that was received at once.
+/// A piece of a body that came in one receive.
 pub struct Received {
     /// The number of bytes that came; 0: the sender has ended its side.
     pub bytes: usize,
-    /// Whether the sender has taken too long for them.
+    /// Whether the sender has been too slow with these bytes.
     pub is_slow: bool,
 }
 
 impl Source<'_> {
-    /// Waits until there is memory for more of the body. The admission, if one is needed, is to be kept until what is
-    /// received then has been passed on.
+    /// Waits until there is memory for more of the body. The caller keeps the admission, if there is one, until it has
+    /// passed on the bytes that it receives next.
     pub async fn await_memory<F>(
         &self,
         watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
@@ -49,7 +49,8 @@ impl Source<'_> {
         }
     }
 
-    /// Waits for more of the body. `in_turn`: the bytes are so many that others have to have their turn before.
+    /// Waits for more of the body. `in_turn`: the piece is so large that it waits for its turn among the bulk
+    /// transfers.
     pub async fn receive<F>(
         &self,
         amount: Amount,
@@ -109,22 +110,23 @@ impl Source<'_> {
         }
     }
 
-    /// Takes out what was received, to use it across a wait.
+    /// Takes the received bytes out, to use them across a wait.
     pub fn take(&self) -> Block {
         self.wire.take()
     }
 
-    /// Puts back what is left of it.
+    /// Puts the rest of the received bytes back.
     pub fn put(&self, received: Block) {
         self.wire.put(received, &self.shard.blocks);
     }
 
-    /// Whether it is known by now, without another receive, that nothing more will come of the body.
+    /// Whether the whole body has come, as far as is known without another receive.
     pub fn is_complete(&self) -> bool {
         self.wire.stream.is_complete()
     }
 
-    /// The trailers that came behind the body beside its framing, each `name: value CRLF`. Once.
+    /// The trailers that came behind the body outside of its framing, each `name: value CRLF`. A second call gives
+    /// none.
     pub fn take_trailers(&self) -> Vec<u8> {
         self.wire.stream.take_trailers()
     }

@@ -44,7 +44,7 @@ pub fn louder(data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The body as its sender frames it, in chunks of this size if it is chunked.
+/// The body in the framing of its sender, in chunks of this size if the framing is chunked.
 fn framed(data: &[u8], framing: Framing, size: usize) -> Vec<u8> {
     if framing != Framing::Chunked {
         return data.to_vec();
@@ -94,7 +94,7 @@ fn body(framing: Framing, length: usize, is_chunked: bool, filters: Vec<Filter>)
     }
 }
 
-/// The two ends of a connection over loopback: the worker's, and that of a peer which is a thread of its own.
+/// The two ends of a connection over loopback: the worker's end, and the end of a peer on a thread of its own.
 async fn connection() -> (Wire, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = connect_tcp(listener.local_addr().unwrap()).await.unwrap();
@@ -104,7 +104,8 @@ async fn connection() -> (Wire, TcpStream) {
     )
 }
 
-/// Passes a body on that its sender sends in pieces of this size; the bytes that the receiver got behind the head.
+/// Passes a body on that its sender sends in pieces of this size. The result is the bytes that the receiver got behind
+/// the head.
 async fn relayed(shard: &Rc<Shard>, sent: Vec<u8>, size: usize, mut body: Body) -> Vec<u8> {
     let ((from, mut sender), (to, mut receiver)) = (connection().await, connection().await);
     let sending = std::thread::spawn(move || {
@@ -153,7 +154,7 @@ async fn relayed(shard: &Rc<Shard>, sent: Vec<u8>, size: usize, mut body: Body) 
     got[5..].to_vec()
 }
 
-/// Has one body pass in each framing, with and without a filter.
+/// Passes one body on in each framing, with and without a filter.
 fn passes(data: &[u8], size: usize, chunk: usize) {
     run_worker(
         &[refusing()],
@@ -193,7 +194,7 @@ fn passes(data: &[u8], size: usize, chunk: usize) {
     );
 }
 
-/// Larger than all blocks and socket buffers together.
+/// A body that is larger than all blocks and socket buffers together.
 #[test]
 fn a_large_body_passes_whole_in_every_framing() {
     let data: Vec<u8> = (0..3_000_000u32)

@@ -1,5 +1,5 @@
-//! The bytes of replies. A core renders a reply once, and patches the date and the id of the request when it sends the
-//! reply again. A reply with a text of its own, and a reply in which an operator edits fields, are rendered each time.
+//! The bytes of replies. A core renders a reply once, and sets the date and the id of the request each time it sends
+//! the reply. A reply with text of its own, and a reply whose fields an operator edits, are rendered each time.
 
 use std::cell::RefCell;
 use std::fmt::{Display, Write};
@@ -15,7 +15,7 @@ use crate::http::status::reason_phrase;
 use crate::net::Block;
 use crate::worker::exchange::Exchange;
 
-/// The form of a reply, as its client wants it.
+/// The form of a reply, as its client needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// The form of the body.
@@ -29,7 +29,7 @@ pub struct Look {
 pub enum BodyLook {
     Text,
     Json,
-    /// There is no body: a gRPC call has its status in what is at once its head and its trailers.
+    /// No body: the head of the reply is also its trailers, and has the status of the gRPC call.
     Grpc,
 }
 
@@ -69,9 +69,9 @@ struct Rendered {
     text: String,
     /// The bytes of the head.
     head: usize,
-    /// Where the date stands.
+    /// The position of the date.
     date: Option<usize>,
-    /// Where the id stands: in the head and in the body.
+    /// The positions of the id: in the head and in the body.
     ids: [Option<usize>; 2],
 }
 
@@ -122,7 +122,7 @@ impl Rendered {
         head.rendered
     }
 
-    /// Writes the reply to a request of this id.
+    /// Writes the reply to the request with this id.
     fn write(&self, id: RequestId, has_body: bool, out: &mut Block) {
         debug_assert!(
             out.is_empty(),
@@ -159,8 +159,8 @@ fn unix_secs() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// Fields that say what an answer of ours is, how it is read, or for how long it may be kept in place of a better
-/// one. An operator sets them for the answers of backends.
+/// Fields that describe a reply itself: its content, how it is read, or how long it may be kept in place of a better
+/// answer. The operator's edits of these fields are for answers of backends, and do not apply to replies.
 const OURS_ALONE: [&[u8]; 15] = [
     b"age",
     b"cache-control",
@@ -184,9 +184,9 @@ fn is_ours_alone(name: &str) -> bool {
     ours.any(|known| names::same(name.as_bytes(), known))
 }
 
-/// A reply that is being rendered, with the changes of the operator in the answers of its route. A browser that lacks a
-/// field of the whole site (`Strict-Transport-Security`), or may not look at an answer (CORS), cannot know that the
-/// answer is ours.
+/// A reply that is being rendered, with the operator's edits of its route. Browsers need the fields that the operator
+/// sets for the whole site (`Strict-Transport-Security`, CORS) in replies, too, because they cannot tell a reply from
+/// an answer of a backend.
 struct Head<'a> {
     edits: &'a FieldEdits,
     rendered: Rendered,
@@ -214,7 +214,7 @@ impl Head<'_> {
         self.rendered.text.push_str(&body);
     }
 
-    /// Renders the answer to a gRPC call: its status is in what is at once its head and its trailers.
+    /// Renders the answer to a gRPC call: one head, which is also the trailers, has its status.
     fn grpc(&mut self, reply: &Reply) {
         self.begin(200);
         self.field("Content-Type", "application/grpc");
@@ -231,7 +231,7 @@ impl Head<'_> {
         let _ = write!(self.rendered.text, "HTTP/1.1 {status} {reason}\r\n");
     }
 
-    /// Writes a field unless the operator has changed it. The result says where its value stands.
+    /// Writes a field unless the operator has changed it. The result is the position of its value.
     fn field(&mut self, name: &str, value: impl Display) -> Option<usize> {
         let is_edited = self.edits.names().contains(name.as_bytes());
         (!is_edited || is_ours_alone(name)).then(|| self.push(name, value))
@@ -240,7 +240,7 @@ impl Head<'_> {
     fn push(&mut self, name: &str, value: impl Display) -> usize {
         let text = &mut self.rendered.text;
         let at = text.len() + name.len() + ": ".len();
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{name}: {value}\r\n");
         debug_assert!(
             !text[at..text.len() - "\r\n".len()].contains(['\r', '\n']),
@@ -269,7 +269,7 @@ fn content_type_of(reply: &Reply, look: BodyLook) -> Option<&'static str> {
     }
 }
 
-/// The body of a reply, and where the id of the request stands in it.
+/// The body of a reply, and the position of the request's id in it.
 fn body_of(reply: &Reply, look: BodyLook) -> (String, Option<usize>) {
     let label = match &reply.body {
         ReplyBody::Empty => return (String::new(), None),

@@ -1,4 +1,4 @@
-//! Answering the client: interim heads and the final head, which are encoded already, and the body behind it.
+//! Answers the client: sends interim heads and the final head, which are already encoded, and the body behind it.
 
 use std::cell::Cell;
 
@@ -15,7 +15,7 @@ use crate::worker::response::Delivered;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 
-/// Sends an answer that is in `out` as a whole.
+/// Sends an answer that is whole in `out`.
 pub async fn send_whole(
     shard: &Shard,
     client: &Client,
@@ -33,7 +33,7 @@ pub async fn send_whole(
     }
 }
 
-/// The reason why a client takes nothing more.
+/// The reason why a client takes no more bytes.
 fn left(to: &Stream) -> Failure {
     if to.is_too_slow() {
         Failure::ReaderTooSlow
@@ -66,14 +66,14 @@ impl Attempt<'_> {
         self.tell(|duplex| duplex.is_sending_interim = false);
         sent?;
         self.tell(|duplex| duplex.told_interim = true);
-        // The client may only now know that it is to send its body.
+        // The client may only now learn that it may send its body, so that the wait for the body begins anew.
         if let Some(timer) = self.upload_timer {
             timer.set(self.patience_with_upload());
         }
         Ok(())
     }
 
-    /// Sends the head in `out` that tells the client to speak another protocol from now on.
+    /// Sends the head in `out` that switches the client to another protocol.
     pub(super) async fn switch(&self, out: &mut Block) -> Result<(), Failure> {
         self.await_upload().await?;
         self.check_early_bytes()?;
@@ -121,7 +121,7 @@ impl Attempt<'_> {
         let Err(broken) = relayed.await else {
             return Ok(Delivered::Complete { reusable });
         };
-        // An answer of which nothing was sent leaves room for another one. Over HTTP/2 its head is sent already.
+        // As long as no byte of an answer was sent, a reply may replace it. Over HTTP/2 the head was already sent.
         let is_head_kept = matches!(client.wire.stream, Stream::Socket(_));
         #[cfg(test)]
         let is_head_kept =
@@ -149,7 +149,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Puts a small body of known length behind its head, if it was received to its end.
+    /// Appends a small body of known length to its head, if the whole body was received.
     fn take_whole(&self, body: &mut Body, out: &mut Block) -> bool {
         let length = match body.coming {
             Coming::Nothing => 0,

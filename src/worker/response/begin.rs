@@ -1,4 +1,4 @@
-//! The beginning of a response, and what holds until then: who is waited for, and how long.
+//! The beginning of a response: which party is waited for until then, and how long.
 
 use std::task::{Context, Poll};
 
@@ -11,7 +11,7 @@ use crate::worker::min_rate::MinRate;
 use crate::worker::retry::Repeatable;
 
 impl Attempt<'_> {
-    /// Notes that from here on no other answer can be given.
+    /// Notes that from now on no other answer can be given.
     pub(super) fn answer_begins(&self) {
         let exchange = self.exchange;
         if self.is_of_messages() {
@@ -29,7 +29,8 @@ impl Attempt<'_> {
             tally.head_micros = now.since(exchange.began);
         });
         if let Some(timer) = self.upload_timer {
-            timer.set(self.patience_with_upload()); // What it waits for may come later now, or never.
+            // The awaited bytes of the request may take longer now, or may never come.
+            timer.set(self.patience_with_upload());
         }
         let live = exchange.config.live(self.request.pool);
         let backend = self.upstream.backend();
@@ -53,16 +54,17 @@ impl Attempt<'_> {
         })
     }
 
-    /// Whether the answer consists of messages, which come as they come.
+    /// Whether the answer consists of messages that the backend sends as events happen.
     fn is_of_messages(&self) -> bool {
         self.exchange.facts.is_grpc || self.exchange.tally().is_event_stream
     }
 
-    /// Begins the time that the backend has for its answer: the request has been sent to its end. (While an interim
-    /// head is being sent, the client's time runs; the backend's begins behind it.)
+    /// Begins the time that the backend has for its answer: the request has been sent to its end. While an interim head
+    /// is being sent, the client's time runs, and the backend's time begins after it.
     pub fn answer_is_due(&self) {
         if !self.request.is_whole {
-            self.exchange.backend_has_time(); // Until now the client could be waited for.
+            // Until now the exchange may have waited for the client.
+            self.exchange.backend_has_time();
         }
         if !self.exchange.tally().is_answered && !self.duplex().is_sending_interim {
             let wait = self.exchange.route().timeouts.upstream_response;
@@ -70,7 +72,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Ready when the client has gone, or the request does not stay with a backend that has become unhealthy.
+    /// Ready when the client has gone, or when the request must leave or end because its backend has become unhealthy.
     pub(super) fn poll_unanswered(&self, cx: &mut Context<'_>) -> Poll<Failure> {
         let (client, exchange) = (self.client, self.exchange);
         let request = || {
@@ -85,17 +87,18 @@ impl Attempt<'_> {
         leave::poll_unanswered(self.shard, client, exchange, request, cx)
     }
 
-    /// Whether the time for the answer has not begun, and that for the whole exchange has not ended.
+    /// Whether the wait for the head goes on when its time is over: the request is still being sent, and the exchange
+    /// has time left.
     pub(super) fn may_wait_on(&self) -> bool {
         self.duplex().is_uploading && !self.exchange.is_overdue()
     }
 
-    /// Waits until the request is sent to its end: a client that is told to speak another protocol could not tell where
-    /// the body of its request ends. The body has a bound of its own. Errors: the request will never be sent to its
-    /// end, so that nobody could tell where the other protocol begins, or ends with its backend.
+    /// Waits until the request is sent to its end: in a switch of protocols, the end of the request's body is where the
+    /// new protocol begins. The body has a bound of its own. Errors: the request will never be sent to its end, or its
+    /// backend has become unhealthy.
     pub(super) async fn await_upload(&self) -> Result<(), Failure> {
-        // The task that waits here also sends the request, and looks here after each send. When the backend turns
-        // unhealthy, the exchange's timer makes the task look.
+        // The waiting task also sends the request, and checks here after each send. When the backend turns unhealthy,
+        // the timer of the exchange wakes the task.
         let uploaded = |_: &mut Context<'_>| {
             if !self.duplex().is_uploading {
                 Poll::Ready(Ok(()))
@@ -112,7 +115,8 @@ impl Attempt<'_> {
         self.duplex().upload_failure.map_or(Ok(()), Err)
     }
 
-    /// Refuses what came behind the head of an upgrade without a body before it was answered.
+    /// Refuses bytes that came behind the head of an upgrade request without a body before the answer: they could
+    /// belong to the next request or to the new protocol (RFC 9110 section 7.8).
     pub(super) fn check_early_bytes(&self) -> Result<(), Failure> {
         if self.request.has_body || self.client.wire.is_empty() {
             Ok(())

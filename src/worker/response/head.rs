@@ -12,11 +12,11 @@ use crate::worker::body::{Body, Coming};
 use crate::worker::failure::Failure;
 use crate::worker::relay::Filters;
 
-/// A head that came from the backend, encoded for the client.
+/// A head of the backend's response, encoded for the client.
 pub(super) enum Answer {
     Interim {
         bytes: usize,
-        /// Whether another answer may come on the same connection, as far as this head says.
+        /// Whether the connection may bring another answer, as far as this head says.
         is_sound: bool,
     },
     Switching,
@@ -34,7 +34,7 @@ fn is_event_stream(content_type: &[u8]) -> bool {
 }
 
 impl Attempt<'_> {
-    /// Takes a head of the response, and encodes it to `out` for the client.
+    /// Checks a head of the response, and encodes it for the client to the end of `out`.
     pub(super) fn take_head(
         &self,
         head: &ResponseHead<'_, '_>,
@@ -47,11 +47,12 @@ impl Attempt<'_> {
                 Ok(self.note_switch())
             }
             200..=299 if self.upstream.is_websocket => {
-                // A length that it may have means nothing (RFC 9110 section 9.3.6).
+                // A `Content-Length` in a success to CONNECT has no meaning (RFC 9110 section 9.3.6).
                 self.encode(head, ResponseBody::UntilClose, false, out);
                 Ok(self.note_switch())
             }
             100..=199 => {
+                // A client of HTTP/1.0 must not get interim heads (RFC 9110 section 15.2).
                 if self.request.version != Version::Http10 {
                     self.encode(head, ResponseBody::None, false, out);
                 }
@@ -78,18 +79,19 @@ impl Attempt<'_> {
         Answer::Switching
     }
 
-    /// A backend switches to what the client has offered. A client of HTTP/2 takes any success for its tunnel. So
-    /// nothing but a switch may have one, and the backend must have proved that it means it: to a WebSocket by the key,
-    /// which was ours, to any other protocol by its name.
+    /// Checks that a backend switches only to a protocol that the client has offered (RFC 9110 section 7.8). A client
+    /// of HTTP/2 takes any success for the opening of its tunnel (RFC 8441 section 5). So only a real switch may have a
+    /// success: the backend must prove a WebSocket by the answer to palantir's key (RFC 6455 section 4.2.2), and any
+    /// other protocol by its name.
     fn check_switch(&self, head: &ResponseHead<'_, '_>) -> Result<(), Failure> {
         if self.upstream.is_websocket {
-            return Ok(()); // Over HTTP/2 the success itself is the proof.
+            return Ok(()); // Over HTTP/2 the success itself is the proof (RFC 8441 section 5).
         }
         if head.status == 101 && !self.request.has_offered(head.upgrade_value) {
             return Err(Failure::MalformedResponse(Refusal::BadSwitch));
         }
         if self.request.version != Version::Http2 || !self.request.asked.upgrade {
-            return Ok(()); // Another client looks at the proof itself.
+            return Ok(()); // A client of HTTP/1.1 checks the proof itself.
         }
         let is_proved = |key| {
             let accept = head.field("sec-websocket-accept").unwrap_or_default();
@@ -147,6 +149,7 @@ impl Attempt<'_> {
                 rules: may_have_trailers.then(|| TrailerRules::of_response(self.exchange)),
                 filters,
             },
+            // A body that the end of the connection ends leaves no connection to reuse (RFC 9112 section 6.3, rule 8).
             reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
         }
     }
@@ -178,7 +181,7 @@ impl Attempt<'_> {
         h1::encode_response(out.vec(), head, &edits);
     }
 
-    /// How references in the answer are rewritten; `None`: not at all.
+    /// How references in the answer are rewritten; `None`: references are not rewritten.
     fn references(&self) -> Option<References<'_>> {
         let asked_for = self.request.asked_for.as_ref()?;
         let (exchange, pool) = (self.exchange, self.request.pool);

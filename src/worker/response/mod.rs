@@ -1,4 +1,4 @@
-//! A response on its way: its heads are received from the source, and the client is answered, through the filters of
+//! A response on its way: its heads are received from the backend, and the client is answered, through the filters of
 //! the body.
 
 mod answer;
@@ -18,10 +18,10 @@ pub use answer::send_whole;
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
-    /// The answer is with the client; whether its connection may carry another exchange is for the backend to say.
+    /// The client has the whole answer. `reusable`: the backend's connection may carry another exchange.
     Complete { reusable: bool },
-    /// Like the variant before, but [`send_whole`] has still to send the answer: it is small and has come to its end,
-    /// so that its connection is free before the client has it.
+    /// The answer is small and has been received to its end, and [`send_whole`] has still to send it. So the backend's
+    /// connection is free before the client has the answer. `reusable`: that connection may carry another exchange.
     Whole { reusable: bool },
     /// Both sides speak another protocol from now on.
     Switched,
@@ -39,7 +39,7 @@ pub async fn forward_response(
         asked: attempt.request.asked,
         timer: &attempt.client.timer,
         wait: &|| exchange.bounded(exchange.route().timeouts.upstream_response),
-        // The time for the answer begins when the request has ended.
+        // The time for the answer begins when the request has been sent to its end.
         may_wait_on: &|| attempt.may_wait_on(),
         expired: &|| exchange.expired(Failure::ResponseTimeout),
         hear: &|| exchange.note(|tally| tally.is_heard = true),

@@ -1,5 +1,4 @@
-//! Receiving the head of a response, from a backend of either version of HTTP. Nothing here knows for whom the response
-//! is.
+//! Receives the head of a response, from a backend of either version of HTTP, whoever the response is for.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::wire::Amount;
 
-/// A response that is waited for.
+/// The wait for a response.
 pub struct Receiving<'a> {
     /// The core that receives.
     pub shard: &'a Shard,
@@ -29,19 +28,19 @@ pub struct Receiving<'a> {
     pub timer: &'a Timer,
     /// The time that is left for the head.
     pub wait: &'a dyn Fn() -> Duration,
-    /// Whether the time for the head begins anew when it is over.
+    /// Whether the time for the head begins anew when it has ended.
     pub may_wait_on: &'a dyn Fn() -> bool,
     /// The failure that the end of the time means.
     pub expired: &'a dyn Fn() -> Failure,
-    /// Called when the backend has said anything about the request.
+    /// Called when the backend has sent any byte of an answer to the request.
     pub hear: &'a dyn Fn(),
-    /// Polled while nothing comes. Ready, with the reason, when nobody waits for the response any more.
+    /// Polled while nothing comes. Ready, with the reason, when the response is needed no longer.
     pub watch: &'a dyn Fn(&mut Context<'_>) -> Poll<Failure>,
 }
 
 impl Receiving<'_> {
-    /// Receives one head, which may be an interim one, and has `take` read it while it lies in its buffer. Errors: none
-    /// comes in time, the head breaks a rule, and what `take` and the watch say.
+    /// Receives one head, which may be an interim one, and has `take` read the head in its buffer. Errors: no head
+    /// comes in time, the head breaks a rule, and the failures of `take` and `watch`.
     pub async fn receive_head<T>(
         &self,
         take: impl FnMut(&ResponseHead<'_, '_>) -> Result<T, Failure>,
@@ -141,7 +140,7 @@ impl Receiving<'_> {
         Ok(Some(taken))
     }
 
-    /// Reads a head that is not written as it should be. Errors: it has more than one reading.
+    /// Reads a head that is not well-formed and has one reading. Errors: the head has more than one reading.
     #[cold]
     fn read_odd_head<T>(
         &self,

@@ -113,7 +113,7 @@ async fn ask_as_http2(shard: &Rc<Shard>, addr: SocketAddr, method: &str) -> (boo
     (has_length, body)
 }
 
-/// Has the client of this number served, which is the client of a version, without a filter or with one.
+/// Serves the client of this number, which is the client of a version, without a filter or with one.
 async fn ask(
     shard: &Rc<Shard>,
     addr: SocketAddr,
@@ -129,7 +129,7 @@ async fn ask(
     asking.join().unwrap()
 }
 
-/// Has a worker serve the clients one after the other; whether the response that passes unchanged has a length.
+/// Serves the clients one after the other. The result says whether the response that passes unchanged has a length.
 async fn serve_clients(
     shard: Rc<Shard>,
     front: BoundListener,

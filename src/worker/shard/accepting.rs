@@ -1,5 +1,5 @@
 //! Accepting on a core: the switches of its listeners, the number of its connections, and the tasks that wait for a
-//! place.
+//! client slot.
 
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -9,7 +9,7 @@ use crate::net::AcceptSwitch;
 use crate::worker::shard::Shard;
 
 impl Shard {
-    /// Makes a switch for an address that is listened on from now on.
+    /// Makes a switch for a new listening address.
     pub fn open_accept_switch(&self, addr: ListenAddr) -> Rc<AcceptSwitch> {
         let accept_switch = Rc::new(AcceptSwitch::default());
         if self.is_ending() {
@@ -21,7 +21,7 @@ impl Shard {
         accept_switch
     }
 
-    /// Turns these switches off: accepting ends there.
+    /// Turns off the switches for which `closes` is true, so that accepting ends there.
     pub(super) fn close_accept_switches(&self, closes: impl Fn(&ListenAddr) -> bool) {
         let mut accept_switches = self.accept_switches.borrow_mut();
         for (_, accept_switch) in accept_switches.extract_if(.., |(addr, _)| closes(addr)) {
@@ -38,7 +38,7 @@ impl Shard {
         counters.set_connections(self.connections.get() as u32);
     }
 
-    /// Counts a client's connection less.
+    /// Takes a client's connection off the count.
     pub fn connection_ends(&self) {
         debug_assert!(self.connections.get() > 0, "each connection began before");
         self.connections.set(self.connections.get() - 1);
@@ -46,12 +46,12 @@ impl Shard {
         counters.set_connections(self.connections.get() as u32);
     }
 
-    /// Has the task woken when there may be a place for another client.
+    /// Has the task woken when there may be a slot for another client.
     pub fn wake_with_place(&self, cx: &mut Context<'_>) {
         self.full.borrow_mut().push(cx.waker().clone());
     }
 
-    /// Lets the accept loops that wait for a place look around.
+    /// Wakes the tasks that wait for a client slot.
     pub fn look_for_places(&self) {
         self.full.borrow_mut().drain(..).for_each(Waker::wake);
     }

@@ -1,5 +1,5 @@
-//! The live configurations of a core: a worker takes over each snapshot between two requests, and what began with an
-//! earlier one may end with it.
+//! The live configurations of a core. A worker adopts each snapshot between two requests. Exchanges that began with an
+//! earlier snapshot may end with it.
 
 use std::rc::{Rc, Weak};
 
@@ -11,13 +11,13 @@ use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 
 impl Shard {
-    /// Takes a new snapshot over, between two requests.
+    /// Adopts a new snapshot, between two requests.
     pub fn adopt(&self, snapshot: SharedSnapshot) {
         let before = self.config();
         let config = Rc::new(LiveConfig::after(&before, snapshot));
         self.config.replace(config.clone());
         self.remember(&before);
-        // The row of a backend that is gone may soon be another's.
+        // Another backend may soon have the row of a backend that is gone.
         let stays = |id| config.takes(id) && config.reuse_key(id) == before.reuse_key(id);
         self.upstreams
             .forget_unless(self.tables.of(self.worker), stays);
@@ -36,14 +36,14 @@ impl Shard {
         self.tell_adopted();
     }
 
-    /// Keeps a live configuration in sight for as long as requests that began with it may run.
+    /// Keeps a weak reference to a live configuration, for as long as requests that began with it may run.
     fn remember(&self, config: &Rc<LiveConfig>) {
         let mut earlier = self.earlier_configs.borrow_mut();
         earlier.retain(|config| config.strong_count() > 0);
         earlier.push(Rc::downgrade(config));
     }
 
-    /// Says which generation is adopted; [`Shard::end_tick`] says it again if the mailbox was full.
+    /// Tells the control thread which generation is adopted. If the mailbox is full, [`Shard::end_tick`] tries again.
     pub(super) fn tell_adopted(&self) {
         if let Some(generation) = self.untold.take()
             && !self.links.say_adopted(self.worker, generation)
@@ -60,7 +60,7 @@ impl Shard {
             .for_each(|config| look(&config));
     }
 
-    /// Lets exchanges that began under a snapshot up to the generation `last` end soon.
+    /// Bounds the exchanges that began with a generation up to `last`: they must end within `shutdown_timeout`.
     pub fn end_generations(&self, last: u64) {
         let due = Micros::now().after(self.config().snapshot().shutdown_timeout);
         self.each_earlier_config(|config| {

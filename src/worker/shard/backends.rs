@@ -1,4 +1,4 @@
-//! The states of the backends on a core: what other threads say of them, and what the worker tells the health thread.
+//! The states of the backends on a core: messages from other threads about backends, and reports to the health thread.
 
 use crate::base::ids::BackendId;
 use crate::messages::ToHealth;
@@ -7,7 +7,7 @@ use crate::worker::exchange::Exchange;
 use crate::worker::shard::Shard;
 
 impl Shard {
-    /// Takes over what the health thread says of a backend.
+    /// Stores the state that the health thread has found for a backend.
     pub fn set_backend_state(&self, id: BackendId, state: BackendState, is_down: bool) {
         let table = self.tables.of(self.worker);
         let was_down = table.is_down(id);
@@ -16,7 +16,8 @@ impl Shard {
         }
         table.set_state(id, state);
         table.set_down(id, is_down);
-        self.tables.end_failures(id); // What failed before says nothing about how it is now.
+        // Failures before a change of the state say nothing about the backend's present state.
+        self.tables.end_failures(id);
         self.config.borrow().state_changed(id);
         self.each_earlier_config(|config| config.state_changed(id));
         if is_down && !was_down {
@@ -26,14 +27,14 @@ impl Shard {
         self.under_way.set_down(id, is_down, &self.timers);
     }
 
-    /// Asks for early probes of the backends in which requests wait without an answer.
+    /// Asks for early probes of the backends in which requests wait without an answer. `now`: the core's millisecond.
     pub(super) fn report_silent(&self, now: u64) {
         for id in self.under_way.silent(now) {
             self.links.tell_health(ToHealth::Silent(id));
         }
     }
 
-    /// Gives a backend this share of the requests that it would get otherwise, of `limits::WHOLE_SHARE`.
+    /// Gives a backend this share of its usual requests, of `limits::WHOLE_SHARE`.
     pub fn set_share(&self, id: BackendId, share: u8) {
         let table = self.tables.of(self.worker);
         if table.share(id) == share {
@@ -44,7 +45,7 @@ impl Shard {
         self.each_earlier_config(|config| config.state_changed(id));
     }
 
-    /// Takes over what another worker freed for a request that waits here.
+    /// Takes over a permit that another worker gave up for a request that waits here.
     pub fn take_permit(&self, permit: Permit) {
         let config = self.config();
         if let Some(queue) = config.queue_for(permit.backend()) {
@@ -52,7 +53,7 @@ impl Shard {
         }
     }
 
-    /// Gives idle connections to the pool of this backend up for requests that wait on other workers.
+    /// Closes idle connections to the pool of this backend, for requests that wait on other workers.
     pub fn give_idle(&self, id: BackendId) {
         let config = self.config();
         let table = self.tables.of(self.worker);
@@ -64,15 +65,16 @@ impl Shard {
         self.shared_upstreams.share();
     }
 
-    /// Lets requests that wait for a connection to the pool of this backend look around.
+    /// Lets requests that wait for a connection to the pool of this backend check again.
     pub fn look_for(&self, id: BackendId) {
         if let Some(queue) = self.config().queue_for(id) {
             queue.look();
         }
     }
 
-    /// Takes into account that a request to a backend failed, and tells the health thread when that makes as many in
-    /// a row as the pool ejects a backend for. A full mailbox loses the report: no request waits for it.
+    /// Counts a failed request to a backend, and tells the health thread when the number of consecutive failures
+    /// reaches the one for which the pool ejects a backend. A full mailbox loses the report, because no request waits
+    /// for it.
     pub fn report_failure(&self, exchange: &Exchange, backend: BackendId, word: &'static str) {
         let Some(outlier) = &exchange.config.pool(exchange.route().pool).outlier else {
             return;
@@ -87,7 +89,7 @@ impl Shard {
         }
     }
 
-    /// Takes an answer's status into account: a 5xx counts as a failure, anything else ends a row of them.
+    /// Counts the status of an answer: a 5xx counts as a failure, and any other status ends a series of failures.
     pub fn report_answer(&self, exchange: &Exchange, backend: BackendId) {
         if exchange.tally().status >= 500 {
             self.report_failure(exchange, backend, "status_5xx");

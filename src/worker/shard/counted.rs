@@ -1,4 +1,4 @@
-//! Guards of what a worker counts while it goes on: listeners, exchanges, and requests at backends.
+//! Guards that count listeners, exchanges, and requests at backends while these go on.
 
 use std::rc::Rc;
 
@@ -7,14 +7,14 @@ use crate::shared::worker_counters::WorkerCounters;
 use crate::worker::shard::Shard;
 
 impl Shard {
-    /// Counts an exchange under way until the guard is dropped: what a stop would cut.
+    /// Counts an exchange under way until the guard is dropped. A stop of the process would cut the counted exchanges.
     pub fn count_exchange(&self) -> CountedExchange<'_> {
         let counters = self.links.counters(self.worker);
         counters.begin_exchange();
         CountedExchange(counters)
     }
 
-    /// Counts a listener that accepts until the guard is dropped: what it accepts last must still be served.
+    /// Counts a listener that accepts until the guard is dropped: the client that it accepts last must still be served.
     pub fn count_listener(self: &Rc<Self>) -> CountedListener {
         self.listeners.set(self.listeners.get() + 1);
         CountedListener(self.clone())
@@ -34,7 +34,7 @@ impl Shard {
 pub struct CountedListener(Rc<Shard>);
 
 impl CountedListener {
-    /// The worker that it belongs to.
+    /// The shard of the listener's worker.
     pub fn shard(&self) -> &Rc<Shard> {
         &self.0
     }
@@ -70,7 +70,8 @@ impl Drop for CountedInFlight<'_> {
         shard.tables.of(shard.worker).end(self.backend);
         if !shard.descriptor_waiters.is_empty() {
             let most = shard.config().snapshot().descriptors;
-            shard.descriptor_waiters.let_go(most); // The connection may have ended as well.
+            // The connection, and with it a descriptor, may have been closed.
+            shard.descriptor_waiters.let_go(most);
         }
     }
 }

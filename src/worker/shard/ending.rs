@@ -1,20 +1,20 @@
-//! The end of a worker: it drains, retires or is cut, and tells the control thread when nothing is left.
+//! The end of a worker: it drains, retires or is cut, and tells the control thread when it has no connection left.
 
 use crate::worker::shard::Shard;
 
-/// How far a worker has come towards its end.
+/// The phase of a worker's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Ending {
     #[default]
     Serving,
-    /// Another process accepts; connections end when their clients have had one more answer, or by themselves.
+    /// Another process accepts. Connections end after one more answer, or when their clients end them.
     Retiring,
-    /// Connections end after their running exchange, idle ones at once.
+    /// Connections end after their running exchange, idle connections at once.
     Draining,
 }
 
 impl Shard {
-    /// Begins to drain: accepting stops, and every waiting task is woken to look around.
+    /// Begins to drain: accepting stops, and every waiting task is woken to check for the end.
     pub fn drain(&self) {
         self.ending.set(Ending::Draining);
         self.close_accept_switches(|_| true);
@@ -24,8 +24,8 @@ impl Shard {
         self.report_drained();
     }
 
-    /// Begins to retire: accepting stops, because another process has the same listening sockets. Nothing is closed
-    /// under a client's hands: each learns from its next answer that the connection ends.
+    /// Begins to retire: accepting stops, because another process has the same listening sockets. No connection is
+    /// closed before its client knows: the next answer announces the end (RFC 9112 section 9.6).
     pub fn retire(&self) {
         if self.ending.get() == Ending::Serving {
             self.ending.set(Ending::Retiring);
@@ -36,7 +36,7 @@ impl Shard {
         self.report_drained();
     }
 
-    /// Has every exchange under way recorded in its present state.
+    /// Wakes every exchange under way, so that it ends now and is recorded in its present state.
     pub fn cut(&self) {
         self.is_cut.set(true);
         self.timers.wake_all();
@@ -52,24 +52,24 @@ impl Shard {
         self.ending.get() == Ending::Draining
     }
 
-    /// Whether another process has the same listening sockets, and this one only finishes.
+    /// Whether another process has the same listening sockets, and this one only serves its connections to their end.
     pub fn is_retiring(&self) -> bool {
         self.ending.get() == Ending::Retiring
     }
 
-    /// Whether it drains or retires.
+    /// Whether the worker drains or retires.
     pub fn is_ending(&self) -> bool {
         self.ending.get() != Ending::Serving
     }
 
-    /// Tells the control thread if the calling task ends by a panic: the worker cannot work without the task.
+    /// Tells the control thread if the calling task ends by a panic, because the worker cannot work without the task.
     pub fn report_panic(&self, task: &'static str) {
         if std::thread::panicking() {
             self.links.say_failed(self.worker, task);
         }
     }
 
-    /// Tells the control thread if the worker is to end and has no connection and no listener any more.
+    /// Tells the control thread when the worker is ending and has no connection and no listener left.
     pub fn report_drained(&self) {
         if self.is_ending() && self.connections.get() == 0 && self.listeners.get() == 0 {
             self.links.say_drained(self.worker);

@@ -1,4 +1,5 @@
-//! The least rate of a request body whose answer has not come, is on its way, or has reached the client already.
+//! The least rate of a request body, before its answer comes, while the answer is on its way, and after the client has
+//! the answer.
 
 use std::cell::Cell;
 
@@ -15,7 +16,8 @@ pub struct BodyRate {
     has_begun: Cell<bool>,
     /// The bytes of the answer that had come when the last piece of the body came.
     answer_bytes: Cell<u64>,
-    /// The bytes that had come on the client's connection by then, if the client speaks HTTP/2.
+    /// The bytes that had come on the client's connection when the last piece of the body came, if the client speaks
+    /// HTTP/2.
     connection_bytes: Cell<u64>,
 }
 
@@ -59,8 +61,8 @@ impl BodyRate {
         !rate.note_after_pause(waited, bytes as u64)
     }
 
-    /// Whether the client's connection as a whole was fast enough in this time, and this stream had its share of the
-    /// bytes. The client was then busy with its other streams.
+    /// Whether the client's connection as a whole met the least rate in this time, and this stream had its share of the
+    /// bytes. Such a client was busy with its other streams.
     fn has_fair_share(&self, client: &Stream, rate: &MinRate, waited: u64, bytes: usize) -> bool {
         let Stream::Multiplexed(stream) = client else {
             return false;
@@ -71,7 +73,7 @@ impl BodyRate {
     }
 }
 
-/// Whether `bytes` of a stream are a fair share of the bytes that came on a connection of so many streams.
+/// Whether `bytes` of a stream are a fair share of the `came` bytes of a connection with so many streams.
 fn is_fair_share(bytes: usize, came: u64, streams: usize) -> bool {
     bytes as u64 * limits::FAIR_SHARE_PARTS * streams as u64 >= came
 }

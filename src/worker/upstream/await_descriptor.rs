@@ -12,7 +12,7 @@ use crate::worker::shard::Shard;
 use crate::worker::upstream::Caller;
 use crate::worker::upstream::descriptors::DescriptorWaiter;
 
-/// A waiting request, which leaves the list of the core when it waits no longer.
+/// A waiting request, which leaves the list of the core when the wait ends.
 struct Waiting<'a> {
     shard: &'a Shard,
     waiter: Rc<DescriptorWaiter>,
@@ -33,9 +33,9 @@ pub fn may_open(shard: &Shard, held: usize) -> bool {
     shard.descriptor_waiters.may_open(held, bounds(shard))
 }
 
-/// Waits until another connection to a backend may be opened for a client's connection that has `held` of them, or one
-/// to this backend has become idle; at once if one may be opened and nobody else waits for that. Errors: neither came
-/// true in the time for a connection, or the caller needs no connection any more.
+/// Waits until another connection to a backend may be opened for a client's connection that has `held` of them, or a
+/// connection to this backend has become idle. The function returns at once if a connection may be opened and no other
+/// request waits for one. Errors: the time for a connection is over, or the caller needs no connection any more.
 pub async fn wait_for_one(
     shard: &Shard,
     caller: &Caller<'_>,
@@ -64,8 +64,8 @@ pub async fn wait_for_one(
     waited.await
 }
 
-/// Gives the descriptors of idle connections back when few are left, because somebody may need them on another core,
-/// and lets those go on that wait here: once a tick.
+/// Closes idle connections when few descriptors are left, because another core may need them, and lets waiting requests
+/// of this core go on: once a tick.
 pub fn spare(shard: &Shard) {
     let (waiters, most) = (&shard.descriptor_waiters, bounds(shard));
     if waiters.free(most) <= most.backends / limits::FEW_LEFT || !waiters.is_empty() {

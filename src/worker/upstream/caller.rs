@@ -1,4 +1,4 @@
-//! The party that asks for a connection to a backend, as plain values: a client's request, or palantir itself.
+//! The party that asks for a connection to a backend, as plain values: the request of a client, or palantir itself.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::worker::live_config::LiveConfig;
 
 /// The party that asks for a connection.
 pub struct Caller<'a> {
-    /// The configuration with which the caller began. Connections are made, counted and reused as it says.
+    /// The configuration with which the caller began. It decides how connections are made, counted and reused.
     pub config: &'a Rc<LiveConfig>,
     /// The timer of the caller's task.
     pub timer: &'a Timer,
@@ -22,14 +22,14 @@ pub struct Caller<'a> {
     pub connect: Duration,
     /// The longest time that the caller may wait in the queue of a pool whose backends may have no more connections.
     pub queue: Duration,
-    /// The instant by which the caller must have ended, apart from the instant that the live configuration sets;
-    /// `None`: no instant.
+    /// The instant by which the caller must have ended; `None`: no instant. The live configuration may set an earlier
+    /// one.
     pub deadline: Option<Micros>,
     /// The client that a PROXY header names, where the pool sends one.
     pub introduced: ProxiedAddrs,
     /// The backends that have given the caller no answer.
     pub tried: &'a [BackendId],
-    /// The number of connections that serve requests of the caller's client.
+    /// The number of connections to backends that serve requests of the caller's client.
     pub held: &'a Rc<Cell<usize>>,
     /// Polled while the caller waits. Ready, with the reason, when the caller needs no connection any more. The
     /// argument is the backend that is being connected to; `None`: no backend is picked yet.
@@ -37,9 +37,9 @@ pub struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// Waits until `poll` is ready, at most for `wait`. `at`: the backend that is being connected to. Errors: `late`
-    /// if the time for this step is over, [`Failure::ExchangeTimeout`] if the time for everything is, and what the
-    /// caller's own watch says.
+    /// Waits until `poll` is ready, at most for the time of the step. `at`: the backend that is being connected to;
+    /// `None`: no backend is picked yet. Errors: `late` if the time for this step is over, [`Failure::ExchangeTimeout`]
+    /// if the time for the whole exchange is over, and the failure of the caller's own watch.
     pub async fn await_step<T>(
         &self,
         at: Option<BackendId>,
@@ -57,7 +57,7 @@ impl Caller<'_> {
         }
     }
 
-    /// The time that a step may take which may take `wait` by itself.
+    /// The time for a step that may take `wait` by itself: the caller's deadline bounds it.
     pub fn bounded(&self, wait: Duration) -> Duration {
         match self.due() {
             None => wait,
@@ -65,7 +65,7 @@ impl Caller<'_> {
         }
     }
 
-    /// The failure that an expired step means: its own, or that of the whole exchange.
+    /// The failure that an expired step means: the failure `step`, or that of the whole exchange.
     pub fn expired(&self, step: Failure) -> Failure {
         if self.is_overdue() {
             Failure::ExchangeTimeout
@@ -74,7 +74,7 @@ impl Caller<'_> {
         }
     }
 
-    /// Whether the time for everything that the caller does has ended.
+    /// Whether the caller's time has ended.
     pub fn is_overdue(&self) -> bool {
         self.due().is_some_and(|due| Micros::now() >= due)
     }
@@ -118,7 +118,7 @@ mod tests {
                 ] {
                     assert_eq!(with(deadline).expired(late), expected);
                 }
-                // Those who began with a configuration that is too old have to end although they have time.
+                // Callers that began with a configuration that is too old have to end although they have time left.
                 own.config.end_by(Micros(1));
                 assert!(with(Some(far)).is_overdue() && with(None).is_overdue());
             },

@@ -3,12 +3,12 @@
 /// The protocol by which a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
-    /// By the protocol of its pool.
+    /// The protocol of the pool.
     Pools,
-    /// By an extended CONNECT if the backend takes that (RFC 8441), else by HTTP/1.1. Only pools of HTTP/2 have such
-    /// requests.
+    /// An extended CONNECT if the backend takes it (RFC 8441), otherwise HTTP/1.1. Only pools of HTTP/2 have requests
+    /// of this kind.
     WebSocket,
-    /// By HTTP/1.1, whatever protocol its pool speaks.
+    /// HTTP/1.1, whatever protocol the pool speaks.
     Http1,
 }
 

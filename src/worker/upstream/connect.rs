@@ -1,4 +1,4 @@
-//! Getting a connection to a backend: one that is there, else a new one.
+//! Gets a connection to a backend: an existing one, otherwise a new one.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -23,17 +23,17 @@ use crate::worker::wire::Wire;
 pub enum Connected {
     /// A connection, or a stream on a shared one.
     Ready(Upstream),
-    /// The backend has as many connections as it may, and none of them is idle on this core: another core was quicker.
+    /// The backend has as many connections as it may have, and none of them is idle on this core, because another core
+    /// has opened the last one.
     LostRace,
     Failed {
         failure: Failure,
-        /// The backend that was connected to last: another address of the name that was picked may have been the first
-        /// to answer.
+        /// The backend that was connected to last. Another address of the picked name may have answered first.
         backend: BackendId,
     },
 }
 
-/// Gets a connection to the backend of `target`. The caller waits for a descriptor if there is none, and for the
+/// Gets a connection to the backend of `target`. The caller waits for a descriptor, if none is free, and for the
 /// connection to be made.
 pub async fn connect(
     shard: &Rc<Shard>,
@@ -61,7 +61,7 @@ pub async fn connect(
     }
 }
 
-/// The ways in which a caller may get a connection of its own.
+/// The ways in which a caller may get a connection that no other request uses.
 enum Claim {
     Connection(Upstream),
     /// A new connection may be opened.
@@ -90,7 +90,8 @@ impl Connecting<'_> {
         self.open(hold).await
     }
 
-    /// Gets a stream on a shared connection. `None`: the backend has said that the request cannot be sent on one.
+    /// Gets a stream on a shared connection. `None`: the backend has announced that it takes no extended CONNECT, so
+    /// that the request needs a connection of its own.
     async fn get_stream(
         &self,
         granted: &mut Option<Box<Granted>>,
@@ -107,7 +108,8 @@ impl Connecting<'_> {
                 }
                 Obtained::Nothing => return Ok(Some(Connected::LostRace)),
                 Obtained::NoDescriptor => {
-                    let nobodys = Rc::default(); // Other clients' requests will use the connection, too.
+                    // No client is charged for the connection, because requests of other clients will use it, too.
+                    let nobodys = Rc::default();
                     let id = self.backend.id();
                     wait_for_one(self.shard, self.caller, id, nobodys).await?;
                 }
@@ -115,8 +117,8 @@ impl Connecting<'_> {
         }
     }
 
-    /// The connection that the caller may use: the one that it was granted while it waited, an idle one, or a new one
-    /// if there is a place for it.
+    /// The connection that the caller may use: the connection that it was granted while it waited, an idle one, or a
+    /// new one if the backend's bound allows another.
     fn claim(&self, granted: Option<Box<Granted>>) -> Claim {
         let (shard, id) = (self.shard, self.backend.id());
         match granted.map(|granted| *granted) {
@@ -130,7 +132,7 @@ impl Connecting<'_> {
                     Claim::New(upstream.close())
                 };
             }
-            _ => {} // What was granted of another backend goes to the next request.
+            _ => {} // A grant of another backend goes to the next request.
         }
         if let Some(upstream) = self.take_idle() {
             return Claim::Connection(upstream);
@@ -141,7 +143,7 @@ impl Connecting<'_> {
             Err(Full) if crate::simulated::is_planted(crate::simulated::Fault::SpinsAtBound) => {
                 Claim::Nothing
             }
-            // What this core keeps idle must not keep its own request waiting.
+            // An idle connection of this core must not keep a request of this core waiting.
             Err(Full) => match shard
                 .upstreams
                 .close_oldest(id, shard.tables.of(shard.worker))
@@ -152,7 +154,7 @@ impl Connecting<'_> {
         }
     }
 
-    /// An idle connection, if the caller may use one and there is one.
+    /// An idle connection, if there is one that the caller may use.
     fn take_idle(&self) -> Option<Upstream> {
         if self.mode.is_fresh {
             return None;
@@ -164,8 +166,8 @@ impl Connecting<'_> {
             .take(self.backend.id(), self.key, now, table)
     }
 
-    /// Waits until a descriptor may be taken for a new connection. The result is an idle connection that was found
-    /// instead.
+    /// Waits until a descriptor may be taken for a new connection. The result is an idle connection that became free
+    /// meanwhile, if there is one.
     async fn await_descriptor(&self) -> Result<Option<Upstream>, Failure> {
         let (shard, held) = (self.shard, self.caller.held);
         while !may_open(shard, held.get()) || !shard.descriptor_waiters.is_empty() {
@@ -180,7 +182,7 @@ impl Connecting<'_> {
         Ok(None)
     }
 
-    /// Opens a connection of the caller's own.
+    /// Opens a connection for the caller alone.
     async fn open(&self, hold: Option<Hold>) -> Result<Connected, Failure> {
         let (shard, config) = (self.shard, self.caller.config);
         let held = Held::by(self.caller.held);
@@ -214,7 +216,7 @@ impl Connecting<'_> {
         }))
     }
 
-    /// A connection that was there already, counted for the caller's client.
+    /// An existing connection, counted for the caller's client.
     fn ready(&self, mut upstream: Upstream) -> Connected {
         debug_assert!(
             upstream.held.is_none(),

@@ -1,4 +1,4 @@
-//! A connection to a backend that is being asked for, and what it takes up of the backend's bound.
+//! A request for a connection to a backend, and the part of the backend's bound that a connection uses.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,11 +9,11 @@ use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::{Caller, ConnectionMode, Hold, ReuseKey};
 
-/// A connection that is being asked for.
+/// A request for a connection that is under way.
 pub(super) struct Connecting<'a> {
-    /// The core that asks.
+    /// The core on which the connection is made.
     pub shard: &'a Rc<Shard>,
-    /// The party that asks.
+    /// The party that asks for the connection.
     pub caller: &'a Caller<'a>,
     /// The demands of the request on its connection.
     pub mode: ConnectionMode,
@@ -23,7 +23,7 @@ pub(super) struct Connecting<'a> {
     pub backend: &'a Backend,
     /// The key of the connections that the caller may use.
     pub key: ReuseKey,
-    /// The backend that is being connected to: the one that was picked, or another address of its name.
+    /// The backend that is being connected to: the backend that was picked, or another address of its name.
     pub reached: Cell<BackendId>,
 }
 
@@ -34,10 +34,11 @@ impl Connecting<'_> {
     }
 }
 
-/// The backend has as many connections as it may.
+/// The backend has as many connections as it may have.
 pub(super) struct Full;
 
-/// The part of the backend's bound that another connection takes up; `None`: the backend has no bound.
+/// A part of the backend's bound for another connection; `None`: the backend has no bound. Errors: the bound is
+/// reached.
 pub(super) fn new_hold(
     shard: &Shard,
     config: &LiveConfig,

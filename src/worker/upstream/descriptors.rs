@@ -1,7 +1,7 @@
-//! The descriptors for connections to backends: when they become few, those of idle connections are given back, and no
-//! client's connection gets more than a part of what is left for the requests that it carries at once. (A bound for
-//! each that follows what is free: A. K. Choudhury and E. L. Hahne, "Dynamic Queue Length Thresholds for Shared-Memory
-//! Packet Switches", 1998. However many clients want more, some is left.)
+//! The descriptors for connections to backends. When few are left, idle connections are closed, and the connections
+//! that serve one client's connection may use only a part of the free descriptors. However many clients want more, some
+//! descriptors stay free. (Bounds that follow the free amount: A. K. Choudhury and E. L. Hahne, "Dynamic Queue Length
+//! Thresholds for Shared-Memory Packet Switches", 1998.)
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,11 +13,11 @@ use crate::base::limits;
 use crate::shared::sockets::socket_counters;
 use crate::snapshot::Descriptors;
 
-/// A connection to a backend that serves a request of a client, counted for that client's connection.
+/// A connection to a backend that serves a request of a client, counted for the client's connection.
 pub struct Held(Rc<Cell<usize>>);
 
 impl Held {
-    /// Counts one more of a client.
+    /// Counts another connection.
     pub fn by(count: &Rc<Cell<usize>>) -> Held {
         count.set(count.get() + 1);
         Held(count.clone())
@@ -31,11 +31,12 @@ impl Drop for Held {
     }
 }
 
-/// The requests of a core that wait for a descriptor, first come, first served among those whose client may have one.
+/// The requests of a core that wait for a descriptor, in the order of arrival, except that a client which holds more
+/// than its part is passed over.
 #[derive(Default)]
 pub struct Waiters {
     list: RefCell<VecDeque<Rc<DescriptorWaiter>>>,
-    /// How many of them were let go for a descriptor that they have not taken yet.
+    /// The number of waiting requests to which a descriptor was promised that they have not taken yet.
     gone: Cell<usize>,
 }
 
@@ -43,7 +44,7 @@ pub struct Waiters {
 pub struct DescriptorWaiter {
     /// The backend that the request wants a connection to.
     backend: BackendId,
-    /// How many connections to backends serve requests of the request's client.
+    /// The number of connections to backends that serve requests of the request's client.
     held: Rc<Cell<usize>>,
     let_go: Cell<Option<LetGo>>,
     waker: RefCell<Option<Waker>>,
@@ -54,7 +55,7 @@ pub struct DescriptorWaiter {
 enum LetGo {
     /// The request may open a connection.
     Descriptor,
-    /// There is a connection that the request may be able to use.
+    /// There may be a connection that the request can use.
     Connection,
 }
 
@@ -66,7 +67,7 @@ impl DescriptorWaiter {
 }
 
 impl Waiters {
-    /// Whether nobody waits.
+    /// Whether no request waits.
     pub fn is_empty(&self) -> bool {
         self.list.borrow().is_empty()
     }
@@ -94,8 +95,8 @@ impl Waiters {
         );
     }
 
-    /// Whether the request need not wait any longer. Another core may have taken the descriptor that the request was
-    /// let go for; then the request waits on.
+    /// Whether the request's wait is over. Another core may have taken the promised descriptor; the request then waits
+    /// on.
     pub fn may_go(&self, waiter: &DescriptorWaiter, most: Descriptors) -> bool {
         match waiter.let_go.get() {
             None => false,
@@ -121,13 +122,13 @@ impl Waiters {
         free > 0 && is_within(held, free)
     }
 
-    /// Whether a connection to a backend that nobody uses any more is worth keeping: not while requests wait for a
-    /// descriptor, unless one of them is for the same backend.
+    /// Whether an unused connection to a backend is worth keeping: while requests wait for a descriptor, only if one of
+    /// them wants a connection to the same backend.
     pub fn may_keep(&self, id: BackendId) -> bool {
         self.is_empty() || self.let_reuse(id)
     }
 
-    /// Lets those go on that may open a connection by now.
+    /// Lets requests go on that may open a connection now.
     pub fn let_go(&self, most: Descriptors) {
         let waiters = self.list.borrow();
         for waiter in waiters
@@ -142,8 +143,8 @@ impl Waiters {
         }
     }
 
-    /// Lets the first waiter go on that wants a connection to this backend, because one has become idle. Whether there
-    /// is such a waiter.
+    /// Lets the first request go on that wants a connection to this backend, because one has become idle. The result
+    /// says whether there is such a request.
     fn let_reuse(&self, id: BackendId) -> bool {
         let waiters = self.list.borrow();
         let wants =
@@ -154,7 +155,7 @@ impl Waiters {
             .is_some()
     }
 
-    /// Lets all go on that want a connection to this backend: there is one that they can share.
+    /// Lets all requests go on that want a connection to this backend, because there is one that they can share.
     pub fn let_share(&self, id: BackendId) {
         let waiters = self.list.borrow();
         let wants =

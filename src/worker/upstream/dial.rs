@@ -25,7 +25,7 @@ pub struct TlsTarget {
 }
 
 impl TlsTarget {
-    /// The security of a connection on which this protocol is spoken. `None`: the pool uses cleartext.
+    /// The TLS settings for a connection on which this protocol is spoken; `None`: the pool uses cleartext.
     pub fn of(pool: &Pool, backend: &Backend, protocol: Protocol) -> Option<TlsTarget> {
         Some(TlsTarget {
             tls: pool.tls.clone()?,
@@ -36,7 +36,7 @@ impl TlsTarget {
     }
 }
 
-/// The PROXY header that tells a backend whom its connection is for, if its pool wants one.
+/// The PROXY header that tells a backend the client of the connection; `None`: the pool sends none.
 pub fn introduction(pool: &Pool, introduced: &ProxiedAddrs) -> Option<Vec<u8>> {
     let mut header = Vec::new();
     match pool.proxy_protocol? {
@@ -64,7 +64,7 @@ pub async fn dial(
     greet(shard, socket, introduction, security, timer).await
 }
 
-/// A connection on which nothing was said yet.
+/// A connection on which no byte was sent yet.
 pub async fn reach(addr: &BackendAddr) -> io::Result<Socket> {
     match addr {
         BackendAddr::Tcp(addr) => connect_tcp(*addr).await,
@@ -106,7 +106,7 @@ pub async fn greet(
     };
     let handshake = socket.connect_tls(config.clone(), server_name.clone(), &shard.blocks, timer);
     let failure = match Box::pin(handshake).await {
-        // HTTP/2 is spoken to nobody who has not agreed to it (RFC 9113 section 3.2).
+        // HTTP/2 is spoken only to a backend that has agreed to it by ALPN (RFC 9113 section 3.2).
         Ok(socket) if wants_http2(config) && socket.alpn().is_none() => {
             TlsFailure::from(rustls::Error::NoApplicationProtocol)
         }
@@ -121,7 +121,7 @@ pub async fn greet(
     }
 }
 
-/// Logs why there is no TLS with a backend.
+/// Logs why a TLS handshake with a backend failed.
 pub fn say_no_tls(shard: &Shard, label: &str, name: &ServerName<'_>, failure: &TlsFailure) {
     if shard.log_ration.may_log_failure() {
         let (name, word, why) = (name.to_str(), failure.word(), failure.in_words());

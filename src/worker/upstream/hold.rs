@@ -1,5 +1,5 @@
-//! The part of a backend's bounds that a connection or a stream takes up, and leaves to whoever waits for it when it
-//! ends.
+//! The part of a backend's bounds that a connection or a stream uses. When the connection or stream ends, a waiting
+//! request gets the part.
 
 use std::rc::Rc;
 
@@ -7,7 +7,7 @@ use crate::base::ids::BackendId;
 use crate::shared::backend_table::Permit;
 use crate::worker::upstream::Queue;
 
-/// A part of what a backend may have.
+/// A part of a backend's bounds in use.
 pub struct Hold {
     queue: Rc<Queue>,
     backend: BackendId,
@@ -15,21 +15,21 @@ pub struct Hold {
 }
 
 enum Part {
-    /// One of the connections that the backend may have from all cores together.
+    /// One of the connections that all cores together may have to the backend.
     Permit(Permit),
     /// A stream, or one of the shared connections of this core.
     Room,
-    /// The part was given to somebody else.
+    /// The part was given to another owner.
     Passed,
 }
 
 impl Hold {
-    /// Holds one of the connections that the backend may have.
+    /// Holds one of the connections that all cores together may have to a backend.
     pub fn permit(queue: &Rc<Queue>, permit: Permit) -> Hold {
         Hold::new(queue, permit.backend(), Part::Permit(permit))
     }
 
-    /// Holds what this core may have of a backend that speaks HTTP/2.
+    /// Holds a stream, or a shared connection of this core, to a backend that speaks HTTP/2.
     pub fn room(queue: &Rc<Queue>, backend: BackendId) -> Hold {
         Hold::new(queue, backend, Part::Room)
     }
@@ -42,17 +42,17 @@ impl Hold {
         }
     }
 
-    /// The backend that the part is of.
+    /// The backend whose bound is used.
     pub fn backend(&self) -> BackendId {
         self.backend
     }
 
-    /// The requests that wait for such things.
+    /// The queue of the requests that wait for a part of the same bounds.
     pub fn queue(&self) -> &Rc<Queue> {
         &self.queue
     }
 
-    /// The permit, if it is one.
+    /// The permit, if the part is one.
     pub fn as_permit(&self) -> Option<&Permit> {
         match &self.part {
             Part::Permit(permit) => Some(permit),
@@ -60,7 +60,7 @@ impl Hold {
         }
     }
 
-    /// The permit, for somebody who is known.
+    /// Takes the permit, if the part is one, for a known owner: no waiting request gets it.
     pub fn into_permit(mut self) -> Option<Permit> {
         debug_assert!(
             !matches!(self.part, Part::Passed),

@@ -1,4 +1,5 @@
-//! The idle connections of one core: last in, first out per backend, so that those in use stay few and warm.
+//! The idle connections of one core. The connection used last is taken first, per backend, so that the connections in
+//! use are few and recently used.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -12,12 +13,12 @@ use crate::worker::upstream::idle_timeout::IdleTimeoutEstimate;
 use crate::worker::upstream::peak::{Peak, surplus};
 use crate::worker::upstream::{Hold, ReuseKey, Upstream};
 
-/// How long and how many idle connections to a backend are kept.
+/// The number of idle connections to a backend that are kept, and the time for which they are kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keep {
-    /// Per core and backend.
+    /// The most idle connections per core and backend.
     pub most: u32,
-    /// Milliseconds.
+    /// The longest time for which a connection is kept idle, in milliseconds.
     pub keepalive: u64,
 }
 
@@ -31,7 +32,7 @@ pub struct Upstreams {
 
 #[derive(Default)]
 struct Backend {
-    /// The oldest first.
+    /// The oldest connection comes first.
     idle: VecDeque<Idle>,
     /// The pool's settings for idle connections when the last connection was given back.
     keep: Keep,
@@ -45,8 +46,8 @@ struct Idle {
 }
 
 impl Upstreams {
-    /// Takes the connection to a backend that was used last, if it was made with these settings and nothing has come
-    /// on it.
+    /// Takes the idle connection to a backend that was used last, if its key is this one and no byte and no end has
+    /// come on it.
     pub fn take(
         &self,
         id: BackendId,
@@ -60,7 +61,8 @@ impl Upstreams {
         self.with(id, table, |backend| backend.take(key, now))
     }
 
-    /// Closes the oldest idle connection to a backend that its bound counts, so that another may take its place.
+    /// Closes the oldest idle connection to a backend, if the backend's bound counts it, so that another connection may
+    /// take its part of the bound.
     pub fn close_oldest(&self, id: BackendId, table: &BackendTable) -> Option<Hold> {
         self.with(id, table, Backend::close_oldest)
     }
@@ -73,8 +75,9 @@ impl Upstreams {
             .is_some_and(|backend| !backend.idle.is_empty())
     }
 
-    /// Whether there is an idle connection that a request with this key may use, or that may make room for another.
-    /// (All that are idle were made as the latest configuration says, which need not be the request's.)
+    /// Whether there is an idle connection that a request with this key may use, or whose part of the bound another
+    /// connection may take. (All idle connections were made as the latest configuration makes them. The configuration
+    /// of the request may be an earlier one.)
     pub fn has_idle_for(&self, id: BackendId, key: Option<ReuseKey>) -> bool {
         let backends = self.backends.borrow();
         let last = backends
@@ -83,8 +86,9 @@ impl Upstreams {
         last.is_some_and(|idle| Some(idle.upstream.key) == key || idle.upstream.hold.is_some())
     }
 
-    /// Takes a connection whose exchange is complete on both sides: hands it to a request that waits, else keeps it.
-    /// It is closed if it brought more than its response, or if there are enough.
+    /// Takes a connection whose exchange is complete on both sides. A waiting request gets the connection; otherwise it
+    /// is kept. The connection is closed if it brought more bytes than its response (RFC 9112 section 9.2), or if there
+    /// are enough idle connections.
     pub fn give(&self, mut upstream: Upstream, keep: Keep, now: u64, table: &BackendTable) {
         let id = upstream.backend;
         let queue = upstream.hold.as_ref().map(|hold| hold.queue().clone());
@@ -103,18 +107,18 @@ impl Upstreams {
                 backend.keep(upstream, keep, is_crowded, now);
             });
         }
-        // Who began to wait on another core just now may have found nothing idle here.
+        // A request that began to wait on another core just now may have found no idle connection here.
         if queue.is_some_and(|queue| queue.waiting_elsewhere() > 0) {
             self.share(id, table);
         }
     }
 
-    /// Gives idle connections to a backend up for requests that wait.
+    /// Closes as many idle connections to a backend as requests wait on other cores.
     pub fn share(&self, id: BackendId, table: &BackendTable) {
         self.with(id, table, Backend::share);
     }
 
-    /// Changes what is kept of a backend, and says how many are idle then.
+    /// Changes the idle connections to a backend, and publishes their number.
     fn with<T>(
         &self,
         id: BackendId,
@@ -142,15 +146,15 @@ impl Upstreams {
         RefMut::map(backends, |backends| &mut backends[id.index()])
     }
 
-    /// Notes how long the backend says that it keeps idle connections, in seconds.
+    /// Notes for how many seconds the backend announces to keep idle connections (`Keep-Alive: timeout`).
     pub fn note_announced(&self, id: BackendId, secs: u32, now: u64) {
         self.of(id)
             .estimate
             .note_announced(u64::from(secs) * 1000, now);
     }
 
-    /// Closes what has ended, is too old or more than the load needs, and what requests of other cores wait for: once a
-    /// tick.
+    /// Closes idle connections that have ended, are too old, are more than the load needs, or whose part of the bound
+    /// requests of other cores wait for: once a tick.
     pub fn sweep(&self, now: u64, table: &BackendTable) {
         let rows = self.backends.borrow().len() as u32;
         for id in (0..rows).map(BackendId) {
@@ -163,7 +167,7 @@ impl Upstreams {
         }
     }
 
-    /// Closes the idle connections to backends that `stays` does not hold for, and forgets what was learnt of them.
+    /// Closes the idle connections to backends for which `stays` is false, and forgets the estimates of these backends.
     pub fn forget_unless(&self, table: &BackendTable, stays: impl Fn(BackendId) -> bool) {
         let rows = self.backends.borrow().len() as u32;
         for id in (0..rows).map(BackendId).filter(|&id| !stays(id)) {
@@ -198,7 +202,8 @@ impl Backend {
             crate::simulated::is_planted(crate::simulated::Fault::KeepsOldSettings) || fits(idle)
         };
         while let Some(idle) = self.idle.pop_back_if(fits) {
-            // The ring may not have told yet what the kernel knows.
+            // The kernel may know of an end or of bytes that the ring has not reported yet. On an idle connection
+            // either means that the connection cannot be reused (RFC 9112 sections 9.2 and 9.5).
             let unasked = idle.upstream.unasked();
             if unasked.is_none() && !self.is_too_old(&idle, now) {
                 return Some(idle.upstream);
@@ -284,8 +289,8 @@ impl Backend {
     }
 }
 
-/// Bytes or an end that have come on an idle connection, as far as the ring has told. The connection is watched from
-/// then on.
+/// Bytes or an end that have come on an idle connection, as far as the ring has reported. The connection is watched
+/// from then on.
 fn told(upstream: &Upstream) -> Option<Unasked> {
     let stream = &upstream.wire.stream;
     stream.watch();

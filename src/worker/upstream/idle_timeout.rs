@@ -1,5 +1,5 @@
-//! How long a backend keeps an idle connection: learnt from when it closed them and from what it says, so that a
-//! connection is retired before the backend closes it under a request.
+//! Estimates how long a backend keeps an idle connection, from its closes and its announcements. A connection is
+//! retired before the backend would close it while a request is on its way (RFC 9112 section 9.5).
 
 use crate::base::limits;
 
@@ -8,11 +8,11 @@ use crate::base::limits;
 pub struct IdleTimeoutEstimate {
     /// The time-out that the backend has announced, or has shown by two closes some time apart.
     sure: Option<Observation>,
-    /// The age of the connection at a close that was seen once: the backend may only have been restarted.
+    /// The age of the connection at a single close. The backend may only have been restarted.
     once: Option<Observation>,
 }
 
-/// The age at which an idle connection was closed, and when.
+/// The age at which an idle connection was closed, and the time of the close.
 #[derive(Clone, Copy, Debug)]
 struct Observation {
     age: u64,
@@ -20,16 +20,16 @@ struct Observation {
 }
 
 impl IdleTimeoutEstimate {
-    /// Notes that the backend says after which age it closes idle connections.
+    /// Notes the age, in milliseconds, after which the backend announces to close idle connections.
     pub fn note_announced(&mut self, age: u64, now: u64) {
         if age >= limits::IDLE_ESTIMATE_MIN_MILLIS {
             self.know(age, now);
         }
     }
 
-    /// Notes that the backend closed a connection that was idle for `age`. Very young ones teach nothing: then the
-    /// backend was restarted, or has a bound on something else. Restarted, it closes older ones as well, of any age
-    /// and all at once; so an age counts for long only when it is seen again some time later.
+    /// Notes that the backend closed a connection that was idle for `age`. Very young connections are ignored, because
+    /// the backend was restarted, or has a bound on something else. A restarted backend closes connections of any age,
+    /// all at once. So an age counts for long only if it is seen again some time later.
     pub fn note_closed(&mut self, age: u64, now: u64) {
         if age < limits::IDLE_ESTIMATE_MIN_MILLIS {
             return;
@@ -54,9 +54,9 @@ impl IdleTimeoutEstimate {
         self.sure = Some(Observation { age, at: now });
     }
 
-    /// The age at which to retire an idle connection that may be kept for `keepalive`. Below what was learnt by a
-    /// tenth and three ticks, which covers the way of a request and the coarseness of the clock. What was learnt is
-    /// forgotten after a while, because the backend may have been given another time-out.
+    /// The age at which to retire an idle connection that may be kept for `keepalive`: below the estimate by a tenth
+    /// and three ticks, which covers the way of a request and the coarseness of the clock. An old estimate is ignored,
+    /// because the backend may have another time-out now.
     pub fn retire_after(&self, keepalive: u64, now: u64) -> u64 {
         let sure = self.sure.filter(|sure| sure.is_fresh(now));
         let once = self.once.filter(|once| once.is_trusted(now));
@@ -73,7 +73,7 @@ impl Observation {
         now.saturating_sub(self.at) <= limits::IDLE_ESTIMATE_KEPT_MILLIS
     }
 
-    /// Whether it counts although it was seen once.
+    /// Whether the observation counts although it was seen once.
     fn is_trusted(&self, now: u64) -> bool {
         now.saturating_sub(self.at) <= limits::IDLE_ESTIMATE_ONCE_MILLIS.max(2 * self.age)
     }

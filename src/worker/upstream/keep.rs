@@ -7,7 +7,7 @@ use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::idle::Keep;
 
-/// Keeps a connection whose exchange is complete for another one.
+/// Keeps a connection whose exchange is complete for another exchange, if another request may use it.
 pub fn keep_idle(shard: &Shard, mut upstream: Upstream) {
     upstream.let_go();
     let config = shard.config();
@@ -27,8 +27,8 @@ pub fn keep_idle(shard: &Shard, mut upstream: Upstream) {
     }
 }
 
-/// Whether another request may use a connection: the connection was made as it would be made now, and did not begin
-/// with the address of one client.
+/// Whether another request may use a connection: the connection has the settings that a new one would have, and no
+/// PROXY header has bound it to one client.
 fn is_of_use(shard: &Shard, config: &LiveConfig, pool: &Pool, upstream: &Upstream) -> bool {
     #[cfg(test)]
     if crate::simulated::is_planted(crate::simulated::Fault::KeepsOldSettings) {

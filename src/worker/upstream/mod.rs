@@ -1,5 +1,5 @@
-//! Connections to backends: kept while idle, opened when none is, retired before the backend would close them, waited
-//! for when there are as many as may be.
+//! Connections to backends: kept while idle, opened when none is idle, retired before the backend would close them, and
+//! waited for when there are as many as the bounds allow.
 
 mod await_descriptor;
 mod caller;
@@ -51,25 +51,26 @@ pub use trial::go_on as go_on_with_rests;
 use trial::note_refusal;
 pub use wait::choose;
 
-/// A connection to a backend. It is watched at all times between exchanges: that something comes then means that
-/// the backend has closed or sent what nobody asked for, and after a checkout the same wait brings the response.
+/// A connection to a backend. Between exchanges the connection is always watched: an event then means that the backend
+/// has closed it or sent bytes without a request. When a request takes the connection, the same wait brings the
+/// response.
 pub struct Upstream {
     /// The connection's stream with its received bytes.
     pub wire: Wire,
     /// The backend that was picked.
     pub backend: BackendId,
-    /// Of the settings that it was made with.
+    /// The key of the settings with which the connection was made.
     key: ReuseKey,
-    /// Of the targets asked for: `http` or `https`.
+    /// The scheme of the request's target over HTTP/2: `http` or `https`.
     pub scheme: &'static str,
     /// Whether the one request of this upstream is sent as an extended CONNECT (RFC 8441).
     pub is_websocket: bool,
-    /// Whether it served an exchange before, so that its backend may just have closed it.
+    /// Whether the connection has served an exchange before, so that its backend may just have closed it.
     pub reused: bool,
-    /// The part of the backend's bounds that the connection takes up, if there are any. It is given on when the
-    /// connection has ended.
+    /// The part of the backend's bounds that the connection uses, if there are any. A waiting request gets the part
+    /// when the connection has ended.
     hold: Option<Hold>,
-    /// For the client's connection whose request it serves.
+    /// Counts the connection for the client's connection whose request it serves.
     held: Option<Held>,
 }
 
@@ -91,7 +92,7 @@ pub struct Target {
     pub pool: PoolId,
     /// Index in the pool's backends.
     pub index: u32,
-    /// The connection, or the place for one, that the request was given while it waited.
+    /// The connection, or the permission to open one, that the request was granted while it waited.
     granted: Option<Box<Granted>>,
 }
 
@@ -111,12 +112,12 @@ impl Target {
 pub struct ConnectionMode {
     /// The protocol by which the request is sent.
     pub carrier: Carrier,
-    /// Whether the connection must never have been idle, since its backend may have closed such a one just now. Over
-    /// HTTP/2 a backend says before it closes, so that any connection will do.
+    /// Whether the connection must never have been idle, because its backend may just have closed an idle one (RFC 9112
+    /// section 9.5). Over HTTP/2 a backend announces the end (RFC 9113 section 6.8), so that any connection will do.
     pub is_fresh: bool,
 }
 
-/// The thing that a waiting request was given.
+/// The grant of a request that has waited.
 enum Granted {
     Connection(Upstream),
     /// The request may open a connection.
@@ -124,7 +125,7 @@ enum Granted {
 }
 
 impl Upstream {
-    /// The backend that it is connected to: over HTTP/2 perhaps another address of the name that was picked.
+    /// The backend that is connected to. Over HTTP/2, the backend may be another address of the picked name.
     pub fn backend(&self) -> BackendId {
         match &self.wire.stream {
             Stream::Multiplexed(stream) => stream.backend().unwrap_or(self.backend),
@@ -132,34 +133,35 @@ impl Upstream {
         }
     }
 
-    /// Notes that the request it served has ended.
+    /// Notes that the request on this connection has ended.
     pub fn let_go(&mut self) {
         self.held = None;
     }
 
-    /// Of the settings that it was made with.
+    /// The key of the settings with which the connection was made.
     pub fn key(&self) -> ReuseKey {
         self.key
     }
 
-    /// Whether requests wait in the queue of the bound that this connection counts against.
+    /// Whether requests wait in the queue of the bound that counts this connection.
     pub fn is_awaited(&self) -> bool {
         let hold = self.hold.as_ref();
         hold.is_some_and(|hold| hold.queue().is_awaited())
     }
 
-    /// Closes it if there are more connections than the backend may have by now. Gives it back if there are not.
+    /// Closes the connection if the backend has more connections than it may have now; otherwise gives the connection
+    /// back.
     pub fn unless_beyond(self, most: u32) -> Option<Upstream> {
         let permit = self.hold.as_ref().and_then(Hold::as_permit);
         if permit.is_none_or(|permit| !permit.is_beyond(most)) {
             return Some(self);
         }
-        // To nobody: another connection in its place would be one too many as well.
+        // No waiting request gets the permit, because another connection would be one too many as well.
         drop(self.close().and_then(Hold::into_permit));
         None
     }
 
-    /// Bytes, or the end, that have come on the connection although nothing is due on it.
+    /// Bytes, or the end, that have come on the connection although no response is due on it.
     fn unasked(&self) -> Option<Unasked> {
         match &self.wire.stream {
             Stream::Socket(socket) if self.wire.is_empty() => socket.unasked(),
@@ -167,14 +169,14 @@ impl Upstream {
         }
     }
 
-    /// Closes it for another connection that may take its place.
+    /// Closes the connection, so that another one may take its part of the bound.
     fn close(mut self) -> Option<Hold> {
         self.end();
         self.hold.take()
     }
 
-    /// The descriptor is closed by the engine, a moment later; before another connection may take its place, the
-    /// backend must know that this one has ended.
+    /// The engine closes the descriptor some time later. The backend must see the end of this connection before another
+    /// one may take its part of the bound.
     fn end(&self) {
         if self.hold.is_some()
             && let Stream::Socket(socket) = &self.wire.stream

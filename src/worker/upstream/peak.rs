@@ -1,25 +1,25 @@
-//! How many connections to a backend were in use at the same time lately: as many are worth keeping.
+//! The number of connections to a backend that were in use at the same time recently: as many are worth keeping.
 
 use crate::base::limits;
 
-/// The largest number seen in this period and the one before it: what was seen is forgotten after one or two periods.
+/// The largest number in this period and in the period before, so that a number is forgotten after one or two periods.
 /// Times are milliseconds on the core's coarse clock.
 #[derive(Debug, Default)]
 pub struct Peak {
     now: u32,
     before: u32,
-    /// Number of the period that `now` is of.
+    /// The number of the period that `now` belongs to.
     period: u64,
 }
 
 impl Peak {
-    /// Notes how many are in use.
+    /// Notes how many connections are in use.
     pub fn note(&mut self, in_use: u32, now: u64) {
         self.turn(now);
         self.now = self.now.max(in_use);
     }
 
-    /// The most that were in use at the same time lately.
+    /// The most connections that were recently in use at the same time.
     pub fn get(&mut self, now: u64) -> u32 {
         self.turn(now);
         self.now.max(self.before)
@@ -37,9 +37,8 @@ impl Peak {
     }
 }
 
-/// How many of `idle` connections to close at this tick, the oldest first: a part of those that are beyond what the
-/// load of late needs besides the connections in use, so that a pause does not cost all of them at once. At most
-/// `most` stay.
+/// The number of `idle` connections to close at this tick, the oldest first: a part of the connections that the recent
+/// load does not need besides the ones in use, so that a pause does not close all of them at once. At most `most` stay.
 pub fn surplus(idle: usize, in_use: u32, peak: u32, most: u32) -> usize {
     let least = limits::IDLE_CONNECTIONS_LEAST.min(most);
     let wanted = peak.saturating_sub(in_use).clamp(least, most) as usize;

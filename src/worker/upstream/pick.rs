@@ -1,4 +1,5 @@
-//! Picking a backend for a request: by its pool's algorithm, among those that can take it. Nothing here waits.
+//! Picks a backend for a request by the algorithm of the pool, among the backends that can take the request. No
+//! function here waits.
 
 use std::rc::Rc;
 
@@ -15,7 +16,8 @@ use crate::worker::upstream::websocket::goes_by_http1;
 pub struct Selection {
     /// The pool to pick from.
     pub pool: PoolId,
-    /// Hash of what the balancing algorithm goes by; 0 if it goes by nothing of the request.
+    /// Hash of the value by which the balancing algorithm picks a backend; 0 if the algorithm uses no value of the
+    /// request.
     pub key: u64,
     /// The protocol by which the request is sent.
     pub carrier: Carrier,
@@ -35,7 +37,8 @@ pub(super) struct Picking<'a> {
     pub selection: Selection,
 }
 
-/// The backend that a request goes to first, as index in the pool; `None`: the request has to wait, or there is none.
+/// The backend that a request goes to first, as index in the pool; `None`: the request has to wait, or no backend takes
+/// requests.
 pub fn choose_first(shard: &Shard, config: &Rc<LiveConfig>, selection: Selection) -> Option<u32> {
     let picking = Picking {
         shard,
@@ -50,7 +53,8 @@ pub fn choose_first(shard: &Shard, config: &Rc<LiveConfig>, selection: Selection
 }
 
 impl Picking<'_> {
-    /// Asks the pool for a backend, unless others wait for one already: what becomes free is theirs.
+    /// Asks the pool for a backend, unless other requests wait already for one: connections that become free are
+    /// theirs.
     pub fn pick_in_turn(&self) -> Pick {
         let Selection { pool, carrier, .. } = self.selection;
         let queue = self.config.live(pool).queue();
@@ -79,14 +83,15 @@ impl Picking<'_> {
         self.config.pick(pool, &choice)
     }
 
-    /// Whether [`super::connect()`] would have nothing to give of a backend that may have `most` connections.
+    /// Whether [`super::connect()`] could give no connection to a backend that may have `most` connections.
     pub fn is_full(&self, id: BackendId, most: u32) -> bool {
         let shard = self.shard;
         let may_not_open = most != u32::MAX && shard.tables.open(id) >= most;
         let key = self.config.reuse_key(id);
         match self.config.pool(self.selection.pool).protocol {
             Protocol::Http1 => may_not_open && !shard.upstreams.has_idle_for(id, key),
-            // An idle connection of HTTP/2 makes room for such a request: see [`Picking::make_room`].
+            // Ending an idle connection of HTTP/2 makes a connection possible for such a request: see
+            // [`Picking::make_room`].
             Protocol::Http2 if self.goes_by_http1(id) => may_not_open,
             Protocol::Http2 => {
                 let shared = &shard.shared_upstreams;
@@ -96,8 +101,8 @@ impl Picking<'_> {
         }
     }
 
-    /// Ends an unused connection of HTTP/2 for a request that cannot be sent on it. The permit of the connection comes
-    /// to the queue.
+    /// Ends an unused connection of HTTP/2 for a request that cannot be sent on it. The queue gets the permit of the
+    /// connection.
     pub fn make_room(&self, id: BackendId) {
         if self.goes_by_http1(id) {
             self.shard.shared_upstreams.end_idle(id);
@@ -109,9 +114,9 @@ impl Picking<'_> {
     }
 }
 
-/// Whether a request that began with `plan` goes only to backends that are well ([`is_well`]), because `plan` is an
-/// earlier one and its pool there has such a backend besides `last`, to which the request was sent last. The earlier
-/// configuration does not learn how other backends are, and nobody may probe them any more.
+/// Whether a request goes only to backends for which [`is_well`] is true. That is so if `config`, with which the
+/// request began, is not in force any more, and its pool has such a backend besides `last`, to which the request was
+/// sent last. The earlier configuration gets no states of the other backends, which may not be probed any more.
 pub fn prefers_well(
     shard: &Shard,
     config: &Rc<LiveConfig>,
@@ -125,7 +130,7 @@ pub fn prefers_well(
     config.takes_any(pool, &shard.tables, is_other)
 }
 
-/// Whether the live configuration in force has a backend, which takes requests.
+/// Whether a backend takes requests by the live configuration in force.
 pub fn is_well(shard: &Shard, id: BackendId) -> bool {
     shard.config().takes(id) && shard.tables.of(shard.worker).takes_requests(id)
 }

@@ -1,5 +1,6 @@
-//! The requests that wait on one core for a connection to a pool, first come, first served. What becomes free is
-//! handed to one of them and wakes no other; a request that has waited much longer on another core goes first.
+//! The requests of one core that wait for a connection to a pool, served in the order of arrival. A connection or
+//! permit that becomes free goes to one request and wakes no other. A request that has waited much longer on another
+//! core goes first.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,29 +16,29 @@ use crate::shared::backend_table::Permit;
 use crate::shared::mailbox::Mailbox;
 use crate::worker::upstream::{Carrier, ReuseKey, Upstream};
 
-/// A worker among the others.
+/// The worker, and the mailboxes of all workers.
 pub struct Neighbours {
     /// The number of the worker.
     pub worker: WorkerId,
-    /// Every worker's mailbox, its own too.
+    /// The mailboxes of all workers, including its own.
     pub mailboxes: Vec<Mailbox<ToWorker>>,
 }
 
-/// Backends as the configuration has them with which a waiting request began.
+/// Backends by the configuration with which a waiting request began.
 pub trait Backends {
-    /// Tells configurations apart.
+    /// The generation of the configuration.
     fn generation(&self) -> u64;
-    /// As [`crate::worker::live_config::LiveConfig::reuse_key`].
+    /// The key of the connections that may be used, as [`crate::worker::live_config::LiveConfig::reuse_key`] gives it.
     fn reuse_key(&self, id: BackendId) -> Option<ReuseKey>;
-    /// How many connections the backend may have; `None`: it takes no requests.
+    /// The most connections that the backend may have; `None`: the backend takes no requests.
     fn most_connections(&self, id: BackendId) -> Option<u32>;
 }
 
-/// A pool's waiting requests.
+/// The waiting requests of a pool.
 pub struct Queue {
     requests: RefCell<VecDeque<Rc<Waiter>>>,
-    /// The number of waiting requests of each carrier. A connection that a WebSocket cannot use may serve a request
-    /// behind it.
+    /// The number of waiting requests of each carrier. A connection that the first request cannot use may serve a later
+    /// request with another carrier.
     by_carrier: [Cell<usize>; Carrier::ALL.len()],
     counters: SharedPoolCounters,
     neighbours: Rc<Neighbours>,
@@ -57,29 +58,29 @@ pub enum Offer {
     Connection(Upstream),
     /// The request may open a connection.
     Permit(Permit),
-    /// There should be room on this core's connections to a backend.
+    /// A connection of this core to a backend may have space for another stream.
     Room(BackendId),
-    /// Something has changed: it picks a backend anew.
+    /// The request must pick a backend anew, because something has changed.
     Look,
 }
 
-/// The request, or the worker, whose turn it is.
+/// The request, or the worker, that is served next.
 enum Next {
-    /// The turn is that of a request of this core, by its place in the queue.
+    /// A request of this core, by its position in the queue.
     Own(usize),
     Other(WorkerId),
     Nobody,
 }
 
-/// A request's place in the queue, which it leaves when this is dropped. What it was offered and has not taken goes
-/// to the next one.
+/// The entry of a request in the queue. When the entry is dropped, the request leaves the queue, and an offer that it
+/// has not taken goes to the next request.
 pub struct QueueEntry {
     queue: Rc<Queue>,
     waiter: Rc<Waiter>,
 }
 
 impl Neighbours {
-    /// Tells another worker something. Errors: the message back, because its mailbox is full.
+    /// Sends a message to another worker. Errors: the message comes back, because the mailbox of that worker is full.
     pub fn tell(&self, worker: WorkerId, message: ToWorker) -> Result<(), ToWorker> {
         match self.mailboxes.get(worker.index()) {
             Some(mailbox) => mailbox.post(message),
@@ -89,7 +90,7 @@ impl Neighbours {
 }
 
 impl Queue {
-    /// An empty queue. `counts` tells the other cores how many requests wait in it, and since when.
+    /// An empty queue. `counters` publish to the other cores how many requests wait here, and since when.
     pub fn new(counters: SharedPoolCounters, neighbours: &Rc<Neighbours>) -> Rc<Queue> {
         Rc::new(Queue {
             requests: RefCell::default(),
@@ -99,9 +100,9 @@ impl Queue {
         })
     }
 
-    /// Whether a request of this generation and carrier would overtake one that waits. (Requests of other generations
-    /// may wait for other connections than this one, and a request that needs a stream must not wait for requests that
-    /// need a connection.)
+    /// Whether a waiting request of this generation and carrier comes before a new one. (Requests of other generations
+    /// may wait for other connections, and a request that needs a stream must not wait for requests that need a
+    /// connection.)
     pub fn is_ahead(&self, generation: u64, carrier: Carrier) -> bool {
         if self.waiting(carrier).get() == 0 {
             return false;
@@ -111,7 +112,7 @@ impl Queue {
         last.is_some_and(|last| last.config.generation() == generation)
     }
 
-    /// Queues a request; `None` if there are as many as may be.
+    /// Adds a request to the queue; `None`: the queue is full.
     pub fn join(
         self: &Rc<Self>,
         config: Rc<dyn Backends>,
@@ -141,12 +142,13 @@ impl Queue {
         Some(QueueEntry { queue, waiter })
     }
 
-    /// Hands a connection that nobody uses to whoever has waited longest. Gives it back if nobody waits.
+    /// Hands an unused connection to the request that has waited longest. Gives the connection back if no request
+    /// waits.
     pub fn hand_over(&self, upstream: Upstream) -> Option<Upstream> {
         match self.next(upstream.backend) {
             Next::Own(at) => self.serve(at, Offer::Connection(upstream)),
             Next::Other(worker) => {
-                // Another core cannot use the connection itself.
+                // Another core cannot use the connection itself, but may open one in its place.
                 if let Some(permit) = upstream.close().and_then(|hold| hold.into_permit()) {
                     self.send(worker, permit);
                 }
@@ -156,29 +158,32 @@ impl Queue {
         None
     }
 
-    /// Lets whoever has waited longest open a connection in the place of one that has ended.
+    /// Lets the request that has waited longest open a connection in the place of one that has ended.
     pub fn release(&self, permit: Permit) {
         let id = permit.backend();
         if !permit.is_usable(self.neighbours.worker) {
             drop(permit);
-            return self.look(); // It is of use all the same if no other backend takes requests.
+            // A permit that no other core can use may still serve a request for which no other backend is left.
+            return self.look();
         }
         match self.next(id) {
             Next::Own(at) => self.permit(at, permit),
             Next::Other(worker) => self.send(worker, permit),
             Next::Nobody => {
                 drop(permit);
-                // Who began to wait just now may have found the connection still there.
+                // A request that began to wait on another core just now may have been refused a connection because this
+                // one was still open.
                 let waiting = self.counters.longest_waiting(self.neighbours.worker);
                 if let Some((worker, _)) = waiting {
-                    let _ = self.neighbours.tell(worker, ToWorker::Look(id)); // Or it looks at its next tick.
+                    // If the mailbox is full, that worker checks at its next tick.
+                    let _ = self.neighbours.tell(worker, ToWorker::Look(id));
                 }
             }
         }
     }
 
-    /// Takes over a permit that another worker gave up for a request that waits here. It goes no further: what other
-    /// workers wait for may be of no use to them either, and then a permit that is sent on would never come to rest.
+    /// Takes over a permit that another worker gave up for a request that waits here. The permit is not sent on,
+    /// because it may be of no use to the other workers either, and would then circulate without an end.
     pub fn take_over(&self, permit: Permit) {
         let id = permit.backend();
         if !permit.is_usable(self.neighbours.worker) {
@@ -189,9 +194,11 @@ impl Queue {
             Some(at) => self.permit(at, permit),
             None => {
                 drop(permit);
-                // Requests of another configuration wait here; where the permit came from, one may wait that it is for.
+                // Only requests of another configuration wait here. On the other workers a request may wait that can
+                // use the permit.
                 for worker in self.counters.waiting_workers(self.neighbours.worker) {
-                    let _ = self.neighbours.tell(worker, ToWorker::Look(id)); // Or it looks at its next tick.
+                    // If the mailbox is full, that worker checks at its next tick.
+                    let _ = self.neighbours.tell(worker, ToWorker::Look(id));
                 }
             }
         }
@@ -202,8 +209,8 @@ impl Queue {
         self.requests.borrow().len() < limits::WAITING_REQUESTS
     }
 
-    /// Tells of room on this core's connections to a backend. Of each carrier, the first request that has no other
-    /// offer is told.
+    /// Offers a stream on this core's connections to a backend. For each carrier, the first request without another
+    /// offer gets the offer.
     pub fn tell_room(&self, id: BackendId) {
         for carrier in Carrier::ALL {
             let knows = |waiter: &Waiter| waiter.config.reuse_key(id).is_some();
@@ -214,7 +221,7 @@ impl Queue {
         }
     }
 
-    /// Lets the first request of each carrier look for a backend. If it finds one, the next request looks, too: see
+    /// Lets the first request of each carrier pick a backend anew. If it finds one, the next request does so, too: see
     /// [`QueueEntry::found`].
     pub fn look(&self) {
         for carrier in Carrier::ALL {
@@ -255,7 +262,7 @@ impl Queue {
         !self.requests.borrow().is_empty() || self.waiting_elsewhere() > 0
     }
 
-    /// Requests that wait on other cores.
+    /// The number of requests that wait on other cores.
     pub fn waiting_elsewhere(&self) -> u64 {
         self.counters.waiting_elsewhere(self.neighbours.worker)
     }
@@ -279,15 +286,14 @@ impl Queue {
         }
     }
 
-    /// The place in the queue of the first request that may go to this backend.
+    /// The position in the queue of the first request that may go to this backend.
     fn first_that_knows(&self, id: BackendId) -> Option<usize> {
         let requests = self.requests.borrow();
         let knows = |waiter: &Rc<Waiter>| waiter.config.reuse_key(id).is_some();
         requests.iter().position(knows)
     }
 
-    /// Lets the request at this place open a connection, if the backend may have as many by the request's
-    /// configuration.
+    /// Lets the request at this position open a connection, if its configuration allows the backend so many.
     fn permit(&self, at: usize, permit: Permit) {
         let most = self.requests.borrow()[at]
             .config
@@ -303,13 +309,13 @@ impl Queue {
     }
 
     fn send(&self, worker: WorkerId, permit: Permit) {
-        // If its mailbox is full, the permit is dropped, and the worker looks for it at its next tick.
+        // If the mailbox is full, the permit is dropped, and that worker checks at its next tick.
         drop(self.neighbours.tell(worker, ToWorker::Permit(permit)));
     }
 
     fn pass_on(&self, offer: Offer) {
         match offer {
-            // If nobody else waits, it is closed: it was on its way to somebody who has left.
+            // The request that was to get the connection has left. If no other request waits, the connection is closed.
             Offer::Connection(upstream) => drop(self.hand_over(upstream)),
             Offer::Permit(permit) => self.release(permit),
             Offer::Room(id) => self.tell_room(id),
@@ -338,7 +344,7 @@ impl Queue {
 }
 
 impl Waiter {
-    /// Gives back what was offered before.
+    /// Makes an offer to the request and wakes it. The result is an earlier offer that the request has not taken.
     fn wake(&self, offer: Offer) -> Option<Offer> {
         let earlier = self.offer.replace(Some(offer));
         if let Some(waker) = &*self.waker.borrow() {
@@ -354,7 +360,7 @@ impl QueueEntry {
         self.queue.waiting(self.waiter.carrier).get() == 1
     }
 
-    /// Has the request look around when it first asks.
+    /// Lets the request pick a backend anew when it first asks for an offer.
     pub fn look_first(&self) {
         self.waiter.wake(Offer::Look);
     }
@@ -371,13 +377,14 @@ impl QueueEntry {
         self.waiter.offer.take()
     }
 
-    /// Notes that the request found what it needs by looking around: the next one may, too.
+    /// Notes that the request found a backend by picking anew. The next request may find one, too.
     pub fn found(&self) {
         self.queue.leave(&self.waiter);
         self.queue.look_as(self.waiter.carrier);
     }
 
-    /// Notes that it did not. The next one that began with another configuration may all the same.
+    /// Notes that the request found no backend. The next request that began with another configuration may find one all
+    /// the same.
     pub fn found_nothing(&self) {
         let requests = self.queue.requests.borrow();
         let mut behind = requests

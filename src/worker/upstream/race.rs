@@ -1,5 +1,6 @@
-//! Connecting to a name that has several addresses: to the one that was picked, and to the next one as well when that
-//! has failed or takes longer than a connection should. The first that is there is used (RFC 8305 section 5).
+//! Connects to a name that has several addresses: to the picked address, and to the next one as well when the picked
+//! one has failed or takes longer than a connection usually takes. The first connection that is made is used (RFC 8305
+//! section 5).
 
 use std::future::Future;
 use std::io;
@@ -19,7 +20,7 @@ use crate::worker::upstream::dial::reach;
 use crate::worker::upstream::trial::note_unreachable;
 use crate::worker::upstream::{Hold, ReuseKey};
 
-/// An address that may be connected to, and what the connection takes up.
+/// An address that may be connected to, and the part of the bound that its connection uses.
 pub struct Entrant {
     /// The backend with this address.
     pub id: BackendId,
@@ -27,7 +28,7 @@ pub struct Entrant {
     pub key: ReuseKey,
     /// The address to connect to.
     pub addr: BackendAddr,
-    /// The part of the backend's bound that the connection takes up; `None`: there is no bound.
+    /// The part of the backend's bound that the connection uses; `None`: there is no bound.
     pub hold: Option<Hold>,
 }
 
@@ -58,9 +59,9 @@ type Reaching<'a> = Pin<Box<dyn Future<Output = io::Result<Socket>> + 'a>>;
 
 /// A connection under way.
 struct Running<'a> {
-    /// The entrant's index.
+    /// The index of the entrant.
     index: usize,
-    /// When it began, in the core's milliseconds.
+    /// The core's millisecond in which the attempt to connect began.
     since: u64,
     reaching: Reaching<'a>,
 }
@@ -70,13 +71,13 @@ struct Race<'a> {
     entrants: &'a [Entrant],
     running: Vec<Running<'a>>,
     begun: usize,
-    /// Whether the next one is not to wait, because one has failed.
+    /// Whether the next attempt begins at once, because one has failed.
     is_short: bool,
 }
 
-/// Connects to the first of these that can be connected to, in their order, at most until the timer's deadline. Those
-/// that cannot rest from now on, and so do those that were slower although they began earlier; at the deadline those
-/// that have not answered, if they had as much time as they may have (`is_enough`).
+/// Connects to the first of these addresses that answers, tried in their order, at most until the timer's deadline.
+/// Addresses that fail rest from now on, and so do addresses that began earlier than the winner and were slower. At the
+/// deadline the addresses rest that had at least half of the time, if the caller gave them enough time (`is_enough`).
 pub async fn race(
     shard: &Shard,
     mut entrants: Vec<Entrant>,
@@ -118,7 +119,7 @@ pub async fn race(
 }
 
 impl Race<'_> {
-    /// Whether another one may begin: beside others, only while there are descriptors to spare.
+    /// Whether another attempt may begin. While others run, one begins only if there are descriptors to spare.
     fn may_begin(&self, shard: &Shard) -> bool {
         let is_there = self.begun < self.entrants.len();
         is_there && (self.running.is_empty() || may_open(shard, limits::NEXT_ADDRESS_SPARE))

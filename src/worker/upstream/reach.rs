@@ -1,5 +1,5 @@
-//! Making a new HTTP/1 connection: to the first address of the backend's name that answers, with the PROXY header and
-//! the TLS handshake that its pool asks for.
+//! Makes a new HTTP/1 connection to the first address of the backend's name that answers, with the PROXY header and the
+//! TLS handshake of its pool.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -15,8 +15,9 @@ use crate::worker::upstream::race::{Entrant, race};
 use crate::worker::upstream::trial::{note_connected, note_unconnected};
 
 impl Connecting<'_> {
-    /// Connects to one of these, and greets it. That it can be connected to, or cannot, is noted. `introduction`: the
-    /// PROXY header. Errors: none can be connected to in time, or the caller needs no connection any more.
+    /// Connects to one of these addresses, and sends the PROXY header and makes the TLS handshake. The outcome is noted
+    /// for the backend. `introduction`: the PROXY header. Errors: no address can be connected to in time, or the caller
+    /// needs no connection any more.
     pub(super) async fn reach_one(
         &self,
         entrants: Vec<Entrant>,
@@ -41,7 +42,7 @@ impl Connecting<'_> {
         introduction: Option<&[u8]>,
     ) -> Result<(Entrant, Socket), Unconnected> {
         let (shard, caller, pool) = (self.shard, self.caller, self.pool());
-        // The backend would have had more time if the caller had.
+        // A caller whose own time has ended has given the backend less time than the backend may take.
         let is_enough = || !caller.is_overdue();
         let (won, socket) = race(shard, entrants, caller.timer, is_enough).await?;
         self.reached.set(won.id);

@@ -1,15 +1,15 @@
-//! The backends that rest because they cannot be connected to: how long, and how they come back. Plain data; time is an
-//! argument, in milliseconds on the core's coarse clock.
+//! The backends that rest because they cannot be connected to: how long they rest, and how they return. Plain data;
+//! time is an argument, in milliseconds on the core's coarse clock.
 //!
-//! A backend that refuses connections fails faster than any other answers, so that it would get more requests the fewer
-//! of them it can serve. A backend rests from the first connection that fails. Then this core connects to it without
-//! any request: only when that succeeds does the backend get requests again, few at first. Each further rest is twice
-//! as long, up to a bound, until the backend has been of use for a while.
+//! A backend that refuses connections fails faster than other backends answer, so that it would get the more requests
+//! the fewer it can serve. So a backend rests from the first connection that fails. After the rest this core connects
+//! to the backend without a request. Only when that succeeds does the backend get requests again, few at first. Each
+//! further rest is twice as long, up to a bound, until the backend has been usable for some time.
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
 
-/// The backends of one core that rest, or have rested not long ago.
+/// The backends of one core that rest, or have rested recently.
 #[derive(Debug, Default)]
 pub struct Rests(Vec<Rest>);
 
@@ -17,7 +17,7 @@ pub struct Rests(Vec<Rest>);
 struct Rest {
     id: BackendId,
     phase: Phase,
-    /// How long the latest rest was to last.
+    /// The length of the latest rest, in milliseconds.
     length: u64,
 }
 
@@ -26,13 +26,13 @@ enum Phase {
     Resting {
         until: u64,
     },
-    /// The backend is being connected to.
+    /// The core connects to the backend without a request.
     Trying,
-    /// The backend can be connected to, and gets more and more requests.
+    /// The backend can be connected to, and gets a growing share of requests.
     Starting {
         since: u64,
     },
-    /// The backend gets as many requests as ever.
+    /// The backend gets its whole share of requests.
     Usable {
         since: u64,
     },
@@ -41,14 +41,15 @@ enum Phase {
 /// An act that is due for a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// The backend is to be connected to.
+    /// The core must connect to the backend.
     Try(BackendId),
-    /// The backend gets this share of the requests that it would get otherwise, of `limits::WHOLE_SHARE`.
+    /// The backend gets this share of its usual requests, of `limits::WHOLE_SHARE`.
     Share(BackendId, u8),
 }
 
 impl Rests {
-    /// Notes that a backend could not be connected to. How long it rests from now on; `None`: it does already.
+    /// Notes that a backend could not be connected to. The result is the length of the rest that begins, in
+    /// milliseconds; `None`: the backend rests already.
     pub fn failed(&mut self, id: BackendId, now: u64) -> Option<u64> {
         let Some(rest) = self.find(id) else {
             self.0.push(Rest {
@@ -70,7 +71,7 @@ impl Rests {
         Some(rest.length)
     }
 
-    /// Notes that a backend was connected to. Whether that ends its rest.
+    /// Notes that a backend was connected to. The result says whether that ends its rest.
     pub fn connected(&mut self, id: BackendId, now: u64) -> bool {
         let Some(rest) = self.find(id) else {
             return false;
@@ -82,7 +83,7 @@ impl Rests {
         is_new
     }
 
-    /// Notes that a backend could not be tried after its rest, for a reason that is not its own: it rests once more for
+    /// Notes that a backend could not be tried after its rest, for a reason outside of the backend: it rests again for
     /// as long.
     pub fn postpone(&mut self, id: BackendId, now: u64) {
         if let Some(rest) = self
@@ -95,7 +96,7 @@ impl Rests {
         }
     }
 
-    /// The acts that are due by now.
+    /// The acts that are due at `now`.
     pub fn due(&mut self, now: u64) -> Vec<Due> {
         self.0.retain(|rest| !rest.is_forgotten(now));
         self.0
@@ -104,7 +105,7 @@ impl Rests {
             .collect()
     }
 
-    /// Forgets the backends that `stays` does not hold for; gives them.
+    /// Forgets the backends for which `stays` is false. The result names them.
     pub fn forget_unless(&mut self, stays: impl Fn(BackendId) -> bool) -> Vec<BackendId> {
         let gone = self.0.extract_if(.., |rest| !stays(rest.id));
         gone.map(|rest| rest.id).collect()
@@ -133,7 +134,8 @@ impl Rest {
         }
     }
 
-    /// The share of a backend that came back so many milliseconds ago: it is whole after as long as the backend rested.
+    /// The share of a backend that returned so many milliseconds ago. The share is whole after as long as the backend
+    /// rested.
     fn share_after(&self, millis: u64) -> u8 {
         debug_assert!(
             (limits::REST_MILLIS..=limits::REST_MILLIS_MOST).contains(&self.length),
@@ -144,7 +146,7 @@ impl Rest {
         (1 + millis * (whole - 1) / length).min(whole) as u8
     }
 
-    /// Whether the backend has been of use for so long that its next rest is a first one.
+    /// Whether the backend has been usable for so long that its next rest is a first one.
     fn is_forgotten(&self, now: u64) -> bool {
         let memory = (2 * self.length).max(limits::REST_MEMORY_MILLIS);
         matches!(self.phase, Phase::Usable { since } if since + memory <= now)

@@ -1,8 +1,9 @@
-//! The key of the connections that a request may use: those that were made as its configuration would make them.
+//! The key of the connections that a request may use: connections that were made as the configuration of the request
+//! makes them.
 
-/// Stands for all that was settled when a connection to a backend was made: address, protocol, whether it is encrypted,
-/// the settings of TLS with the contents of their files, the name asked for, the PROXY header, and whether a bound on
-/// connections counts it. Two keys of a backend on one core are equal only if nothing of that differs.
+/// Stands for all settings with which a connection to a backend was made: address, protocol, encryption, the TLS
+/// settings with the contents of their files, the server name, the PROXY header, and whether a bound counts the
+/// connection. Two keys of a backend on one core are equal only if all these settings are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReuseKey(u64);
 

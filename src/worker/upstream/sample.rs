@@ -1,4 +1,4 @@
-//! Callers that are no client's requests, for tests.
+//! Callers without a client's request, for tests.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -22,13 +22,13 @@ pub const PLAIN: ConnectionMode = ConnectionMode {
     is_fresh: false,
 };
 
-/// A request that has to have a new connection.
+/// A request that needs a new connection.
 pub const FRESH: ConnectionMode = ConnectionMode {
     is_fresh: true,
     ..PLAIN
 };
 
-/// A request that goes by HTTP/1.1 whatever its pool speaks.
+/// A request that goes by HTTP/1.1, whatever protocol its pool speaks.
 pub const BY_HTTP1: ConnectionMode = ConnectionMode {
     carrier: Carrier::Http1,
     is_fresh: false,
@@ -50,7 +50,7 @@ pub const ANY: Selection = Selection {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The possessions of a caller that no client's connection has brought.
+/// The values that a caller without a client's connection refers to.
 pub struct Own {
     /// The configuration with which the caller began.
     pub config: Rc<LiveConfig>,
@@ -104,7 +104,7 @@ pub fn ready(connected: Connected) -> Upstream {
     }
 }
 
-/// The outcome in a word.
+/// The kind of the outcome.
 pub fn word(connected: &Connected) -> String {
     match connected {
         Connected::Ready(_) => "ready".to_owned(),

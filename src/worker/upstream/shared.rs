@@ -1,5 +1,6 @@
-//! Connections to backends that speak HTTP/2: each carries many exchanges at once. The first with room is taken, so
-//! that they stay few; those that are not needed any more run dry, and end when they have been idle for long enough.
+//! Connections to backends that speak HTTP/2: each carries many exchanges at once. The first connection with a free
+//! stream is taken, so that connections are few. Connections that are needed no longer get no requests, and end after
+//! the idle time.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,13 +26,13 @@ struct Backend {
 struct Known {
     key: ReuseKey,
     connection: Rc<MultiplexConnection>,
-    /// The requests that wait for another connection in its place, if a bound on connections counts it.
+    /// The queue of the requests that wait for another connection in its place; `None`: no bound counts the connection.
     queue: Option<Rc<Queue>>,
 }
 
 impl Shared {
-    /// A connection to the backend that was made with these settings and has room for another stream; one that is a
-    /// second choice only if there is no other.
+    /// A connection to the backend with this key and a free stream. A connection that is a second choice is taken only
+    /// if there is no other.
     pub fn find(&self, id: BackendId, key: ReuseKey) -> Option<Rc<MultiplexConnection>> {
         let backends = self.backends.borrow();
         let known = &backends.get(id.index())?.connections;
@@ -42,19 +43,20 @@ impl Shared {
         Some(found.connection.clone())
     }
 
-    /// Whether there is one.
+    /// Whether there is a connection to the backend with this key and a free stream.
     pub fn has_room(&self, id: BackendId, key: ReuseKey) -> bool {
         self.find(id, key).is_some()
     }
 
-    /// Whether there are as many as may be.
+    /// Whether the core has as many connections to the backend as it may have.
     pub fn is_full(&self, id: BackendId) -> bool {
         let backends = self.backends.borrow();
         let known = backends.get(id.index());
         known.is_some_and(|known| known.connections.len() >= limits::H2_UPSTREAM_CONNECTIONS)
     }
 
-    /// Takes a new connection in. `queue`: who waits for another in its place, if a bound on connections counts it.
+    /// Adds a new connection. `queue`: the queue of the requests that wait for another connection in its place; `None`:
+    /// no bound counts the connection.
     pub fn add(
         &self,
         id: BackendId,
@@ -78,8 +80,8 @@ impl Shared {
         });
     }
 
-    /// Ends the connections without a stream in whose place requests of other cores wait to open one: these cannot
-    /// use them.
+    /// Ends connections without a stream, if requests of other cores wait to open one in their place: those requests
+    /// cannot use the connections of this core.
     pub fn share(&self) {
         let backends = self.backends.borrow();
         let is_wanted = |known: &&Known| {
@@ -92,7 +94,7 @@ impl Shared {
         });
     }
 
-    /// Ends one connection to a backend that has no stream and that counts against a bound, for a request that needs a
+    /// Ends one connection to a backend that has no stream and that a bound counts, for a request that needs a
     /// connection of its own.
     pub fn end_idle(&self, id: BackendId) {
         let backends = self.backends.borrow();
@@ -108,14 +110,15 @@ impl Shared {
         }
     }
 
-    /// Forgets that a backend takes no WebSockets over HTTP/2, because it has not taken one by HTTP/1.1 either.
+    /// Forgets that a backend takes no WebSockets over HTTP/2, because it has refused one over HTTP/1.1 as well.
     pub fn ask_for_websockets(&self, id: BackendId) {
         if let Some(known) = self.backends.borrow_mut().get_mut(id.index()) {
             known.without_websockets = None;
         }
     }
 
-    /// Whether a backend has said that it takes no WebSockets over HTTP/2, and has not said the opposite since.
+    /// Whether a backend has announced that it takes no WebSockets over HTTP/2, and has not announced the opposite
+    /// since.
     pub fn takes_no_websockets(&self, id: BackendId, key: ReuseKey) -> bool {
         let backends = self.backends.borrow();
         backends.get(id.index()).is_some_and(|known| {
@@ -124,8 +127,8 @@ impl Shared {
         })
     }
 
-    /// Asks the peer of each connection to a backend that fails its probes for a sign of life, before new requests
-    /// prefer the connection again. Connections without a stream end.
+    /// Sends a PING on each connection to a backend that fails its probes; until it is answered, new requests prefer
+    /// other connections. Connections without a stream end.
     pub fn suspect(&self, id: BackendId) {
         let backends = self.backends.borrow();
         let known = backends.get(id.index()).map(|known| &known.connections);
@@ -135,7 +138,7 @@ impl Shared {
         }
     }
 
-    /// Takes a connection out that has ended.
+    /// Removes a connection that has ended.
     pub fn remove(&self, id: BackendId, connection: &Rc<MultiplexConnection>) {
         if let Some(known) = self.backends.borrow_mut().get_mut(id.index()) {
             known
@@ -144,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// Lets go of the connections to backends that `stays` does not hold for: they end with their last stream.
+    /// Forgets the connections to backends for which `stays` is false: they end with their last stream.
     pub fn forget_unless(&self, stays: impl Fn(BackendId) -> bool) {
         for (known, id) in self.backends.borrow_mut().iter_mut().zip(0..) {
             if !stays(BackendId(id)) {

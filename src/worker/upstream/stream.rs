@@ -1,4 +1,4 @@
-//! Getting a stream on a connection to a backend that speaks HTTP/2, and carrying such connections.
+//! Gets a stream on a connection to a backend that speaks HTTP/2, and drives such connections.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,15 +26,14 @@ use crate::worker::wire::Wire;
 /// The outcome of asking for a stream.
 pub enum Obtained {
     Stream(Upstream),
-    /// There are as many connections as may be, and no room on any.
+    /// There are as many connections as the bounds allow, and none has a free stream.
     Nothing,
-    /// There might be another connection, if there were a descriptor for it.
+    /// Another connection is allowed, but no descriptor is free for it.
     NoDescriptor,
 }
 
 /// A stream on a shared connection. A new connection takes requests before it is established: they wait for it, and
-/// fail with it. What the request does not take of `granted` goes to the next request now, and not when this one has
-/// ended.
+/// fail if it fails. If the request does not use `granted`, the next request gets the grant at once.
 pub(super) fn obtain_stream(
     connecting: &Connecting<'_>,
     granted: Option<Box<Granted>>,
@@ -44,7 +43,7 @@ pub(super) fn obtain_stream(
     let queue = connecting.caller.config.live(connecting.pool).queue();
     let (connection, reused) = match shard.shared_upstreams.find(id, key) {
         Some(connection) if !connection.is_second_choice() => (connection, true),
-        // A new one is better than one that may be dead, or that others have filled.
+        // A new connection is better than one that may be dead, or that other requests fill.
         second => match (claim(connecting, granted), second) {
             (Some(hold), _) if has_descriptor(shard) => (open_shared(connecting, hold)?, false),
             (_, Some(second)) => (second, true),
@@ -67,9 +66,9 @@ pub(super) fn obtain_stream(
     }))
 }
 
-/// Waits until the connection of a stream is established. No byte of the request is given to the connection before, so
-/// that a request of any method may go to another backend when it leaves this one, or when the time for the connection
-/// is over.
+/// Waits until the connection of a stream is established. The connection gets no byte of the request before. So a
+/// request of any method may go to another backend, when it leaves this one or when the time for the connection is over
+/// (RFC 9110 section 9.2.2).
 pub(super) async fn await_connection(
     connecting: &Connecting<'_>,
     upstream: Upstream,
@@ -85,7 +84,8 @@ pub(super) async fn await_connection(
     connected.await.map(|()| upstream)
 }
 
-/// The part of the bound that another connection to the backend takes up. `None`: there are as many as may be.
+/// The part of the bound for another connection to the backend. `None`: there are as many connections as the bounds
+/// allow.
 fn claim(connecting: &Connecting<'_>, granted: Option<Box<Granted>>) -> Option<Hold> {
     let Connecting { shard, backend, .. } = connecting;
     let (config, pool, id) = (connecting.caller.config, connecting.pool, backend.id());
@@ -101,7 +101,7 @@ fn claim(connecting: &Connecting<'_>, granted: Option<Box<Granted>>) -> Option<H
     Some(hold.unwrap_or_else(|| Hold::room(config.live(pool).queue(), id)))
 }
 
-/// Whether there is a descriptor for another connection, if need be that of an idle one.
+/// Whether there is a descriptor for another connection, after idle connections are closed if need be.
 fn has_descriptor(shard: &Shard) -> bool {
     if !may_open(shard, 0) {
         shard.upstreams.close_idle(shard.tables.of(shard.worker));
@@ -109,14 +109,14 @@ fn has_descriptor(shard: &Shard) -> bool {
     may_open(shard, 0)
 }
 
-/// The values from which a shared connection is made.
+/// The values with which a shared connection is made.
 struct Link {
     config: Rc<LiveConfig>,
     pool: PoolId,
     connect: Duration,
 }
 
-/// Has a shared connection made by a task of its own, which outlasts the caller.
+/// Has a task of its own make a shared connection, so that the connection outlasts the caller.
 fn open_shared(
     connecting: &Connecting<'_>,
     hold: Hold,
@@ -149,7 +149,7 @@ fn open_shared(
     Ok(connection)
 }
 
-/// Lets requests to a backend use a connection.
+/// Makes a connection available to requests for a backend.
 fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<MultiplexConnection>) {
     let permitted = entrant
         .hold
@@ -163,8 +163,8 @@ fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<MultiplexConnection>) {
     shard.descriptor_waiters.let_share(entrant.id);
 }
 
-/// The connection's window is as wide as those of all its streams can become, so that one whose client does not read
-/// keeps no other from its bytes.
+/// The connection's window is as wide as the windows of all its streams together can become, so that a stream whose
+/// client does not read delays no other stream (RFC 9113 section 5.2).
 fn settings() -> LocalSettings {
     LocalSettings {
         head: ListLimits::RESPONSE,
@@ -174,8 +174,8 @@ fn settings() -> LocalSettings {
     }
 }
 
-/// Makes a shared connection and carries it to its end. If another address of the name than the first one is
-/// connected to, it is that one's connection from then on.
+/// Makes a shared connection and drives it to its end. If another address of the name than the first one is connected
+/// to, the connection belongs to the backend with that address from then on.
 async fn run(
     shard: &Rc<Shard>,
     connection: &Rc<MultiplexConnection>,
@@ -198,7 +198,7 @@ async fn run(
         add(shard, &won, connection);
     }
     connection.note_backend(won.id);
-    // It keeps the backend's row for as long as it lasts.
+    // The connection keeps the backend's row in the tables as long as it lasts.
     let Some(slot) = link
         .config
         .backend_of(won.id)
@@ -209,7 +209,8 @@ async fn run(
     let counters = slot.counters().workers.of(shard.worker);
     counters.connect_times.observe(Micros::now().since(began));
     let idle = link.config.pool(link.pool).keepalive;
-    drop(link); // Else the connection would keep a configuration that may be replaced long before it ends.
+    // Otherwise the connection would keep a configuration that may be replaced long before the connection ends.
+    drop(link);
     let is_current = || shard.config().is_current(won.id, won.key);
     let terms = Terms {
         blocks: &shard.blocks,
@@ -221,7 +222,7 @@ async fn run(
         is_unwanted: &|| shard.is_draining() || !is_current(),
         serves_half_closed: false,
         idle,
-        head: limits::LONGEST_TIMEOUT, // The time for the answer bounds it.
+        head: limits::LONGEST_TIMEOUT, // The timeout of the response bounds the head.
         stall: limits::LONGEST_TIMEOUT,
         rate: &MinRate::none(),
     };

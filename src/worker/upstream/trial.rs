@@ -1,4 +1,4 @@
-//! Backends that rest on this core: how they begin to, how they are tried, and how they come back.
+//! Backends that rest on this core: how a rest begins, how a backend is tried, and how it returns.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::worker::upstream::await_descriptor::may_open;
 use crate::worker::upstream::dial::{TlsTarget, dial, say_no_tls};
 use crate::worker::upstream::rest::Due;
 
-/// Takes into account that a backend could not be connected to with these settings.
+/// Notes that a backend could not be connected to with the settings of this key.
 pub fn note_unconnected(shard: &Shard, id: BackendId, key: ReuseKey, unconnected: Unconnected) {
     if shard.config().is_current(id, key) {
         let_rest(shard, id, unconnected);
@@ -46,7 +46,7 @@ fn let_rest(shard: &Shard, id: BackendId, unconnected: Unconnected) {
     if crate::simulated::is_planted(crate::simulated::Fault::NeverRests) {
         return;
     }
-    // That there is no descriptor left says nothing about the backend.
+    // A lack of descriptors says nothing about the backend.
     if unconnected == Unconnected::Exhausted {
         return;
     }
@@ -62,8 +62,8 @@ fn let_rest(shard: &Shard, id: BackendId, unconnected: Unconnected) {
     }
 }
 
-/// Whether a backend has refused this process behind the handshake on a connection that was made with these settings;
-/// that is logged, and taken into account as if the handshake had failed.
+/// Whether a backend has refused this process after the TLS handshake, on a connection with this key. A refusal is
+/// logged, and noted as a handshake that failed.
 pub fn note_refusal(shard: &Shard, (id, key): (BackendId, ReuseKey), socket: &Socket) -> bool {
     let Some(failure) = socket.tls_refusal() else {
         return false;
@@ -80,7 +80,7 @@ pub fn note_refusal(shard: &Shard, (id, key): (BackendId, ReuseKey), socket: &So
     true
 }
 
-/// Takes into account that a backend was connected to.
+/// Notes that a backend was connected to.
 pub fn note_connected(shard: &Shard, id: BackendId) {
     let now = shard.timers.millis();
     if shard.rests.borrow_mut().connected(id, now) {
@@ -92,7 +92,7 @@ pub fn note_connected(shard: &Shard, id: BackendId) {
     }
 }
 
-/// Does what is due at a tick.
+/// Does the acts that are due at a tick.
 pub fn go_on(shard: &Rc<Shard>) {
     let due = shard.rests.borrow_mut().due(shard.timers.millis());
     for due in due {
@@ -107,7 +107,7 @@ pub fn go_on(shard: &Rc<Shard>) {
     }
 }
 
-/// Connects to a backend for no request, and closes the connection again.
+/// Connects to a backend without a request, and closes the connection again.
 async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     let config = shard.config();
     let (Some(pool), Some(backend)) = (config.pool_with(id), config.backend_of(id)) else {
@@ -119,7 +119,7 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     if !may_open(&shard, 0) {
         return postpone(&shard, id);
     }
-    // A handshake would have to begin with a client's address.
+    // With a PROXY header, a handshake would have to begin with the address of a client.
     let security = match pool.proxy_protocol {
         None => TlsTarget::of(pool, backend, pool.protocol),
         Some(_) => None,
@@ -139,8 +139,8 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     }
 }
 
-/// Gives a backend the time to refuse this process behind a handshake of TLS 1.3. Most that do not refuse it say so by
-/// a session ticket.
+/// Gives a backend the time to refuse this process after a handshake of TLS 1.3 (RFC 8446 section 4.4.2.4). Most
+/// backends that do not refuse it send a session ticket.
 async fn await_verdict(socket: &Socket, timer: &Timer) {
     let version = socket.negotiated().map(|negotiated| negotiated.version);
     if version != Some(TlsVersion::Tls13) {
@@ -149,7 +149,7 @@ async fn await_verdict(socket: &Socket, timer: &Timer) {
     timer.set(Duration::from_millis(limits::TRIAL_VERDICT_MILLIS));
     socket.watch();
     if timer.bound(|cx| socket.poll_readable(cx)).await.is_ok() {
-        let _ = socket.unasked(); // What came is opened by that.
+        let _ = socket.unasked(); // The call decrypts the bytes that came, which may be a refusal.
     }
 }
 

@@ -1,4 +1,4 @@
-//! Choosing a backend for a request, and waiting for one while all have as many connections as they may.
+//! Chooses a backend for a request, and waits for one while all backends have as many connections as they may have.
 
 use std::task::Poll;
 
@@ -13,8 +13,8 @@ use crate::worker::upstream::pick::{Picking, Selection};
 use crate::worker::upstream::queue::{Offer, QueueEntry};
 use crate::worker::upstream::{Caller, Granted, Hold, Target};
 
-/// A backend for the request; waits for a connection to become free if all may have no more. Errors: no backend takes
-/// requests, the queue is full, or the time to wait is over.
+/// A backend for the request. If all backends have as many connections as they may have, the request waits until a
+/// connection becomes free. Errors: no backend takes requests, the queue is full, or the time to wait is over.
 pub async fn choose(
     shard: &Shard,
     selection: Selection,
@@ -37,7 +37,7 @@ pub async fn choose(
         return Err(Failure::Saturated);
     };
     if entry.is_alone() {
-        // From now on the request is told of all that becomes free; of what became free just before, it was not.
+        // From now on the request gets offers. A connection that became free just before was offered to no request.
         entry.look_first();
         picking.ask_for_idle();
     }
@@ -53,8 +53,8 @@ pub async fn choose(
 }
 
 impl Picking<'_> {
-    /// Has the workers that keep idle connections to the pool give them up. (How many of those that streams share are
-    /// idle, a worker does not tell.)
+    /// Has the workers that keep idle connections to the pool close them. (A worker does not publish how many of its
+    /// shared connections are idle.)
     fn ask_for_idle(&self) {
         let shard = self.shard;
         let pool = self.config.pool(self.selection.pool);
@@ -63,7 +63,7 @@ impl Picking<'_> {
             let may_have = |&id: &BackendId| pool.protocol == Protocol::Http2 || table.idle(id) > 0;
             let mut backends = pool.backends.iter().map(|backend| backend.id());
             if let Some(id) = backends.find(may_have) {
-                // A full mailbox delays them until that worker's next tick.
+                // If the mailbox is full, that worker does so at its next tick.
                 let _ = shard.neighbours.tell(worker, ToWorker::GiveIdle(id));
             }
         }

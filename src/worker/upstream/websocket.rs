@@ -1,5 +1,5 @@
-//! How a request that offers to switch to another protocol reaches a backend of HTTP/2, a version which knows no such
-//! offer (RFC 9113 section 8.6).
+//! How a request that offers to switch to another protocol reaches a backend of HTTP/2: HTTP/2 has no such offer (RFC
+//! 9113 section 8.6).
 
 use crate::base::ids::BackendId;
 use crate::worker::failure::Failure;
@@ -10,8 +10,8 @@ use crate::worker::stream::Stream;
 use crate::worker::upstream::connecting::Connecting;
 use crate::worker::upstream::{Carrier, Upstream};
 
-/// Whether a request goes to a backend by HTTP/1.1 although its pool speaks HTTP/2, as far as is known by now. Such a
-/// request needs a connection of its own.
+/// Whether a request goes to a backend by HTTP/1.1 although its pool speaks HTTP/2, as far as is known now. A request
+/// of this kind needs a connection of its own.
 pub fn goes_by_http1(shard: &Shard, config: &LiveConfig, carrier: Carrier, id: BackendId) -> bool {
     match carrier {
         Carrier::Pools => false,
@@ -24,7 +24,7 @@ pub fn goes_by_http1(shard: &Shard, config: &LiveConfig, carrier: Carrier, id: B
 }
 
 /// Makes a stream ready for a WebSocket. `None`: the backend takes no extended CONNECT. The function waits for the
-/// backend's first SETTINGS, which tell that.
+/// backend's first SETTINGS, which announce that (RFC 8441 section 3).
 pub(super) async fn for_websocket(
     connecting: &Connecting<'_>,
     mut upstream: Upstream,

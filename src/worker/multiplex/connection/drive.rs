@@ -1,4 +1,4 @@
-//! Bytes both ways between the socket and the protocol, from the connection's first to its last.
+//! Moves bytes both ways between the socket and the protocol, from the first byte of a connection to its last.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -17,10 +17,10 @@ use crate::worker::min_rate::TooSlow;
 use crate::worker::multiplex::{Gone, Unconnected};
 
 impl MultiplexConnection {
-    /// Moves bytes both ways until the connection has ended. `received` came already.
+    /// Moves bytes both ways until the connection has ended. `received`: bytes that came before.
     ///
-    /// When nothing more comes, nothing more is sent either: a send that waits for a peer who is gone is given up. Only
-    /// whoever broke a rule is told so.
+    /// When receiving ends, sending ends too, because a send to a peer that is gone would never end. Only a peer that
+    /// broke a rule is told so first.
     pub async fn drive(
         self: &Rc<Self>,
         socket: &Socket,
@@ -37,7 +37,7 @@ impl MultiplexConnection {
                 Poll::Ready(end) => Poll::Ready(end),
                 Poll::Pending if takes_nothing => Poll::Pending,
                 Poll::Pending => match sending.as_mut().poll(cx) {
-                    // What the peer said before it ended the connection may still wait to be received.
+                    // Bytes that the peer sent before it ended the connection may still wait to be received.
                     Poll::Ready(Err(_)) => {
                         takes_nothing = true;
                         Poll::Pending
@@ -59,12 +59,13 @@ impl MultiplexConnection {
         {
             self.timer.set(Duration::from_millis(limits::LINGER_MILLIS));
             let last_words = self.timer.bound(|cx| sending.as_mut().poll(cx));
-            let _ = last_words.await; // A peer that does not take them does without.
+            // A peer that does not take these bytes does not learn the reason.
+            let _ = last_words.await;
         }
         end
     }
 
-    /// Receives until the peer ends, breaks a rule, or is to be left.
+    /// Receives until the peer ends its side or breaks a rule, or the connection must end for another reason.
     async fn receive_all(
         self: &Rc<Self>,
         socket: &Socket,
@@ -96,8 +97,8 @@ impl MultiplexConnection {
         }
     }
 
-    /// Has the complete requests answered for a peer that will send no more. A peer that is gone shows that by a reset,
-    /// which its system sends for the answers. The sending task ends the connection behind the last answer.
+    /// Answers the complete requests of a peer that will send no more. If the peer is gone, its system shows that by a
+    /// reset in response to the answers. The sending task ends the connection behind the last answer.
     async fn finish_answers(&self, socket: &Socket, terms: &Terms<'_>) -> End {
         self.lose_unfinished();
         self.protocol().finish();
@@ -114,7 +115,7 @@ impl MultiplexConnection {
         }
     }
 
-    /// Waits for bytes; an empty block when it is time to look around, `None` when the peer has ended.
+    /// Waits for bytes. An empty block: the time for the next check has come. `None`: the peer has ended its side.
     async fn more(&self, socket: &Socket, terms: &Terms<'_>) -> Option<Block> {
         socket.watch();
         let waited = self.timer.bound(|cx| match poll_more(socket, terms, cx) {
@@ -124,13 +125,13 @@ impl MultiplexConnection {
         waited.await.unwrap_or_else(|_| Some(Block::default()))
     }
 
-    /// Whether the connection is to begin its end. A connection that requests have chosen may still be used by them.
+    /// Whether the connection is to begin its end. A connection that requests have chosen must serve them first.
     fn should_end(&self, terms: &Terms<'_>) -> bool {
         (terms.is_unwanted)() && !self.protocol.borrow().is_ending() && !self.is_awaited()
     }
 
-    /// Sends everything there is to send until the connection is over, or the peer has taken nothing, or too little,
-    /// for too long. Errors: the peer is gone.
+    /// Sends all output until the connection is over, or the peer has taken no bytes, or too few, for too long. Errors:
+    /// the peer is gone.
     async fn send_all(&self, socket: &Socket, terms: &Terms<'_>) -> io::Result<()> {
         let timer = Timer::new(&self.timers);
         let mut block = Block::default();
@@ -155,7 +156,7 @@ impl MultiplexConnection {
         Ok(())
     }
 
-    /// Sends all of `block`. A client that takes too little of it loses the answers that it must take at the least
+    /// Sends all of `block`. If a client takes the bytes too slowly, the answers end that it must take at the least
     /// rate.
     async fn send_block(
         &self,
@@ -176,7 +177,7 @@ impl MultiplexConnection {
         };
         let has_moved = || {
             moves();
-            // The grace is to be there for an answer that begins later.
+            // An answer that begins later must find the whole grace.
             if self.is_at_leisure() {
                 terms.rate.pardon(self.timers.millis());
             }
@@ -196,8 +197,8 @@ impl MultiplexConnection {
         }
     }
 
-    /// Notes what a client's connection holds as long as it takes nothing. (One to a backend is other clients', whose
-    /// own sends are noted.)
+    /// Lists the memory that a client's connection holds while it takes no bytes. A connection to a backend serves
+    /// other clients, whose own sends are listed.
     fn note_send<'a>(
         &self,
         timer: &Timer,
@@ -208,7 +209,7 @@ impl MultiplexConnection {
         (self.role() == Role::Server).then(|| terms.memory.note_send(timer, bytes))
     }
 
-    /// Ready when there is something to send, with false when there is not and never will be.
+    /// Ready when there is output to send; false when there is none and will be none.
     fn poll_output(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let protocol = self.protocol.borrow();
         if protocol.has_output() {

@@ -1,4 +1,4 @@
-//! The events that received bytes bring, each for its stream.
+//! The events in received bytes, each for its stream.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::http::refusal::Refusal;
 use crate::worker::multiplex::state::{Gone, ReadRate, StreamInput};
 
 impl MultiplexConnection {
-    /// Takes all of `bytes` in and tells the streams. Errors: the connection has to end.
+    /// Processes `bytes` and notifies the streams. Errors: the connection has to end.
     pub(super) fn take_in(
         self: &Rc<Self>,
         bytes: &[u8],
@@ -46,7 +46,7 @@ impl MultiplexConnection {
         Ok(())
     }
 
-    /// Passes an event on to its stream. Gives the number of bytes of a body that nobody wants.
+    /// Passes an event on to its stream. The result is the number of bytes of a body that no stream takes.
     fn tell(self: &Rc<Self>, event: H2Event<'_>, terms: &Terms<'_>) -> u32 {
         match event {
             H2Event::Head { stream, head, end } => {
@@ -98,13 +98,16 @@ impl MultiplexConnection {
             } => {
                 if let Some(state) = self.streams.borrow_mut().remove(&stream) {
                     state.lose(match (self.role, code) {
-                        // The backend has said something about the request, in a way that nobody can read.
+                        // The backend has answered the request in a way that breaks a rule, so that the request may
+                        // have been processed.
                         (Role::Client, _) if by_us => Gone::Malformed(Refusal::BadFrame),
+                        // A refused stream was not processed (RFC 9113 section 8.7).
                         (Role::Client, ErrorCode::REFUSED_STREAM) => Gone::Unprocessed,
                         _ => Gone::Reset(code),
                     });
                 }
             }
+            // Streams beyond the last one that a GOAWAY names were not processed (RFC 9113 section 6.8).
             H2Event::GoAway { last, .. } => self.lose_beyond(last),
             H2Event::Pong => self.silent_since.set(None),
             H2Event::Settings => {
@@ -116,7 +119,7 @@ impl MultiplexConnection {
         0
     }
 
-    /// The state of a stream, which is begun if the peer has just opened it.
+    /// The state of a stream. If the peer has just opened the stream, its state is made.
     fn state_of(self: &Rc<Self>, id: StreamId, terms: &Terms<'_>) -> Rc<StreamInput> {
         if let Some(state) = self.streams.borrow().get(&id) {
             return state.clone();
@@ -141,7 +144,7 @@ impl MultiplexConnection {
         if crate::simulated::is_planted(crate::simulated::Fault::AwaitsTheDead) {
             return;
         }
-        // The answers of these streams are complete: only the rest of a request was still waited for.
+        // The answers of these streams are complete: only the rest of their requests was waited for.
         for (id, _) in self.answered_early.take() {
             self.protocol().reset(id, ErrorCode::NO_ERROR);
         }
@@ -153,8 +156,9 @@ impl MultiplexConnection {
         !streams.is_empty() && !streams.values().any(is_at_rate)
     }
 
-    /// Ends the streams whose answers must be taken at the least rate. If there are others, which wait for their
-    /// answers or may be taken slowly, the slow ones are reset. False: there are no others, so the connection may end.
+    /// Ends the streams whose answers must be taken at the least rate. If there are other streams, which wait for their
+    /// answers or may be taken slowly, the slow streams are reset. False: there are no other streams, so that the
+    /// connection may end.
     pub(super) fn lose_at_rate(&self) -> bool {
         let mut streams = self.streams.borrow_mut();
         if streams.values().all(is_at_rate) {
@@ -178,7 +182,8 @@ impl MultiplexConnection {
         }
     }
 
-    /// Wakes the streams whose turn it is to send what they could not send before: as many as may fill the output.
+    /// Wakes the streams whose turn it is to send bytes that they could not send before: as many as may fill the
+    /// output.
     pub(super) fn wake_waiting(&self) {
         let mut protocol = self.protocol();
         let streams = self.streams.borrow();

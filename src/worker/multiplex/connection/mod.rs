@@ -1,6 +1,6 @@
-//! An HTTP/2 connection at work: what the socket brings goes to the streams, and what they have to say goes out in
-//! one send for all of them. Read on in `carry.rs` (bytes both ways), `events.rs` (what they say), `watch.rs` (what is
-//! due) and `stream.rs` (one stream).
+//! An HTTP/2 connection at work: received bytes go to the streams, and the output of all streams goes out in one send.
+//! `drive.rs` moves bytes both ways, `events.rs` distributes what was received, `watch.rs` acts on time, and
+//! `stream.rs` is one stream.
 
 mod drive;
 mod events;
@@ -35,28 +35,28 @@ pub struct MultiplexConnection {
     protocol: RefCell<h2::H2Connection>,
     streams: RefCell<ById<Rc<StreamInput>>>,
     free_heads: RefCell<Vec<Head>>,
-    /// Streams that wait until there is a socket, or until the peer's first SETTINGS have come.
+    /// Streams that wait for the socket, or for the peer's first SETTINGS.
     unsettled: RefCell<Vec<Rc<StreamInput>>>,
-    /// Streams that were answered before their request had ended, each with the core's millisecond in which it is
-    /// reset.
+    /// Streams that were answered before their requests had ended, each with the core's millisecond in which the stream
+    /// is reset.
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
-    /// The task that sends, while there is nothing to send.
+    /// Wakes the task that sends, while that task has no output.
     sender: RefCell<Option<Waker>>,
     /// Whether there is a socket. Requests may choose a connection to a backend before there is one.
     connected: Cell<bool>,
     timers: Rc<Timers>,
-    /// Makes the task that receives look at what is due.
+    /// Wakes the task that receives for the next check.
     timer: Timer,
-    /// Whether nothing more is received.
+    /// Whether receiving has ended.
     deaf: Cell<bool>,
-    /// When a stream last began, was open or ended, in the core's milliseconds.
+    /// The core's millisecond in which a stream last began, was open or ended.
     busy_at: Cell<u64>,
-    /// The backend that it was made to.
+    /// The backend that the connection was made to; `None`: the connection is not made, or its peer is a client.
     backend: Cell<Option<BackendId>>,
-    /// Whether there was no stream since the owner was told so.
+    /// Whether no stream has been open since the owner was told that there is none.
     is_at_rest: Cell<bool>,
-    /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes
-    /// nothing, or has just shown by an answer to PING that it lives.
+    /// The core's millisecond since which nothing has come from a backend that owes an answer. `None`: the backend owes
+    /// none, or has just answered a PING.
     silent_since: Cell<Option<u64>>,
     /// The core's millisecond in which bytes last came.
     heard_at: Cell<u64>,
@@ -64,34 +64,34 @@ pub struct MultiplexConnection {
     heard_bytes: Cell<u64>,
     /// The core's millisecond in which the socket last took bytes of a send that is under way; `None`: no send is.
     sending_since: Cell<Option<u64>>,
-    /// When a backend that may be gone was asked for a sign of life, in the core's milliseconds.
+    /// The core's millisecond in which a backend that may be gone was sent a PING; `None`: no PING waits for its
+    /// answer.
     suspected_at: Cell<Option<u64>>,
 }
 
-/// The terms on which a connection works, set by its owner.
+/// The conditions under which a connection works, set by its owner.
 pub struct Terms<'a> {
     /// The free blocks of the core.
     pub blocks: &'a Blocks,
-    /// The room for bulk transfers in each turn of the core.
+    /// The budget for bulk transfers in each turn of the core.
     pub bulk_turns: &'a BulkTurns,
     /// The use of memory of the core.
     pub memory: &'a Memory,
     /// Takes a stream that the peer opened.
     pub begin: &'a dyn Fn(MultiplexStream),
-    /// Told how many streams the peer was refused for want of memory.
+    /// Called with the number of streams that were refused for want of memory.
     pub refused: &'a dyn Fn(u32),
     /// Called when there has been no stream for a while.
     pub rest: &'a dyn Fn(),
-    /// Whether the connection should come to its end.
+    /// Whether the connection should end soon.
     pub is_unwanted: &'a dyn Fn() -> bool,
     /// Whether a peer that ends its sending side gets the answers to its complete requests.
     pub serves_half_closed: bool,
-    /// How long the connection may be without a stream, and how long nothing may move on it while something is to be
-    /// sent.
+    /// How long the connection may be without a stream, and how long no byte may move on it while output waits.
     pub idle: Duration,
     /// How long a head may take from its first byte to its last.
     pub head: Duration,
-    /// How long the peer may take nothing from the socket, whatever else moves.
+    /// How long the peer may take no bytes from the socket, whether or not it sends any.
     pub stall: Duration,
     /// How fast the peer must take the bytes that are sent.
     pub rate: &'a MinRate,
@@ -100,16 +100,16 @@ pub struct Terms<'a> {
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Both sides have ended the connection as agreed, or the peer is gone.
+    /// Both sides have ended the connection in order, or the peer is gone.
     Orderly,
-    /// The peer takes nothing of the bytes that are sent, or too few of them.
+    /// The peer takes none, or too few, of the bytes that are sent.
     Stuck,
     /// The peer broke a rule and was told.
     Broken(ConnectionError),
 }
 
 impl MultiplexConnection {
-    /// A connection that has just been opened, or is about to be.
+    /// A connection that was just opened, or is about to be.
     pub fn new(
         role: Role,
         settings: LocalSettings,
@@ -138,7 +138,7 @@ impl MultiplexConnection {
         })
     }
 
-    /// The core's millisecond.
+    /// The current millisecond of the core.
     pub(super) fn millis(&self) -> u64 {
         self.timers.millis()
     }
@@ -158,7 +158,7 @@ impl MultiplexConnection {
         self.heard_bytes.get()
     }
 
-    /// Whether there is a socket.
+    /// Whether the connection is made.
     pub(super) fn is_connected(&self) -> bool {
         self.connected.get()
     }
@@ -173,7 +173,7 @@ impl MultiplexConnection {
         self.backend.get()
     }
 
-    /// Whether a request to the backend may choose this connection.
+    /// Whether another request may choose this connection.
     pub fn has_room(&self) -> bool {
         let (protocol, waiting) = (self.protocol.borrow(), self.waiting_streams());
         !self.deaf.get()
@@ -186,8 +186,8 @@ impl MultiplexConnection {
         self.protocol.borrow().open_streams()
     }
 
-    /// Whether a new request goes elsewhere if it can: the backend is asked for a sign of life and has not given one
-    /// yet, or the bodies of other requests, which may be other clients', would have to be sent before the new one's.
+    /// Whether a new request should prefer another connection: the backend has not answered a PING yet, or the bodies
+    /// of other requests would have to be sent before the new one's.
     pub fn is_second_choice(&self) -> bool {
         self.is_suspect() || self.protocol.borrow().is_congested()
     }
@@ -198,7 +198,7 @@ impl MultiplexConnection {
     }
 
     /// Whether the backend takes an extended CONNECT (RFC 8441 section 3). `None`: the backend's SETTINGS have not
-    /// come; the stream is woken when they have. Errors: they will not come.
+    /// come; the stream is woken when they have. Errors: the SETTINGS will not come.
     pub(super) fn takes_extended_connect(
         &self,
         state: &Rc<StreamInput>,
@@ -217,13 +217,13 @@ impl MultiplexConnection {
         Ok(None)
     }
 
-    /// Whether the backend has said that it takes an extended CONNECT.
+    /// Whether the backend has announced that it takes an extended CONNECT (RFC 8441 section 3).
     pub fn takes_websockets(&self) -> bool {
         self.protocol.borrow().takes_extended_connect()
     }
 
-    /// Whether the connection is still being made. If so, the stream is woken when the connection is made. Errors: it
-    /// will not be made.
+    /// Whether the connection is still being made. If so, the stream is woken when the connection is made. Errors: the
+    /// connection will not be made.
     pub(super) fn awaits_socket(&self, state: &Rc<StreamInput>) -> Result<bool, Gone> {
         if let Some(gone) = state.gone.get() {
             return Err(gone);
@@ -242,7 +242,7 @@ impl MultiplexConnection {
         self.unsettled.borrow_mut().push(state.clone());
     }
 
-    /// Takes this stream, and streams that no task waits for any more, off the list of waiting streams.
+    /// Takes this stream, and streams whose tasks have ended, off the list of waiting streams.
     fn forget_unsettled(&self, state: &Rc<StreamInput>) {
         let mut unsettled = self.unsettled.borrow_mut();
         unsettled.retain(|known| Rc::strong_count(known) > 1 && !Rc::ptr_eq(known, state));
@@ -281,12 +281,12 @@ impl MultiplexConnection {
         Some(id)
     }
 
-    /// Whether a stream waits for its turn or for the socket, and not for a window of the peer's.
+    /// Whether a stream waits for its turn or for the socket, and not for a window of the peer.
     pub(super) fn is_held_back(&self, id: StreamId) -> bool {
         self.protocol.borrow().is_held_back(id)
     }
 
-    /// Lets little wait in the output while memory is tight.
+    /// Bounds the output to a small size while memory is tight.
     pub(super) fn bound_output(&self) {
         self.protocol().bound_output(match memory::level() {
             Level::Ample => limits::H2_OUTPUT_BYTES,
@@ -294,7 +294,8 @@ impl MultiplexConnection {
         });
     }
 
-    /// Gives back room for bytes that a stream's exchange has taken and passed on; `wants_more`: it waits for others.
+    /// Opens the peer's windows by the number of bytes that a stream's exchange has passed on. `wants_more`: the
+    /// exchange waits for more bytes.
     pub(super) fn release(&self, id: StreamId, count: usize, wants_more: bool) {
         debug_assert!(id != 0, "only an open stream has received bytes");
         if self.deaf.get() {
@@ -310,10 +311,10 @@ impl MultiplexConnection {
         }
     }
 
-    /// Forgets a stream that nobody works on any more, with `unread` bytes of its body.
+    /// Forgets a stream whose exchange has ended, with `unread` bytes of its body.
     ///
-    /// A client that got its answer in the core's millisecond `answered_at` is given some time to read the answer and
-    /// to stop sending by itself: some clients lose an answer when a reset follows it at once.
+    /// A client that got its answer in the core's millisecond `answered_at` has some time to read the answer and to
+    /// stop sending by itself: some clients lose an answer when a reset follows at once.
     pub(super) fn forget(&self, id: StreamId, unread: usize, code: ErrorCode, answered_at: u64) {
         debug_assert!(id != 0, "only an open stream is forgotten");
         self.streams.borrow_mut().remove(&id);
@@ -340,7 +341,7 @@ impl MultiplexConnection {
         }
     }
 
-    /// Takes a head back for another stream.
+    /// Keeps the memory of a head for another stream.
     pub(super) fn give_head(&self, head: Head) {
         let mut free = self.free_heads.borrow_mut();
         if free.len() < limits::H2_FREE_HEADS && memory::level() < Level::Tight {
@@ -348,15 +349,15 @@ impl MultiplexConnection {
         }
     }
 
-    /// Lets the sending task look around.
+    /// Wakes the sending task.
     pub(super) fn wake_sender(&self) {
         if let Some(sender) = self.sender.borrow_mut().take() {
             sender.wake();
         }
     }
 
-    /// Lets an established connection end if it has no stream, and no stream waits to be opened. The result says
-    /// whether the call has made the connection end.
+    /// Begins the end of an established connection without a stream that no stream waits for. The result says whether
+    /// this call has begun the end.
     pub fn end_if_idle(&self) -> bool {
         let is_idle = self.open_streams() == 0 && !self.is_awaited();
         let is_over = self.deaf.get() || self.protocol.borrow().is_ending();
@@ -365,13 +366,13 @@ impl MultiplexConnection {
         }
         self.protocol().drain(Micros::now());
         self.timer
-            .set(Duration::from_millis(limits::H2_CHECK_MILLIS)); // A silent peer is not waited for long.
+            // The connection does not wait long for a silent peer.
+            .set(Duration::from_millis(limits::H2_CHECK_MILLIS));
         self.wake_sender();
         true
     }
 
-    /// Ends all streams, which learn why, and takes no others. Whatever waits for room to send on one of them is
-    /// refused.
+    /// Ends all streams, which get the reason `gone`, and refuses further streams and sends.
     pub fn lose(&self, gone: Gone) {
         self.deaf.set(true);
         #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One stream of an HTTP/2 connection, as an exchange sees it.
+//! One stream of an HTTP/2 connection, as an exchange uses it.
 
 use std::cell::Cell;
 use std::io;
@@ -13,20 +13,20 @@ use crate::http::refusal::Refusal;
 use crate::net::{Block, Expired, Timer};
 use crate::worker::multiplex::state::{Gone, Message, Piece, ReadRate, StreamInput};
 
-/// A stream. What is not finished when it is dropped is reset.
+/// A stream. A stream whose messages are not complete when it is dropped is reset.
 pub struct MultiplexStream {
     connection: Rc<MultiplexConnection>,
-    /// 0 until the request is sent, towards a backend.
+    /// The number of the stream; 0: towards a backend, the request is not sent yet.
     id: Cell<StreamId>,
     state: Rc<StreamInput>,
     /// Whether the head of the final answer was sent, towards a client.
     answered: Cell<bool>,
-    /// Whether the end of our message was sent.
+    /// Whether the end of palantir's message was sent.
     finished: Cell<bool>,
-    /// The core's millisecond in which the end was sent.
+    /// The core's millisecond in which the end of palantir's message was sent.
     finished_at: Cell<u64>,
-    /// Bytes that were received last, and may not be passed on yet: the peer is given room for as many when more are
-    /// to be received. So a stream whose bytes nobody takes holds no more than its window.
+    /// Bytes that were received last, and may not be passed on yet. The peer's window grows by as many bytes only when
+    /// more are to be received, so that a stream whose bytes no receiver takes holds no more than its window.
     taken: Cell<usize>,
 }
 
@@ -54,7 +54,7 @@ impl MultiplexStream {
         (connection.heard_bytes(), connection.open_streams())
     }
 
-    /// Takes the next head received, if one is there. Errors: none will come.
+    /// Takes the next received head, if there is one. Errors: no head will come.
     pub fn take_head(&self) -> Result<Option<Message>, Gone> {
         match self.state.heads.borrow_mut().pop_front() {
             Some(message) => Ok(Some(message)),
@@ -62,7 +62,7 @@ impl MultiplexStream {
         }
     }
 
-    /// Waits for the next head. Errors: none will come.
+    /// Waits for the next head. Errors: no head will come.
     pub fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Message, Gone>> {
         match self.take_head() {
             Ok(Some(message)) => Poll::Ready(Ok(message)),
@@ -74,7 +74,7 @@ impl MultiplexStream {
         }
     }
 
-    /// Lets the client take the answer as slowly as it likes.
+    /// Exempts the client from the least rate of reading the answer.
     pub fn allow_leisure(&self) {
         self.state.reading.set(ReadRate::AtLeisure);
     }
@@ -89,8 +89,8 @@ impl MultiplexStream {
         self.state.gone.get() == Some(Gone::Lost)
     }
 
-    /// Waits until the connection to the backend is made. Errors: it will not be made. No request is given to a
-    /// connection that is still being made, because a request that leaves for another backend must not be sent on it
+    /// Waits until the connection to the backend is made. Errors: the connection will not be made. A connection that is
+    /// still being made gets no request, because a request that leaves for another backend must not be sent on it
     /// later.
     pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         match self.connection.awaits_socket(&self.state) {
@@ -103,7 +103,8 @@ impl MultiplexStream {
         }
     }
 
-    /// Waits until the backend has said whether it takes an extended CONNECT. Errors: it will not say so.
+    /// Waits until the backend has announced whether it takes an extended CONNECT. Errors: the backend will not
+    /// announce it.
     pub fn poll_extended_connect(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Gone>> {
         match self.connection.takes_extended_connect(&self.state) {
             Ok(Some(takes)) => Poll::Ready(Ok(takes)),
@@ -115,12 +116,12 @@ impl MultiplexStream {
         }
     }
 
-    /// The backend that the connection was made to; `None`: it is not made yet.
+    /// The backend that the connection was made to; `None`: the connection is not made yet.
     pub fn backend(&self) -> Option<BackendId> {
         self.connection.backend()
     }
 
-    /// Ready when the peer has given the stream up.
+    /// Ready when the stream has ended before its time.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Gone> {
         if let Some(gone) = self.state.gone.get() {
             return Poll::Ready(gone);
@@ -129,27 +130,27 @@ impl MultiplexStream {
         Poll::Pending
     }
 
-    /// The reason why the end of the peer's message is refused, if it is.
+    /// The reason why the end of the peer's message is refused; `None`: the end is not refused.
     pub fn refused(&self) -> Option<Refusal> {
         self.state.refused.get()
     }
 
-    /// Whether the stream ended because its client takes too little.
+    /// Whether the stream ended because its client takes too few bytes.
     pub fn is_too_slow(&self) -> bool {
         self.state.gone.get() == Some(Gone::TooSlow)
     }
 
-    /// Whether the peer has given the stream up.
+    /// Whether the stream has ended before its time.
     pub fn is_gone(&self) -> bool {
         self.state.gone.get().is_some()
     }
 
-    /// Asks the backend for a sign of life, because it let this stream wait for too long.
+    /// Sends the backend a PING, because it let this stream wait for too long.
     pub fn suspect(&self) {
         self.connection.suspect();
     }
 
-    /// Ready when there is something to receive.
+    /// Ready when there are bytes, an end or a failure to receive.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let state = &self.state;
         let has_failed = state.gone.get().is_some() || state.refused.get().is_some();
@@ -161,7 +162,8 @@ impl MultiplexStream {
         Poll::Pending
     }
 
-    /// Gives the peer room for the bytes that were received before.
+    /// Opens the peer's window by the number of bytes that were received before. `wants_more`: the exchange waits for
+    /// more bytes.
     fn release(&self, wants_more: bool) {
         let taken = self.taken.take();
         if taken > 0 {
@@ -169,8 +171,8 @@ impl MultiplexStream {
         }
     }
 
-    /// Receives what is there of the body, at most `most` bytes, behind what `block` holds. 0: it is complete. Errors:
-    /// [`io::ErrorKind::WouldBlock`] if nothing is there yet; the stream is gone.
+    /// Receives at most `most` bytes of the body that are there, behind the content of `block`. 0: the body is
+    /// complete. Errors: [`io::ErrorKind::WouldBlock`] if no bytes are there yet; the stream is gone.
     pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
         debug_assert!(most > 0, "a receive of nothing looks like an end");
         let mut body = self.state.body.borrow_mut();
@@ -210,19 +212,20 @@ impl MultiplexStream {
         self.state.ended.get() && self.state.body.borrow().is_empty()
     }
 
-    /// The trailers that came behind the body, each `name: value CRLF`. Once.
+    /// The trailers that came behind the body, each `name: value CRLF`. A second call gives none.
     pub fn take_trailers(&self) -> Vec<u8> {
         self.state.trailers.take()
     }
 
-    /// Sends a response's head, written as HTTP/1 would have it, and takes it out of `answer`; what stands behind it
-    /// stays. `is_last`: nothing follows the head. Errors: the client has given the stream up.
+    /// Sends the head of a response, which is written in the form of HTTP/1, and takes it out of `answer`; the bytes
+    /// behind the head stay. `is_last`: nothing follows the head. Errors: the client has given the stream up.
     pub fn answer(&self, answer: &mut Block, is_last: bool) -> io::Result<()> {
         let length = to_h2::head_bytes(answer.filled());
         let (status, fields) = to_h2::response(&answer.filled()[..length]);
-        // What HTTP/1 switches to, HTTP/2 takes for the body of a tunnel (RFC 8441 section 5).
+        // HTTP/1 switches protocols by 101; over HTTP/2 a success opens the tunnel (RFC 8441 section 5).
         let status = if status == 101 { 200 } else { status };
-        // Who joins two answers into one, or takes the second for the answer to something else, is misled.
+        // A stream carries one final answer (RFC 9113 section 8.1). A receiver that got two could take the second for
+        // the answer to another request.
         let is_second = self.answered.replace(self.answered.get() || status >= 200);
         #[cfg(test)]
         let is_second =
@@ -264,13 +267,13 @@ impl MultiplexStream {
         self.note_sent(id.is_some(), is_last)
     }
 
-    /// Refuses malformed trailers of the answer, even if they have one reading.
+    /// Refuses malformed trailers of the answer, even if they have only one reading.
     pub fn hold_to_the_letter(&self) {
         let id = self.id.get();
         self.connection.protocol().hold_to_the_letter(id);
     }
 
-    /// Sends trailers, each `name: value CRLF`: the end of our message. Errors: the peer has given the stream up.
+    /// Sends trailers, each `name: value CRLF`, which end palantir's message. Errors: the peer has given the stream up.
     pub fn send_trailers(&self, lines: &[u8]) -> io::Result<()> {
         debug_assert!(!self.finished.get(), "a message has one end");
         let mut protocol = self.connection.protocol();
@@ -280,9 +283,8 @@ impl MultiplexStream {
     }
 
     /// Sends a piece of a message from the front of `block` as the peer's windows allow, at most until the timer's
-    /// deadline, and takes it out of the block. `progress` is called with the number of bytes
-    /// whenever some were taken, and with 0 while none are taken and the client is not to blame for that. Errors: the
-    /// peer has given the stream up.
+    /// deadline, and takes the piece out of the block. `progress` is called with the number of bytes that were taken,
+    /// and with 0 while none are taken and the client is not to blame. Errors: the peer has given the stream up.
     pub async fn send(
         &self,
         block: &mut Block,
@@ -316,8 +318,9 @@ impl MultiplexStream {
             .await
     }
 
-    /// Sends as much of the first `left` bytes of `block` as the peer's windows allow now, and takes it from its
-    /// front and from `left`. `is_last`: the message ends with them. Errors: the peer has given the stream up.
+    /// Sends as many of the first `left` bytes of `block` as the peer's windows allow now, and takes them from the
+    /// front of the block and from `left`. `is_last`: the message ends with the first `left` bytes. Errors: the peer
+    /// has given the stream up.
     pub fn send_now(&self, block: &mut Block, left: &mut usize, is_last: bool) -> io::Result<()> {
         if *left == 0 && (!is_last || self.finished.get()) {
             return Ok(());
@@ -342,7 +345,7 @@ impl MultiplexStream {
         self.note_sent(sent.is_ok(), is_last)
     }
 
-    /// Ends our message: for the tunnel's way of ending one direction.
+    /// Ends palantir's message: a tunnel ends one direction so.
     pub fn end_sending(&self) {
         if !self.finished.get() {
             let mut protocol = self.connection.protocol();
@@ -362,10 +365,10 @@ impl MultiplexStream {
         Ok(())
     }
 
-    /// The code that the peer of a dropped stream is told.
+    /// The code of the reset that ends a dropped stream.
     fn closing_code(&self) -> ErrorCode {
         match self.connection.role() {
-            // A client that has its answer may stop sending (RFC 9113 section 8.1).
+            // A client that has its answer is asked to stop sending its request (RFC 9113 section 8.1).
             Role::Server if self.finished.get() => ErrorCode::NO_ERROR,
             Role::Server => ErrorCode::INTERNAL_ERROR,
             Role::Client => ErrorCode::CANCEL,

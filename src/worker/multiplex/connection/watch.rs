@@ -1,5 +1,5 @@
-//! Acts that are due on a connection although nothing comes: an idle connection ends, a silent backend is asked whether
-//! it lives, streams that hold others up are reset.
+//! Acts that are due on a connection at their time: an idle connection ends, a silent backend is sent a PING, and
+//! streams that hold up others are reset.
 
 use std::time::Duration;
 
@@ -11,14 +11,13 @@ use crate::http::h2::{ErrorCode, Patience, Role};
 const CHECK: Duration = Duration::from_millis(limits::H2_CHECK_MILLIS);
 
 impl MultiplexConnection {
-    /// Whether the backend is asked for a sign of life and has not given one yet: a new request goes elsewhere if it
-    /// can.
+    /// Whether the backend has not answered a PING yet. A new request prefers another connection meanwhile.
     pub(super) fn is_suspect(&self) -> bool {
         self.suspected_at.get().is_some()
     }
 
-    /// Asks a backend for a sign of life, because it let a request wait for too long. It counts as lost if nothing
-    /// comes. (A connection that is still to be made has a deadline of its own.)
+    /// Sends a backend a PING, because it let a request wait for too long. The connection counts as lost if nothing
+    /// comes in `limits::H2_PONG_MILLIS`. A connection that is still being made has a deadline of its own.
     pub fn suspect(&self) {
         if self.is_connected() && !self.is_suspect() && !self.deaf.get() {
             self.suspected_at.set(Some(self.timers.millis()));
@@ -28,7 +27,8 @@ impl MultiplexConnection {
         }
     }
 
-    /// The connection is made: from now on the backend owes what it was asked for before.
+    /// Notes that the connection is made. From now on the backend owes its SETTINGS and the answers to waiting
+    /// requests.
     pub(super) fn note_connected(&self) {
         self.connected.set(true);
         let unsettled = self.unsettled.borrow();
@@ -38,27 +38,27 @@ impl MultiplexConnection {
         self.silent_since.set(Some(now));
     }
 
-    /// A stream was opened towards the backend; `is_first`: there was no other.
+    /// Notes that a stream was opened towards the backend. `is_first`: no other stream is open.
     pub(super) fn note_opened(&self, is_first: bool) {
         let now = self.timers.millis();
         self.busy_at.set(now);
         self.is_at_rest.set(false);
         if is_first {
-            self.timer.set(CHECK); // Until now nothing was due before long.
+            self.timer.set(CHECK); // Without a stream the next check was far away.
         }
         if is_first || self.silent_since.get().is_none() {
             self.silent_since.set(Some(now));
         }
     }
 
-    /// Bytes came.
+    /// Notes that bytes came.
     pub(super) fn note_life(&self) {
         self.heard_at.set(self.timers.millis());
         self.silent_since.set(Some(self.timers.millis()));
         self.suspected_at.set(None);
     }
 
-    /// How long nothing needs to be looked at if nothing comes.
+    /// The time until the next check, if nothing comes.
     pub(super) fn patience(&self, terms: &Terms<'_>) -> Duration {
         let protocol = self.protocol.borrow();
         let is_due_soon =
@@ -70,8 +70,8 @@ impl MultiplexConnection {
         terms.idle.saturating_sub(Duration::from_millis(idle))
     }
 
-    /// Does what is due: once in a while, and when the connection is unwanted. `is_silent`: nothing has come since
-    /// the last look. Errors: the connection has to end.
+    /// Does what is due: at intervals, and when the connection is unwanted. `is_silent`: nothing has come since the
+    /// last check. Errors: the connection has to end.
     pub(super) fn check(&self, now: u64, is_silent: bool, terms: &Terms<'_>) -> Result<(), End> {
         if is_silent && !self.may_live(now) {
             return Err(End::Orderly);
@@ -115,9 +115,9 @@ impl MultiplexConnection {
         Ok(())
     }
 
-    /// Whether the socket has taken none of the bytes to be sent for too long. A client has more time while bytes come
-    /// from it, or while a stream waits for something else than sending, such as its answer: the client may be busy
-    /// with something else than reading. A backend has as much time as its exchanges.
+    /// Whether the socket has taken no bytes of a send for too long. A client has more time while bytes come from it,
+    /// or while a stream waits for something other than sending, such as its answer: the client may be busy with
+    /// something other than reading. A backend has as much time as its exchanges have.
     fn is_stuck(&self, now: u64, terms: &Terms<'_>) -> bool {
         let Some(since) = self.sending_since.get() else {
             return false;
@@ -125,16 +125,16 @@ impl MultiplexConnection {
         let silent = now.saturating_sub(since.max(self.heard_at.get()));
         let awaits_other = match self.role {
             Role::Server => self.protocol.borrow().awaits_owner(),
-            // The exchanges have their own bounds. The kernel and PING find out whether the backend is gone.
+            // The exchanges have bounds of their own. The kernel and PING find out whether the backend is gone.
             Role::Client => self.open_streams() > 0,
         };
         let is_idle = silent >= terms.idle.as_millis() as u64 && !awaits_other;
         is_idle || now.saturating_sub(since) >= terms.stall.as_millis() as u64
     }
 
-    /// False when a backend has given no sign of life for too long. One that is silent although it owes something is
-    /// asked for one: once, until something else is asked of it or comes from it, because there are backends that
-    /// count PINGs and end a connection that brings them again and again (gRPC's do).
+    /// False when a backend has not answered a PING in time. A backend that is silent although it owes an answer is
+    /// sent one PING (RFC 9113 section 6.7), and no further one until another request is sent or bytes come: some
+    /// backends, such as gRPC's, count PINGs and end a connection that brings many.
     fn may_live(&self, now: u64) -> bool {
         if let Some(at) = self.suspected_at.get() {
             return now.saturating_sub(at) < limits::H2_PONG_MILLIS;

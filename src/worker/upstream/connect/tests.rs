@@ -13,7 +13,7 @@ use crate::worker::sample::{
 use crate::worker::upstream::keep_idle;
 use crate::worker::upstream::sample::{BY_HTTP1, FRESH, Own, PLAIN, WEBSOCKET, ready, word};
 
-/// SETTINGS without any, and with SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3).
+/// SETTINGS without any setting, and with SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3).
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 const CONNECT_SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x08\0\0\0\x01";
 
@@ -52,7 +52,7 @@ fn a_backend_with_as_many_connections_as_it_may_have_gives_none() {
         let first = ready(own.connect(&shard, 0, PLAIN).await);
         assert_eq!(word(&own.connect(&shard, 0, PLAIN).await), "lost race");
         keep_idle(&shard, first);
-        // What this core keeps idle makes room for a connection that must be new.
+        // An idle connection of this core is closed for a request that needs a new one.
         let fresh = ready(own.connect(&shard, 0, FRESH).await);
         assert!(!fresh.reused);
         drop(fresh);
@@ -101,7 +101,7 @@ fn another_address_of_the_name_takes_the_place_of_one_that_refuses() {
     });
 }
 
-/// Without descriptors every caller waits, so that all ends of a wait can be seen.
+/// Without descriptors every caller waits, so that each end of a wait is seen.
 #[test]
 fn a_wait_ends_with_its_time_or_when_the_caller_needs_nothing_more() {
     let (_listener, addr) = listener();
@@ -187,7 +187,7 @@ fn callers_share_a_connection_of_http2() {
         assert_eq!((first.reused, second.reused), (false, true));
         let id = own.config.backend(POOL, 0).id();
         assert_eq!(shard.tables.open(id), 1);
-        // A request that needs a connection of its own finds no place for one.
+        // A request that needs a connection of its own finds the bound reached.
         assert_eq!(word(&own.connect(&shard, 0, BY_HTTP1).await), "lost race");
     });
 }
@@ -207,7 +207,7 @@ fn a_shared_connection_that_is_refused_fails_all_its_callers() {
     });
 }
 
-/// Whether a request for a WebSocket is sent as an extended CONNECT is for the backend's first SETTINGS to say.
+/// The backend's first SETTINGS decide whether a request for a WebSocket is sent as an extended CONNECT.
 #[test]
 fn a_websocket_goes_as_the_backends_settings_say() {
     for (settings, expected) in [(CONNECT_SETTINGS, true), (SETTINGS, false)] {

@@ -1,4 +1,4 @@
-//! Who is served when something becomes free.
+//! The order in which waiting requests are served when a connection becomes free.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -43,7 +43,7 @@ struct Core {
     queue: Rc<Queue>,
     counters: SharedPoolCounters,
     tables: SharedTables,
-    /// What the other worker is told.
+    /// The messages to the other worker.
     inbox: Inbox<ToWorker>,
 }
 
@@ -68,7 +68,7 @@ impl Core {
         self.tables.try_open(ID, 1).expect("one is free")
     }
 
-    /// A request that waits since then, and how often it was woken.
+    /// A request that waits since this time, and how often it was woken.
     fn wait(&self, generation: u64, since: u64) -> (QueueEntry, Arc<Woken>) {
         self.wait_as(Carrier::Pools, generation, since)
     }
@@ -90,7 +90,7 @@ impl Core {
     }
 }
 
-/// What a request is offered, in a word.
+/// The kind of the offer that a request has got.
 fn offered(entry: &QueueEntry) -> &'static str {
     match entry.offer(&Context::from_waker(Waker::noop())) {
         None => "nothing",
@@ -145,7 +145,8 @@ fn who_leaves_passes_on_what_it_was_offered() {
 #[test]
 fn who_has_waited_much_longer_elsewhere_goes_first() {
     let margin = limits::UNFAIR_WAIT_MICROS;
-    // Since when a request waits there, and whether it is served before the own one, which waits since a second.
+    // The time since which a request waits on the other worker, and whether it is served before the own request, which
+    // has waited for a second.
     let rows = [
         (1_000_000 - margin - 1, true),
         (1_000_000 - margin, false),
@@ -168,7 +169,8 @@ fn who_has_waited_much_longer_elsewhere_goes_first() {
     assert!(matches!(core.inbox.take(), Some(ToWorker::Permit(_))));
 }
 
-/// Requests that began with an earlier configuration may wait longest everywhere, and none of them knows a new backend.
+/// Requests that began with an earlier configuration may wait longest on every worker, and none of them knows a new
+/// backend.
 #[test]
 fn a_permit_that_was_sent_here_goes_no_further() {
     let core = Core::new();
@@ -216,7 +218,7 @@ fn a_backend_that_takes_no_requests_serves_nobody() {
     assert_eq!(offered(&entry), "look");
 }
 
-/// A backend that could not be connected to a moment ago would be the end of every request that waits.
+/// A backend that could not be connected to a moment ago would fail every waiting request.
 #[test]
 fn a_permit_for_a_backend_that_rests_is_nobodys() {
     let core = Core::new();
@@ -249,7 +251,7 @@ fn looking_goes_on_as_long_as_it_helps() {
     first.found();
     assert_eq!(offered(&second), "look");
     second.found_nothing();
-    // A backend that was added is of use to requests that know it.
+    // A backend that was added can serve the requests that know it.
     assert_eq!(
         [&second, &third, &newer].map(offered),
         ["nothing", "nothing", "look"]
@@ -260,7 +262,7 @@ fn looking_goes_on_as_long_as_it_helps() {
     assert!(is_ahead(2) && !is_ahead(1));
 }
 
-/// A connection that a WebSocket cannot use may serve a request behind it.
+/// A connection that a WebSocket cannot use may serve a later request.
 #[test]
 fn requests_of_one_carrier_do_not_wait_for_those_of_another() {
     let core = Core::new();
@@ -280,7 +282,7 @@ fn requests_of_one_carrier_do_not_wait_for_those_of_another() {
     assert_eq!(offered(&plain), "look");
     plain.found();
     assert_eq!([&tunnel, &second].map(offered), ["look", "nothing"]);
-    // A permit is of use to every carrier, so the request that came first gets it.
+    // A permit can serve every carrier, so that the first request gets it.
     core.queue.release(core.permit());
     assert_eq!(offered(&tunnel), "permit");
     drop((tunnel, second, plain));

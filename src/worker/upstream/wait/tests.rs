@@ -1,4 +1,4 @@
-//! Choosing among backends of which all are taken, for callers without a client.
+//! Choosing among backends that all have as many connections as they may have, for callers without a client.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ fn a_free_backend_is_chosen_at_once() {
     });
 }
 
-/// Each of the requests that wait gets the one connection in its turn, in the order in which they began to wait.
+/// Each waiting request gets the one connection in its turn, in the order of arrival.
 #[test]
 fn requests_that_wait_are_served_in_their_order() {
     let (_listener, addr) = listener();
