@@ -54,7 +54,7 @@ fn idle_connections_are_bounded() {
 /// As many are kept as were in use at the same time.
 #[test]
 fn the_idle_connections_follow_the_load() {
-    let count = 512;
+    let count = 128;
     let together = Arc::new(Barrier::new(count));
     let barrier = together.clone();
     let origin = Origin::start(move |link| {
