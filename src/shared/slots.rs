@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::base::ids::BackendId;
-use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::client_count::{ClientCount, SharedClientCount};
@@ -132,6 +131,7 @@ fn kept<T>(known: &mut HashMap<String, Weak<T>>, name: &str, new: impl FnOnce() 
 mod tests {
     use super::*;
     use crate::base::ids::WorkerId;
+    use crate::base::limits;
     use crate::shared::backend_table::BackendState;
 
     #[test]

@@ -4,7 +4,8 @@ use std::cell::Cell;
 
 use crate::base::time::Micros;
 
-/// Invariant: no turn lasts without an end. Readings of the clock that one turn of a task may make. No task needs a thousand: one that makes more never ends.
+/// Readings of the clock that one turn of a task may make. No task needs a thousand: one that makes more never ends.
+/// Invariant: no turn lasts without an end.
 const READINGS_PER_TURN: u32 = 20_000;
 
 thread_local! {

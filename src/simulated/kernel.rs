@@ -33,6 +33,8 @@ pub struct Conn {
     pub to_proxy: Flow,
     pub to_peer: Flow,
     pub watch: Watch,
+    /// Whether the proxy has accepted the connection, or has made it.
+    pub is_accepted: bool,
     pub is_proxy_open: bool,
     pub is_peer_open: bool,
     /// Whether the proxy wants closing to be a reset.
@@ -122,7 +124,7 @@ pub struct State {
     pub(super) bells: Vec<(RawFd, Waker)>,
     events: BinaryHeap<Reverse<Due>>,
     numbers: u64,
-    now: u64,
+    pub(super) now: u64,
     is_traced: bool,
 }
 
@@ -163,6 +165,7 @@ impl State {
     pub(super) fn new_conn(&mut self, backend: Option<SocketAddr>) -> ConnId {
         let capacity = self.weather.capacity;
         self.conns.push(Conn {
+            is_accepted: backend.is_some(),
             backend,
             to_proxy: Flow::new(capacity),
             to_peer: Flow::new(capacity),

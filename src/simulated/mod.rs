@@ -3,6 +3,9 @@
 //! Below is what takes the place of the kernel and the engine: `clock`, `executor` (tasks), `kernel` (what happens
 //! when), `flow` (one direction of a connection), `end` (the proxy's side of one), `peer` (the other side), `place`
 //! (addresses). `net/` asks [`kernel`] whether its thread simulates, in tests only.
+//!
+//! Two things stay outside: the records of TLS (a simulated connection only notes with which settings it was secured),
+//! and WebSockets over HTTP/2 (RFC 8441). The tests over real sockets cover both.
 
 mod byte_queue;
 pub mod clock;

@@ -86,6 +86,11 @@ impl Kernel {
         flow.end.filter(|_| flow.queue.is_empty())
     }
 
+    /// Whether the proxy has accepted the connection.
+    pub fn is_accepted(&self, conn: ConnId) -> bool {
+        self.state.borrow().conns[conn].is_accepted
+    }
+
     /// Whether the proxy has not closed its end.
     pub fn is_proxy_open(&self, conn: ConnId) -> bool {
         self.state.borrow().conns[conn].is_proxy_open
@@ -116,7 +121,8 @@ impl Kernel {
         let is_open = |backend: bool| {
             let conns = state.conns.iter();
             conns
-                .filter(|conn| conn.is_proxy_open && conn.backend.is_some() == backend)
+                .filter(|conn| conn.is_proxy_open && conn.is_accepted)
+                .filter(|conn| conn.backend.is_some() == backend)
                 .count()
         };
         (is_open(false), is_open(true))

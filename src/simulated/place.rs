@@ -44,6 +44,8 @@ pub struct Attempt {
 pub struct Listening {
     backlog: VecDeque<(ConnId, SocketAddr)>,
     wakers: Vec<Waker>,
+    /// When the task is woken next to see whether its switch is off.
+    looks_at: u64,
 }
 
 impl State {
@@ -139,11 +141,15 @@ impl Kernel {
         let state = &mut *self.state.borrow_mut();
         let listening = state.listening.entry(listener).or_default();
         if let Some((conn, from)) = listening.backlog.pop_front() {
+            state.conns[conn].is_accepted = true;
             return Poll::Ready((End::new(self, conn), from));
         }
+        listening.wakers.clear();
         listening.wakers.push(cx.waker().clone());
-        if listening.wakers.len() == 1 {
-            state.after(100_000, What::Wake(cx.waker().clone()));
+        if state.now >= listening.looks_at {
+            listening.looks_at = state.now + 100_000;
+            let at = listening.looks_at;
+            state.at(at, What::Wake(cx.waker().clone()));
         }
         Poll::Pending
     }

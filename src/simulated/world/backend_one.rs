@@ -1,7 +1,7 @@
 //! A backend's connection of HTTP/1.1.
 
 use super::ledger::ANSWER;
-use super::message::{Head, Part, Reader, body, chunked};
+use super::message::{Head, Part, Reader, body, chunks, last_chunk};
 use super::scenario::{BackendFault, Id};
 use super::stage::{Reminder, Stage};
 use crate::simulated::{ByteQueue, ConnId};
@@ -62,9 +62,19 @@ impl BackendOne {
             self.take_in(stage, part);
         }
         self.send(stage);
-        if !self.is_over && stage.kernel.peer_end(self.conn).is_some() {
+        // The other direction of a tunnel goes on.
+        let is_sending = self.is_tunnel(stage) && !self.out.is_empty();
+        if !self.is_over && !is_sending && stage.kernel.peer_end(self.conn).is_some() {
             self.close(stage, false);
         }
+    }
+
+    /// Whether the connection is a tunnel by now.
+    fn is_tunnel(&self, stage: &Stage) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|current| {
+            current.is_answered && stage.scenario.requests[current.arrival.0].tunnel
+        })
     }
 
     /// A request that comes before the last one is answered waits, as in most servers.
@@ -91,13 +101,13 @@ impl BackendOne {
                     .ledger
                     .violated(format!("backend {backend} got a malformed request: {why}"));
             }
-            Part::End => {
+            Part::End(trailer) => {
                 let Some(current) = &mut self.current else {
                     return;
                 };
                 current.is_whole = true;
                 let (arrival, is_answered) = (current.arrival, current.is_answered);
-                stage.ledger.complete(&scenario, arrival);
+                stage.ledger.complete(&scenario, arrival, trailer);
                 if !is_answered {
                     let wait = scenario.requests[arrival.0].wait;
                     stage.remind_after(wait, Reminder::Answer(self.conn, 0));
@@ -130,6 +140,11 @@ impl BackendOne {
         });
         if fault == Some(BackendFault::Early) {
             self.answer(stage);
+        } else if config.tunnel {
+            stage.remind_after(config.wait, Reminder::Answer(self.conn, 0));
+        } else if head.field("expect").is_some() && fault != Some(BackendFault::Silent) {
+            self.out.push(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.send(stage);
         }
     }
 
@@ -167,10 +182,20 @@ impl BackendOne {
         }
         let bytes = body(id, ANSWER, config.answer);
         let head = format!("HTTP/1.1 200 OK\r\nx-id: {id}\r\n");
+        if config.tunnel {
+            let accept = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+            let switch = "HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
+            let head = format!("{switch}{accept}x-id: {id}\r\n\r\n");
+            self.out.push(head.as_bytes());
+            self.out.push(bytes);
+            return self.send(stage);
+        }
         self.out.push(head.as_bytes());
         if config.answer_is_chunked {
             self.out.push(b"transfer-encoding: chunked\r\n\r\n");
-            self.out.push(&chunked(bytes));
+            self.out.push(&chunks(bytes));
+            let trailer = config.is_answered_with_trailers().then_some(id);
+            self.out.push(last_chunk(trailer).as_bytes());
         } else {
             let length = format!("content-length: {}\r\n\r\n", bytes.len());
             self.out.push(length.as_bytes());
@@ -194,6 +219,9 @@ impl BackendOne {
             }
         } else {
             stage.flush(self.conn, &mut self.out);
+        }
+        if self.out.is_empty() && self.is_tunnel(stage) {
+            stage.kernel.peer_end_sending(self.conn);
         }
         let is_done = |current: &Current| current.is_whole && current.is_answered;
         if self.out.is_empty() && self.current.as_ref().is_some_and(is_done) {

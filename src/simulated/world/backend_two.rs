@@ -79,9 +79,10 @@ impl BackendTwo {
                 if !ends {
                     self.link.release(Some(stream), bytes.len());
                 } else {
-                    self.whole(stage, stream);
+                    self.whole(stage, stream, None);
                 }
             }
+            Frame::Trailers { stream, trailer } => self.whole(stage, stream, trailer),
             Frame::Reset(stream) => self.forget(stage, stream),
             Frame::GoAway(_) => {}
             Frame::Broken(why) => {
@@ -149,18 +150,20 @@ impl BackendTwo {
             self.answer(stage, stream);
         }
         if ends {
-            self.whole(stage, stream);
+            self.whole(stage, stream, None);
+        } else if head.field("expect").is_some() && fault != Some(BackendFault::Silent) {
+            self.link.send_head(stream, &[(":status", "100")], false);
         }
     }
 
-    fn whole(&mut self, stage: &mut Stage, stream: u32) {
+    fn whole(&mut self, stage: &mut Stage, stream: u32, trailer: Option<Id>) {
         let scenario = stage.scenario.clone();
         let Some(current) = self.streams.get_mut(&stream) else {
             return;
         };
         current.is_whole = true;
         let arrival = current.arrival;
-        stage.ledger.complete(&scenario, arrival);
+        stage.ledger.complete(&scenario, arrival, trailer);
         if current.rest.is_none() {
             let wait = scenario.requests[arrival.0].wait;
             stage.remind_after(wait, Reminder::Answer(self.conn, stream));
@@ -216,6 +219,7 @@ impl BackendTwo {
 
     fn send_on(&mut self, stage: &mut Stage, stream: u32) {
         let Some(Current {
+            arrival: (id, _),
             rest: Some(rest),
             breaks,
             ..
@@ -227,9 +231,10 @@ impl BackendTwo {
             return;
         }
         let most = breaks.unwrap_or(usize::MAX).min(rest.len());
-        let sent = self
-            .link
-            .send_body(stream, &rest[..most], most == rest.len());
+        let config = &stage.scenario.requests[*id];
+        let has_trailer = config.is_answered_with_trailers();
+        let is_last = most == rest.len() && !has_trailer;
+        let sent = self.link.send_body(stream, &rest[..most], is_last);
         *rest = &rest[sent..];
         let is_empty = rest.is_empty();
         if let Some(left) = breaks {
@@ -240,6 +245,9 @@ impl BackendTwo {
             }
         }
         if is_empty {
+            if has_trailer {
+                self.link.send_trailer(stream, *id);
+            }
             self.finish(stage, stream);
         }
     }

@@ -22,6 +22,7 @@ pub fn look(run: &mut Run) {
     let is_connecting = |backend| kernel.is_connecting_to(scenario.addr(backend));
     run.stage.ledger.check_idle(&scenario, is_connecting, now);
     refusals(run, &scenario);
+    run.check_accepted();
     if run.gone_at.is_none() && run.are_clients_gone() {
         run.gone_at = Some(now);
         answers(run, &scenario);
@@ -50,12 +51,23 @@ fn ending(run: &mut Run, scenario: &Scenario, since: u64) {
     let is_known = !scenario.serves_half_closed || !has_left;
     if is_known || since > CLOSED {
         back(run, scenario);
+        ended(run);
+        tunnels(run, scenario);
     }
     if since > CLOSED {
         closed(run);
     }
     // Idle connections are closed after a long time: one run in four waits for that.
     run.is_over = since > CLOSED || !scenario.seed.is_multiple_of(4);
+}
+
+/// Invariant: a worker that was told to end says so when its last connection is gone.
+fn ended(run: &mut Run) {
+    let is_told = run.stage.ledger.ending_at.is_some();
+    if is_told && run.drained.contains(&false) {
+        let what = format!("workers do not say that they have ended: {:?}", run.drained);
+        run.stage.ledger.violated(what);
+    }
 }
 
 /// Invariant: one second after the last client is gone, all gauges and permits are back, and all connections of clients
@@ -134,7 +146,8 @@ fn refusals(run: &mut Run, scenario: &Scenario) {
     }
 }
 
-/// Invariant: where nobody misbehaves, every request is answered.
+/// Invariant: where nobody misbehaves, every request is answered, and so is one that was under way when its worker was
+/// told to end.
 fn answers(run: &mut Run, scenario: &Scenario) {
     for client in &scenario.clients {
         let is_odd = client.leaves.is_some() || client.reads_slowly.is_some() || client.sends_ahead;
@@ -150,7 +163,11 @@ fn answers(run: &mut Run, scenario: &Scenario) {
             {
                 continue;
             }
-            let outcome = run.stage.ledger.records[id].outcome;
+            let ledger = &run.stage.ledger;
+            if ledger.is_late(id) {
+                continue;
+            }
+            let outcome = ledger.records[id].outcome;
             let is_saturated = outcome == Some(Outcome::Refused(503)) && is_bounded(scenario);
             let is_unsent = outcome == Some(Outcome::Unsent);
             if outcome != Some(Outcome::Answered) && !is_saturated && !is_unsent {
@@ -159,6 +176,20 @@ fn answers(run: &mut Run, scenario: &Scenario) {
                 run.stage.ledger.violated(what);
             }
         }
+    }
+}
+
+/// Invariant: all bytes of a tunnel arrive at their peer.
+fn tunnels(run: &mut Run, scenario: &Scenario) {
+    let ledger = &run.stage.ledger;
+    let is_lossy = |&id: &Id| {
+        let is_answered = ledger.records[id].outcome == Some(Outcome::Answered);
+        let has_tunnelled = ledger.has_tunnelled(scenario, id) == (true, true);
+        scenario.requests[id].tunnel && is_calm(scenario, id) && is_answered && !has_tunnelled
+    };
+    if let Some(id) = (0..scenario.requests.len()).find(is_lossy) {
+        let what = format!("bytes of the tunnel of request {id} are missing");
+        run.stage.ledger.violated(what);
     }
 }
 
@@ -185,7 +216,7 @@ fn is_calm(scenario: &Scenario, id: Id) -> bool {
 fn is_bounded(scenario: &Scenario) -> bool {
     let changed = scenario.changes.iter().any(|change| match &change.what {
         What::Reload(settings) => settings.max_connections > 0,
-        What::Health { .. } => false,
+        What::Health { .. } | What::Retire | What::Drain => false,
     });
     scenario.settings.max_connections > 0 || changed
 }

@@ -2,112 +2,113 @@
 
 use std::collections::VecDeque;
 
+use super::course::Course;
 use super::ledger::{Outcome, REQUEST};
-use super::message::{Part, Reader, body, chunked};
-use super::scenario::{ClientPlan, Id, PoolKind, RequestPlan};
-use super::stage::{Reminder, Stage};
+use super::message::{Part, Reader, body, chunks, last_chunk};
+use super::scenario::{Id, PoolKind, RequestPlan};
+use super::stage::Stage;
 use crate::simulated::{ByteQueue, ConnId};
+
+/// The time of a piece that is sent when the client is asked to.
+const UNASKED: u64 = u64::MAX;
 
 /// A client with one connection.
 pub struct ClientOne {
-    at: usize,
-    config: ClientPlan,
-    pub conn: ConnId,
+    pub course: Course,
     reader: Reader,
     /// Pieces of requests: not before when, what, and the request that is whole with it.
     out: VecDeque<(u64, ByteQueue, Option<Id>)>,
-    /// How many of its requests it has begun, and when it may begin the next one.
-    begun: usize,
-    next_at: u64,
     /// The requests that it wants answers to, in their order.
     awaited: VecDeque<Id>,
+    /// The request whose tunnel the connection is.
+    tunnel: Option<Id>,
     /// Whether no further request may be sent: the connection is to end, or a request stays incomplete.
     is_last: bool,
-    reads_at: u64,
-    pub is_over: bool,
 }
 
 impl ClientOne {
     /// A client that has just connected.
     pub fn new(stage: &mut Stage, at: usize, conn: ConnId) -> ClientOne {
-        let config = stage.scenario.clients[at].clone();
-        let next_at = stage.now() + stage.scenario.requests[config.requests[0]].gap;
-        stage.remind(next_at, Reminder::GoOn(at));
         ClientOne {
-            at,
-            config,
-            conn,
+            course: Course::new(stage, at, conn),
             reader: Reader::new(true),
             out: VecDeque::new(),
-            begun: 0,
-            next_at,
             awaited: VecDeque::new(),
+            tunnel: None,
             is_last: false,
-            reads_at: 0,
-            is_over: false,
         }
     }
 
     /// Sends and reads what can be.
     pub fn go_on(&mut self, stage: &mut Stage) {
-        if self.is_over {
+        if self.course.is_over {
             return;
         }
         self.begin_next(stage);
         self.send(stage);
         self.read(stage);
-        if !self.is_over && stage.kernel.peer_end(self.conn).is_some() {
-            self.end(stage, Outcome::Broken, false);
+        // The other direction of a tunnel goes on.
+        let is_sending = self.tunnel.is_some() && !self.out.is_empty();
+        if !self.course.is_over && !is_sending && stage.kernel.peer_end(self.course.conn).is_some()
+        {
+            self.peer_ended(stage);
         }
+    }
+
+    fn peer_ended(&mut self, stage: &mut Stage) {
+        let scenario = stage.scenario.clone();
+        if let Some(id) = self.tunnel
+            && stage.ledger.has_tunnelled(&scenario, id).0
+        {
+            stage.ledger.answered(&scenario, id, None);
+        }
+        self.course.end(stage, Outcome::Broken, false);
     }
 
     fn begin_next(&mut self, stage: &mut Stage) {
-        while self.begun < self.config.requests.len()
-            && stage.now() >= self.next_at
-            && (self.awaited.is_empty() || self.config.pipelines)
+        while (self.awaited.is_empty() || self.course.config.pipelines)
             && !self.is_last
+            && let Some(id) = self.course.begin_next(stage)
         {
-            let id = self.config.requests[self.begun];
-            self.begun += 1;
             self.awaited.push_back(id);
-            stage.ledger.sent(id, self.config.worker, stage.now());
             self.write(stage, id);
-            if let Some(next) = self.config.requests.get(self.begun) {
-                self.wait_for_next(stage, *next);
-            }
+            self.course.wait_for_next(stage);
         }
-    }
-
-    fn wait_for_next(&mut self, stage: &mut Stage, next: Id) {
-        self.next_at = stage.now() + stage.scenario.requests[next].gap;
-        stage.remind(self.next_at, Reminder::GoOn(self.at));
     }
 
     fn write(&mut self, stage: &mut Stage, id: Id) {
         let scenario = stage.scenario.clone();
         let config = &scenario.requests[id];
-        let bytes = body(id, REQUEST, config.body);
-        let (first, second) = bytes.split_at(bytes.len() / 2);
+        let now = stage.now();
         let mut start = head(id, config).into_bytes();
+        if config.tunnel {
+            self.is_last = true;
+            return self.queue(now, &start, Some(id));
+        }
+        let bytes = body(id, REQUEST, config.body);
+        let half = if config.expects { 0 } else { bytes.len() / 2 };
+        let (first, second) = bytes.split_at(half);
         let mut rest = Vec::new();
         if config.body > 0 && config.is_chunked {
-            let framed = chunked(first);
-            start.extend_from_slice(&framed[..framed.len() - b"0\r\n\r\n".len()]);
-            rest.extend_from_slice(&chunked(second));
+            start.extend_from_slice(&chunks(first));
+            rest.extend_from_slice(&chunks(second));
+            let trailer = config.sends_trailers().then_some(id);
+            rest.extend_from_slice(last_chunk(trailer).as_bytes());
         } else {
             start.extend_from_slice(first);
             rest.extend_from_slice(second);
         }
-        if self.begun == self.config.requests.len() && self.config.sends_ahead {
+        if !self.course.has_next() && self.course.config.sends_ahead {
             rest.extend(b"G");
         }
-        let now = stage.now();
         let is_whole = rest.is_empty();
         self.queue(now, &start, is_whole.then_some(id));
         self.is_last |= config.stalls && !is_whole;
-        if !is_whole && !config.stalls {
+        if config.expects {
+            self.queue(UNASKED, &rest, Some(id));
+        } else if !is_whole && !config.stalls {
             self.queue(now + config.pause, &rest, Some(id));
-            stage.remind(now + config.pause, Reminder::GoOn(self.at));
+            self.course.look_again(stage, now + config.pause);
         }
     }
 
@@ -123,7 +124,7 @@ impl ClientOne {
             if *at > stage.now() {
                 return;
             }
-            stage.flush(self.conn, piece);
+            stage.flush(self.course.conn, piece);
             if !piece.is_empty() {
                 return;
             }
@@ -132,27 +133,28 @@ impl ClientOne {
             }
             self.out.pop_front();
         }
-        if self.begun == self.config.requests.len() && self.config.half_closes {
-            stage.kernel.peer_end_sending(self.conn);
+        if self.tunnel.is_some() {
+            stage.kernel.peer_end_sending(self.course.conn);
+        }
+        if !self.course.has_next() && self.course.config.half_closes {
+            stage.kernel.peer_end_sending(self.course.conn);
         }
     }
 
     fn read(&mut self, stage: &mut Stage) {
         let mut most = usize::MAX;
         // Where the proxy has closed, a slow reader only reads what the kernel has left.
-        if let Some((bytes, micros)) = self.config.reads_slowly
-            && stage.kernel.is_proxy_open(self.conn)
+        if let Some(pace) = self.course.config.reads_slowly
+            && stage.kernel.is_proxy_open(self.course.conn)
         {
-            if stage.now() < self.reads_at {
-                return;
+            match self.course.take_slowly(stage, pace) {
+                Some(bytes) => most = bytes,
+                None => return,
             }
-            most = bytes;
-            self.reads_at = stage.now() + micros;
-            stage.remind(self.reads_at, Reminder::GoOn(self.at));
         }
-        let bytes = stage.kernel.peer_read(self.conn, most);
+        let bytes = stage.kernel.peer_read(self.course.conn, most);
         self.reader.feed(&bytes);
-        while !self.is_over
+        while !self.course.is_over
             && let Some(part) = self.reader.next()
         {
             self.take_in(stage, part);
@@ -162,26 +164,31 @@ impl ClientOne {
     fn take_in(&mut self, stage: &mut Stage, part: Part) {
         let scenario = stage.scenario.clone();
         match (part, self.awaited.front().copied()) {
-            (Part::Head(head), _) if head.status() / 100 == 1 => {}
+            (Part::Head(head), _) if head.status() == 100 => {
+                let asked = self.out.front_mut().filter(|(at, ..)| *at == UNASKED);
+                asked.into_iter().for_each(|(at, ..)| *at = stage.now());
+                self.send(stage);
+            }
             (Part::Head(head), Some(id)) => {
                 self.is_last |= head.field("connection") == Some("close");
                 stage.ledger.answer(id, head.number("x-id"), head.status());
+                self.final_head(stage, id, head.status());
             }
             (Part::Body(bytes), Some(id)) => stage.ledger.answer_body(&scenario, id, &bytes),
-            (Part::End, Some(id)) => {
-                stage.ledger.answered(&scenario, id);
+            (Part::End(trailer), Some(id)) => {
+                stage.ledger.answered(&scenario, id, trailer);
                 self.awaited.pop_front();
                 self.answered(stage);
             }
             (Part::Malformed(why), _) => {
-                let at = self.at;
+                let at = self.course.client();
                 stage
                     .ledger
                     .violated(format!("client {at} got a malformed answer: {why}"));
             }
             // The proxy may say why it ends a connection on which nothing is due.
             (Part::Head(head), None) if head.number("x-id").is_some() => {
-                let at = self.at;
+                let at = self.course.client();
                 stage
                     .ledger
                     .violated(format!("client {at} got an answer to no request: {head:?}"));
@@ -190,29 +197,26 @@ impl ClientOne {
         }
     }
 
-    fn answered(&mut self, stage: &mut Stage) {
-        let is_done = self.begun == self.config.requests.len() && self.awaited.is_empty();
-        if is_done || self.is_last {
-            return self.end(stage, Outcome::Broken, false);
+    /// A client that was not asked for its body does not send it any more, so that its connection ends with the answer.
+    fn final_head(&mut self, stage: &mut Stage, id: Id, status: u16) {
+        if self.out.front().is_some_and(|(at, ..)| *at == UNASKED) {
+            self.out.clear();
+            self.is_last = true;
         }
-        if self.awaited.is_empty()
-            && let Some(next) = self.config.requests.get(self.begun)
-        {
-            self.wait_for_next(stage, *next);
+        let config = &stage.scenario.requests[id];
+        if status == 101 && config.tunnel {
+            self.tunnel = Some(id);
+            self.queue(stage.now(), body(id, REQUEST, config.body), None);
+            self.send(stage);
         }
     }
 
-    /// Closes the connection: requests without an answer come out like this.
-    pub fn end(&mut self, stage: &mut Stage, outcome: Outcome, resets: bool) {
-        if std::mem::replace(&mut self.is_over, true) {
-            return;
-        }
-        stage.kernel.peer_close(self.conn, resets);
-        for (number, id) in self.config.requests.iter().enumerate() {
-            let is_begun = number < self.begun;
-            stage
-                .ledger
-                .finish(*id, if is_begun { outcome } else { Outcome::Unsent });
+    fn answered(&mut self, stage: &mut Stage) {
+        let is_done = !self.course.has_next() && self.awaited.is_empty();
+        if is_done || self.is_last {
+            self.course.end(stage, Outcome::Broken, false);
+        } else if self.awaited.is_empty() {
+            self.course.wait_for_next(stage);
         }
     }
 }
@@ -226,6 +230,13 @@ fn head(id: Id, config: &RequestPlan) -> String {
     );
     if config.long_field > 0 {
         head += &format!("x-long: {}\r\n", "a".repeat(config.long_field));
+    }
+    if config.expects {
+        head += "expect: 100-continue\r\n";
+    }
+    if config.tunnel {
+        let key = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+        return head + "connection: upgrade\r\nupgrade: websocket\r\n" + key + "\r\n\r\n";
     }
     match (config.body, config.is_chunked) {
         (0, _) if config.method == "GET" => {}

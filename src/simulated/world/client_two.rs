@@ -3,27 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::client_one::target;
+use super::course::Course;
 use super::frames::{Frame, Link};
 use super::ledger::{Outcome, REQUEST};
 use super::message::{Head, body};
-use super::scenario::{ClientPlan, Id};
-use super::stage::{Reminder, Stage};
+use super::scenario::Id;
+use super::stage::Stage;
 use crate::simulated::ConnId;
 
 /// A client with one connection and a stream for each request.
 pub struct ClientTwo {
-    at: usize,
-    config: ClientPlan,
-    pub conn: ConnId,
+    pub course: Course,
     link: Link,
-    begun: usize,
-    next_at: u64,
     streams: BTreeMap<u32, Upload>,
     /// Whether no further stream may begin.
     is_ending: bool,
-    /// When a slow reader takes the next bytes.
-    reads_at: u64,
-    pub is_over: bool,
 }
 
 /// A request whose answer is awaited.
@@ -41,64 +35,49 @@ struct Upload {
 impl ClientTwo {
     /// A client that has just connected.
     pub fn new(stage: &mut Stage, at: usize, conn: ConnId) -> ClientTwo {
-        let config = stage.scenario.clients[at].clone();
-        let next_at = stage.now() + stage.scenario.requests[config.requests[0]].gap;
-        let window = if config.reads_slowly.is_some() {
+        let course = Course::new(stage, at, conn);
+        let window = if course.config.reads_slowly.is_some() {
             3_000
         } else {
             1 << 20
         };
-        stage.remind(next_at, Reminder::GoOn(at));
         ClientTwo {
-            at,
-            config,
-            conn,
+            course,
             link: Link::new(false, window, 0),
-            begun: 0,
-            next_at,
             streams: BTreeMap::new(),
             is_ending: false,
-            reads_at: 0,
-            is_over: false,
         }
     }
 
     /// Sends and reads what can be.
     pub fn go_on(&mut self, stage: &mut Stage) {
-        if self.is_over {
+        if self.course.is_over {
             return;
         }
         self.begin_next(stage);
-        let bytes = stage.kernel.peer_read(self.conn, usize::MAX);
+        let bytes = stage.kernel.peer_read(self.course.conn, usize::MAX);
         self.link.feed(&bytes);
-        while !self.is_over
+        while !self.course.is_over
             && let Some(frame) = self.link.next()
         {
             self.take_in(stage, frame);
         }
         self.take_slowly(stage);
         self.send(stage);
-        let may_begin = self.begun < self.config.requests.len() && !self.is_ending;
+        let may_begin = self.course.has_next() && !self.is_ending;
         let is_done = self.streams.is_empty() && !may_begin;
-        if !self.is_over && (is_done || stage.kernel.peer_end(self.conn).is_some()) {
-            self.end(stage, Outcome::Broken, false);
+        if !self.course.is_over && (is_done || stage.kernel.peer_end(self.course.conn).is_some()) {
+            self.course.end(stage, Outcome::Broken, false);
         }
     }
 
     fn begin_next(&mut self, stage: &mut Stage) {
-        while self.begun < self.config.requests.len()
-            && stage.now() >= self.next_at
-            && !self.is_ending
+        while !self.is_ending
+            && let Some(id) = self.course.begin_next(stage)
         {
-            let id = self.config.requests[self.begun];
-            let stream = 2 * self.begun as u32 + 1;
-            self.begun += 1;
-            stage.ledger.sent(id, self.config.worker, stage.now());
+            let stream = 2 * self.course.begun() as u32 - 1;
             self.open(stage, stream, id);
-            if let Some(next) = self.config.requests.get(self.begun) {
-                self.next_at = stage.now() + stage.scenario.requests[*next].gap;
-                stage.remind(self.next_at, Reminder::GoOn(self.at));
-            }
+            self.course.wait_for_next(stage);
         }
     }
 
@@ -126,7 +105,7 @@ impl ClientTwo {
         if config.body == 0 {
             stage.ledger.records[id].whole_at = Some(stage.now());
         } else {
-            stage.remind(second_at, Reminder::GoOn(self.at));
+            self.course.look_again(stage, second_at);
         }
         let upload = Upload {
             id,
@@ -149,14 +128,18 @@ impl ClientTwo {
             upload.first = &upload.first[sent..];
             let is_due = now >= upload.second_at && !upload.stalls;
             if upload.first.is_empty() && !upload.second.is_empty() && is_due {
-                let sent = self.link.send_body(*stream, upload.second, true);
+                let has_trailer = stage.scenario.requests[upload.id].sends_trailers();
+                let sent = self.link.send_body(*stream, upload.second, !has_trailer);
                 upload.second = &upload.second[sent..];
                 if upload.second.is_empty() {
+                    if has_trailer {
+                        self.link.send_trailer(*stream, upload.id);
+                    }
                     stage.ledger.records[upload.id].whole_at = Some(now);
                 }
             }
         }
-        stage.flush(self.conn, &mut self.link.out);
+        stage.flush(self.course.conn, &mut self.link.out);
     }
 
     fn take_in(&mut self, stage: &mut Stage, frame: Frame) {
@@ -171,7 +154,7 @@ impl ClientTwo {
                 let Some(upload) = self.streams.get_mut(&stream) else {
                     return;
                 };
-                match self.config.reads_slowly {
+                match self.course.config.reads_slowly {
                     Some(_) => upload.held += bytes.len(),
                     None if !ends => self.link.release(Some(stream), bytes.len()),
                     None => {}
@@ -180,9 +163,10 @@ impl ClientTwo {
                 let scenario = stage.scenario.clone();
                 stage.ledger.answer_body(&scenario, id, &bytes);
                 if ends {
-                    self.answered(stage, stream);
+                    self.answered(stage, stream, None);
                 }
             }
+            Frame::Trailers { stream, trailer } => self.answered(stage, stream, trailer),
             Frame::Reset(stream) => self.broken(stage, stream),
             Frame::GoAway(last) => {
                 self.is_ending = true;
@@ -197,7 +181,7 @@ impl ClientTwo {
                     .for_each(|stream| self.broken(stage, stream));
             }
             Frame::Broken(why) => {
-                let at = self.at;
+                let at = self.course.client();
                 stage
                     .ledger
                     .violated(format!("client {at} got broken HTTP/2: {why}"));
@@ -207,7 +191,7 @@ impl ClientTwo {
 
     fn head(&mut self, stage: &mut Stage, stream: u32, head: &Head, ends: bool) {
         let Some(upload) = self.streams.get(&stream) else {
-            let at = self.at;
+            let at = self.course.client();
             return stage.ledger.violated(format!(
                 "client {at} got a head on stream {stream}, which is closed"
             ));
@@ -218,14 +202,14 @@ impl ClientTwo {
         let id = upload.id;
         stage.ledger.answer(id, head.number("x-id"), head.status());
         if ends {
-            self.answered(stage, stream);
+            self.answered(stage, stream, None);
         }
     }
 
-    fn answered(&mut self, stage: &mut Stage, stream: u32) {
+    fn answered(&mut self, stage: &mut Stage, stream: u32, trailer: Option<Id>) {
         if let Some(upload) = self.streams.remove(&stream) {
             let scenario = stage.scenario.clone();
-            stage.ledger.answered(&scenario, upload.id);
+            stage.ledger.answered(&scenario, upload.id, trailer);
         }
     }
 
@@ -237,32 +221,14 @@ impl ClientTwo {
 
     /// Lets the proxy send more to a client that reads slowly.
     fn take_slowly(&mut self, stage: &mut Stage) {
-        let Some((bytes, micros)) = self.config.reads_slowly else {
+        let pace = self.course.config.reads_slowly;
+        let Some(bytes) = pace.and_then(|pace| self.course.take_slowly(stage, pace)) else {
             return;
         };
-        if stage.now() < self.reads_at {
-            return;
-        }
-        self.reads_at = stage.now() + micros;
-        stage.remind(self.reads_at, Reminder::GoOn(self.at));
         for (stream, upload) in &mut self.streams {
             let taken = upload.held.min(bytes);
             upload.held -= taken;
             self.link.release(Some(*stream), taken);
-        }
-    }
-
-    /// Closes the connection: requests without an answer come out like this.
-    pub fn end(&mut self, stage: &mut Stage, outcome: Outcome, resets: bool) {
-        if std::mem::replace(&mut self.is_over, true) {
-            return;
-        }
-        stage.kernel.peer_close(self.conn, resets);
-        for (number, id) in self.config.requests.iter().enumerate() {
-            let is_begun = number < self.begun;
-            stage
-                .ledger
-                .finish(*id, if is_begun { outcome } else { Outcome::Unsent });
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::message::Head;
+use super::message::{Head, TRAILER};
 use crate::http::h2::hpack::{Decoder, FieldList, ListLimits};
 use crate::simulated::ByteQueue;
 
@@ -36,6 +36,11 @@ pub enum Frame {
         stream: u32,
         bytes: Vec<u8>,
         ends: bool,
+    },
+    /// The end of a message, with the number in its trailer, if it has one.
+    Trailers {
+        stream: u32,
+        trailer: Option<usize>,
     },
     /// The stream has ended.
     Reset(u32),
@@ -140,6 +145,11 @@ impl Link {
                 return sent;
             }
         }
+    }
+
+    /// Ends a message by a trailer that has this number.
+    pub fn send_trailer(&mut self, stream: u32, id: usize) {
+        self.send_head(stream, &[(TRAILER, &id.to_string())], true);
     }
 
     /// Ends a stream.
@@ -265,6 +275,10 @@ impl Link {
         let mut head = Head::default();
         for (name, value) in list.iter() {
             head.fields.push((text(name), text(value)));
+        }
+        if head.field(":method").or(head.field(":status")).is_none() {
+            let trailer = head.number(TRAILER);
+            return Some(Frame::Trailers { stream, trailer });
         }
         if self.is_server {
             self.windows.entry(stream).or_insert(self.first_window);

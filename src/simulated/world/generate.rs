@@ -62,7 +62,50 @@ pub fn scenario(seed: u64) -> Scenario {
     if dice.percent(40) {
         add_changes(&mut dice, &mut made, settings);
     }
+    add_specials(&mut Dice(SplitMix64::from_seed(seed ^ 0x59ec)), &mut made);
     made
+}
+
+/// Adds what few requests have, and the end of the workers.
+fn add_specials(dice: &mut Dice, made: &mut Scenario) {
+    for client in &mut made.clients {
+        let is_in_turn = !client.http2 && !client.pipelines;
+        for &id in &client.requests {
+            let request = &mut made.requests[id];
+            request.trailers = dice.percent(20);
+            request.expects = is_in_turn && request.body > 0 && dice.percent(10);
+            request.stalls &= !request.expects;
+        }
+        // Nothing bounds the time of a tunnel whose client takes one byte after the other.
+        let may_tunnel = is_in_turn && client.reads_slowly.is_none();
+        if let Some(&last) = client
+            .requests
+            .last()
+            .filter(|_| may_tunnel && dice.percent(15))
+        {
+            (client.sends_ahead, client.half_closes) = (false, false);
+            tunnel(dice, &mut made.requests[last]);
+        }
+    }
+    if dice.percent(12) {
+        let at = dice.below(500 * MILLIS);
+        let (first, then) = dice.one_of(&[(true, false), (false, true), (true, true)]);
+        let retire = first.then_some((at, What::Retire));
+        let drain = then.then(|| (at + dice.below(400 * MILLIS), What::Drain));
+        let ends = retire.into_iter().chain(drain);
+        made.changes
+            .extend(ends.map(|(at, what)| Change { at, what }));
+        made.changes.sort_by_key(|change| change.at);
+    }
+}
+
+/// Makes a request one that asks for a tunnel.
+fn tunnel(dice: &mut Dice, request: &mut RequestPlan) {
+    request.tunnel = true;
+    request.pool = PoolKind::One;
+    request.method = "GET";
+    request.body = dice.one_of(&[0, 10, 3_000, 40_000]);
+    (request.expects, request.stalls) = (false, false);
 }
 
 fn settings(dice: &mut Dice) -> Settings {
@@ -171,6 +214,9 @@ fn request(dice: &mut Dice, rough: bool, rough_backends: bool) -> RequestPlan {
         },
         answer: dice.one_of(&[0, 5, 2_000, 30_000, 100_000]),
         answer_is_chunked: dice.percent(50),
+        expects: false,
+        trailers: false,
+        tunnel: false,
         fault: (rough_backends && dice.percent(25)).then(|| fault(dice, pool)),
         faulty_attempts: dice.one_of(&[1, 1, 1, 3]),
     }

@@ -27,6 +27,8 @@ pub enum Outcome {
 /// A request as it reached a backend.
 #[derive(Clone, Debug)]
 pub struct Arrival {
+    /// When it came, in microseconds.
+    pub at: u64,
     /// Whether the proxy was told that nothing of it was processed.
     pub is_refused: bool,
     /// Bytes of its body.
@@ -67,6 +69,10 @@ pub struct Ledger {
     pub idle_since: Vec<Option<u64>>,
     busy: Vec<usize>,
     pub violation: Option<String>,
+    /// When the workers were told to end.
+    pub ending_at: Option<u64>,
+    /// The virtual time, in microseconds.
+    pub now: u64,
 }
 
 impl Ledger {
@@ -82,6 +88,8 @@ impl Ledger {
             idle_since: vec![Some(0); scenario.backends.len()],
             busy: vec![0; scenario.backends.len()],
             violation: None,
+            ending_at: None,
+            now: 0,
         }
     }
 
@@ -111,8 +119,8 @@ impl Ledger {
         }
     }
 
-    /// Invariant: a backend gets no message that its client did not send. The head of a request has reached a backend. `seen`: the request and status line's method and target. Gives the
-    /// number of the arrival.
+    /// The head of a request has reached a backend. `line`: its request line. Gives the number of the arrival.
+    /// Invariant: a backend gets no message that its client did not send.
     pub fn arrived(
         &mut self,
         scenario: &Scenario,
@@ -139,8 +147,10 @@ impl Ledger {
                 "request {id} reached backend {backend} as {line:?}"
             ));
         }
+        let at = self.now;
         let record = &mut self.records[id];
         record.arrivals.push(Arrival {
+            at,
             is_refused: false,
             received: 0,
         });
@@ -192,7 +202,14 @@ impl Ledger {
     }
 
     /// Invariant: a backend never gets a part of a message as whole. A backend has taken a request for whole.
-    pub fn complete(&mut self, scenario: &Scenario, (id, number): (Id, usize)) {
+    pub fn complete(
+        &mut self,
+        scenario: &Scenario,
+        (id, number): (Id, usize),
+        trailer: Option<Id>,
+    ) {
+        let expected = scenario.requests[id].sends_trailers().then_some(id);
+        self.check_trailer(id, expected, trailer);
         let (received, whole) = (
             self.records[id].arrivals[number].received,
             scenario.requests[id].body,
@@ -204,8 +221,8 @@ impl Ledger {
         }
     }
 
-    /// Invariant: every client gets the answer to its own request, or a failure that says so, once. The client has got a
-    /// final head. `id`: whose answer it says to be; `None`: it is the proxy's own.
+    /// The client has got a final head. `id`: whose answer it says to be; `None`: it is the proxy's own.
+    /// Invariant: every client gets the answer to its own request, or a failure that says so, once.
     pub fn answer(&mut self, expected: Id, id: Option<Id>, status: u16) {
         let record = &mut self.records[expected];
         let is_second = record.status.is_some() || record.outcome.is_some();
@@ -227,8 +244,8 @@ impl Ledger {
         }
     }
 
-    /// Invariant: the body of an answer is the one that the backend has sent for the request. The client has got bytes of
-    /// an answer's body.
+    /// The client has got bytes of an answer's body. Invariant: the body of an answer is the one that the backend has
+    /// sent for the request.
     pub fn answer_body(&mut self, scenario: &Scenario, id: Id, bytes: &[u8]) {
         let record = &mut self.records[id];
         let start = record.got;
@@ -243,7 +260,10 @@ impl Ledger {
     }
 
     /// Invariant: an answer that a client takes for whole is whole. The client has taken the answer for whole.
-    pub fn answered(&mut self, scenario: &Scenario, id: Id) {
+    pub fn answered(&mut self, scenario: &Scenario, id: Id, trailer: Option<Id>) {
+        let is_own = self.records[id].is_own;
+        let has_trailer = scenario.requests[id].is_answered_with_trailers() && !is_own;
+        self.check_trailer(id, has_trailer.then_some(id), trailer);
         let record = &self.records[id];
         let (got, whole) = (record.got, scenario.requests[id].answer);
         match (record.is_own, record.status) {
@@ -258,6 +278,33 @@ impl Ledger {
             }
             _ => self.finish(id, Outcome::Answered),
         }
+    }
+
+    /// Invariant: a trailer comes with its own message, and with no other.
+    fn check_trailer(&mut self, id: Id, expected: Option<Id>, got: Option<Id>) {
+        if got != expected {
+            self.violated(format!(
+                "request {id} or its answer has the trailer of {got:?} instead of {expected:?}"
+            ));
+        }
+    }
+
+    /// Whether all bytes that go through the tunnel of a request have arrived at the client, and at a backend.
+    pub fn has_tunnelled(&self, scenario: &Scenario, id: Id) -> (bool, bool) {
+        let (record, config) = (&self.records[id], &scenario.requests[id]);
+        let received = record.arrivals.last().map(|arrival| arrival.received);
+        let is_switched = record.status == Some(101);
+        (
+            is_switched && record.got == config.answer,
+            is_switched && received == Some(config.body),
+        )
+    }
+
+    /// Whether a request had reached no backend when the workers were told to end.
+    pub fn is_late(&self, id: Id) -> bool {
+        let arrivals = &self.records[id].arrivals;
+        let first = arrivals.first().map_or(u64::MAX, |arrival| arrival.at);
+        self.ending_at.is_some_and(|at| first >= at)
     }
 
     /// A request has come out like this, unless it had come out already.

@@ -27,7 +27,8 @@ enum State {
 pub enum Part {
     Head(Head),
     Body(Vec<u8>),
-    End,
+    /// The end of a message, with the number in its trailer, if it has one.
+    End(Option<usize>),
     Malformed(String),
 }
 
@@ -68,8 +69,13 @@ impl Head {
 pub struct Reader {
     buffer: ByteQueue,
     state: State,
+    /// The number in the trailer of the message.
+    trailer: Option<usize>,
     reads_responses: bool,
 }
+
+/// The name of the trailer whose value is the number of the request.
+pub const TRAILER: &str = "x-trailer";
 
 impl Reader {
     /// A reader of requests or of responses.
@@ -77,6 +83,7 @@ impl Reader {
         Reader {
             buffer: ByteQueue::default(),
             state: State::Head,
+            trailer: None,
             reads_responses,
         }
     }
@@ -104,7 +111,7 @@ impl Reader {
             State::Head => self.head(),
             State::Length(0) => {
                 self.state = State::Head;
-                Some(Part::End)
+                Some(Part::End(None))
             }
             State::Length(left) => {
                 let bytes = self.take(left)?;
@@ -142,15 +149,18 @@ impl Reader {
                 }
             }
             State::Trailers => {
-                if self.line()?.is_empty() {
+                let line = self.line()?;
+                if line.is_empty() {
                     self.state = State::End;
+                } else if let Some((TRAILER, value)) = line.split_once(": ") {
+                    self.trailer = value.parse().ok();
                 }
                 self.next()
             }
             State::UntilClose => self.take(usize::MAX).map(Part::Body),
             State::End => {
                 self.state = State::Head;
-                Some(Part::End)
+                Some(Part::End(self.trailer.take()))
             }
         }
     }
@@ -187,6 +197,14 @@ impl Reader {
 
     fn framing(&self, head: &Head) -> State {
         let is_chunked = head.field("transfer-encoding") == Some("chunked");
+        let switches = if self.reads_responses {
+            head.status() == 101
+        } else {
+            head.field("upgrade").is_some()
+        };
+        if switches {
+            return State::UntilClose;
+        }
         if self.reads_responses && head.status() / 100 == 1 {
             return State::Head;
         }
@@ -216,14 +234,21 @@ pub fn body(id: usize, salt: usize, length: usize) -> &'static [u8] {
     &bytes[(id * 397 + salt * 5_003) % STARTS..][..length]
 }
 
-/// The framing of a body whose length is not told beforehand, in pieces.
-pub fn chunked(body: &[u8]) -> Vec<u8> {
+/// The framing of a body whose length is not told beforehand, in pieces, without the last chunk.
+pub fn chunks(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for piece in body.chunks(4_000) {
         out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
         out.extend_from_slice(piece);
         out.extend_from_slice(b"\r\n");
     }
-    out.extend(b"0\r\n\r\n");
     out
+}
+
+/// The last chunk, perhaps with a trailer that has this number.
+pub fn last_chunk(trailer: Option<usize>) -> String {
+    match trailer {
+        Some(id) => format!("0\r\n{TRAILER}: {id}\r\n\r\n"),
+        None => "0\r\n\r\n".to_owned(),
+    }
 }

@@ -8,6 +8,7 @@ mod backend_two;
 mod check;
 mod client_one;
 mod client_two;
+mod course;
 mod frames;
 mod generate;
 mod ledger;

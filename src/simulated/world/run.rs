@@ -34,6 +34,8 @@ const MAILBOX: usize = 64;
 const ROWS: usize = 32;
 /// Microseconds between two looks at everything.
 const LOOK: u64 = 100_000;
+/// Microseconds after which workers that were told to end accept nobody any more.
+const ENDS_WITHIN: u64 = 300_000;
 /// Steps of a run, beyond which it is taken to go on without an end.
 const STEPS: u64 = 400_000;
 /// Invariant: no turn lasts without an end. Rounds without an event of the kernel, beyond which a worker spins.
@@ -42,6 +44,8 @@ const QUIET_ROUNDS: u32 = 4_000;
 enum Client {
     One(ClientOne),
     Two(ClientTwo),
+    /// A client that came when the workers had stopped: its connection, which nobody may accept.
+    Late(ConnId),
 }
 
 enum Backend {
@@ -62,6 +66,8 @@ pub struct Run {
     workers: Vec<Mailbox<ToWorker>>,
     control: Inbox<ToControl>,
     health: Inbox<ToHealth>,
+    /// Whether each worker has said that nothing is left of its connections.
+    pub drained: Vec<bool>,
     slots: Slots,
     generation: u64,
     /// When the last client was gone.
@@ -108,6 +114,7 @@ impl Run {
             workers: workers.clone(),
             control,
             health,
+            drained: vec![false; scenario.workers],
             slots,
             generation: 1,
             gone_at: None,
@@ -203,6 +210,7 @@ impl Run {
                         one.until[worker.index()].get_or_insert(now);
                     }
                 }
+                ToControl::Drained(worker) => self.drained[worker.index()] = true,
                 ToControl::WorkerFailed(worker, task) => {
                     let what = format!("worker {} has failed: {task}", worker.0);
                     self.stage.ledger.violated(what);
@@ -213,6 +221,7 @@ impl Run {
     }
 
     fn happen(&mut self, happening: Happening) {
+        self.stage.ledger.now = self.stage.now();
         if let Happening::Due(number) = happening {
             let reminder = self.stage.reminder(number);
             if !matches!(reminder, Reminder::Look) {
@@ -289,6 +298,7 @@ impl Run {
                 None => {}
             },
             Reminder::Change(at) => self.change(at),
+            Reminder::Ended => self.end_late_clients(),
             Reminder::Manner(backend, number) => {
                 let addr = stage.scenario.addr(backend);
                 let (_, manner) = stage.scenario.backends[backend].manners[number];
@@ -306,6 +316,18 @@ impl Run {
         let config = &stage.scenario.clone().clients[at];
         let from = ([10, 2, 0, at as u8 + 1], 5_000).into();
         let conn = stage.kernel.knock(self.listeners[config.worker], from);
+        let now = stage.now();
+        if stage
+            .ledger
+            .ending_at
+            .is_some_and(|at| at + ENDS_WITHIN < now)
+        {
+            self.clients[at] = Some(Client::Late(conn));
+            for id in &config.requests {
+                stage.ledger.finish(*id, Outcome::Unsent);
+            }
+            return;
+        }
         self.clients[at] = Some(if config.http2 {
             Client::Two(ClientTwo::new(stage, at, conn))
         } else {
@@ -341,6 +363,38 @@ impl Run {
                     self.tell(|| ToWorker::BackendState { id, state, is_down });
                 }
             }
+            What::Retire => self.end_workers(|| ToWorker::Retire),
+            What::Drain => self.end_workers(|| ToWorker::Drain),
+        }
+    }
+
+    fn end_workers(&mut self, message: impl Fn() -> ToWorker) {
+        let now = self.stage.now();
+        if self.stage.ledger.ending_at.is_none() {
+            self.stage.ledger.ending_at = Some(now);
+            self.stage.remind_after(ENDS_WITHIN, Reminder::Ended);
+        }
+        self.tell(message);
+    }
+
+    /// Has the clients leave that nobody has accepted: another process would serve them.
+    fn end_late_clients(&mut self) {
+        for client in self.clients.iter_mut().flatten() {
+            if !self.stage.kernel.is_accepted(client.conn()) {
+                client.end(&mut self.stage, Outcome::Unsent, false);
+                *client = Client::Late(client.conn());
+            }
+        }
+    }
+
+    /// Invariant: a worker that was told to end accepts nobody.
+    pub fn check_accepted(&mut self) {
+        let kernel = self.stage.kernel.clone();
+        let is_wrong =
+            |client: &Client| matches!(client, Client::Late(conn) if kernel.is_accepted(*conn));
+        if self.clients.iter().flatten().any(is_wrong) {
+            let what = "a client was accepted by a worker that had been told to end";
+            self.stage.ledger.violated(what.to_owned());
         }
     }
 
@@ -354,8 +408,9 @@ impl Run {
     /// Whether every client has come and gone.
     pub fn are_clients_gone(&self) -> bool {
         self.clients.iter().all(|client| match client {
-            Some(Client::One(client)) => client.is_over,
-            Some(Client::Two(client)) => client.is_over,
+            Some(Client::One(client)) => client.course.is_over,
+            Some(Client::Two(client)) => client.course.is_over,
+            Some(Client::Late(_)) => true,
             None => false,
         })
     }
@@ -364,8 +419,9 @@ impl Run {
 impl Client {
     fn conn(&self) -> ConnId {
         match self {
-            Client::One(client) => client.conn,
-            Client::Two(client) => client.conn,
+            Client::One(client) => client.course.conn,
+            Client::Two(client) => client.course.conn,
+            Client::Late(conn) => *conn,
         }
     }
 
@@ -373,13 +429,15 @@ impl Client {
         match self {
             Client::One(client) => client.go_on(stage),
             Client::Two(client) => client.go_on(stage),
+            Client::Late(_) => {}
         }
     }
 
     fn end(&mut self, stage: &mut Stage, outcome: Outcome, resets: bool) {
         match self {
-            Client::One(client) => client.end(stage, outcome, resets),
-            Client::Two(client) => client.end(stage, outcome, resets),
+            Client::One(client) => client.course.end(stage, outcome, resets),
+            Client::Two(client) => client.course.end(stage, outcome, resets),
+            Client::Late(_) => {}
         }
     }
 }

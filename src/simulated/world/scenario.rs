@@ -98,6 +98,12 @@ pub struct RequestPlan {
     pub wait: u64,
     pub answer: usize,
     pub answer_is_chunked: bool,
+    /// Whether the client sends the body only when it is asked to (`Expect: 100-continue`).
+    pub expects: bool,
+    /// Whether trailers stand behind the bodies, of the request and of the answer, whose lengths are not told.
+    pub trailers: bool,
+    /// Whether the request asks for another protocol: its body and its answer's go through a tunnel, at once.
+    pub tunnel: bool,
     /// The fault at the backends, and the number of attempts that it strikes.
     pub fault: Option<BackendFault>,
     pub faulty_attempts: usize,
@@ -140,12 +146,26 @@ pub enum What {
     Reload(Settings),
     /// The health thread says that a backend fails its probes, or does so no more.
     Health { backend: usize, is_down: bool },
+    /// The workers stop: another process has the same listening sockets (an upgrade).
+    Retire,
+    /// The workers stop: they close what is idle and end what runs (a stop of the service).
+    Drain,
 }
 
 impl RequestPlan {
     /// Whether a backend may execute it twice.
     pub fn is_idempotent(&self) -> bool {
         self.method != "POST"
+    }
+
+    /// Whether trailers stand behind the request.
+    pub fn sends_trailers(&self) -> bool {
+        self.trailers && self.is_chunked && self.body > 0 && !self.tunnel
+    }
+
+    /// Whether trailers stand behind the answer.
+    pub fn is_answered_with_trailers(&self) -> bool {
+        self.trailers && self.answer_is_chunked && self.answer > 0 && !self.tunnel
     }
 }
 

@@ -44,6 +44,8 @@ impl Display for Scenario {
                     let state = if *is_down { "unhealthy" } else { "healthy" };
                     writeln!(f, "at {at}: backend {backend} is {state}")?;
                 }
+                What::Retire => writeln!(f, "at {at}: the workers retire")?,
+                What::Drain => writeln!(f, "at {at}: the workers drain")?,
             }
         }
         Ok(())
@@ -161,6 +163,14 @@ impl Display for RequestPlan {
                 ", a field of {} and a query of {}",
                 self.long_field, self.long_query
             )?;
+        }
+        let marks = [
+            (self.tunnel, "through a tunnel"),
+            (self.expects, "sent when the client is asked to"),
+            (self.trailers, "with trailers where no length is told"),
+        ];
+        for (_, mark) in marks.iter().filter(|(is_so, _)| *is_so) {
+            write!(f, ", {mark}")?;
         }
         write!(
             f,

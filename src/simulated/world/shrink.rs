@@ -90,7 +90,7 @@ const CLIENT: [fn(&mut ClientPlan); 7] = [
     |client| client.at = 0,
 ];
 
-const REQUEST: [fn(&mut RequestPlan); 10] = [
+const REQUEST: [fn(&mut RequestPlan); 12] = [
     |request| request.fault = None,
     |request| request.stalls = false,
     |request| request.pause = 0,
@@ -101,4 +101,6 @@ const REQUEST: [fn(&mut RequestPlan); 10] = [
     |request| request.is_chunked = false,
     |request| (request.long_field, request.long_query) = (0, 0),
     |request| request.faulty_attempts = 1,
+    |request| request.trailers = false,
+    |request| request.expects = false,
 ];

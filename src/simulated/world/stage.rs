@@ -20,6 +20,8 @@ pub enum Reminder {
     Change(usize),
     /// How a backend's address answers changes: the backend and the place of the manner.
     Manner(usize, usize),
+    /// Workers that were told to end have had the time for it.
+    Ended,
     /// All is looked at.
     Look,
 }

@@ -126,6 +126,9 @@ fn post(gap: u64, stalls: bool) -> RequestPlan {
         wait: 0,
         answer: 5,
         answer_is_chunked: false,
+        expects: false,
+        trailers: false,
+        tunnel: false,
         fault: None,
         faulty_attempts: 0,
     }
