@@ -97,7 +97,7 @@ impl Balancer for LeastConnections {
         };
         debug_assert!(
             index < count,
-            "what fills the last lanes is never the least"
+            "the filling of the last lanes is never the least"
         );
         self.loads[index] += self.steps[index];
         Some(index)

@@ -157,7 +157,7 @@ impl<const CELLS: usize> Default for Fading<CELLS> {
 impl<const CELLS: usize> Fading<CELLS> {
     /// Lets `kept` (`0.0..=1.0`) of what it holds stay, and takes in what came since.
     pub fn turn(&mut self, kept: f64, new: &Times<CELLS>) {
-        debug_assert!((0.0..=1.0).contains(&kept), "what is known fades");
+        debug_assert!((0.0..=1.0).contains(&kept), "known samples fade");
         for (cell, more) in self.cells.iter_mut().zip(new.cells) {
             *cell = *cell * kept + more as f64;
         }

@@ -356,6 +356,29 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_another_attempt_is_counted_by_itself() {
+        let left = Used {
+            left: 1,
+            ..Used::default()
+        };
+        let rows = [
+            (Again::Never, Failure::Reset, Used::default(), 0),
+            (Again::Fresh, Failure::Reset, used(0, true, 0), 1),
+            (Again::Elsewhere, Failure::Unprocessed, used(1, false, 0), 1),
+            (Again::Next, Failure::ConnectFailed, unconnected(1, 0), 1),
+            (Again::Next, Failure::ConnectTimeout, unconnected(1, 1), 1),
+            (Again::Leave, Failure::BackendDown, left, 1),
+            (Again::Retry, Failure::Reset, used(0, false, 1), 1),
+        ];
+        for (again, failure, expected, rounds) in rows {
+            let mut used = Used::default();
+            used.count(again, failure);
+            let counted = (format!("{used:?}"), used.rounds());
+            assert_eq!(counted, (format!("{expected:?}"), rounds), "{again:?}");
+        }
+    }
+
+    #[test]
     fn only_a_request_that_may_be_repeated_goes_out_on_an_old_connection() {
         let rows = [
             (true, true, false),

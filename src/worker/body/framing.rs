@@ -123,6 +123,8 @@ mod tests {
         use RequestBody::{Chunked, Length, None};
         let rows = [
             (None, Http11, true, "nothing", false),
+            (None, Http2, false, "nothing", false),
+            (Length(3), Http10, true, "length", false),
             (Length(3), Http11, true, "length", false),
             (Length(3), Http2, true, "until close", false),
             (Chunked, Http11, true, "chunked", true),
@@ -200,6 +202,7 @@ mod tests {
             // A body that ends with the backend's connection, or with its stream.
             (UntilClose, Http11, Http11, Chunked, "until close", true),
             (UntilClose, Http10, Http10, UntilClose, "until close", false),
+            (UntilClose, Http2, Http10, UntilClose, "until close", false),
             (UntilClose, Http2, Http11, Chunked, "until close", true),
             (UntilClose, Http2, Http2, Chunked, "until close", false),
         ];
@@ -214,6 +217,17 @@ mod tests {
                 );
                 assert_eq!(framing.ends_by_close, announced == UntilClose);
             }
+        }
+    }
+
+    #[test]
+    fn only_a_strict_pool_refuses_chunks_that_end_with_a_bare_line_feed() {
+        for strict in [false, true] {
+            let framing = of_response(ResponseBody::Chunked, Http11, Http11, strict);
+            let Coming::Chunked(mut decoder) = framing.coming else {
+                panic!("chunks come as chunks");
+            };
+            assert_eq!(decoder.decode(b"1\nx\n").is_err(), strict);
         }
     }
 }

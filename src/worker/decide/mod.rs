@@ -15,6 +15,8 @@ mod route;
 #[cfg(test)]
 pub mod sample;
 mod target;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 use crate::base::memory::Promise;

@@ -96,3 +96,80 @@ impl Secured {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::addresses::ListenAddr;
+    use crate::snapshot::sample;
+    use crate::worker::live_listener::listeners_after;
+
+    /// An arrival over such a connection, and a snapshot that trusts one network.
+    fn arrival(connection_peer: RemoteAddr, trusts_unix: bool) -> (Arrival, Snapshot) {
+        let listener = sample::listener(ListenAddr::Tcp(([127, 0, 0, 1], 1).into()));
+        let snapshot = sample::adapted(sample::snapshot(1, Vec::new()), |snapshot| {
+            snapshot.listeners = vec![listener];
+            snapshot.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+            snapshot.trusts_unix = trusts_unix;
+        });
+        let arrival = Arrival {
+            peer: RemoteAddr::Tcp(([10, 0, 0, 7], 9).into()),
+            connection_peer,
+            reached: None,
+            listener: listeners_after(&[], &snapshot).remove(0),
+            secured: None,
+            upstreams: Rc::default(),
+        };
+        let snapshot = std::sync::Arc::into_inner(snapshot);
+        (arrival, snapshot.expect("nobody else has the snapshot"))
+    }
+
+    fn secured(identity: Option<Result<Vec<(String, String)>, Unidentified>>) -> Secured {
+        Secured {
+            server_name: None,
+            certificate: None,
+            identity,
+            client_chain: None,
+        }
+    }
+
+    #[test]
+    fn the_far_end_of_the_connection_is_trusted_or_not_whoever_it_speaks_for() {
+        let rows = [
+            (RemoteAddr::Tcp(([10, 0, 0, 1], 9).into()), false, true),
+            (RemoteAddr::Tcp(([11, 0, 0, 1], 9).into()), true, false),
+            (RemoteAddr::Unix, false, false),
+            (RemoteAddr::Unix, true, true),
+        ];
+        for (connection_peer, trusts_unix, expected) in rows {
+            let (arrival, snapshot) = arrival(connection_peer, trusts_unix);
+            assert_eq!(
+                arrival.is_trusted(&snapshot),
+                expected,
+                "{connection_peer:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_that_of_the_connection() {
+        let (mut arrival, _) = arrival(RemoteAddr::Unix, false);
+        assert_eq!(arrival.scheme(), "http");
+        arrival.secured = Some(Rc::new(secured(None)));
+        assert_eq!(arrival.scheme(), "https");
+    }
+
+    #[test]
+    fn only_a_usable_certificate_has_fields() {
+        let fields = vec![("x-name".to_owned(), "me".to_owned())];
+        let rows = [
+            (None, None),
+            (Some(Err(Unidentified::NoSubject)), None),
+            (Some(Err(Unidentified::Unusable)), None),
+            (Some(Ok(fields.clone())), Some(&fields[..])),
+        ];
+        for (identity, expected) in rows {
+            assert_eq!(secured(identity).fields(), expected);
+        }
+    }
+}

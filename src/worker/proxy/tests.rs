@@ -2,7 +2,7 @@
 //! counters.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
@@ -99,7 +99,7 @@ fn backend(listener: TcpListener, answer: &'static str) -> JoinHandle<String> {
 }
 
 /// A client that sends a request. The result is all bytes that it gets until the connection ends.
-fn client(addr: std::net::SocketAddr, request: String) -> JoinHandle<String> {
+fn client(addr: SocketAddr, request: String) -> JoinHandle<String> {
     spawn(move || {
         let mut link = TcpStream::connect(addr).unwrap();
         // A proxy that refuses a request may end the connection before it has taken all of the request.
@@ -164,6 +164,15 @@ async fn serve_once(shard: &Rc<Shard>, listening: TcpListener) -> (Next, &'stati
 }
 
 fn exchange(request: &str, answer: &'static str, redirects: bool) -> Served {
+    let client = |addr: SocketAddr| client(addr, request.to_owned());
+    exchange_between(|upstream| backend(upstream, answer), client, redirects)
+}
+
+fn exchange_between(
+    backend: impl FnOnce(TcpListener) -> JoinHandle<String>,
+    client: impl FnOnce(SocketAddr) -> JoinHandle<String>,
+    redirects: bool,
+) -> Served {
     let (upstream, upstream_addr) = listener();
     let waker = upstream.local_addr().unwrap();
     let downstream = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -173,8 +182,8 @@ fn exchange(request: &str, answer: &'static str, redirects: bool) -> Served {
         snapshot.route_table = Arc::new(RouteTable::new(&[(None, "/a".to_owned())]));
         snapshot.listeners = vec![listener_settings(ListenAddr::Tcp(addr), redirects)];
     };
-    let backend = backend(upstream, answer);
-    let client = client(addr, request.to_owned());
+    let backend = backend(upstream);
+    let client = client(addr);
     let (next, failure) = run_worker_with(
         &[upstream_addr],
         |_| (),
@@ -302,4 +311,45 @@ fn a_large_body_arrives_whole() {
         assert_eq!(forwarded.len(), length);
         assert_eq!((served.failure, served.next), ("", Next::Request));
     }
+}
+
+#[test]
+fn a_connection_that_switched_protocols_carries_bytes_both_ways() {
+    let backend = |upstream: TcpListener| {
+        spawn(move || {
+            let (mut link, _) = upstream.accept().unwrap();
+            let mut received = receive_request(&mut link);
+            let switched = "HTTP/1.1 101 Switching Protocols\r\n";
+            let chosen = "Connection: upgrade\r\nUpgrade: talk\r\n\r\n";
+            link.write_all(format!("{switched}{chosen}hello ").as_bytes())
+                .unwrap();
+            let mut ping = [0; 4];
+            link.read_exact(&mut ping).unwrap();
+            received += std::str::from_utf8(&ping).unwrap();
+            link.write_all(b"pong").unwrap();
+            received
+        })
+    };
+    let client = |addr: SocketAddr| {
+        spawn(move || {
+            let mut link = TcpStream::connect(addr).unwrap();
+            let request = get("/a", "Connection: upgrade\r\nUpgrade: talk\r\n");
+            link.write_all(request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"hello ") {
+                let mut byte = [0];
+                link.read_exact(&mut byte).unwrap();
+                answer.extend(byte);
+            }
+            link.write_all(b"ping").unwrap();
+            link.read_to_end(&mut answer).unwrap();
+            String::from_utf8(answer).unwrap()
+        })
+    };
+    let served = exchange_between(backend, client, false);
+    let answer = served.answer;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhello pong"), "{answer}");
+    assert!(served.forwarded.ends_with("\r\n\r\nping"));
+    assert_eq!((served.failure, served.next), ("", Next::Close));
 }
