@@ -29,7 +29,7 @@ pub const HASH_ON: Setting = Setting::new(
     ),
     Absent::Is(Value::Text("client_address")),
     "Part of a request that makes its key: `\"client_address\"`, `\"path\"`, `\"header:name\"` or `\"cookie:name\"`. \
-     Only for an algorithm that uses a key.",
+     The setting is for algorithms that use a key.",
 );
 
 impl HashKey {

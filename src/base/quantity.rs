@@ -34,6 +34,10 @@ pub const TIME_PATTERN: &str = "^[0-9]+(ms|s|m|h|d)$";
 /// The form of a text with a size, as a regular expression (JSON Schema, OpenAPI).
 pub const SIZE_PATTERN: &str = "^[0-9]+(B|[kK]B|MB|GB|KiB|MiB|GiB)$";
 
+/// The form of a time where every value is a text, as a regular expression. The numbers of digits are those of
+/// [`LONGEST_TIMEOUT`], so that hardly a text of this form is too long a time.
+pub const TEXT_TIME_PATTERN: &str = "^([0-9]{1,5}([.][0-9]{1,9})?|[0-9]{1,8}(ms|s|m|h|d))$";
+
 /// Reads a time with its unit: `500ms`. `None`: the text is no such time, or a longer one than can be counted.
 pub fn time_with_unit(text: &str) -> Option<Duration> {
     with_unit(text, &TIME_UNITS).map(Duration::from_millis)
@@ -46,6 +50,12 @@ pub fn time(text: &str) -> Option<Duration> {
         return seconds(text.parse().ok()?);
     }
     time_with_unit(text)
+}
+
+/// Reads a time within this range where every value is a text. Errors: what would be right.
+pub fn time_within(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let time = time(text).filter(|time| range.contains(time));
+    time.ok_or_else(|| right_time(range))
 }
 
 /// The time of a number of seconds. `None`: the number is negative or too large.

@@ -50,9 +50,7 @@ pub enum Remote {
 
 /// Reads a time in the form that the configuration knows, or a number of seconds.
 fn time(text: &str) -> Result<Duration, String> {
-    let range = limits::SHORTEST_TIMEOUT..=limits::LONGEST_TIMEOUT;
-    let time = quantity::time(text).filter(|time| range.contains(time));
-    time.ok_or_else(|| quantity::right_time(&range))
+    quantity::time_within(text, &(limits::SHORTEST_TIMEOUT..=limits::LONGEST_TIMEOUT))
 }
 
 /// Asks the palantir that the configuration names, and prints what it says. Ends with 0 if it was done, 1 if it was

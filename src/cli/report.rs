@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::balance::{AlgorithmSettings, HashKey};
+use crate::base::setting::{Plain, Value};
 use crate::config::{self, MASK};
 use crate::http::names::FieldEdits;
 use crate::http::path;
@@ -245,16 +246,10 @@ fn report_limits(report: &mut Report, snapshot: &Snapshot, route: &Route) {
         .timeout
         .map_or("none".to_owned(), |timeout| format!("{timeout:?}"));
     report.line("timeout", format!("{whole} for the whole exchange"));
-    let timeouts = &route.timeouts;
-    report.line(
-        "timeouts",
-        format!(
-            "client_body {:?}, connect {:?}, upstream_response {:?}, upstream_idle {:?}, tunnel_idle {:?}",
-            timeouts.client_body,
-            timeouts.connect,
-            timeouts.upstream_response,
-            timeouts.upstream_idle,
-            timeouts.tunnel_idle
-        ),
-    );
+    let timeouts = route.timeouts.values().into_iter();
+    let timeouts = timeouts.filter_map(|(setting, value)| match value {
+        Some(Value::Time(time)) => Some(format!("{} {time:?}", setting.name)),
+        _ => None,
+    });
+    report.line("timeouts", timeouts.collect::<Vec<_>>().join(", "));
 }

@@ -11,7 +11,7 @@ use super::declared::ChallengeKind;
 use super::document::{DocumentTable, Item};
 use super::notes::{Notes, Position};
 use crate::base::file;
-use crate::base::limits::{self, default};
+use crate::base::limits;
 use crate::tls::{PairFiles, TlsFault, TlsStore};
 
 /// `[acme]` as written.
@@ -100,6 +100,9 @@ pub(super) fn read(table: &mut DocumentTable<'_>) -> Acme {
         }
         item.wrong("must be true: the authority gives nothing to whoever does not agree")
     });
+    let challenge = table.positioned_word("challenge");
+    positions.challenge = challenge.position;
+    let challenge = challenge.value;
     let settings = AcmeSettings {
         // A missing key was noted as a mistake already.
         state_dir: table
@@ -107,18 +110,10 @@ pub(super) fn read(table: &mut DocumentTable<'_>) -> Acme {
                 read_file(item, &mut positions.state_dir)
             })
             .unwrap_or_default(),
-        directory: table
-            .get("directory", |item| item.parsed(directory))
-            .unwrap_or_else(|| default::ACME_DIRECTORY.to_owned()),
+        directory: table.parsed("directory", directory),
         contacts: table.list("contacts", |item| item.parsed(contact)),
         ca: table.get("ca", |item| read_file(item, &mut positions.ca)),
-        // Nothing needs to be open for it but the port that wants the certificate.
-        challenge: table
-            .get("challenge", |item| {
-                positions.challenge = item.positioned(()).position;
-                item.word()
-            })
-            .unwrap_or(ChallengeKind::TlsAlpn01),
+        challenge,
         eab: table
             .get("eab", |item| {
                 item.table(|table| read_eab(table, &mut positions.hmac_key_file))

@@ -5,7 +5,6 @@ use super::document::DocumentTable;
 use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
 use crate::base::addresses::ListenAddr;
-use crate::base::limits::default;
 use crate::snapshot::{Admin, ClientCertificate};
 
 /// Reads the section, and the TLS that is spoken there; `None` if its address was mistaken.
@@ -38,8 +37,8 @@ pub(super) fn read(table: &mut DocumentTable<'_>) -> Option<(Admin, Option<Serve
     };
     let listen_addr = table
         .get("listen_addr", |item| Some(item.parsed(addr)))
-        .unwrap_or_else(|| address::listen_addr(default::ADMIN_ADDR).ok());
-    let access = socket_access::read(table, listen_addr.as_ref(), default::ADMIN_MODE);
+        .unwrap_or_else(|| address::listen_addr(table.default_text("listen_addr")).ok());
+    let access = socket_access::read(table, listen_addr.as_ref());
     if !has_token && table.has("read_token_file") {
         table.lacks("has a read_token_file, so it needs a token_file: changing must not take less than reading");
     }

@@ -2,7 +2,6 @@
 
 use super::document::{DocumentTable, Item, instead_of};
 use crate::balance::{ALGORITHMS, AlgorithmSettings, HashKey};
-use crate::base::limits::default;
 
 /// Reads both keys; the second one means something only to an algorithm that uses a key.
 pub(super) fn read(table: &mut DocumentTable<'_>) -> AlgorithmSettings {
@@ -17,7 +16,7 @@ pub(super) fn read(table: &mut DocumentTable<'_>) -> AlgorithmSettings {
             read_settings(item, key.clone())
         })
     } else {
-        AlgorithmSettings::new(default::ALGORITHM, key.clone())
+        AlgorithmSettings::new(table.default_text("balancing_algorithm"), key.clone())
     };
     if let (Some(settings), Some(hash_on)) = (&settings, &hash_on)
         && !settings.uses_key()

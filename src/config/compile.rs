@@ -24,12 +24,13 @@ use crate::base::addresses::BackendAddr;
 use crate::base::cidr::Cidr;
 use crate::base::ids::PoolId;
 use crate::base::limits;
+use crate::base::setting::Plain;
 use crate::http::names::NameSet;
 use crate::route::RouteTable;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, ClientLimits, ClientTls, HealthCheck, HostHeader, Listener, Pool, ProbeTls, Protocol,
-    Route, RouteTimeouts, ServerTls, Snapshot,
+    Backend, ClientLimits, ClientTls, HealthCheck, HostHeader, Listener, ListenerOptions, Pool,
+    ProbeTls, Protocol, Route, ServerTls, Snapshot,
 };
 use crate::tls::{Alpn, Fact, TlsFault, TlsStore};
 
@@ -183,24 +184,21 @@ fn compile_listener(
     let tls = listener.tls.as_ref();
     let tls = tls.map(|tls| compile_server_tls(tls, settings.acme.as_ref(), tls_store));
     let speaks_h2 = |tls: &ServerTlsSettings| tls.settings.alpn.contains(&Alpn::H2);
+    let speaks_h2 = listener.tls.as_ref().is_none_or(speaks_h2);
     Ok(Listener {
         addr: listener.addr.value.clone(),
         tls: tls.transpose()?,
-        http2: listener.http2 && listener.tls.as_ref().is_none_or(speaks_h2),
-        merge_slashes: listener.merge_slashes,
-        half_close: listener.half_close,
+        options: ListenerOptions {
+            http2: listener.options.http2 && speaks_h2,
+            ..listener.options.clone()
+        },
         tolerates_control_bytes: listener.tolerates_control_bytes,
-        proxy_protocol: listener.proxy_protocol,
         proxy_protocol_from: ranges(&listener.proxy_protocol_from),
-        redirect_to_https: listener.redirect_to_https,
-        https_port: listener.https_port,
         access: listener.access,
         connections: match (listener.connections, settings.limits.connections.value) {
             (0, 0) => usize::MAX,
             (0, most) | (most, _) => most as usize,
         },
-        min_rate_bytes: listener.min_rate_bytes,
-        min_rate_grace: listener.min_rate_grace,
         clients: slots.client_count(&listener.addr.to_string()),
     })
 }
@@ -310,7 +308,6 @@ fn compile_route(
         RouteTarget::Pool(pool) => pools[pool.as_str()],
         RouteTarget::Own(_) => pools[name.as_str()],
     };
-    let for_all = &settings.timeouts;
     let body_bytes = route
         .request_body_bytes
         .unwrap_or(settings.limits.request_body_bytes);
@@ -319,37 +316,20 @@ fn compile_route(
         counters: slots.route_counters(&name),
         name,
         prefix: route.prefix.trim_end_matches('/').to_owned(),
-        strip_prefix: route.strip_prefix,
         host_header: route.host_header.clone(),
         wants_certificate: route.wants_certificate.is_some(),
         request_fields: route.request_headers.clone(),
         response_fields: route.response_headers.clone(),
-        retries: route.retries,
-        timeout: route.timeout,
-        timeouts: RouteTimeouts {
-            client_body: route.timeouts.client_body.unwrap_or(for_all.client_body),
-            connect: route.timeouts.connect.unwrap_or(for_all.connect),
-            upstream_response: route
-                .timeouts
-                .upstream_response
-                .unwrap_or(for_all.upstream_response),
-            upstream_idle: route
-                .timeouts
-                .upstream_idle
-                .unwrap_or(for_all.upstream_idle),
-            tunnel_idle: route.timeouts.tunnel_idle.unwrap_or(for_all.tunnel_idle),
-        },
+        options: route.options.clone(),
+        timeouts: settings.route_timeouts.changed_by(&route.timeouts),
         request_body_bytes: if body_bytes == 0 {
             u64::MAX
         } else {
             body_bytes
         },
-        via: route.via,
-        rewrite_location: route.rewrite_location,
         cookies: route.cookies.clone(),
         forwarded: route.forwarded.unwrap_or(settings.forwarded),
         x_real_ip: route.x_real_ip.unwrap_or(settings.x_real_ip),
-        answer_continue: route.answer_continue,
     }
 }
 

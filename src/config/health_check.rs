@@ -147,9 +147,8 @@ fn read_probe(table: &mut DocumentTable<'_>) -> ProbeKind {
         table.lacks("needs path = \"/…\" for an HTTP probe, tcp = true, or grpc = true");
     }
     let path = table.get("path", |item| item.parsed(probe_path));
-    let expect = table.get("expect", |item| item.parsed(expected_statuses));
-    let method = table.get("method", |item| item.parsed(method));
-    let method = method.unwrap_or_else(|| "GET".to_owned());
+    let expect = table.parsed("expect", expected_statuses);
+    let method = table.parsed("method", method);
     let body_contains = table.get("body_contains", |item| match item.parsed(pattern)? {
         _ if method == "HEAD" => item.wrong("an answer to HEAD has no body"),
         pattern => Some(pattern),
@@ -157,7 +156,7 @@ fn read_probe(table: &mut DocumentTable<'_>) -> ProbeKind {
     ProbeKind::Http {
         method,
         path: path.unwrap_or_default(),
-        expect: expect.unwrap_or_else(|| vec![(200, 299)]),
+        expect,
         body_contains,
     }
 }

@@ -1,19 +1,16 @@
 //! Where clients come in: `listen_addr`, which is short for an address with the defaults, and `[[listeners]]`.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::address;
-use super::declared::Tolerable;
+use super::declared::{LISTENER, Tolerable};
 use super::document::{DocumentTable, Item};
 use super::notes::Positioned;
 use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
 use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::cidr::Cidr;
-use crate::base::limits::default;
-use crate::http::path::MergeSlashes;
-use crate::snapshot::HalfClose;
+use crate::snapshot::ListenerOptions;
 
 /// A listener as written.
 #[derive(Clone, Debug)]
@@ -22,42 +19,33 @@ pub struct ListenerSettings {
     pub addr: Positioned<ListenAddr>,
     /// TLS with clients; `None`: cleartext.
     pub tls: Option<ServerTlsSettings>,
-    /// Whether HTTP/2 is spoken besides HTTP/1.1.
-    pub http2: bool,
-    /// Whether every connection begins with a PROXY header.
-    pub proxy_protocol: bool,
+    /// The settings that depend on nothing else.
+    pub options: ListenerOptions,
     /// Networks whose PROXY headers are taken. Empty: those of everybody who reaches the address, which then is a local
     /// one.
     pub proxy_protocol_from: Vec<Positioned<Cidr>>,
-    /// Whether every request is redirected to the same URL under `https`.
-    pub redirect_to_https: bool,
-    /// Treatment of several slashes in a row.
-    pub merge_slashes: MergeSlashes,
-    /// The port of the URL that `redirect_to_https` redirects to.
-    pub https_port: u16,
-    /// Treatment of clients that end their sending side.
-    pub half_close: HalfClose,
     /// Whether cookies may have control bytes.
     pub tolerates_control_bytes: bool,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Largest number of clients at once; 0: as `limits.connections` says.
     pub connections: u32,
-    /// Least rate of a client, in bytes a second; 0: any rate is enough.
-    pub min_rate_bytes: u32,
-    /// Time for which a client may be slower than the least rate.
-    pub min_rate_grace: Duration,
 }
 
 /// Reads both forms; the default address if there is neither.
 pub(super) fn read(table: &mut DocumentTable<'_>) -> Vec<ListenerSettings> {
-    let read_short = |item: &Item<'_>| Some(ListenerSettings::short(read_addr(item)?));
+    let read_short = |item: &Item<'_>| {
+        let addr = read_addr(item)?;
+        item.defaults_of(&LISTENER, |table| read_at(table, Some(addr)))
+    };
     let short = table.get("listen_addr", |item| item.one_or_list(read_short));
     let long = table.list("listeners", |item| item.table(read_long).flatten());
     if !table.has("listen_addr") && !table.has("listeners") {
-        let value = address::listen_addr(default::LISTEN_ADDR).expect("the default is an address");
+        let value = table.parsed("listen_addr", address::listen_addr);
         let position = table.position().clone();
-        return vec![ListenerSettings::short(Positioned { position, value })];
+        let addr = Positioned { position, value };
+        let listener = table.defaults_of(&LISTENER, |table| read_at(table, Some(addr)));
+        return listener.into_iter().collect();
     }
     short.into_iter().flatten().chain(long).collect()
 }
@@ -67,44 +55,38 @@ fn read_addr(item: &Item<'_>) -> Option<Positioned<ListenAddr>> {
 }
 
 fn read_long(table: &mut DocumentTable<'_>) -> Option<ListenerSettings> {
-    let http2 = table.flag("http2");
-    let has_tls = table.has("tls");
-    let redirect = table.get("redirect_to_https", |item| {
-        let redirect = item.flag()?;
-        if redirect && has_tls {
-            return item.wrong("the listener speaks TLS itself; leave this out");
-        }
-        Some(redirect)
-    });
-    let proxy_protocol = table.flag("proxy_protocol");
     let addr = table.must("addr", read_addr);
+    read_at(table, addr)
+}
+
+/// Reads the settings of the listener at an address; `None` if the address was mistaken.
+fn read_at(
+    table: &mut DocumentTable<'_>,
+    addr: Option<Positioned<ListenAddr>>,
+) -> Option<ListenerSettings> {
+    let options = read_options(table);
+    let tolerated = table.list("tolerate", Item::word);
     Some(ListenerSettings {
-        tls: table.get("tls", |item| tls::read_server(item, http2)),
-        http2,
-        proxy_protocol,
-        proxy_protocol_from: read_from(table, proxy_protocol, addr.as_deref()),
-        redirect_to_https: redirect.unwrap_or(false),
-        merge_slashes: table.word("merge_slashes"),
-        https_port: read_https_port(table, redirect.unwrap_or(false)),
-        half_close: table.word("half_close"),
-        tolerates_control_bytes: table
-            .list("tolerate", Item::word)
-            .contains(&Tolerable::ControlBytes),
-        access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
+        tls: table.get("tls", |item| tls::read_server(item, options.http2)),
+        proxy_protocol_from: read_from(table, options.proxy_protocol, addr.as_deref()),
+        options,
+        tolerates_control_bytes: tolerated.contains(&Tolerable::ControlBytes),
+        access: socket_access::read(table, addr.as_deref()),
         connections: table.whole("connections"),
-        min_rate_bytes: table.size("min_rate"),
-        min_rate_grace: table.time("min_rate_grace"),
         addr: addr?,
     })
 }
 
-fn read_https_port(table: &mut DocumentTable<'_>, redirects: bool) -> u16 {
-    const KEY: &str = "https_port";
-    if !redirects {
-        table.refuse(KEY, "means nothing without redirect_to_https");
-        return default::HTTPS_PORT;
+fn read_options(table: &mut DocumentTable<'_>) -> ListenerOptions {
+    const REDIRECT: &str = "redirect_to_https";
+    let redirects = table.is_true(REDIRECT);
+    if redirects && table.has("tls") {
+        table.refuse(REDIRECT, "the listener speaks TLS itself; leave this out");
     }
-    table.whole(KEY)
+    if !redirects || table.has("tls") {
+        table.refuse("https_port", "means nothing without redirect_to_https");
+    }
+    table.plain()
 }
 
 /// `proxy_protocol_from`. A PROXY header says who a client is, so not everybody may send one.
@@ -147,25 +129,4 @@ fn read_from(
 /// A network, with its place.
 pub(super) fn read_range(item: &Item<'_>) -> Option<Positioned<Cidr>> {
     Some(item.positioned(item.parsed(str::parse)?))
-}
-
-impl ListenerSettings {
-    fn short(addr: Positioned<ListenAddr>) -> ListenerSettings {
-        ListenerSettings {
-            addr,
-            tls: None,
-            http2: true,
-            proxy_protocol: false,
-            proxy_protocol_from: Vec::new(),
-            redirect_to_https: false,
-            merge_slashes: MergeSlashes::On,
-            https_port: default::HTTPS_PORT,
-            half_close: HalfClose::Serve,
-            tolerates_control_bytes: false,
-            access: SocketAccess::of_mode(default::LISTENER_MODE),
-            connections: 0,
-            min_rate_bytes: default::MIN_RATE_BYTES,
-            min_rate_grace: Duration::from_secs(default::MIN_RATE_GRACE),
-        }
-    }
 }

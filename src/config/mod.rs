@@ -47,8 +47,8 @@ pub use acme::AcmeSettings;
 pub use address::{BackendAddress, BackendTarget};
 pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, compile_beside, workers};
 pub use declared::{
-    BACKEND, ChallengeKind, HEALTH_CHECK, POOL, ROOT, RouteTimeoutSettings, TimeoutSettings,
-    is_for_the_next_start, is_work_key, other_key_of_backend, work_keys,
+    BACKEND, ChallengeKind, ConnectionTimeouts, HEALTH_CHECK, POOL, ROOT, is_for_the_next_start,
+    is_work_key, other_key_of_backend, work_keys,
 };
 pub use descriptors::of_test_servers;
 pub use health_check::HealthCheckSettings;

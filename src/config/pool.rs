@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::address::{self, BackendAddress};
 use super::algorithm;
+use super::declared::BACKEND;
 use super::document::{DocumentTable, Item};
 use super::health_check::{self, HealthCheckSettings};
 use super::notes::Positioned;
@@ -126,25 +127,27 @@ fn read_backends(
 fn read_backend(item: &Item<'_>) -> Option<Positioned<BackendSettings>> {
     let settings = if item.is_table() {
         item.table(|table| {
-            Some(BackendSettings {
-                weight: table.whole("weight"),
-                max_connections: table.whole("max_connections"),
-                draining: table.flag("drain"),
-                health_check: table.get("health_check", |item| item.table(health_check::read)),
-                remove_after: table.timeout("remove_after").filter(|time| !time.is_zero()),
-                address: table.must("addr", |item| item.parsed(address::backend))?,
-            })
+            let address = table.must("addr", |item| item.parsed(address::backend));
+            read_backend_at(table, address)
         })?
     } else {
-        item.parsed(address::backend)
-            .map(|address| BackendSettings {
-                address,
-                weight: 1,
-                max_connections: 0,
-                draining: false,
-                health_check: None,
-                remove_after: None,
-            })
+        let address = item.parsed(address::backend);
+        item.defaults_of(&BACKEND, |table| read_backend_at(table, address))
     };
     Some(item.positioned(settings?))
+}
+
+/// Reads the settings of the backend at an address; `None` if the address was mistaken.
+fn read_backend_at(
+    table: &mut DocumentTable<'_>,
+    address: Option<BackendAddress>,
+) -> Option<BackendSettings> {
+    Some(BackendSettings {
+        weight: table.whole("weight"),
+        max_connections: table.whole("max_connections"),
+        draining: table.flag("drain"),
+        health_check: table.get("health_check", |item| item.table(health_check::read)),
+        remove_after: Some(table.time("remove_after")).filter(|time| !time.is_zero()),
+        address: address?,
+    })
 }

@@ -1,12 +1,13 @@
 //! The reference of the configuration file, `docs/configuration.md`, generated from the declarations of the settings.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::declared::ROOT;
 use super::schema::below;
 use crate::base::limits;
 use crate::base::quantity::{show_size, show_time};
-use crate::base::setting::{Absent, Kind, Section, Setting};
+use crate::base::setting::{Absent, FILE_EXAMPLE, Kind, Section, Setting, Value};
 
 /// Columns of a line of the reference.
 const COLUMNS: usize = 120;
@@ -31,6 +32,12 @@ seconds and sizes as numbers of bytes.
 
 Some settings have a second key, which names a unit (`interval_secs` for `interval`). Both keys read the same values. A
 table may have one of the two.
+
+## How a setting is described
+
+Each setting has two paragraphs. The first one says what the setting does, and in which unit numbers count. The second
+one says which values are possible, and what holds without the setting. A table that lacks a required setting is a
+mistake. A change of the file takes effect at a reload, unless the paragraph says that it waits for the next start.
 
 ## Completion in editors
 
@@ -89,63 +96,110 @@ fn heading(title: &str) -> String {
 
 fn put_setting(setting: &Setting, text: &mut String) {
     text.push('\n');
-    let facts = facts(setting).join("; ");
     let name = setting.name;
-    put_wrapped(&format!("- **`{name}`** ({facts})"), "  ", text);
-    text.push_str("  ");
-    put_wrapped(setting.doc.trim(), "  ", text);
+    put_wrapped(
+        &format!("- **`{name}`**: {}", setting.doc.trim()),
+        "  ",
+        text,
+    );
+    text.push_str("\n  ");
+    put_wrapped(&facts(setting).join(" "), "  ", text);
 }
 
-/// The kind of a setting, its default, its other key, and when a change counts.
+/// The possible values of a setting, its default, its other key, and when a change counts: a sentence each.
 fn facts(setting: &Setting) -> Vec<String> {
-    let mut facts = vec![kind(setting.kind)];
+    let mut facts = vec![format!("The value is {}.", kind(setting.kind))];
+    facts.extend(setting.zero.map(|zero| format!("With 0, {zero}.")));
     facts.push(match setting.absent {
-        Absent::Required => "required".to_owned(),
-        Absent::Is(value) => format!("default: `{value}`"),
-        Absent::Means(means) => format!("default: {means}"),
+        Absent::Required => "The setting is required.".to_owned(),
+        Absent::Is(Value::List([])) => "The list is empty by default.".to_owned(),
+        Absent::Is(value) => format!("The default is `{value}`."),
+        Absent::Means(means) => format!("Without the setting, {means}."),
     });
     if let Some(alias) = setting.alias {
-        facts.push(format!("also `{alias}`"));
+        facts.push(format!("Another key is `{alias}`."));
     }
     if setting.at_start {
-        facts.push("a change counts from the next start on".to_owned());
+        facts.push("A change takes effect at the next start.".to_owned());
     }
     facts
 }
 
-/// A kind in words.
+/// A kind in words, with an article.
 fn kind(kind: Kind) -> String {
     match kind {
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::True => "`true`".to_owned(),
-        Kind::Whole { least, most } => format!("whole number from {least} to {most}"),
+        Kind::Whole { least, most } => format!("a whole number from {least} to {most}"),
         Kind::Time { least } => format!(
-            "time from {} to {}",
-            show_time(least),
-            show_time(limits::LONGEST_TIMEOUT)
+            "a time from {} to {}",
+            time_as_written(least),
+            time_as_written(limits::LONGEST_TIMEOUT)
         ),
-        Kind::Size { least, most } => {
-            format!("size from {} to {}", show_size(least), show_size(most))
-        }
+        Kind::Size { most: 0, .. } => "0".to_owned(),
+        Kind::Size { least, most } => format!(
+            "a size from {} to {}",
+            size_as_written(least),
+            size_as_written(most)
+        ),
         Kind::Word(words) => {
             let words = words().into_iter().map(|word| format!("`\"{word}\"`"));
-            words.collect::<Vec<_>>().join(" or ")
+            alternatives(&words.collect::<Vec<_>>())
         }
-        Kind::Text { example: "", .. } => "text".to_owned(),
-        Kind::Text { example, .. } => format!("text such as `\"{example}\"`"),
-        Kind::List { of, least: 0, most } => format!("list of up to {most}: {}", self::kind(*of)),
+        Kind::Text { example: "", .. } => "a text".to_owned(),
+        Kind::Text {
+            example: FILE_EXAMPLE,
+            ..
+        } => "the path of a file".to_owned(),
+        Kind::Text { example, .. } => format!("a text such as `\"{example}\"`"),
         Kind::List { of, least, most } => {
-            format!("list of {least} to {most}: {}", self::kind(*of))
+            let count = match (least, most) {
+                (0, 1) => "at most one entry, which".to_owned(),
+                (0, most) => format!("at most {most} entries, each of which"),
+                (least, most) => format!("{least} to {most} entries, each of which"),
+            };
+            format!("a list of {count} is {}", self::kind(*of))
         }
         Kind::Map { most, example } => {
-            format!("table of up to {most} texts, such as `{{ {example} }}`")
+            format!("a table of at most {most} texts, such as `{{ {example} }}`")
         }
-        Kind::Table(section) => format!("table, see {}", heading(section.title)),
+        Kind::Table(section) => format!("a table, which {} describes", link(section)),
         Kind::Any(kinds) => {
             let kinds = kinds.iter().copied().map(self::kind);
             kinds.collect::<Vec<_>>().join(", or ")
         }
     }
+}
+
+fn time_as_written(time: Duration) -> String {
+    match time {
+        Duration::ZERO => "0".to_owned(),
+        time => show_time(time),
+    }
+}
+
+fn size_as_written(bytes: u64) -> String {
+    match bytes {
+        0 => "0".to_owned(),
+        bytes => show_size(bytes),
+    }
+}
+
+/// `a`, `b` or `c`.
+fn alternatives(words: &[String]) -> String {
+    match words {
+        [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        words => words.join(", "),
+    }
+}
+
+/// A link to the part of the page about a section. The target is made of the heading as GitHub makes it: letters,
+/// digits, hyphens and underscores stay, and a blank becomes a hyphen.
+fn link(section: &Section) -> String {
+    let heading = heading(section.title);
+    let is_kept = |char: &char| char.is_ascii_alphanumeric() || matches!(char, ' ' | '-' | '_');
+    let target: String = heading.to_lowercase().chars().filter(is_kept).collect();
+    format!("[{heading}](#{})", target.replace(' ', "-"))
 }
 
 /// Adds a paragraph in lines of at most [`COLUMNS`] columns; further lines begin with `indent`.

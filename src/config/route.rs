@@ -1,19 +1,18 @@
 //! The settings of a route: `[[routes]]`.
 
-use std::time::Duration;
-
 use super::address;
 use super::cookies;
-use super::declared::{Demand, RouteTimeoutSettings, work_keys};
+use super::declared::{Demand, ROUTE, work_keys};
 use super::document::{DocumentTable, Item};
 use super::fields;
 use super::notes::{Position, Positioned};
 use super::pool::{self, PoolSettings};
 use crate::base::limits;
+use crate::base::setting::Value;
 use crate::http::cookies::CookieEdits;
 use crate::http::names::FieldEdits;
 use crate::http::path;
-use crate::snapshot::HostHeader;
+use crate::snapshot::{HostHeader, RouteOptions, RouteTimeouts};
 
 /// A route as written.
 #[derive(Clone, Debug)]
@@ -26,8 +25,6 @@ pub struct RouteSettings {
     pub prefix: String,
     /// The pool that the requests go to.
     pub target: RouteTarget,
-    /// Whether the prefix is taken off before a request is forwarded.
-    pub strip_prefix: bool,
     /// The `Host` that backends get.
     pub host_header: HostHeader,
     /// The place of `client_cert = "required"`; `None`: clients need no certificate.
@@ -36,26 +33,18 @@ pub struct RouteSettings {
     pub request_headers: FieldEdits,
     /// Fields of responses that are set or removed.
     pub response_headers: FieldEdits,
-    /// Largest number of further attempts on other backends.
-    pub retries: u8,
-    /// Time for the whole exchange; `None`: any.
-    pub timeout: Option<Duration>,
-    /// Time-outs that differ from those for all routes.
-    pub timeouts: RouteTimeoutSettings,
+    /// The settings that depend on nothing else.
+    pub options: RouteOptions,
+    /// Time-outs of [`crate::snapshot::RouteTimeouts`] that the route has instead of those for all routes, by name.
+    pub timeouts: Vec<(&'static str, Value)>,
     /// Largest size of a request body in bytes; 0: unlimited; `None`: as for all routes.
     pub request_body_bytes: Option<u64>,
-    /// Whether `Via` is added to requests and responses.
-    pub via: bool,
-    /// Whether fields that name the backend are rewritten to name the host that the client asked for.
-    pub rewrite_location: bool,
     /// Attributes of cookies that are replaced.
     pub cookies: CookieEdits,
     /// Whether `Forwarded` is written; `None`: as for all routes.
     pub forwarded: Option<bool>,
     /// Whether `X-Real-IP` is written; `None`: as for all routes.
     pub x_real_ip: Option<bool>,
-    /// Whether palantir answers `Expect: 100-continue` instead of the backend.
-    pub answer_continue: bool,
 }
 
 /// The pool that a route leads to.
@@ -87,17 +76,14 @@ impl RouteSettings {
             let prefix = table.get("prefix", |item| {
                 Some(item.parsed(read_prefix).unwrap_or_default())
             });
-            let prefix = prefix.unwrap_or_else(|| "/".to_owned());
+            let prefix = prefix.unwrap_or_else(|| table.default_text("prefix").to_owned());
             let name = route_name(host.as_deref(), &prefix);
             RouteSettings {
                 position: table.position().clone(),
                 host,
                 prefix,
                 target: RouteTarget::read(table, name),
-                strip_prefix: table.flag("strip_prefix"),
-                host_header: table
-                    .get("host_header", read_host_header)
-                    .unwrap_or(HostHeader::Backend),
+                host_header: table.parsed("host_header", host_header),
                 wants_certificate: table.get("client_cert", |item| {
                     let is_required = item.word::<Demand>()? == Demand::Required;
                     is_required.then(|| item.positioned(()))
@@ -108,23 +94,21 @@ impl RouteSettings {
                 response_headers: table
                     .get("response_headers", |item| item.table(fields::read))
                     .unwrap_or_default(),
-                retries: table.whole("retries"),
-                timeout: table.timeout("timeout"),
+                options: table.plain(),
                 timeouts: table
-                    .get("timeouts", |item| item.table(DocumentTable::plain))
+                    .get("timeouts", |item| {
+                        item.table(DocumentTable::written_values::<RouteTimeouts>)
+                    })
                     .unwrap_or_default(),
                 request_body_bytes: table
                     .get("limits", |item| item.table(read_body_limit))
                     .flatten(),
-                via: table.flag("via"),
-                rewrite_location: table.flag("rewrite_location"),
                 cookies: CookieEdits {
                     domains: cookies::read(table, "cookie_domain", cookies::domain),
                     paths: cookies::read(table, "cookie_path", cookies::path),
                 },
                 forwarded: table.get("forwarded", Item::flag),
                 x_real_ip: table.get("x_real_ip", Item::flag),
-                answer_continue: table.flag("answer_continue"),
             }
         })
     }
@@ -165,7 +149,8 @@ impl RouteTarget {
 /// The name of the route that is written with this host and prefix; `None` if the host is mistaken.
 pub fn name_as_written(host: Option<&str>, prefix: Option<&str>) -> Option<String> {
     let host = host.map(address::host_pattern).transpose().ok()?;
-    let prefix = with_right_escapes(prefix.unwrap_or("/"));
+    let default = || ROUTE.setting("prefix").default_text();
+    let prefix = with_right_escapes(prefix.unwrap_or_else(default));
     Some(route_name(host.as_deref(), &prefix))
 }
 
@@ -177,11 +162,11 @@ fn read_body_limit(table: &mut DocumentTable<'_>) -> Option<u64> {
     table.get("request_body_size", Item::size)
 }
 
-fn read_host_header(item: &Item<'_>) -> Option<HostHeader> {
-    match item.text()? {
-        "backend" => Some(HostHeader::Backend),
-        "preserve" => Some(HostHeader::Preserve),
-        _ => item.parsed(address::host_field).map(HostHeader::Literal),
+fn host_header(text: &str) -> Result<HostHeader, String> {
+    match text {
+        "backend" => Ok(HostHeader::Backend),
+        "preserve" => Ok(HostHeader::Preserve),
+        _ => address::host_field(text).map(HostHeader::Literal),
     }
 }
 

@@ -50,7 +50,7 @@ fn put_below(section: &'static Section, found: &mut Vec<&'static Section>) {
 }
 
 /// The sections that a value of this kind may be or hold.
-fn sections_of(kind: Kind) -> Vec<&'static Section> {
+pub(super) fn sections_of(kind: Kind) -> Vec<&'static Section> {
     match kind {
         Kind::Table(section) => vec![section],
         Kind::List { of, .. } => sections_of(*of),
@@ -108,13 +108,16 @@ fn of_setting(setting: &Setting, form: Form) -> Value {
     schema
 }
 
-/// The documentation of a setting on one line, with what its absence means.
+/// The documentation of a setting on one line, with what 0 and its absence mean.
 fn description(setting: &Setting) -> String {
-    let doc = setting.doc.trim();
-    match setting.absent {
-        Absent::Means(means) => format!("{doc} Default: {means}."),
-        Absent::Required | Absent::Is(_) => doc.to_owned(),
+    let mut text = setting.doc.trim().to_owned();
+    if let Some(zero) = setting.zero {
+        text += &format!(" With 0, {zero}.");
     }
+    if let Absent::Means(means) = setting.absent {
+        text += &format!(" Without the setting, {means}.");
+    }
+    text
 }
 
 fn of_alias(setting: &Setting, schema: &Value) -> Value {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::acme::{self, Acme};
 use super::address;
 use super::admin;
-use super::declared::TimeoutSettings;
+use super::declared::ConnectionTimeouts;
 use super::document::{DocumentTable, Item};
 use super::fields;
 use super::listener::{self, ListenerSettings};
@@ -16,9 +16,8 @@ use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use super::tls::{self, ServerTlsSettings};
 use crate::base::cidr::Cidr;
-use crate::base::limits;
 use crate::http::h1::HeadLimits;
-use crate::snapshot::{AccessLog, Admin, Traceparent};
+use crate::snapshot::{AccessLog, Admin, RouteTimeouts, Traceparent};
 
 /// A configuration file, key by key.
 #[derive(Clone, Debug)]
@@ -44,8 +43,10 @@ pub struct Settings {
     pub x_real_ip: bool,
     /// Time between two look-ups of the names of backends.
     pub resolve_interval: Duration,
-    /// Time-outs for all routes, and those of clients.
-    pub timeouts: TimeoutSettings,
+    /// Time-outs of connections.
+    pub timeouts: ConnectionTimeouts,
+    /// Time-outs of exchanges, for routes that do not have others.
+    pub route_timeouts: RouteTimeouts,
     /// Bounds of requests, connections and memory.
     pub limits: LimitSettings,
     /// The access log; `None`: there is none.
@@ -100,20 +101,21 @@ impl Settings {
 
     pub(super) fn read(table: &mut DocumentTable<'_>) -> Settings {
         let mut admin_tls = None;
+        let (timeouts, route_timeouts) =
+            table.section("timeouts", |table| (table.plain(), table.plain()));
         Settings {
             listeners: listener::read(table),
             ticket_key_file: table.section("tls", tls::read_ticket_key_file),
             acme: table.get("acme", |item| item.table(acme::read)),
             shutdown_timeout: table.time("shutdown_timeout"),
-            workers: table
-                .get("workers", |item| Some(item.positioned(item.whole()?)))
-                .unwrap_or_default(),
+            workers: table.positioned_whole("workers"),
             trusted_proxies: table.list("trusted_proxies", read_trusted_proxy),
             pass_fields: table.list("pass_fields", |item| item.parsed(fields::from_proxies)),
             forwarded: table.flag("forwarded"),
             x_real_ip: table.flag("x_real_ip"),
             resolve_interval: table.time("resolve_interval"),
-            timeouts: table.section("timeouts", DocumentTable::plain),
+            timeouts,
+            route_timeouts,
             limits: table.section("limits", LimitSettings::read),
             access_log: table
                 .get("access_log", |item| item.table(read_access_log))
@@ -143,11 +145,9 @@ impl LimitSettings {
                 target_bytes: table.size("request_target_size"),
             },
             request_body_bytes: table.size("request_body_size"),
-            connections: table
-                .get("connections", |item| Some(item.positioned(item.whole()?)))
-                .unwrap_or_default(),
+            connections: table.positioned_whole("connections"),
             requests_per_connection: table.whole("requests_per_connection"),
-            memory_bytes: table.get("memory", read_memory_bytes).unwrap_or_default(),
+            memory_bytes: table.positioned_size("memory"),
         }
     }
 }
@@ -161,18 +161,6 @@ fn read_trusted_proxy(item: &Item<'_>) -> Option<Positioned<TrustedProxy>> {
         _ => TrustedProxy::Network(item.parsed(str::parse)?),
     };
     Some(item.positioned(proxy))
-}
-
-fn read_memory_bytes(item: &Item<'_>) -> Option<Positioned<u64>> {
-    let bytes = item.size()?;
-    if (1..limits::MEMORY_BYTES_LEAST).contains(&bytes) {
-        let least = limits::MEMORY_BYTES_LEAST;
-        return item.wrong(format!(
-            "must be 0, which stands for {}% of the memory, or at least {least}",
-            limits::MEMORY_PERCENT
-        ));
-    }
-    Some(item.positioned(bytes))
 }
 
 fn read_access_log(table: &mut DocumentTable<'_>) -> Option<AccessLog> {

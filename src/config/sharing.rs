@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use crate::route::RouteTable;
-use crate::snapshot::{Backend, ClientTls, Pool, Route, RouteTimeouts, Snapshot};
+use crate::snapshot::{Backend, ClientTls, Pool, Route, Snapshot};
 
 /// The parts of all snapshots that are in use. The thread that compiles configurations owns this value.
 #[derive(Debug, Default)]
@@ -70,41 +70,20 @@ fn same_route(one: &Route, other: &Route) -> bool {
         name,
         pool,
         prefix,
-        strip_prefix,
         host_header,
         wants_certificate,
         request_fields,
         response_fields,
-        retries,
-        timeout,
+        options,
         timeouts,
         request_body_bytes,
-        via,
-        rewrite_location,
         cookies,
         forwarded,
         x_real_ip,
-        answer_continue,
         counters,
     } = one;
-    let flags = [
-        strip_prefix,
-        wants_certificate,
-        via,
-        rewrite_location,
-        forwarded,
-        x_real_ip,
-        answer_continue,
-    ];
-    let other_flags = [
-        &other.strip_prefix,
-        &other.wants_certificate,
-        &other.via,
-        &other.rewrite_location,
-        &other.forwarded,
-        &other.x_real_ip,
-        &other.answer_continue,
-    ];
+    let flags = [wants_certificate, forwarded, x_real_ip];
+    let other_flags = [&other.wants_certificate, &other.forwarded, &other.x_real_ip];
     *name == other.name
         && *pool == other.pool
         && *prefix == other.prefix
@@ -113,26 +92,10 @@ fn same_route(one: &Route, other: &Route) -> bool {
         && *cookies == other.cookies
         && *request_fields == other.request_fields
         && *response_fields == other.response_fields
-        && *retries == other.retries
-        && *timeout == other.timeout
-        && same_timeouts(timeouts, &other.timeouts)
+        && *options == other.options
+        && *timeouts == other.timeouts
         && *request_body_bytes == other.request_body_bytes
         && Arc::ptr_eq(counters, &other.counters)
-}
-
-fn same_timeouts(one: &RouteTimeouts, other: &RouteTimeouts) -> bool {
-    let RouteTimeouts {
-        client_body,
-        connect,
-        upstream_response,
-        upstream_idle,
-        tunnel_idle,
-    } = one;
-    *client_body == other.client_body
-        && *connect == other.connect
-        && *upstream_response == other.upstream_response
-        && *upstream_idle == other.upstream_idle
-        && *tunnel_idle == other.tunnel_idle
 }
 
 /// Compares like [`same_route`]. TLS settings that are equal and come from the same files are compiled once, so that

@@ -5,13 +5,8 @@ use nix::unistd::{Group, User};
 use super::document::DocumentTable;
 use crate::base::addresses::{ListenAddr, SocketAccess};
 
-/// Reads the keys, which are valid for a Unix socket only. `mode`: the default.
-pub(super) fn read(
-    table: &mut DocumentTable<'_>,
-    addr: Option<&ListenAddr>,
-    mode: u32,
-) -> SocketAccess {
-    let mut access = SocketAccess::of_mode(mode);
+/// Reads the keys, which are valid for a Unix socket only.
+pub(super) fn read(table: &mut DocumentTable<'_>, addr: Option<&ListenAddr>) -> SocketAccess {
     if matches!(addr, Some(ListenAddr::Tcp(_))) {
         for key in ["mode", "owner", "group"] {
             table.refuse(
@@ -19,11 +14,11 @@ pub(super) fn read(
                 "has no meaning for a TCP address: only a Unix socket has a file",
             );
         }
-        return access;
+        // No socket file ever has this mode.
+        let mode = parse_mode(table.default_text("mode")).unwrap_or_default();
+        return SocketAccess::of_mode(mode);
     }
-    if let Some(mode) = table.get("mode", |item| item.parsed(parse_mode)) {
-        access.mode = mode;
-    }
+    let mut access = SocketAccess::of_mode(table.parsed("mode", parse_mode));
     access.owner = table.get("owner", |item| item.parsed(parse_user));
     access.group = table.get("group", |item| item.parsed(parse_group));
     access

@@ -6,7 +6,7 @@ use rustls::pki_types::{DnsName, ServerName};
 
 use super::acme::AcmeSettings;
 use super::address;
-use super::declared::{ChallengeKind, Demand, UnknownSni};
+use super::declared::{CLIENT_TLS, ChallengeKind, Demand, UnknownSni};
 use super::document::{DocumentTable, Item};
 use super::fields;
 use super::notes::Position;
@@ -109,11 +109,8 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
     item.table(|table| {
         let min_version = table.word("min_version");
         let alpn = table.get("alpn", |item| read_alpn(item, http2));
-        let by_default = if http2 {
-            vec![Alpn::H2, Alpn::Http1]
-        } else {
-            vec![Alpn::Http1]
-        };
+        let mut by_default: Vec<Alpn> = table.default_words("alpn");
+        by_default.retain(|alpn| http2 || *alpn != Alpn::H2);
         let (client_ca, ca_position) = read_client_ca(table);
         let unknown_sni: UnknownSni = table.word("unknown_sni");
         let tickets = table.flag("session_tickets");
@@ -336,15 +333,8 @@ pub(super) fn read_client(item: &Item<'_>) -> Option<ClientTlsSettings> {
     if item.is_table() {
         return item.table(read_client_table);
     }
-    item.flag()?.then(|| ClientTlsSettings {
-        position: item.positioned(()).position,
-        ca: None,
-        pair: None,
-        verify: true,
-        server_name: None,
-        pair_positions: PairPositions::default(),
-        ca_position: None,
-    })
+    let is_spoken = item.flag()?;
+    is_spoken.then(|| item.defaults_of(&CLIENT_TLS, read_client_table))
 }
 
 fn read_client_table(table: &mut DocumentTable<'_>) -> ClientTlsSettings {

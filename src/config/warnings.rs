@@ -138,7 +138,7 @@ fn warn_of_pools(settings: &Settings, notes: &Notes<'_>) {
 
 /// Warns of a prefix with several slashes in a row, which no request reaches where slashes are merged.
 fn warn_of_slashes(settings: &Settings, notes: &Notes<'_>) {
-    let merges = |listener: &ListenerSettings| listener.merge_slashes != MergeSlashes::Off;
+    let merges = |listener: &ListenerSettings| listener.options.merge_slashes != MergeSlashes::Off;
     if !settings.listeners.iter().any(merges) {
         return;
     }

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::listener_options::ListenerOptions;
 use crate::base::addresses::{ListenAddr, Purpose, ServerKind, SocketAccess};
 use crate::base::cidr::Cidr;
 use crate::http::h1::HeadLimits;
 use crate::http::names::NameSet;
-use crate::http::path::MergeSlashes;
 use crate::shared::client_count::SharedClientCount;
 use crate::tls::{Alpn, ClientTrust, Fact, MinVersion, Pair};
 
@@ -21,21 +22,11 @@ pub struct Listener {
     pub addr: ListenAddr,
     /// `None`: cleartext.
     pub tls: Option<ServerTls>,
-    /// Whether HTTP/2 is spoken besides HTTP/1.1: by ALPN with TLS, by prior knowledge without.
-    pub http2: bool,
-    /// Whether every connection begins with a PROXY header (version 1 or 2), which says who the client is.
-    pub proxy_protocol: bool,
+    /// The settings that are used as they are written; HTTP/2 only where TLS offers it, too.
+    pub options: ListenerOptions,
     /// Ranges of the peers that may send a PROXY header. Empty: any peer that reaches the address, which then is a
     /// local one.
     pub proxy_protocol_from: Vec<Cidr>,
-    /// Whether every request is answered with the same URL under `https`; never with TLS.
-    pub redirect_to_https: bool,
-    /// How palantir treats slashes that follow one another in a path.
-    pub merge_slashes: MergeSlashes,
-    /// The port of the URL that requests are redirected to.
-    pub https_port: u16,
-    /// The treatment of clients that have ended their sending side.
-    pub half_close: HalfClose,
     /// Whether control bytes other than NUL, CR and LF in cookies are passed on.
     pub tolerates_control_bytes: bool,
     /// The access rights of a Unix socket.
@@ -43,13 +34,17 @@ pub struct Listener {
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
     /// together may.
     pub connections: usize,
-    /// The least number of bytes per second, on average, that a client must send of a request's body or take of an
-    /// answer's body; 0: no bound.
-    pub min_rate_bytes: u32,
-    /// How long a client may be slower than `min_rate_bytes`.
-    pub min_rate_grace: Duration,
     /// The client connections that the listener has.
     pub clients: SharedClientCount,
+}
+
+/// The options of a listener are read as its own: a new one needs no line here.
+impl Deref for Listener {
+    type Target = ListenerOptions;
+
+    fn deref(&self) -> &ListenerOptions {
+        &self.options
+    }
 }
 
 impl Listener {
@@ -74,20 +69,23 @@ impl Listener {
         let Listener {
             addr: _,
             tls,
-            http2,
-            proxy_protocol,
+            options,
             proxy_protocol_from,
-            redirect_to_https,
-            merge_slashes,
-            https_port: _,
-            half_close,
             tolerates_control_bytes,
             access: _,
             connections: _,
-            min_rate_bytes: _,
-            min_rate_grace: _,
             clients: _,
         } = self;
+        let ListenerOptions {
+            http2,
+            proxy_protocol,
+            redirect_to_https,
+            https_port: _,
+            merge_slashes,
+            half_close,
+            min_rate: _,
+            min_rate_grace: _,
+        } = options;
         let rest = (
             http2,
             proxy_protocol,
@@ -131,17 +129,6 @@ impl fmt::Display for Listener {
             write!(f, " ({})", words.join(", "))
         }
     }
-}
-
-/// How palantir treats a client that has ended its sending side while its requests are under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HalfClose {
-    /// The client gets the answers to its complete requests. That the client is gone is noticed only when its
-    /// connection is reset.
-    #[default]
-    Serve,
-    /// The client counts as gone.
-    Abort,
 }
 
 /// TLS with clients.

@@ -4,9 +4,11 @@
 mod admin;
 mod health_check;
 mod listener;
+mod listener_options;
 mod pool;
 mod pool_options;
 mod route;
+mod route_options;
 
 #[cfg(test)]
 pub mod sample;
@@ -26,10 +28,12 @@ use crate::tls::{Challenges, FilesRead};
 
 pub use admin::{AccessLog, AccessLogFormat, Admin};
 pub use health_check::{HealthCheck, ProbeKind, ProbeTls};
-pub use listener::{ClientCertificate, ClientLimits, HalfClose, Listener, ServerTls};
+pub use listener::{ClientCertificate, ClientLimits, Listener, ServerTls};
+pub use listener_options::{HalfClose, ListenerOptions};
 pub use pool::{Backend, ClientTls, Pool};
 pub use pool_options::{OUTLIER, OnUnhealthy, Outlier, PoolOptions, Protocol, ProxyProtocol};
-pub use route::{HostHeader, Route, RouteTimeouts};
+pub use route::{HostHeader, Route};
+pub use route_options::{RouteOptions, RouteTimeouts};
 
 /// A snapshot as the threads pass it around. A worker counts references once per snapshot, never once per request.
 pub type SharedSnapshot = Arc<Snapshot>;

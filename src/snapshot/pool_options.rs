@@ -38,17 +38,21 @@ plain_settings! {
         /// `backend_down`), and so do answers and tunnels under way.
         on_unhealthy: OnUnhealthy = Kind::Word(words::<OnUnhealthy>), Absent::Is(Value::Word("finish"));
         /// Percentage of healthy backends below which all backends take requests, whatever their states. Drained
-        /// backends neither count nor take requests. With 0 this never happens.
-        panic_threshold: u32 = Kind::PERCENT, Absent::Is(Value::Whole(0));
-        /// Largest number of idle connections that each core keeps to each backend.
+        /// backends neither count nor take requests.
+        panic_threshold zero "the states of backends always count": u32 = Kind::PERCENT,
+            Absent::Is(Value::Whole(0));
+        /// Largest number of idle connections that each core keeps to each backend. The load decides how many are kept
+        /// within this number.
         idle_connections: u32 = Kind::whole(0, limits::IDLE_CONNECTIONS_MAX as u64),
             Absent::Is(Value::Whole(limits::IDLE_CONNECTIONS as u64));
         /// Protocol that the backends speak: `"h1"` is HTTP/1.1, `"h2"` is HTTP/2.
         protocol: Protocol = Kind::Word(words::<Protocol>), Absent::Is(Value::Word("h1"));
         /// Version of the PROXY header that every connection to a backend begins with. Such a connection serves one
         /// request and is not kept. The header names the client that `trusted_proxies` found, with port 0 if another
-        /// proxy named the client in the request. Not with `protocol = "h2"`, whose connections have many clients.
-        proxy_protocol: Option<ProxyProtocol> = Kind::Word(words::<ProxyProtocol>), Absent::Means("no PROXY header");
+        /// proxy named the client in the request. Connections with `protocol = "h2"` have many clients, and
+        /// no PROXY header.
+        proxy_protocol: Option<ProxyProtocol> = Kind::Word(words::<ProxyProtocol>),
+            Absent::Means("there is no PROXY header");
         /// Whether every response must follow the RFCs to the letter. Otherwise a malformed response that has one
         /// reading is passed on in its proper form. That concerns blanks before a colon or behind a chunk size, lines
         /// that end in LF alone or go on in the next line, several equal lengths, chunks in HTTP/1.0, statuses up to

@@ -12,15 +12,15 @@ use crate::base::limits;
 use crate::http::cookies::CookieEdits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
-use crate::http::path::MergeSlashes;
 use crate::route::RouteTable;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::client_count::ClientCount;
 use crate::shared::counter::PerWorker;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, ClientLimits, Descriptors, HalfClose, HealthCheck, HostHeader, Listener, Outlier,
-    Pool, PoolOptions, ProbeKind, ProbeTls, Route, RouteTimeouts, Snapshot, Traceparent,
+    Backend, ClientLimits, Descriptors, HealthCheck, HostHeader, Listener, ListenerOptions,
+    Outlier, Pool, PoolOptions, ProbeKind, ProbeTls, Route, RouteOptions, RouteTimeouts, Snapshot,
+    Traceparent,
 };
 use crate::tls::FilesRead;
 
@@ -84,18 +84,14 @@ pub fn listener(addr: ListenAddr) -> Listener {
     Listener {
         addr,
         tls: None,
-        http2: true,
-        proxy_protocol: false,
+        options: ListenerOptions {
+            min_rate: 0,
+            ..ListenerOptions::default()
+        },
         proxy_protocol_from: Vec::new(),
-        redirect_to_https: false,
-        merge_slashes: MergeSlashes::default(),
-        https_port: 443,
-        half_close: HalfClose::default(),
         tolerates_control_bytes: false,
         access: SocketAccess::of_mode(0o600),
         connections: usize::MAX,
-        min_rate_bytes: 0,
-        min_rate_grace: Duration::ZERO,
         clients: Arc::new(ClientCount::new(1)),
     }
 }
@@ -108,13 +104,14 @@ pub fn with_route(snapshot: &mut Snapshot) {
         name: "/".to_owned(),
         pool: PoolId(0),
         prefix: String::new(),
-        strip_prefix: false,
         host_header: HostHeader::Preserve,
         wants_certificate: false,
         request_fields: FieldEdits::new(Vec::new(), Vec::new()),
         response_fields: FieldEdits::new(Vec::new(), Vec::new()),
-        retries: 1,
-        timeout: None,
+        options: RouteOptions {
+            rewrite_location: false,
+            ..RouteOptions::default()
+        },
         timeouts: RouteTimeouts {
             client_body: long,
             connect: long,
@@ -123,12 +120,9 @@ pub fn with_route(snapshot: &mut Snapshot) {
             tunnel_idle: long,
         },
         request_body_bytes: u64::MAX,
-        via: false,
-        rewrite_location: false,
         cookies: CookieEdits::default(),
         forwarded: false,
         x_real_ip: false,
-        answer_continue: false,
         counters: Arc::new(PerWorker::new(1)),
     })];
 }

@@ -69,10 +69,9 @@ mod tests {
     }
 
     fn listener(port: u16, redirect_to_https: bool) -> Listener {
-        Listener {
-            redirect_to_https,
-            ..sample::listener(ListenAddr::Tcp(([127, 0, 0, 1], port).into()))
-        }
+        let mut listener = sample::listener(ListenAddr::Tcp(([127, 0, 0, 1], port).into()));
+        listener.options.redirect_to_https = redirect_to_https;
+        listener
     }
 
     #[test]

@@ -48,13 +48,13 @@ pub struct MinRate {
 impl MinRate {
     /// The least rate that a listener demands of its clients.
     pub fn of(listener: &Listener) -> MinRate {
-        MinRate::new(listener.min_rate_bytes, listener.min_rate_grace)
+        MinRate::new(listener.min_rate, listener.min_rate_grace)
     }
 
     /// The least rate that a listener demands of a client which has its whole answer and is still sending.
     pub fn behind_answer(listener: &Listener) -> MinRate {
         let most = Duration::from_secs(limits::LINGER_SILENCE_SECS);
-        MinRate::new(listener.min_rate_bytes, listener.min_rate_grace.min(most))
+        MinRate::new(listener.min_rate, listener.min_rate_grace.min(most))
     }
 
     /// A rate that demands nothing.

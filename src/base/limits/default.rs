@@ -1,12 +1,7 @@
 //! Defaults of the configuration's settings. Times are in seconds.
 
-/// Default permissions of a listener's Unix socket. As with a TCP address everybody may connect; the folder of the
-/// socket limits who can reach it.
-pub const LISTENER_MODE: u32 = 0o666;
 /// Default of `https_port` of a listener that redirects.
 pub const HTTPS_PORT: u16 = 443;
-/// Default permissions of the management API's Unix socket, where no token is needed unless one is configured.
-pub const ADMIN_MODE: u32 = 0o600;
 /// Default of `acme.directory`: Let's Encrypt.
 pub const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// Default of `listen_addr`.

@@ -40,6 +40,8 @@ pub struct Setting {
     pub kind: Kind,
     /// The value that counts where the setting is absent.
     pub absent: Absent,
+    /// The effect of 0 as a clause, where 0 is more than the smallest number: "the number is unlimited".
+    pub zero: Option<&'static str>,
     /// The effect of the setting, in whole sentences.
     pub doc: &'static str,
     /// Whether a change counts only from the next start on, not from a reload.
@@ -47,6 +49,9 @@ pub struct Setting {
     /// Whether the management API may change the setting, in a table that it may change.
     pub by_api: bool,
 }
+
+/// The example of a text that is the path of a file.
+pub const FILE_EXAMPLE: &str = "/etc/palantir/file";
 
 /// The kind of value that a setting holds.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +117,7 @@ pub enum Absent {
     Required,
     /// The default is this value.
     Is(Value),
-    /// There is no value of the setting's kind for it; the text says what happens: "none", "as of the pool".
+    /// There is no value of the setting's kind for it; the text says as a clause what holds: "no backend is probed".
     Means(&'static str),
 }
 
@@ -152,6 +157,19 @@ pub fn words<T: Word>() -> Vec<&'static str> {
     T::WORDS.iter().map(|(word, _)| *word).collect()
 }
 
+impl Section {
+    /// The setting of this name.
+    ///
+    /// # Panics
+    ///
+    /// The section has no such setting.
+    pub fn setting(&self, name: &str) -> &'static Setting {
+        let mut settings = (self.settings)().into_iter();
+        let found = settings.find(|setting| setting.name == name);
+        found.unwrap_or_else(|| panic!("{} has no setting {name}", self.name))
+    }
+}
+
 impl Setting {
     /// A setting that a reload takes over, and that the management API may change where its table is one that the API
     /// may change.
@@ -161,6 +179,7 @@ impl Setting {
             alias: None,
             kind,
             absent,
+            zero: None,
             doc,
             at_start: false,
             by_api: true,
@@ -171,6 +190,14 @@ impl Setting {
     pub const fn also(self, alias: &'static str) -> Setting {
         Setting {
             alias: Some(alias),
+            ..self
+        }
+    }
+
+    /// The setting, in which 0 has a meaning of its own, a clause.
+    pub const fn zero_means(self, zero: &'static str) -> Setting {
+        Setting {
+            zero: Some(zero),
             ..self
         }
     }
@@ -188,6 +215,29 @@ impl Setting {
         Setting {
             by_api: false,
             ..self
+        }
+    }
+
+    /// The value that counts where the setting is absent; `None`: there is none.
+    pub fn default_value(&self) -> Option<Value> {
+        match self.absent {
+            Absent::Is(value) => Some(value),
+            Absent::Required | Absent::Means(_) => None,
+        }
+    }
+
+    /// The text that counts where the setting is absent.
+    ///
+    /// # Panics
+    ///
+    /// The default of the setting is no text.
+    pub fn default_text(&self) -> &'static str {
+        match self.default_value() {
+            Some(Value::Text(text) | Value::Word(text)) => text,
+            other => panic!(
+                "the default of {} is {other:?}, which is no text",
+                self.name
+            ),
         }
     }
 
@@ -213,7 +263,7 @@ impl Kind {
         most: 100,
     };
     /// The name of a file.
-    pub const FILE: Kind = Kind::text("", "/etc/palantir/file");
+    pub const FILE: Kind = Kind::text("", FILE_EXAMPLE);
 
     /// A text without a pattern if `pattern` is empty.
     pub const fn text(pattern: &'static str, example: &'static str) -> Kind {

@@ -14,6 +14,16 @@ pub trait Plain: Sized {
 
     /// The value of each row.
     fn values(&self) -> Vec<(&'static Setting, Option<Value>)>;
+
+    /// The struct with other values for the settings of these names.
+    fn changed_by(&self, changes: &[(&'static str, Value)]) -> Self {
+        let own = self.values();
+        Self::from_values(|row| {
+            let change = changes.iter().find(|(name, _)| *name == row.name);
+            let known = || own.iter().find(|(known, _)| known.name == row.name);
+            change.map_or_else(|| known()?.1, |(_, value)| Some(*value))
+        })
+    }
 }
 
 /// A type in which a struct of [`plain_settings`] holds a value.
@@ -26,7 +36,7 @@ pub trait Stored: Sized {
 }
 
 /// Declares a struct with a public field for each setting, and the rows of [`Plain`]. The documentation of a field is
-/// that of its setting. `also` names the second key of a setting, which has a unit.
+/// that of its setting. `also` names the second key of a setting, which has a unit; `zero` says what 0 means.
 ///
 /// ```text
 /// plain_settings! {
@@ -42,7 +52,7 @@ macro_rules! plain_settings {
         $(#[doc = $about:literal])+
         pub struct $type:ident { $(
             $(#[doc = $doc:literal])+
-            $field:ident $(also $alias:literal)?: $of:ty = $kind:expr, $absent:expr;
+            $field:ident $(also $alias:literal)? $(zero $zero:literal)?: $of:ty = $kind:expr, $absent:expr;
         )+ }
     ) => {
         $(#[doc = $about])+
@@ -58,7 +68,7 @@ macro_rules! plain_settings {
                     $kind,
                     $absent,
                     concat!($($doc),+),
-                ) $( .also($alias) )?
+                ) $( .also($alias) )? $( .zero_means($zero) )?
             ),+ ];
 
             fn from_values(
@@ -94,16 +104,6 @@ macro_rules! plain_settings {
 
 pub(crate) use plain_settings;
 
-impl Setting {
-    /// The value that counts where the setting is absent; `None`: there is none.
-    pub fn default_value(&self) -> Option<Value> {
-        match self.absent {
-            super::Absent::Is(value) => Some(value),
-            _ => None,
-        }
-    }
-}
-
 impl Stored for bool {
     fn from_value(value: Option<Value>) -> bool {
         matches!(value, Some(Value::Flag(true)))
@@ -114,20 +114,27 @@ impl Stored for bool {
     }
 }
 
-impl Stored for u32 {
-    fn from_value(value: Option<Value>) -> u32 {
-        match value {
-            Some(Value::Whole(number) | Value::Size(number)) => {
-                u32::try_from(number).expect("the declared bounds are those of the field")
+/// Holds whole numbers and sizes in types of numbers.
+macro_rules! store_numbers {
+    ($($number:ty),+) => { $(
+        impl Stored for $number {
+            fn from_value(value: Option<Value>) -> $number {
+                match value {
+                    Some(Value::Whole(number) | Value::Size(number)) => {
+                        <$number>::try_from(number).expect("the declared bounds are those of the field")
+                    }
+                    _ => 0,
+                }
             }
-            _ => 0,
-        }
-    }
 
-    fn to_value(&self) -> Option<Value> {
-        Some(Value::Whole((*self).into()))
-    }
+            fn to_value(&self) -> Option<Value> {
+                Some(Value::Whole((*self).into()))
+            }
+        }
+    )+ };
 }
+
+store_numbers!(u8, u16, u32);
 
 impl Stored for Duration {
     fn from_value(value: Option<Value>) -> Duration {

@@ -49,7 +49,7 @@ static SETTINGS: [Setting; 7] = [
     optional(
         "ca",
         Kind::FILE,
-        "the machine's authorities",
+        "the authorities of the machine count",
         "File with the authorities of the directory's own certificate.",
     ),
     word(
@@ -62,7 +62,7 @@ static SETTINGS: [Setting; 7] = [
     optional(
         "eab",
         Kind::Table(&EAB),
-        "none",
+        "the account has no external account",
         "External account, for authorities that want to know their customers.",
     ),
 ];

@@ -25,7 +25,7 @@ static SETTINGS: [Setting; 14] = [
     optional(
         "path",
         Kind::text("^/[!-~]*$", "/health"),
-        "no HTTP probe",
+        "the probe is not one by HTTP",
         "Target of a probe by HTTP, which is healthy if the status of the answer is one of `expect`.",
     ),
     Setting::new(
@@ -40,7 +40,7 @@ static SETTINGS: [Setting; 14] = [
             Kind::True,
             Kind::text("^[!-~]{1,127}$", "routeguide.RouteGuide"),
         ]),
-        "no gRPC probe",
+        "the probe is not one by gRPC",
         "Whether a probe asks `grpc.health.v1`: `true` asks about the server as a whole, a text asks about the service \
          of this name.",
     ),
@@ -60,13 +60,13 @@ static SETTINGS: [Setting; 14] = [
     optional(
         "body_contains",
         Kind::text("^[\\s\\S]{1,256}$", "ready"),
-        "any body",
+        "every body will do",
         "Text of at most 256 bytes that the first 32 KiB of the body of the answer must contain.",
     ),
     optional(
         "host",
         Kind::text("", "app.example.com"),
-        "the first text that a route of the pool has as `host_header`, else the address of the backend",
+        "`Host` is the first text that a route of the pool has as `host_header`, else the address of the backend",
         "`Host` of a probe by HTTP or gRPC, with or without a port.",
     ),
     optional(
@@ -75,20 +75,20 @@ static SETTINGS: [Setting; 14] = [
             most: limits::FIELD_EDITS,
             example: "authorization = \"Bearer …\"",
         },
-        "none",
+        "there are no further fields",
         "Further fields of a probe by HTTP or gRPC. Credentials are masked as `***` where the check is shown; a `***` \
          that the management API gets back stands for the value in force.",
     ),
     optional(
         "port",
         Kind::whole(1, u16::MAX as u64),
-        "the backend's",
-        "Port that is probed instead of the backend's own, at the same address. Not for Unix sockets.",
+        "the port of the backend is probed",
+        "Port that is probed instead of the backend's own, at the same address. A Unix socket has no port.",
     ),
     optional(
         "tls",
         Kind::Any(&[Kind::Flag, Kind::Table(&CLIENT_TLS)]),
-        "as in requests of the pool",
+        "probes speak TLS if requests of the pool do",
         "TLS of a probe: whether it is spoken, or a table as in a pool. A probe with `tcp = true` makes a handshake only \
          if this is set, and then waits up to 1 s for a refusal behind the handshake.",
     ),
@@ -98,10 +98,11 @@ static SETTINGS: [Setting; 14] = [
         "Time between the starts of two probes.",
     )
     .also("interval_secs"),
-    time(
+    optional(
         "timeout",
-        default::PROBE_TIMEOUT,
-        "Time for one probe. Without this setting, a healthy backend whose last probe has failed has 1 s.",
+        Kind::TIME,
+        "a probe has 2 s, and a healthy backend whose last probe has failed has 1 s",
+        "Time for one probe.",
     )
     .also("timeout_secs"),
     whole(

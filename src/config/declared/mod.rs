@@ -1,5 +1,6 @@
 //! The settings of the configuration file, each declared once: one table of rows for each table of the file. A setting
-//! of a pool that depends on nothing else is declared in [`crate::snapshot::PoolOptions`].
+//! of a pool, a route or a listener that depends on nothing else is declared in [`crate::snapshot::PoolOptions`],
+//! [`crate::snapshot::RouteOptions`] or [`crate::snapshot::ListenerOptions`].
 
 mod acme;
 mod health_check;
@@ -16,8 +17,11 @@ use std::time::Duration;
 use crate::base::setting::{Absent, Kind, Setting, Value};
 
 pub use health_check::HEALTH_CHECK;
+pub use listener::LISTENER;
 pub use pool::{BACKEND, POOL, is_work_key, other_key_of_backend, work_keys};
-pub use sections::{RouteTimeoutSettings, TimeoutSettings};
+pub use route::ROUTE;
+pub use sections::ConnectionTimeouts;
+pub use tls::CLIENT_TLS;
 pub use top::{ROOT, is_for_the_next_start};
 pub use words::ChallengeKind;
 pub(super) use words::{Demand, Tolerable, UnknownSni};
@@ -67,9 +71,9 @@ const fn time_or_zero(name: &'static str, default: u64, doc: &'static str) -> Se
     Setting::new(name, kind, Absent::secs(default), doc)
 }
 
-/// A setting that names a file and that has no default.
-const fn file(name: &'static str, doc: &'static str) -> Setting {
-    Setting::new(name, Kind::FILE, Absent::Means("none"), doc)
+/// A setting that names a file and that has no default; `means` says as a clause what holds without it.
+const fn file(name: &'static str, means: &'static str, doc: &'static str) -> Setting {
+    Setting::new(name, Kind::FILE, Absent::Means(means), doc)
 }
 
 /// A setting that must be there.
@@ -77,7 +81,7 @@ const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Setting 
     Setting::new(name, kind, Absent::Required, doc)
 }
 
-/// A setting without a value for its absence; `means` says what happens then.
+/// A setting without a value for its absence; `means` says as a clause what holds then.
 const fn optional(
     name: &'static str,
     kind: Kind,

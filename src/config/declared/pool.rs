@@ -26,13 +26,15 @@ pub static BACKEND: Section = Section {
     settings: || BACKEND_SETTINGS.iter().collect(),
 };
 
+/// The name of a pool.
+pub const POOL_NAME: Kind = Kind::text("^[A-Za-z0-9._-]{1,64}$", "api");
 /// The kind of an entry of `backends`.
 pub const BACKEND_KIND: Kind = Kind::Any(&[ADDRESS, Kind::Table(&BACKEND)]);
 
 static NAME: [Setting; 2] = [
     required(
         "name",
-        Kind::text("^[A-Za-z0-9._-]{1,64}$", "api"),
+        POOL_NAME,
         "Name of the pool, by which routes, metrics, the log and the management API know it.",
     )
     .not_by_api(),
@@ -94,26 +96,26 @@ static ALGORITHM: [Setting; 1] = [Setting::new(
     "balancing_algorithm",
     Kind::Word(algorithms),
     Absent::Is(Value::Word(default::ALGORITHM)),
-    "Algorithm that picks the backend of a request.",
+    "Algorithm that picks the backend of a request. `docs/backends.md` says what each algorithm does.",
 )];
 
 static CHECKS: [Setting; 3] = [
     optional(
         "health_check",
         Kind::Table(&HEALTH_CHECK),
-        "no probes",
+        "backends without a `health_check` of their own are not probed",
         "Probes of those backends that have no `health_check` of their own.",
     ),
     optional(
         "outlier",
         Kind::Table(&OUTLIER),
-        "no ejection",
+        "no backend is ejected",
         "Conditions under which a backend is ejected because of its answers to clients.",
     ),
     optional(
         "tls",
         Kind::Any(&[Kind::Flag, Kind::Table(&CLIENT_TLS)]),
-        "cleartext",
+        "backends are spoken to in cleartext",
         "TLS with the backends: `true`, by which backends are verified as the machine's authorities say, or a table of \
          settings.",
     ),
@@ -130,14 +132,15 @@ static BACKEND_SETTINGS: [Setting; 6] = [
         "weight",
         (1, limits::WEIGHT as u64),
         1,
-        "Share of the requests, compared with the weights of the pool's other backends.",
+        "Share of the requests that the backend gets, compared with the weights of the other backends of the pool.",
     ),
     whole(
         "max_connections",
         (0, limits::CONNECTIONS as u64),
         0,
-        "Largest number of open connections of all cores together; 0: unlimited.",
-    ),
+        "Largest number of open connections of all cores together.",
+    )
+    .zero_means("the number is unlimited"),
     flag(
         "drain",
         false,
@@ -146,13 +149,14 @@ static BACKEND_SETTINGS: [Setting; 6] = [
     time_or_zero(
         "remove_after",
         0,
-        "Time after which a backend that is down is taken out of the configuration; 0: never.",
+        "Time after which a backend that is down is taken out of the configuration.",
     )
+    .zero_means("the backend stays")
     .also("remove_after_secs"),
     optional(
         "health_check",
         Kind::Table(&HEALTH_CHECK),
-        "the pool's",
+        "the backend is probed as the pool says",
         "Probes of the backend, instead of the pool's `health_check`.",
     ),
 ];

@@ -1,10 +1,11 @@
 //! `[[routes]]`
 
-use super::pool::{BACKEND_KIND, work};
-use super::sections::ROUTE_TIMEOUTS;
-use super::{Demand, TEXT, flag, list, optional, whole};
-use crate::base::limits::{self, default};
-use crate::base::setting::{Absent, Kind, Section, Setting, Value, words};
+use super::pool::{BACKEND_KIND, POOL_NAME, work};
+use super::sections::{REQUEST_BODY_SIZE, ROUTE_TIMEOUTS};
+use super::{Demand, TEXT, list, optional};
+use crate::base::limits;
+use crate::base::setting::{Absent, Kind, Plain, Section, Setting, Value, words};
+use crate::snapshot::RouteOptions;
 
 /// `[[routes]]`
 pub static ROUTE: Section = Section {
@@ -13,7 +14,10 @@ pub static ROUTE: Section = Section {
     doc: "A route: where requests of a host and a path prefix go. A request takes the route with the most specific host, \
           and of those the one with the longest prefix. A route leads to one of `[[pools]]`, or has a pool of its own; \
           then it may have the settings of `[[pools]]` too.",
-    settings: || SETTINGS.iter().chain(work()).collect(),
+    settings: || {
+        let settings = SETTINGS.iter().chain(RouteOptions::SETTINGS);
+        settings.chain(work()).collect()
+    },
 };
 
 /// `limits` of a route.
@@ -36,13 +40,10 @@ static FIELDS: Section = Section {
 /// The name of a field.
 const FIELD: Kind = Kind::text("", "x-debug");
 
-static LIMITS: [Setting; 1] = [optional(
-    "request_body_size",
-    Kind::size(0, limits::BODY_BYTES),
-    "as for all routes",
-    "Largest size of a request body; 0: unlimited.",
-)
-.also("request_body_bytes")];
+static LIMITS: [Setting; 1] = [Setting {
+    absent: Absent::Means("`request_body_size` of `[limits]` holds"),
+    ..REQUEST_BODY_SIZE
+}];
 
 static FIELD_SETTINGS: [Setting; 2] = [
     optional(
@@ -51,7 +52,7 @@ static FIELD_SETTINGS: [Setting; 2] = [
             most: limits::FIELD_EDITS,
             example: "x-team = \"a\"",
         },
-        "none",
+        "no field is set",
         "Fields that replace all fields of their names.",
     ),
     list(
@@ -62,11 +63,11 @@ static FIELD_SETTINGS: [Setting; 2] = [
     ),
 ];
 
-static SETTINGS: [Setting; 20] = [
+static SETTINGS: [Setting; 14] = [
     optional(
         "host",
         TEXT,
-        "every host",
+        "the route takes requests for every host",
         "Host of the requests: `\"api.example.com\"`, or `\"*.example.com\"` for every name below.",
     ),
     Setting::new(
@@ -77,9 +78,9 @@ static SETTINGS: [Setting; 20] = [
     ),
     optional(
         "pool",
-        Kind::text("^[A-Za-z0-9._-]{1,64}$", "api"),
-        "a pool of the route's own",
-        "Name of one of `[[pools]]` to which the requests go. Needed unless `backend_addrs` is set.",
+        POOL_NAME,
+        "the route has a pool of its own",
+        "Name of one of `[[pools]]` to which the requests go. The setting is needed unless `backend_addrs` is set.",
     ),
     optional(
         "backend_addrs",
@@ -88,13 +89,8 @@ static SETTINGS: [Setting; 20] = [
             least: 1,
             most: limits::BACKENDS,
         },
-        "none",
-        "Backends of a pool of the route's own, written as `backends` of `[[pools]]`. Needed unless `pool` is set.",
-    ),
-    flag(
-        "strip_prefix",
-        false,
-        "Whether the prefix is taken off: `/api/x` is forwarded as `/x`.",
+        "the route leads to the pool that `pool` names",
+        "Backends of a pool of the route's own, written as `backends` of `[[pools]]`. The setting is needed unless `pool` is set.",
     ),
     Setting::new(
         "host_header",
@@ -112,53 +108,26 @@ static SETTINGS: [Setting; 20] = [
     optional(
         "request_headers",
         Kind::Table(&FIELDS),
-        "no change",
+        "no field is changed",
         "Fields of requests that are set or removed.",
     ),
     optional(
         "response_headers",
         Kind::Table(&FIELDS),
-        "no change",
+        "no field is changed",
         "Fields of responses that are set or removed.",
-    ),
-    whole(
-        "retries",
-        (0, limits::RETRIES as u64),
-        default::RETRIES as u64,
-        "Largest number of further attempts on other backends, where repeating a request is safe.",
-    ),
-    optional(
-        "timeout",
-        Kind::TIME,
-        "no limit",
-        "Time for the whole exchange.",
     ),
     optional(
         "timeouts",
         Kind::Table(&ROUTE_TIMEOUTS),
-        "as for all routes",
+        "the time-outs for all routes hold",
         "Time-outs instead of those for all routes.",
     ),
     optional(
         "limits",
         Kind::Table(&ROUTE_LIMITS),
-        "as for all routes",
+        "the bounds for all routes hold",
         "Bounds instead of those for all routes.",
-    ),
-    flag(
-        "via",
-        false,
-        "Whether `Via` is added to requests and responses.",
-    ),
-    flag(
-        "rewrite_location",
-        true,
-        "Whether `Location`, `Content-Location` and `Refresh` of a response that name the backend get the scheme and host \
-         that the client asked for. The backend is named by its address, or by the `Host` that it was sent, with the \
-         port of that `Host` or the backend's own. This concerns routes whose `host_header` gives the backend another \
-         `Host`. From one of `trusted_proxies`, the first members of `X-Forwarded-Proto` and `-Host`, else of \
-         `Forwarded`, say what the client asked for, and `X-Forwarded-Port` where that host has no port. A prefix that \
-         `strip_prefix` took off is put back, even into a mere path and behind the client's own host.",
     ),
     optional(
         "cookie_domain",
@@ -166,7 +135,7 @@ static SETTINGS: [Setting; 20] = [
             most: limits::COOKIE_EDITS,
             example: "\"app.internal\" = \"www.example\"",
         },
-        "no change",
+        "no `Domain` is changed",
         "Values of `Domain` in cookies that are replaced by others. An empty text takes the attribute out.",
     ),
     optional(
@@ -175,24 +144,19 @@ static SETTINGS: [Setting; 20] = [
             most: limits::COOKIE_EDITS,
             example: "\"/app\" = \"/\"",
         },
-        "no change",
+        "no `Path` is changed",
         "Beginnings of `Path` in cookies that are replaced by others. The first entry that fits is used.",
     ),
     optional(
         "forwarded",
         Kind::Flag,
-        "as `forwarded` of the file",
+        "`forwarded` of the top level counts",
         "Whether `Forwarded` is written in requests.",
     ),
     optional(
         "x_real_ip",
         Kind::Flag,
-        "as `x_real_ip` of the file",
+        "`x_real_ip` of the top level counts",
         "Whether the client's address is written as `X-Real-IP` in requests.",
-    ),
-    flag(
-        "answer_continue",
-        false,
-        "Whether palantir answers `Expect: 100-continue` instead of the backend.",
     ),
 ];

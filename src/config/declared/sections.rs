@@ -1,6 +1,7 @@
 //! The small sections of the file: `[timeouts]`, also of a route, `[limits]`, `[access_log]`, `[tracing]`, `[admin]`,
 //! `[test_server]` and `[tls]`.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::listener::socket_file;
@@ -8,48 +9,20 @@ use super::tls::SERVER_TLS;
 use super::{ADDRESS, file, list, optional, required, size, whole, word};
 use crate::base::limits::{self, default};
 use crate::base::setting::{Absent, Kind, Plain, Section, Setting, Value, plain_settings, words};
-use crate::snapshot::{AccessLogFormat, Traceparent};
+use crate::snapshot::{AccessLogFormat, RouteTimeouts, Traceparent};
 
 plain_settings! {
-    /// Time-outs for all routes, and those of clients.
-    pub struct TimeoutSettings {
+    /// The time-outs of connections, which no route has of its own.
+    pub struct ConnectionTimeouts {
         /// Time from the accept of a connection to the end of the first head, over PROXY header, TLS and head; then
         /// time for each head.
         client_header: Duration = Kind::TIME, Absent::secs(default::CLIENT_HEADER);
-        /// Time between two reads of a request body, until the final response head is there.
-        client_body: Duration = Kind::TIME, Absent::secs(default::CLIENT_BODY);
         /// Time between two requests, and time until a client takes more of its response.
         client_idle: Duration = Kind::TIME, Absent::secs(default::CLIENT_IDLE);
         /// Time until a client takes more of one HTTP/2 stream while other streams go on.
         client_stream_stall: Duration = Kind::TIME, Absent::secs(default::CLIENT_STREAM_STALL);
-        /// Time for a connection to a backend, with its TLS handshake, and time for which a request waits for one of
-        /// the backend's connections.
-        connect: Duration = Kind::TIME, Absent::secs(default::CONNECT);
-        /// Time until the response head of a backend is complete.
-        upstream_response: Duration = Kind::TIME, Absent::secs(default::UPSTREAM_RESPONSE);
-        /// Time without a byte in either direction, once the final response head is there.
-        upstream_idle: Duration = Kind::TIME, Absent::secs(default::UPSTREAM_IDLE);
-        /// Time without a byte in either direction of a WebSocket or another tunnel.
-        tunnel_idle: Duration = Kind::TIME, Absent::secs(default::TUNNEL_IDLE);
         /// Time for which an idle connection to a backend is kept.
         upstream_keepalive: Duration = Kind::TIME, Absent::secs(default::UPSTREAM_KEEPALIVE);
-    }
-}
-
-plain_settings! {
-    /// Time-outs of a route that differ from those for all routes.
-    pub struct RouteTimeoutSettings {
-        /// Time between two reads of a request body, until the final response head is there.
-        client_body: Option<Duration> = Kind::TIME, Absent::Means("as for all routes");
-        /// Time for a connection to a backend, with its TLS handshake, and time for which a request waits for one of
-        /// the backend's connections.
-        connect: Option<Duration> = Kind::TIME, Absent::Means("as for all routes");
-        /// Time until the response head of a backend is complete.
-        upstream_response: Option<Duration> = Kind::TIME, Absent::Means("as for all routes");
-        /// Time without a byte in either direction, once the final response head is there.
-        upstream_idle: Option<Duration> = Kind::TIME, Absent::Means("as for all routes");
-        /// Time without a byte in either direction of a WebSocket or another tunnel.
-        tunnel_idle: Option<Duration> = Kind::TIME, Absent::Means("as for all routes");
     }
 }
 
@@ -57,8 +30,11 @@ plain_settings! {
 pub static TIMEOUTS: Section = Section {
     name: "TimeoutSettings",
     title: "[timeouts]",
-    doc: "Time-outs. A route may have some of its own.",
-    settings: || TimeoutSettings::SETTINGS.iter().collect(),
+    doc: "Time-outs of connections and of exchanges. A route may have those of exchanges of its own.",
+    settings: || {
+        let settings = ConnectionTimeouts::SETTINGS.iter();
+        settings.chain(RouteTimeouts::SETTINGS).collect()
+    },
 };
 
 /// `timeouts` of a route.
@@ -66,8 +42,28 @@ pub static ROUTE_TIMEOUTS: Section = Section {
     name: "RouteTimeoutSettings",
     title: "routes.timeouts",
     doc: "The table `timeouts` of a route: time-outs instead of those for all routes.",
-    settings: || RouteTimeoutSettings::SETTINGS.iter().collect(),
+    settings: || OF_ROUTE.iter().collect(),
 };
+
+/// The time-outs that a route may have instead of those for all routes.
+static OF_ROUTE: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let settings = RouteTimeouts::SETTINGS.iter().copied();
+    let of_route = settings.map(|setting| Setting {
+        absent: Absent::Means("the time-out for all routes holds"),
+        ..setting
+    });
+    of_route.collect()
+});
+
+/// `request_body_size`, for all routes; a route may have another one.
+pub const REQUEST_BODY_SIZE: Setting = size(
+    "request_body_size",
+    (0, limits::BODY_BYTES),
+    0,
+    "Largest size of a request body.",
+)
+.zero_means("the size is unlimited")
+.also("request_body_bytes");
 
 /// `[limits]`
 pub static LIMITS: Section = Section {
@@ -98,31 +94,32 @@ static LIMIT_SETTINGS: [Setting; 7] = [
         "Largest size of the path and query of a request.",
     )
     .also("request_target_bytes"),
-    size(
-        "request_body_size",
-        (0, limits::BODY_BYTES),
-        0,
-        "Largest size of a request body; 0: unlimited. A route may have a bound of its own.",
-    )
-    .also("request_body_bytes"),
+    REQUEST_BODY_SIZE,
     whole(
         "connections",
         (0, limits::CONNECTIONS as u64),
         0,
-        "Largest number of client connections at one listener; 0: as many as the process may open files for.",
-    ),
+        "Largest number of client connections at one listener. A listener may have a bound of its own.",
+    )
+    .zero_means("there are as many as the process may open files for"),
     whole(
         "requests_per_connection",
         (0, limits::REQUESTS_PER_CONNECTION as u64),
         0,
-        "Largest number of requests on one client connection; 0: unlimited.",
-    ),
-    size(
+        "Largest number of requests on one client connection.",
+    )
+    .zero_means("the number is unlimited"),
+    Setting::new(
         "memory",
-        (0, limits::MEMORY_BYTES),
-        0,
-        "Bytes of memory that the process may use, at least 64 MiB; 0: 75 % of the machine's memory, or of what its control \
-         group may have if that is less.",
+        Kind::Any(&[
+            Kind::size(limits::MEMORY_BYTES_LEAST, limits::MEMORY_BYTES),
+            Kind::size(0, 0),
+        ]),
+        Absent::Is(Value::Size(0)),
+        "Bytes of memory that the process may use.",
+    )
+    .zero_means(
+        "the process may use 75 % of the memory of the machine, or of what its control group may have if that is less",
     )
     .also("memory_bytes"),
 ];
@@ -182,6 +179,7 @@ pub static TLS: Section = Section {
 
 static TLS_SETTINGS: [Setting; 1] = [file(
     "ticket_key_file",
+    "the keys end with the process",
     "File in which the keys of session tickets are kept, so that clients may resume TLS after a restart or an upgrade.",
 )];
 
@@ -193,13 +191,14 @@ pub static ADMIN: Section = Section {
     settings: || ADMIN_SETTINGS.iter().chain(&ADMIN_SOCKET_FILE).collect(),
 };
 
+/// The access rights of the management API's Unix socket, where no token is needed unless one is configured.
 static ADMIN_SOCKET_FILE: [Setting; 3] = socket_file("0600");
 
 static ADMIN_SETTINGS: [Setting; 5] = [
     optional(
         "tls",
         Kind::Table(&SERVER_TLS),
-        "cleartext",
+        "the API speaks cleartext",
         "TLS of the management API, as of a listener but without HTTP/2. Changed files count at once, changed settings \
          from the next start on.",
     ),
@@ -212,14 +211,18 @@ static ADMIN_SETTINGS: [Setting; 5] = [
     ),
     file(
         "token_file",
+        "no token is asked for",
         "File with the token without which nothing may be changed or read: `Authorization: Bearer …`.",
     ),
     file(
         "read_token_file",
-        "File with another token, which suffices for reading. Only with `token_file`.",
+        "reading takes the token of `token_file`, if there is one",
+        "File with another token, which suffices for reading. The setting needs `token_file`.",
     ),
     file(
         "state_file",
-        "File in which the changes by the management API are kept for the next start. Takes effect at a reload, too.",
+        "changes by the management API end with the process",
+        "File in which the changes by the management API are kept for the next start. A reload takes a change of the \
+         setting over, too.",
     ),
 ];

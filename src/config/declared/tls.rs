@@ -50,11 +50,12 @@ static SERVER_SETTINGS: [Setting; 13] = [
             most: 2,
         },
         Absent::Is(Value::List(&["h2", "http/1.1"])),
-        "Protocols that are offered by ALPN, by preference. Without `\"h2\"` if the listener has `http2 = false`. \
-         Without `\"http/1.1\"`, a client that offers no protocol is refused, too.",
+        "Protocols that are offered by ALPN, by preference. A listener with `http2 = false` does not offer `\"h2\"`. \
+         Where `\"http/1.1\"` is not offered, a client that offers no protocol is refused, too.",
     ),
     file(
         "client_ca",
+        "clients are not asked for a certificate",
         "File with the authorities of clients' certificates. A certificate in it that is no authority's lets in the \
          client that has it, and vouches for no other. A certificate is verified at every handshake, also when a ticket \
          resumes a connection. A certificate that ends while its connection lasts ends nothing.",
@@ -63,7 +64,7 @@ static SERVER_SETTINGS: [Setting; 13] = [
         "client_cert",
         words::<Demand>,
         "required",
-        "Whether every client must show a certificate; only with `client_ca`. Either way a request for another host than \
+        "Whether every client must show a certificate. The setting needs `client_ca`. Either way a request for another host than \
          the handshake's is answered 421; and so is, without a name in the handshake, a request for a host that the \
          default certificate is not for.",
     ),
@@ -82,31 +83,31 @@ static SERVER_SETTINGS: [Setting; 13] = [
     optional(
         "client_subject_header",
         FIELD,
-        "none",
+        "backends do not learn the subject",
         "Request field in which a backend learns the subject of the client's certificate (RFC 4514). A client whose \
-         certificate has no subject is refused. Only with `client_ca`.",
+         certificate has no subject is refused. The setting needs `client_ca`.",
     ),
     optional(
         "client_san_header",
         FIELD,
-        "none",
+        "backends do not learn the names",
         "Request field in which a backend learns the alternative names of the client's certificate: `DNS:a.example, \
          URI:spiffe://example/a, IP:192.0.2.1, email:a@example`. A comma, blank or backslash in a name is written \
-         `\\2c`, `\\20`, `\\5c`. Only with `client_ca`.",
+         `\\2c`, `\\20`, `\\5c`. The setting needs `client_ca`.",
     ),
     optional(
         "client_issuer_header",
         FIELD,
-        "none",
-        "Request field in which a backend learns the issuer of the client's certificate (RFC 4514). Only with \
+        "backends do not learn the issuer",
+        "Request field in which a backend learns the issuer of the client's certificate (RFC 4514). The setting needs \
          `client_ca`.",
     ),
     optional(
         "client_fingerprint_header",
         FIELD,
-        "none",
-        "Request field in which a backend learns the SHA-256 of the client's certificate, in hexadecimal digits. Only \
-         with `client_ca`.",
+        "backends do not learn the SHA-256",
+        "Request field in which a backend learns the SHA-256 of the client's certificate, in hexadecimal digits. The setting needs \
+         `client_ca`.",
     ),
     optional(
         "automatic",
@@ -115,9 +116,9 @@ static SERVER_SETTINGS: [Setting; 13] = [
             least: 1,
             most: limits::CERTIFICATES,
         },
-        "none",
+        "no certificate is ordered for the listener",
         "Host names whose certificates palantir orders from the authority of `[acme]`; beside `certificates` or instead \
-         of it. Not in `[admin]`.",
+         of it. `[admin]` does not have the setting.",
     ),
     optional(
         "certificates",
@@ -126,11 +127,12 @@ static SERVER_SETTINGS: [Setting; 13] = [
             least: 1,
             most: limits::CERTIFICATES,
         },
-        "none; needed unless `automatic` is set",
+        "the listener shows the certificates of `automatic`, which must be set",
         "Certificates that the listener shows. The first one is the default.",
     ),
     file(
         "ocsp",
+        "nothing is stapled",
         "File with an OCSP response (DER) that is stapled to the first certificate.",
     ),
 ];
@@ -150,11 +152,12 @@ static CERTIFICATE_SETTINGS: [Setting; 4] = [
         "names",
         &HOST,
         limits::CERTIFICATE_NAMES,
-        "Host names that the certificate is chosen for; `*.example.com` stands for one label. Without this setting, the \
-         names that the certificate itself has.",
+        "Host names that the certificate is chosen for; `*.example.com` stands for one label. Without a \
+         name here, the certificate is chosen for the names that it has itself.",
     ),
     file(
         "ocsp",
+        "nothing is stapled",
         "File with an OCSP response (DER) that is stapled to the certificate.",
     ),
 ];
@@ -168,7 +171,7 @@ static CLIENT_SETTINGS: [Setting; 5] = [
     optional(
         "ca",
         Kind::FILE,
-        "the machine's authorities",
+        "the authorities of the machine count",
         "File with the authorities of the backends' certificates, and with certificates of backends themselves. A \
          backend that shows one of these certificates is believed, whether the certificate is self-signed or issued by \
          an authority; its dates and its name must still be right. The common name counts if there is no alternative \
@@ -176,13 +179,18 @@ static CLIENT_SETTINGS: [Setting; 5] = [
     ),
     file(
         "cert",
-        "File with the certificate that palantir shows a backend. Only with `key`.",
+        "palantir shows no certificate",
+        "File with the certificate that palantir shows a backend. The setting needs `key`.",
     ),
-    file("key", "File with the key of `cert`. Only with `cert`."),
+    file(
+        "key",
+        "palantir shows no certificate",
+        "File with the key of `cert`. The setting needs `cert`.",
+    ),
     optional(
         "server_name",
         TEXT,
-        "each backend's own name",
+        "each backend is asked for its own name",
         "Name that backends are asked for and verified as.",
     ),
 ];

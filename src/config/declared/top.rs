@@ -34,7 +34,7 @@ const fn section(name: &'static str, section: &'static Section, doc: &'static st
     optional(
         name,
         Kind::Table(section),
-        "the section's settings have their defaults",
+        "the settings of the section have their defaults",
         doc,
     )
 }
@@ -54,17 +54,21 @@ static SETTINGS: [Setting; 19] = [
         "Address to listen on, or a list of addresses: an IP address and a port, or a Unix socket `unix:/path`. The \
          default holds only if there is no `[[listeners]]` either.",
     ),
-    list(
+    optional(
         "listeners",
-        &Kind::Table(&LISTENER),
-        limits::LISTENERS,
+        Kind::List {
+            of: &Kind::Table(&LISTENER),
+            least: 0,
+            most: limits::LISTENERS,
+        },
+        "palantir listens on the addresses of `listen_addr` alone",
         "Addresses to listen on, with settings of their own.",
     ),
     section("tls", &TLS, "Settings of TLS for all listeners.").at_start(),
     optional(
         "acme",
         Kind::Table(&ACME),
-        "no certificates are ordered",
+        "no certificate is ordered",
         "The authority that certificates are ordered from.",
     ),
     time_or_zero(
@@ -76,8 +80,9 @@ static SETTINGS: [Setting; 19] = [
         "workers",
         (0, limits::WORKERS as u64),
         0,
-        "Number of workers; 0: one for each CPU that the process may run on.",
+        "Number of workers, each of which is a thread with a CPU of its own.",
     )
+    .zero_means("there is one worker for each CPU that the process may run on")
     .at_start(),
     list(
         "trusted_proxies",
@@ -118,13 +123,13 @@ static SETTINGS: [Setting; 19] = [
     optional(
         "access_log",
         Kind::Table(&ACCESS_LOG),
-        "no access log",
-        "The access log.",
+        "there is no access log",
+        "File and format of the access log.",
     ),
     optional(
         "admin",
         Kind::Table(&ADMIN),
-        "no management API",
+        "there is no management API",
         "The management API, the metrics and the live page.",
     )
     .at_start(),
@@ -132,7 +137,7 @@ static SETTINGS: [Setting; 19] = [
     optional(
         "test_server",
         Kind::Table(&TEST_SERVER),
-        "none",
+        "there are no test servers",
         "Test servers that palantir itself starts.",
     )
     .at_start(),
@@ -142,5 +147,10 @@ static SETTINGS: [Setting; 19] = [
         limits::POOLS,
         "Pools that routes may lead to.",
     ),
-    list("routes", &Kind::Table(&ROUTE), limits::ROUTES, "Routes."),
+    list(
+        "routes",
+        &Kind::Table(&ROUTE),
+        limits::ROUTES,
+        "Routes, which say where requests go.",
+    ),
 ];

@@ -1,8 +1,7 @@
 //! Settings that are one of several words, and the words.
 
 use crate::base::setting::Word;
-use crate::http::path::MergeSlashes;
-use crate::snapshot::{AccessLogFormat, HalfClose};
+use crate::snapshot::AccessLogFormat;
 use crate::tls::{Alpn, MinVersion};
 
 /// Whether a client must show a certificate (`client_cert`).
@@ -63,19 +62,6 @@ impl Word for ChallengeKind {
         ("tls-alpn-01", ChallengeKind::TlsAlpn01),
         ("http-01", ChallengeKind::Http01),
     ];
-}
-
-impl Word for MergeSlashes {
-    const WORDS: &'static [(&'static str, MergeSlashes)] = &[
-        ("on", MergeSlashes::On),
-        ("match_only", MergeSlashes::MatchOnly),
-        ("off", MergeSlashes::Off),
-    ];
-}
-
-impl Word for HalfClose {
-    const WORDS: &'static [(&'static str, HalfClose)] =
-        &[("serve", HalfClose::Serve), ("abort", HalfClose::Abort)];
 }
 
 impl Word for AccessLogFormat {

@@ -191,14 +191,22 @@ impl<'d> Item<'d> {
             Kind::Size { least, most } => Some(least..=most),
             _ => None,
         });
+        // One of several kinds may be 0 alone.
+        let is_zero = |kind| matches!(kind, Kind::Size { most: 0, .. }).then_some(());
+        let may_be_zero = self.kind.find(is_zero).is_some();
         let bytes = match self.value {
             DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
             DeValue::String(text) => quantity::size_with_unit(text),
             _ => None,
         };
-        let bytes = bytes.filter(|bytes| range.contains(bytes));
+        let is_right = |bytes: &u64| range.contains(bytes) || (may_be_zero && *bytes == 0);
+        let bytes = bytes.filter(is_right);
         match bytes.and_then(|bytes| T::try_from(bytes).ok()) {
             Some(bytes) => Some(bytes),
+            None if may_be_zero => {
+                let right = quantity::right_size(&range);
+                self.wrong(right.replacen("must be", "must be 0, or", 1))
+            }
             None => self.wrong(quantity::right_size(&range)),
         }
     }
@@ -231,6 +239,15 @@ impl<'d> Item<'d> {
             DeValue::Array(_) => Some(self.list()?.iter().filter_map(read).collect()),
             _ => Some(vec![read(self)?]),
         }
+    }
+
+    /// A table of this section without any setting, in the place of a value that is short for it.
+    pub fn defaults_of<T>(
+        &self,
+        section: &'static Section,
+        read: impl FnOnce(&mut DocumentTable<'d>) -> T,
+    ) -> T {
+        DocumentTable::new(section, None, self.position.clone(), self.notes).read(read)
     }
 
     /// Whether the value is a table.

@@ -29,6 +29,8 @@ pub struct DocumentTable<'d> {
     notes: &'d Notes<'d>,
     /// Names of the settings that were asked for.
     asked: Vec<&'static str>,
+    /// Names of the settings that have no place in this table: their values do not count.
+    refused: Vec<&'static str>,
 }
 
 /// Characters of a value that a message repeats.

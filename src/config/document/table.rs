@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::{DocumentTable, Item, instead_of, item, joined};
 use crate::base::setting::{Kind, Plain, Section, Setting, Stored, Value, Word};
 use crate::config::mask::{self, MASK};
-use crate::config::notes::{Notes, Position};
+use crate::config::notes::{Notes, Position, Positioned};
 
 impl<'d> DocumentTable<'d> {
     /// A table; `entries` is `None` if the table is absent.
@@ -25,6 +25,7 @@ impl<'d> DocumentTable<'d> {
             position,
             notes,
             asked: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -112,9 +113,16 @@ impl<'d> DocumentTable<'d> {
         self.notes.add_absence(&self.position, what);
     }
 
-    /// Notes that the setting, if it is there, has no place in this table, and why.
+    /// Notes that the setting, if it is there, has no place in this table, and why. Its default counts from then on.
     pub fn refuse(&mut self, name: &str, why: impl Display) {
+        self.refused.push(self.declared(name).name);
         self.get(name, |item| item.wrong::<()>(why));
+    }
+
+    /// Whether the setting is there and true. A value that is no flag is not noted.
+    pub fn is_true(&self, name: &str) -> bool {
+        let written = self.written(self.declared(name));
+        written.is_some_and(|(_, value)| matches!(value.get_ref(), DeValue::Boolean(true)))
     }
 
     /// Notes that the key, which no setting has any more, is in this table, and why.
@@ -131,11 +139,18 @@ impl<'d> DocumentTable<'d> {
         let present = self.get(name, |item| item.table(&read));
         let kind = self.declared(name).kind;
         present.unwrap_or_else(|| match kind {
-            Kind::Table(section) => {
-                DocumentTable::new(section, None, self.position.clone(), self.notes).read(read)
-            }
+            Kind::Table(section) => self.defaults_of(section, read),
             _ => panic!("{name} is declared as {kind:?}"),
         })
+    }
+
+    /// A table of this section without any setting, so that its defaults hold.
+    pub fn defaults_of<T>(
+        &self,
+        section: &'static Section,
+        read: impl FnOnce(&mut DocumentTable<'d>) -> T,
+    ) -> T {
+        DocumentTable::new(section, None, self.position.clone(), self.notes).read(read)
     }
 
     /// The settings of a struct that was declared with them.
@@ -143,10 +158,23 @@ impl<'d> DocumentTable<'d> {
         T::from_values(|setting| self.value(setting.name))
     }
 
+    /// The values that are written of the settings of a struct, each with the name of its setting.
+    pub fn written_values<T: Plain>(&mut self) -> Vec<(&'static str, Value)> {
+        let settings = T::SETTINGS.iter();
+        let written = settings.filter_map(|setting| {
+            let value = self.get(setting.name, Item::value)?;
+            Some((setting.name, value))
+        });
+        written.collect()
+    }
+
     /// The value of a setting, else its default.
     fn value(&mut self, name: &str) -> Option<Value> {
-        let value = self.get(name, Item::value);
-        value.or_else(|| self.declared(name).default_value())
+        let default = self.declared(name).default_value();
+        if self.refused.contains(&name) {
+            return default;
+        }
+        self.get(name, Item::value).or(default)
     }
 
     /// The default of a setting.
@@ -183,6 +211,62 @@ impl<'d> DocumentTable<'d> {
             _ => None,
         };
         number.unwrap_or_else(|| panic!("the default of {name} is no such number"))
+    }
+
+    /// A whole number within the declared bounds, else the default, with the place where it is written.
+    pub fn positioned_whole<T: TryFrom<u64>>(&mut self, name: &str) -> Positioned<T> {
+        let value = self.whole(name);
+        self.positioned(name, value)
+    }
+
+    /// A size within the declared bounds, else the default, with the place where it is written.
+    pub fn positioned_size<T: TryFrom<u64>>(&mut self, name: &str) -> Positioned<T> {
+        let value = self.size(name);
+        self.positioned(name, value)
+    }
+
+    /// One of the words of a type, else the default, with the place where it is written.
+    pub fn positioned_word<T: Word>(&mut self, name: &str) -> Positioned<T> {
+        let value = self.word(name);
+        self.positioned(name, value)
+    }
+
+    /// A value of a setting with the place where the setting is written.
+    fn positioned<T>(&mut self, name: &str, value: T) -> Positioned<T> {
+        let position = self.get(name, |item| Some(item.positioned(()).position));
+        Positioned {
+            position: position.unwrap_or_default(),
+            value,
+        }
+    }
+
+    /// The default of a setting that is a text.
+    pub fn default_text(&self, name: &str) -> &'static str {
+        self.declared(name).default_text()
+    }
+
+    /// The default of a setting that is a list of words.
+    pub fn default_words<T: Word>(&self, name: &str) -> Vec<T> {
+        let Value::List(words) = self.default(name) else {
+            panic!("the default of {name} is no list");
+        };
+        let words = words.iter();
+        words
+            .map(|word| Stored::from_value(Some(Value::Word(word))))
+            .collect()
+    }
+
+    /// The value that `parse` makes of a text, else of the default.
+    ///
+    /// # Panics
+    ///
+    /// The function does not understand the default.
+    pub fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        let written = self.get(name, |item| item.parsed(&parse));
+        written.unwrap_or_else(|| {
+            let value = parse(self.default_text(name));
+            value.unwrap_or_else(|right| panic!("the default of {name} {right}"))
+        })
     }
 
     /// A time within the declared bounds, if it is set.

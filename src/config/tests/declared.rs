@@ -7,6 +7,8 @@ use toml::Table;
 
 use super::parsed;
 use super::snapshots::EVERY_KEY;
+use crate::base::limits;
+use crate::base::quantity::show_size;
 use crate::base::setting::{Absent, Section, Setting};
 use crate::config::declared::ROOT;
 use crate::config::schema::{self, below};
@@ -37,7 +39,7 @@ fn sections() -> Vec<&'static Section> {
     std::iter::once(&ROOT).chain(below(&ROOT)).collect()
 }
 
-fn settings() -> impl Iterator<Item = (&'static Section, &'static Setting)> {
+pub(super) fn settings() -> impl Iterator<Item = (&'static Section, &'static Setting)> {
     let sections = sections().into_iter();
     sections.flat_map(|section| {
         let settings = (section.settings)().into_iter();
@@ -217,20 +219,64 @@ const EXAMPLES: [&str; 5] = [
     "prefix",
 ];
 
+/// Settings of tables within a value that the shipped file shows with another value than their default.
+const INNER_EXAMPLES: [&str; 4] = ["max_connections", "remove", "tcp", "weight"];
+
+/// Checks a table within a value of the shipped file: every key is declared, and has its default or is an example.
+fn check_inner(setting: &Setting, value: &toml::Value) {
+    match value {
+        toml::Value::Array(values) => values.iter().for_each(|value| check_inner(setting, value)),
+        toml::Value::Table(table) => {
+            let sections = schema::sections_of(setting.kind);
+            let settings = sections.iter().flat_map(|section| (section.settings)());
+            let settings: Vec<&Setting> = settings.collect();
+            for (key, value) in table {
+                let Some(inner) = settings.iter().find(|inner| inner.has_key(key)) else {
+                    assert!(
+                        settings.is_empty(),
+                        "{}: {key} is not declared",
+                        setting.name
+                    );
+                    continue;
+                };
+                check_inner(inner, value);
+                if let Some(default) = inner.default_value() {
+                    let default = format!("a = {default}").parse::<Table>().unwrap();
+                    assert!(
+                        default["a"] == *value || INNER_EXAMPLES.contains(&key.as_str()),
+                        "{}: {key} = {value}, but the default is {}",
+                        setting.name,
+                        default["a"]
+                    );
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Every key of the shipped file, commented out or not, is declared, and has its default or is an example.
 #[test]
 fn the_shipped_file_shows_the_declared_defaults() {
     let lines = shipped_lines();
     assert!(lines.len() > 60, "{} lines", lines.len());
+    let mut inner = 0;
     for (section, key, value) in lines {
         let settings = (section.settings)().into_iter();
         let mut settings = settings.chain(inner_settings(section));
         let setting = settings.find(|setting| setting.has_key(&key));
         let setting = setting.unwrap_or_else(|| panic!("{}: {key} is not declared", section.title));
+        let read = |text: &str| format!("a = {text}").parse::<Table>().ok();
+        let whole = value.replace("[…]", "[]").replace("{ … }", "{}");
+        if let Some(value) = read(&whole) {
+            check_inner(setting, &value["a"]);
+            inner += usize::from(value["a"].is_table());
+        } else {
+            assert_eq!(value, "[", "{}: {key} is no TOML", section.title);
+        }
         let Absent::Is(default) = setting.absent else {
             continue;
         };
-        let read = |text: &str| format!("a = {text}").parse::<Table>().ok();
         let is_default = read(&value).is_some() && read(&value) == read(&default.to_string());
         assert!(
             is_default || EXAMPLES.contains(&key.as_str()),
@@ -238,6 +284,132 @@ fn the_shipped_file_shows_the_declared_defaults() {
             section.title
         );
     }
+    assert!(inner > 10, "{inner} tables within values");
+}
+
+/// Bounds that are no kind of a value stand in texts: in patterns and documentation, and in the shipped file.
+#[test]
+fn the_numbers_in_texts_are_those_of_the_bounds() {
+    let text_of = |name: &str| {
+        let (section, key) = name.split_once('.').unwrap();
+        let found = settings().find(|(of, setting)| of.name == section && setting.name == key);
+        let (_, setting) = found.unwrap_or_else(|| panic!("{name}"));
+        let zero = setting.zero.unwrap_or_default();
+        format!(
+            "{:?} {:?} {} {zero}",
+            setting.kind, setting.absent, setting.doc
+        )
+    };
+    let many = |most: usize| format!("{{1,{most}}}");
+    let rows = [
+        ("PoolSettings.name", many(limits::POOL_NAME_BYTES)),
+        ("RouteSettings.pool", many(limits::POOL_NAME_BYTES)),
+        ("HealthCheckSettings.method", many(limits::METHOD_BYTES)),
+        (
+            "HealthCheckSettings.body_contains",
+            many(limits::PROBE_PATTERN_BYTES),
+        ),
+        (
+            "HealthCheckSettings.body_contains",
+            format!("{} bytes", limits::PROBE_PATTERN_BYTES),
+        ),
+        (
+            "HealthCheckSettings.body_contains",
+            format!("{} KiB", limits::PROBE_BODY_BYTES >> 10),
+        ),
+        (
+            "HealthCheckSettings.grpc",
+            many(limits::PROBE_SERVICE_BYTES),
+        ),
+        (
+            "HealthCheckSettings.expect",
+            format!("{{0,{}}}", limits::EXPECTED_STATUSES - 1),
+        ),
+        (
+            "HealthCheckSettings.timeout",
+            format!("has {} s", limits::default::PROBE_TIMEOUT),
+        ),
+        (
+            "HealthCheckSettings.timeout",
+            format!("failed has {} s", limits::default::PROBE_AGAIN_TIMEOUT),
+        ),
+        (
+            "LimitSettings.memory",
+            format!("{} %", limits::MEMORY_PERCENT),
+        ),
+    ];
+    for (name, number) in rows {
+        let text = text_of(name);
+        assert!(text.contains(&number), "{name} lacks {number}: {text}");
+    }
+    for number in [
+        format!("0: {} %", limits::MEMORY_PERCENT),
+        format!("at least \"{}\"", show_size(limits::MEMORY_BYTES_LEAST)),
+        format!("one has {} s", limits::default::PROBE_AGAIN_TIMEOUT),
+    ] {
+        assert!(SHIPPED.contains(&number), "config.toml lacks {number}");
+    }
+}
+
+/// The pages that describe settings in tables.
+const PAGES: [(&str, &str); 5] = [
+    ("backends", include_str!("../../../docs/backends.md")),
+    (
+        "management-api",
+        include_str!("../../../docs/management-api.md"),
+    ),
+    ("requests", include_str!("../../../docs/requests.md")),
+    ("tls", include_str!("../../../docs/tls.md")),
+    ("tuning", include_str!("../../../docs/tuning.md")),
+];
+
+/// The pieces of code in a cell of a table.
+fn codes(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// A table of a page whose head names keys and defaults gives the declared defaults, where it gives values.
+#[test]
+fn the_pages_give_the_declared_defaults() {
+    let mut count = 0;
+    for (page, text) in PAGES {
+        let mut columns = None;
+        for line in text.lines() {
+            if !line.starts_with('|') {
+                columns = None;
+                continue;
+            }
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let column = |word: &str| cells.iter().position(|cell| cell.starts_with(word));
+            if let (Some(key), Some(default)) = (column("key"), column("default")) {
+                columns = Some((key, default));
+                continue;
+            }
+            let Some((key, default)) = columns.filter(|_| cells.len() > 2) else {
+                continue;
+            };
+            for (key, value) in codes(cells[key]).into_iter().zip(codes(cells[default])) {
+                let mut known = settings().filter(|(_, setting)| setting.has_key(key));
+                let is_default = |setting: &Setting| match setting.default_value() {
+                    Some(default) => {
+                        let read = |text: &str| format!("a = {text}").parse::<Table>().ok();
+                        let bare = schema::as_json(default).to_string();
+                        let bare = bare.strip_suffix(".0").unwrap_or(&bare);
+                        bare == value || read(value) == read(&default.to_string())
+                    }
+                    // There is no value to compare with.
+                    None => true,
+                };
+                let is_declared = known.any(|(_, setting)| is_default(setting));
+                assert!(
+                    is_declared,
+                    "docs/{page}.md: {value} is no default of {key}"
+                );
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 30, "{count} defaults in the pages");
 }
 
 /// The sections that are written as such are shown whole.

@@ -440,7 +440,7 @@ format = 1
             "3:22: limits.request_head_bytes = 255: must be a whole number of bytes from 256 to 262144, or a text such as \"64KiB\" or \"10MB\"",
             "4:22: limits.request_body_bytes = 99999999999999999999: must be a whole number of bytes from 0 to 1125899906842624, or a text such as \"64KiB\" or \"10MB\"",
             "5:15: limits.connections = 1.5: must be a whole number from 0 to 10000000",
-            "6:16: limits.memory_bytes = 1000000: must be 0, which stands for 75% of the memory, or at least 67108864",
+            "6:16: limits.memory_bytes = 1000000: must be 0, or a whole number of bytes from 67108864 to 1125899906842624, or a text such as \"64KiB\" or \"10MB\"",
             "7:1: limits.timeout = {a = 1,…: unknown key; known: request_head_size, request_headers, request_target_size, request_body_size, connections, requests_per_connection, memory",
             "10:8: access_log.path = \"\": must name a file",
             "11:10: access_log.format = 1: must be a text in quotes",

@@ -5,6 +5,7 @@ mod health_checks;
 mod mistakes;
 mod names;
 mod never_panics;
+mod rows;
 mod sharing;
 mod snapshots;
 mod tls;

@@ -271,7 +271,7 @@ outlier = { eject_secs = "1h" }
     assert_eq!(of_backend(&one), of_backend(&other));
     let of_listener = |snapshot: &Snapshot| {
         let listener = &snapshot.listeners[0];
-        (listener.min_rate_bytes, listener.min_rate_grace)
+        (listener.min_rate, listener.min_rate_grace)
     };
     assert_eq!(of_listener(&one), of_listener(&other));
     assert_eq!(of_listener(&one), (1000, Duration::from_secs(5)));

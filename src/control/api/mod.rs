@@ -19,6 +19,7 @@ mod send_request;
 mod serve;
 mod settings;
 mod shown;
+mod times;
 mod tokens;
 mod view;
 

@@ -8,9 +8,10 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::shown::Members;
-use crate::base::setting::Section;
+use crate::base::setting::{Plain, Section};
 use crate::config::schema::{Form, below, of_section};
 use crate::config::{BACKEND, POOL};
+use crate::snapshot::{RouteOptions, RouteTimeouts};
 
 /// The settings of a pool, for a change.
 pub struct PoolSettingsSchema;
@@ -30,6 +31,30 @@ pub struct ShownPool(pub Members);
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct ShownServer(pub Members);
+
+/// The settings of a route in force that are used as they are written.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct ShownRoute(pub Members);
+
+/// The time-outs of a route in force.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct ShownRouteTimeouts(pub Members);
+
+static SHOWN_ROUTE: Section = Section {
+    name: "ShownRoute",
+    title: "routes",
+    doc: "The settings of a route that are used as they are written.",
+    settings: || RouteOptions::SETTINGS.iter().collect(),
+};
+
+static SHOWN_ROUTE_TIMEOUTS: Section = Section {
+    name: "ShownRouteTimeouts",
+    title: "routes.timeouts",
+    doc: "The time-outs of a route in seconds.",
+    settings: || RouteTimeouts::SETTINGS.iter().collect(),
+};
 
 impl PartialSchema for PoolSettingsSchema {
     fn schema() -> RefOr<Schema> {
@@ -128,6 +153,25 @@ impl ToSchema for ShownServer {
     }
 }
 
+impl PartialSchema for ShownRoute {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = of_section(&SHOWN_ROUTE, Form::Api);
+        // Other members stand beside the settings.
+        remove(&mut schema, &["additionalProperties"]);
+        read(schema)
+    }
+}
+
+impl ToSchema for ShownRoute {}
+
+impl PartialSchema for ShownRouteTimeouts {
+    fn schema() -> RefOr<Schema> {
+        read(of_section(&SHOWN_ROUTE_TIMEOUTS, Form::Api))
+    }
+}
+
+impl ToSchema for ShownRouteTimeouts {}
+
 /// The settings of a server, whose address stands elsewhere.
 fn of_server() -> Value {
     let mut schema = of_section(&BACKEND, Form::Api);
@@ -155,7 +199,7 @@ fn put_below(section: &'static Section, schemas: &mut Vec<(String, RefOr<Schema>
 /// # Panics
 ///
 /// The configuration's declarations make no schema, which a test excludes.
-fn read(schema: Value) -> RefOr<Schema> {
+pub fn read(schema: Value) -> RefOr<Schema> {
     serde_json::from_value(schema).expect("a JSON Schema is a schema of OpenAPI 3.1")
 }
 

@@ -46,7 +46,7 @@ pub fn backend(backend: &BackendSettings) -> Members {
 }
 
 /// The values of settings that were declared together.
-fn plain<T: Plain>(settings: &T) -> Members {
+pub fn plain<T: Plain>(settings: &T) -> Members {
     let values = settings.values().into_iter();
     let members = values.map(|(setting, value)| {
         let value = value.map_or(Value::Null, as_json);

@@ -8,33 +8,32 @@ use crate::net::{RemoteAddr, TlsFailure};
 use crate::shared::connection_failure::ConnectionReason;
 use crate::worker::shard::Shard;
 
-/// A connection that is of no more use, by the client's fault.
+/// A connection that is of no more use, by the client's fault. A new reason needs no line here.
 #[derive(Debug)]
 pub enum ConnectionFailure {
-    /// The connection does not begin with a PROXY header although the listener wants one.
-    ProxyHeader,
-    /// The connection comes from somebody who may not send the PROXY header that the listener wants.
-    ProxySender,
-    /// The client speaks TLS where there is none.
-    UnexpectedTls,
+    /// The reason is all that there is to say.
+    Reason(ConnectionReason),
+    /// The handshake of TLS failed.
     Tls(TlsFailure),
-    Http2(ConnectionError),
 }
 
 impl ConnectionFailure {
     /// The reason under which the failure is counted.
     pub fn reason(&self) -> ConnectionReason {
         match self {
-            ConnectionFailure::ProxyHeader => ConnectionReason::ProxyHeader,
-            ConnectionFailure::ProxySender => ConnectionReason::ProxySender,
-            ConnectionFailure::UnexpectedTls => ConnectionReason::UnexpectedTls,
+            ConnectionFailure::Reason(reason) => *reason,
             ConnectionFailure::Tls(failure) => failure.reason(),
-            ConnectionFailure::Http2(error) => ConnectionReason::Http2(*error),
         }
     }
 }
 
-/// Counts it, and says so to who listens closely.
+impl From<ConnectionError> for ConnectionFailure {
+    fn from(error: ConnectionError) -> ConnectionFailure {
+        ConnectionFailure::Reason(ConnectionReason::Http2(error))
+    }
+}
+
+/// Counts the failure, and logs the failure for whoever reads closely.
 pub fn report(shard: &Shard, peer: RemoteAddr, failure: &ConnectionFailure) {
     let reason = failure.reason();
     let label = reason.label();
@@ -62,20 +61,26 @@ mod tests {
     #[test]
     fn failures_are_counted_under_their_reasons() {
         let rows = [
-            (ConnectionFailure::ProxyHeader, "proxy_header"),
-            (ConnectionFailure::ProxySender, "proxy_sender"),
-            (ConnectionFailure::UnexpectedTls, "unexpected_tls"),
+            (
+                ConnectionFailure::Reason(ConnectionReason::ProxyHeader),
+                "proxy_header",
+            ),
+            (
+                ConnectionFailure::Reason(ConnectionReason::ProxySender),
+                "proxy_sender",
+            ),
+            (
+                ConnectionFailure::Reason(ConnectionReason::UnexpectedTls),
+                "unexpected_tls",
+            ),
             (ConnectionFailure::Tls(TlsFailure::Expired), "timeout"),
             (
                 ConnectionFailure::Tls(TlsFailure::Refused(rustls::Error::DecryptError, None)),
                 "misbehaved",
             ),
+            (ConnectionError::BadPreface.into(), "bad_preface"),
             (
-                ConnectionFailure::Http2(ConnectionError::BadPreface),
-                "bad_preface",
-            ),
-            (
-                ConnectionFailure::Http2(ConnectionError::Abuse(Abuse::UnreadReplies)),
+                ConnectionError::Abuse(Abuse::UnreadReplies).into(),
                 "unread_replies",
             ),
         ];

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::failure::{ConnectionFailure, report};
+use super::failure::report;
 use super::tasks::Tasks;
 use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
@@ -75,7 +75,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     let end = connection.drive(&socket, accepted.received, &terms).await;
     tasks.end();
     if let End::Broken(error) = end {
-        report(shard, arrival.peer, &ConnectionFailure::Http2(error));
+        report(shard, arrival.peer, &error.into());
     }
     // What was sent last, such as the reason for the end, is to arrive.
     let timer = Timer::new(&shard.timers);

@@ -15,6 +15,7 @@ use std::task::Poll;
 use crate::base::time::Micros;
 use crate::http::h2::{ConnectionError, is_of_another_protocol, is_part_of_preface};
 use crate::net::Timer;
+use crate::shared::connection_failure::ConnectionReason;
 use crate::snapshot::Protocol;
 use crate::worker::client_room::CountedConnection;
 use crate::worker::client_wait::await_client;
@@ -81,7 +82,11 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<AcceptedClient>) -> Option<(
     let is_secured = client.arrival.secured.is_some();
     if !is_secured && client.wire.with(|block| begins_tls(block.filled())) {
         let peer = client.arrival.peer;
-        report(shard, peer, &ConnectionFailure::UnexpectedTls);
+        report(
+            shard,
+            peer,
+            &ConnectionFailure::Reason(ConnectionReason::UnexpectedTls),
+        );
         return None;
     }
     let is_http2 = match alpn {
@@ -96,7 +101,7 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<AcceptedClient>) -> Option<(
     // A client whose preface breaks off understands no answer of HTTP/1 either.
     let is_neither = |bytes: &[u8]| is_neither(bytes, is_secured);
     if listener.http2 && !is_http2 && client.wire.with(|block| is_neither(block.filled())) {
-        let failure = ConnectionFailure::Http2(ConnectionError::BadPreface);
+        let failure = ConnectionError::BadPreface.into();
         report(shard, client.arrival.peer, &failure);
         return None;
     }

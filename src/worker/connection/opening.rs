@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::failure::{ConnectionFailure, report};
 use crate::http::proxy_protocol::{self, ProxiedAddrs};
 use crate::net::{Block, RemoteAddr, Socket, Timer, TlsFailure};
+use crate::shared::connection_failure::ConnectionReason;
 use crate::snapshot::ServerTls;
 use crate::tls::ACME_TLS;
 use crate::worker::downstream::{AcceptedClient, Secured, linger_behind_word, receive_some};
@@ -24,7 +25,11 @@ pub async fn take_proxy_header(
     let arrival = &accepted.arrival;
     let sender = arrival.connection_peer;
     if !arrival.listener.takes_proxy_header_of(sender.ip()) {
-        report(shard, sender, &ConnectionFailure::ProxySender);
+        report(
+            shard,
+            sender,
+            &ConnectionFailure::Reason(ConnectionReason::ProxySender),
+        );
         return None;
     }
     let mut received = shard.blocks.take();
@@ -37,7 +42,7 @@ pub async fn take_proxy_header(
                 report(
                     shard,
                     accepted.arrival.peer,
-                    &ConnectionFailure::ProxyHeader,
+                    &ConnectionFailure::Reason(ConnectionReason::ProxyHeader),
                 );
                 return None;
             }

@@ -77,23 +77,23 @@ mod tests {
             (
                 "a PROXY header is wanted by now",
                 false,
-                |now| now.proxy_protocol = true,
+                |now| now.options.proxy_protocol = true,
                 false,
             ),
             (
                 "no PROXY header is wanted any more",
                 true,
-                |now| now.proxy_protocol = false,
+                |now| now.options.proxy_protocol = false,
                 false,
             ),
         ];
         for (name, was_proxied, change, expected) in rows {
-            let (mut now, arrival) = arrival(|then| then.proxy_protocol = was_proxied);
+            let (mut now, arrival) = arrival(|then| then.options.proxy_protocol = was_proxied);
             change(&mut now);
             assert_eq!(are_met(&now, &arrival, time), expected, "{name}");
         }
         for (senders, expected) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
-            let (mut now, arrival) = arrival(|then| then.proxy_protocol = true);
+            let (mut now, arrival) = arrival(|then| then.options.proxy_protocol = true);
             now.proxy_protocol_from = range(senders);
             assert_eq!(are_met(&now, &arrival, time), expected, "{senders}");
         }

@@ -7,16 +7,17 @@ use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use super::*;
-use crate::base::addresses::{ListenAddr, SocketAccess};
+use crate::base::addresses::ListenAddr;
 use crate::base::time::Micros;
 use crate::http::cookies::NO_COOKIE_EDITS;
 use crate::http::names::NO_EDITS;
 use crate::net::{AcceptSwitch, Block, BoundListener, Engine, ListenSocket, RemoteAddr, Socket};
 use crate::route::RouteTable;
-use crate::shared::client_count::ClientCount;
 use crate::shared::counter::PerWorker;
 use crate::shared::failure::FAILURES;
-use crate::snapshot::{HostHeader, Listener as ListenerSettings, Route, RouteTimeouts, Snapshot};
+use crate::snapshot::{
+    HostHeader, Listener as ListenerSettings, Route, RouteOptions, RouteTimeouts, Snapshot, sample,
+};
 use crate::worker::downstream::{AcceptedClient, Arrival, Woken};
 use crate::worker::sample::{POOL, listener, run_worker_with};
 
@@ -30,13 +31,15 @@ fn route() -> Route {
         name: "/a".to_owned(),
         pool: POOL,
         prefix: "/a".to_owned(),
-        strip_prefix: false,
         host_header: HostHeader::Preserve,
         wants_certificate: false,
         request_fields: NO_EDITS.clone(),
         response_fields: NO_EDITS.clone(),
-        retries: 0,
-        timeout: None,
+        options: RouteOptions {
+            retries: 0,
+            rewrite_location: false,
+            ..RouteOptions::default()
+        },
         timeouts: RouteTimeouts {
             client_body: PATIENCE,
             connect: PATIENCE,
@@ -45,34 +48,17 @@ fn route() -> Route {
             tunnel_idle: PATIENCE,
         },
         request_body_bytes: BODY_BYTES,
-        via: false,
-        rewrite_location: false,
         cookies: NO_COOKIE_EDITS.clone(),
         forwarded: false,
         x_real_ip: false,
-        answer_continue: false,
         counters: Arc::new(PerWorker::new(1)),
     }
 }
 
 fn listener_settings(addr: ListenAddr, redirect_to_https: bool) -> ListenerSettings {
-    ListenerSettings {
-        addr,
-        tls: None,
-        http2: true,
-        proxy_protocol: false,
-        proxy_protocol_from: Vec::new(),
-        redirect_to_https,
-        merge_slashes: Default::default(),
-        https_port: 443,
-        half_close: Default::default(),
-        tolerates_control_bytes: false,
-        access: SocketAccess::of_mode(0o600),
-        connections: usize::MAX,
-        min_rate_bytes: 0,
-        min_rate_grace: Duration::ZERO,
-        clients: Arc::new(ClientCount::new(1)),
-    }
+    let mut listener = sample::listener(addr);
+    listener.options.redirect_to_https = redirect_to_https;
+    listener
 }
 
 /// A request, as the backend received it: a head and its body, as far as the head announces one.

@@ -438,6 +438,6 @@ fn a_bound_that_is_too_small_is_a_mistake() {
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);
-    let words = "limits.memory_bytes = 1000000: must be 0, which stands for 75% of the memory, or at least 67108864";
+    let words = "limits.memory_bytes = 1000000: must be 0, or a whole number of bytes from 67108864 to 1125899906842624, or a text such as \"64KiB\" or \"10MB\"";
     assert!(said.contains(words), "{said}");
 }

@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::base::{limits, quantity};
+use crate::base::limits;
 use crate::config::BACKEND;
 use crate::control::api::body::{Json, PathNames, Query};
 use crate::control::api::etag::etag;
@@ -20,6 +20,7 @@ use crate::control::api::problem::ApiProblem;
 use crate::control::api::schemas::ServerSettingsSchema;
 use crate::control::api::send_request::{ApiCaller, ChangeReport};
 use crate::control::api::settings;
+use crate::control::api::times::QueryTime;
 use crate::control::api::view::{ConfigView, Server};
 use crate::control::api::{Api, ApiState};
 use crate::control::change_request::{InForce, Operation};
@@ -35,30 +36,19 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 #[into_params(parameter_in = Query)]
 struct Removal {
     /// How long running requests may take to finish: a number of seconds, or a time such as `500ms`, `10s`, `2m`, `1h`.
-    #[param(
-        pattern = "^([0-9]{1,5}([.][0-9]{1,9})?|[0-9]{1,8}(ms|s|m|h|d))$",
-        example = "10s"
-    )]
-    drain: Option<String>,
+    #[param(inline)]
+    drain: Option<QueryTime>,
 }
 
-/// How long a removal waits for running requests.
+/// How long a removal waits for running requests; `None`: not at all.
 pub struct Drain(Option<Duration>);
 
 impl Drain {
-    /// Reads a time in the form that the configuration knows (`10s`, `500ms`, `2m`), or a number of seconds.
-    pub fn read(text: Option<String>) -> Result<Drain, ApiProblem> {
-        let Some(text) = text else {
-            return Ok(Drain(None));
-        };
+    /// Reads the parameter `drain`. Errors: the time is too long, or no time.
+    pub fn read(time: Option<QueryTime>) -> Result<Drain, ApiProblem> {
         let range = Duration::ZERO..=limits::LONGEST_TIMEOUT;
-        match quantity::time(&text).filter(|time| range.contains(time)) {
-            Some(time) => Ok(Drain(Some(time))),
-            None => {
-                let right = format!("drain: {}", quantity::right_time(&range));
-                Err(ApiProblem::new(StatusCode::BAD_REQUEST, right))
-            }
-        }
+        let time = time.map(|time| time.read("drain", &range));
+        time.transpose().map(Drain)
     }
 }
 
@@ -221,7 +211,7 @@ mod tests {
             ("99999m", None),
         ];
         for (text, millis) in rows {
-            let read = Drain::read(Some(text.to_owned())).ok();
+            let read = Drain::read(Some(QueryTime(text.to_owned()))).ok();
             let read = read.map(|drain| drain.0.unwrap());
             assert_eq!(read, millis.map(Duration::from_millis), "{text}");
         }

@@ -1,20 +1,18 @@
 //! `/reload` and `/reload/confirm`: the file anew, for good or on trial.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use serde::Deserialize;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::base::{limits, quantity};
+use crate::base::limits;
 use crate::control::api::body::{Json, Query};
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::send_request::{ApiCaller, ChangeReport};
+use crate::control::api::times::JsonTime;
 use crate::control::api::{Api, ApiState};
 use crate::control::change_request::{Operation, Trial};
 
@@ -25,38 +23,13 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(confirm))
 }
 
-/// A time: a number of seconds, or a text with a unit.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum Time {
-    /// A number of seconds.
-    Seconds(f64),
-    /// A whole number with a unit.
-    Text(String),
-}
-
-impl PartialSchema for Time {
-    fn schema() -> RefOr<Schema> {
-        let number = ObjectBuilder::new()
-            .schema_type(Type::Number)
-            .minimum(Some(limits::SHORTEST_TIMEOUT.as_secs_f64()))
-            .maximum(Some(limits::LONGEST_TIMEOUT.as_secs_f64()));
-        let text = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .pattern(Some(quantity::TIME_PATTERN));
-        OneOfBuilder::new().item(number).item(text).into()
-    }
-}
-
-impl ToSchema for Time {}
-
 /// How to reload. Without a body: for good.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Terms {
     /// Time until which the reload must be confirmed (`POST /reload/confirm`): a number of seconds, or a text such as
     /// `90s` or `5m`. Without a confirmation in time, the earlier configuration is put in force again.
-    confirm_secs: Option<Time>,
+    confirm_secs: Option<JsonTime>,
     /// Percent of the requests meanwhile that may fail; above it the old configuration comes back at once. 100 without
     /// it. Only with `confirm_secs`.
     #[schema(minimum = 0, maximum = 100)]
@@ -93,25 +66,10 @@ impl Terms {
             };
         };
         let range = limits::SHORTEST_TIMEOUT..=limits::LONGEST_TIMEOUT;
-        match time.read().filter(|time| range.contains(time)) {
-            Some(within) => Ok(Some(Trial {
-                within,
-                most_failed_percent: percent.unwrap_or(100.0),
-            })),
-            None => {
-                let right = quantity::right_time(&range);
-                Err(ApiProblem::of_field("confirm_secs", right))
-            }
-        }
-    }
-}
-
-impl Time {
-    fn read(&self) -> Option<Duration> {
-        match self {
-            Time::Seconds(number) => quantity::seconds(*number),
-            Time::Text(text) => quantity::time_with_unit(text),
-        }
+        Ok(Some(Trial {
+            within: time.read("confirm_secs", &range)?,
+            most_failed_percent: percent.unwrap_or(100.0),
+        }))
     }
 }
 
@@ -154,12 +112,14 @@ async fn confirm(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn terms_table() {
-        let seconds = |number| Some(Time::Seconds(number));
-        let text = |text: &str| Some(Time::Text(text.to_owned()));
+        let seconds = |number: f64| Some(JsonTime(json!(number)));
+        let text = |text: &str| Some(JsonTime(json!(text)));
         let rows = [
             (None, None, Ok(None)),
             (seconds(60.0), None, Ok(Some((60.0, 100.0)))),

@@ -19,6 +19,7 @@ use crate::control::api::problem::ApiProblem;
 use crate::control::api::schemas::NewServer;
 use crate::control::api::send_request::{ApiCaller, ChangeReport};
 use crate::control::api::settings;
+use crate::control::api::times::QueryTime;
 use crate::control::api::view::{ConfigView, Server, default_pool};
 use crate::control::api::{Api, ApiState};
 use crate::control::change_request::{InForce, Operation};
@@ -53,11 +54,8 @@ struct Removal {
     /// A pool; without it, the default one.
     pool: Option<String>,
     /// How long running requests may take to finish: a number of seconds, or a time such as `500ms`, `10s`, `2m`, `1h`.
-    #[param(
-        pattern = "^([0-9]{1,5}([.][0-9]{1,9})?|[0-9]{1,8}(ms|s|m|h|d))$",
-        example = "10s"
-    )]
-    drain: Option<String>,
+    #[param(inline)]
+    drain: Option<QueryTime>,
 }
 
 /// The servers of a pool
