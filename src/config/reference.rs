@@ -7,7 +7,7 @@ use super::declared::ROOT;
 use super::schema::below;
 use crate::base::limits;
 use crate::base::quantity::{show_size, show_time};
-use crate::base::setting::{Absent, Kind, Section, Setting};
+use crate::base::setting::{Absent, FILE_EXAMPLE, Kind, Section, Setting, Value};
 
 /// Columns of a line of the reference.
 const COLUMNS: usize = 120;
@@ -36,9 +36,8 @@ table may have one of the two.
 ## How a setting is described
 
 Each setting has two paragraphs. The first one says what the setting does, and in which unit numbers count. The second
-one says which values are possible, and what holds without the setting: a default, or a sentence. `required` stands for
-a setting without which the table is a mistake. A change of the file takes effect at a reload, unless the paragraph says
-that it waits for the next start.
+one says which values are possible, and what holds without the setting. A table that lacks a required setting is a
+mistake. A change of the file takes effect at a reload, unless the paragraph says that it waits for the next start.
 
 ## Completion in editors
 
@@ -113,6 +112,7 @@ fn facts(setting: &Setting) -> Vec<String> {
     facts.extend(setting.zero.map(|zero| format!("With 0, {zero}.")));
     facts.push(match setting.absent {
         Absent::Required => "The setting is required.".to_owned(),
+        Absent::Is(Value::List([])) => "The list is empty by default.".to_owned(),
         Absent::Is(value) => format!("The default is `{value}`."),
         Absent::Means(means) => format!("Without the setting, {means}."),
     });
@@ -147,6 +147,10 @@ fn kind(kind: Kind) -> String {
             alternatives(&words.collect::<Vec<_>>())
         }
         Kind::Text { example: "", .. } => "a text".to_owned(),
+        Kind::Text {
+            example: FILE_EXAMPLE,
+            ..
+        } => "the path of a file".to_owned(),
         Kind::Text { example, .. } => format!("a text such as `\"{example}\"`"),
         Kind::List { of, least, most } => {
             let count = match (least, most) {

@@ -50,6 +50,9 @@ pub struct Setting {
     pub by_api: bool,
 }
 
+/// The example of a text that is the path of a file.
+pub const FILE_EXAMPLE: &str = "/etc/palantir/file";
+
 /// The kind of value that a setting holds.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
@@ -269,7 +272,7 @@ impl Kind {
         most: 100,
     };
     /// The name of a file.
-    pub const FILE: Kind = Kind::text("", "/etc/palantir/file");
+    pub const FILE: Kind = Kind::text("", FILE_EXAMPLE);
 
     /// A text without a pattern if `pattern` is empty.
     pub const fn text(pattern: &'static str, example: &'static str) -> Kind {

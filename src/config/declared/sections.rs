@@ -30,7 +30,7 @@ plain_settings! {
 pub static TIMEOUTS: Section = Section {
     name: "TimeoutSettings",
     title: "[timeouts]",
-    doc: "Time-outs. A route may have some of its own.",
+    doc: "Time-outs of connections and of exchanges. A route may have those of exchanges of its own.",
     settings: || {
         let settings = ConnectionTimeouts::SETTINGS.iter();
         settings.chain(RouteTimeouts::SETTINGS).collect()

@@ -83,14 +83,14 @@ static SERVER_SETTINGS: [Setting; 13] = [
     optional(
         "client_subject_header",
         FIELD,
-        "no field tells it",
+        "backends do not learn the subject",
         "Request field in which a backend learns the subject of the client's certificate (RFC 4514). A client whose \
          certificate has no subject is refused. The setting needs `client_ca`.",
     ),
     optional(
         "client_san_header",
         FIELD,
-        "no field tells them",
+        "backends do not learn the names",
         "Request field in which a backend learns the alternative names of the client's certificate: `DNS:a.example, \
          URI:spiffe://example/a, IP:192.0.2.1, email:a@example`. A comma, blank or backslash in a name is written \
          `\\2c`, `\\20`, `\\5c`. The setting needs `client_ca`.",
@@ -98,14 +98,14 @@ static SERVER_SETTINGS: [Setting; 13] = [
     optional(
         "client_issuer_header",
         FIELD,
-        "no field tells it",
+        "backends do not learn the issuer",
         "Request field in which a backend learns the issuer of the client's certificate (RFC 4514). The setting needs \
          `client_ca`.",
     ),
     optional(
         "client_fingerprint_header",
         FIELD,
-        "no field tells it",
+        "backends do not learn the SHA-256",
         "Request field in which a backend learns the SHA-256 of the client's certificate, in hexadecimal digits. The setting needs \
          `client_ca`.",
     ),
@@ -132,7 +132,7 @@ static SERVER_SETTINGS: [Setting; 13] = [
     ),
     file(
         "ocsp",
-        "nothing is stapled to that certificate",
+        "nothing is stapled",
         "File with an OCSP response (DER) that is stapled to the first certificate.",
     ),
 ];
@@ -157,7 +157,7 @@ static CERTIFICATE_SETTINGS: [Setting; 4] = [
     ),
     file(
         "ocsp",
-        "nothing is stapled to the certificate",
+        "nothing is stapled",
         "File with an OCSP response (DER) that is stapled to the certificate.",
     ),
 ];
