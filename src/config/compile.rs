@@ -133,7 +133,6 @@ pub fn compile_beside(
     let listeners = listeners?;
     let admin_tls = admin_tls.map(|tls| compile_server_tls(tls, None, tls_store));
     let admin_tls = admin_tls.transpose()?;
-    let files = tls_store.forget_unused();
     let (routes, route_table) = compile_routes(settings, &pools, slots);
     let workers = workers(settings, machine);
     debug_assert!((1..=limits::WORKERS).contains(&workers));
@@ -141,7 +140,7 @@ pub fn compile_beside(
         generation,
         listeners,
         challenges: tls_store.challenges(),
-        files,
+        files: tls_store.files(),
         workers,
         descriptors: share_out(settings, machine, workers),
         shutdown_timeout: settings.shutdown_timeout,

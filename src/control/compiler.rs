@@ -43,14 +43,17 @@ impl Compiler {
         }
     }
 
-    /// Compiles a configuration with these addresses of names. Errors: why the configuration cannot be compiled; the
-    /// old snapshot then stays in force.
+    /// Compiles a configuration with these addresses of names while `revision` is in force. The snapshot has the
+    /// generation after the one in force. Errors: why the configuration cannot be compiled; the old snapshot then stays
+    /// in force.
     pub fn compile(
         &mut self,
         config: &Config,
         resolved: &Resolved,
         generation: u64,
+        revision: u64,
     ) -> Result<Snapshot, CannotCompile> {
+        self.tls_store.begin(generation, revision);
         #[cfg(test)]
         self.hooks.before(resolved)?;
         let process = ProcessFacts {

@@ -151,7 +151,7 @@ fn outside_of(
     let health_report = HealthReport::of(health.clone());
     let started = Started {
         snapshot: compiler
-            .compile(&config, &Resolved::new(), 1)
+            .compile(&config, &Resolved::new(), 1, 1)
             .unwrap()
             .into(),
         config_store: ConfigStore::new(config, Overrides::default(), SystemTime::now()).0,

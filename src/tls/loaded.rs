@@ -20,7 +20,40 @@ pub(super) struct Loaded<T> {
     /// The last failure that was logged, so that each failure is logged once.
     told: Option<String>,
     thing: Arc<T>,
-    pub is_in_use: bool,
+    pub need: Need,
+}
+
+/// The configurations that need a value.
+#[derive(Debug, Default)]
+pub(super) struct Need {
+    /// Whether the compilation that began last needs the value.
+    is_needed_now: bool,
+    /// The last revision in force that needs the value; `None`: no configuration in force has needed the value yet.
+    last: Option<u64>,
+}
+
+impl Need {
+    /// The need of the compilation that is under way.
+    pub fn of_now() -> Need {
+        Need {
+            is_needed_now: true,
+            last: None,
+        }
+    }
+
+    /// Notes that the compilation that is under way needs the value.
+    pub fn note(&mut self) {
+        self.is_needed_now = true;
+    }
+
+    /// Ends the last compilation, which has come into force as `revision`, or was given up if there is none. Returns
+    /// the last revision in force that needs the value.
+    pub fn settle(&mut self, revision: Option<u64>) -> Option<u64> {
+        if std::mem::take(&mut self.is_needed_now) {
+            self.last = revision.or(self.last);
+        }
+        self.last
+    }
 }
 
 /// The reason why a value cannot be loaded.
@@ -67,12 +100,12 @@ pub(super) fn take<K: Clone + Eq + Hash, T, E: LoadFault>(
             files: now,
             told: None,
             thing: thing.clone(),
-            is_in_use: true,
+            need: Need::of_now(),
         };
         kept.insert(key.clone(), loaded);
         return Ok(thing);
     };
-    known.is_in_use = true;
+    known.need.note();
     if known.files != now {
         let loaded = load();
         known.files = after(now, loaded.as_ref().err());

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ServerConfig};
 
-use super::loaded::{Loaded, Wanted, take};
+use super::loaded::{Loaded, Need, Wanted, take};
 use super::server_trust::Roots;
 use super::{
     Challenges, ClientTrust, FilesRead, Pair, PairFault, PairFiles, TicketKeys, TlsClientSettings,
     TlsFault, TlsServerSettings, client, roots, server,
 };
+use crate::base::limits;
 
 /// Loads files when they are needed for the first time or have changed. If a changed file cannot be used, that is
 /// logged, and the value that was loaded before stays: a certificate that is being replaced must not take a listener
@@ -30,8 +31,10 @@ pub struct TlsStore {
     servers: HashMap<TlsServerSettings, Built<Server>>,
     /// By pool as well: what one resumes is no other's.
     clients: HashMap<(String, TlsClientSettings), Built<ClientConfig>>,
-    /// All files that were needed since the last [`TlsStore::forget_unused`].
+    /// All files that the last compilation needed.
     read: FilesRead,
+    /// The generation of the last compilation.
+    generation: u64,
 }
 
 /// Something built, and what of.
@@ -40,7 +43,7 @@ struct Built<T> {
     pairs: Vec<Arc<Pair>>,
     roots: Option<Arc<Roots>>,
     thing: Arc<T>,
-    is_in_use: bool,
+    need: Need,
 }
 
 /// The objects of rustls that are built from a listener's settings.
@@ -165,18 +168,29 @@ impl TlsStore {
         keep(&mut self.clients, &key, &pairs, &roots, build)
     }
 
-    /// Forgets every value that was not needed since the last call. Returns the files that were needed, including those
-    /// that do not exist.
-    pub fn forget_unused(&mut self) -> FilesRead {
+    /// Begins the compilation of a snapshot of this generation while `revision` is in force, and forgets the values
+    /// that are of no more use: built values that `revision` does not need, and pairs and authorities that no revision
+    /// needs which can be gone back to. The last compilation has come into force only if its generation is in force,
+    /// that is, if `generation` is the next one.
+    pub fn begin(&mut self, generation: u64, revision: u64) {
+        let in_force = (generation > self.generation).then_some(revision);
+        self.generation = generation;
+        self.read = FilesRead::default();
+        let oldest = (revision + 1).saturating_sub(limits::REVISIONS as u64);
+        let is_kept = |need: &mut Need, oldest| need.settle(in_force) >= Some(oldest);
         self.pairs
-            .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
+            .retain(|_, kept| is_kept(&mut kept.need, oldest));
         self.roots
-            .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
+            .retain(|_, kept| is_kept(&mut kept.need, oldest));
         self.servers
-            .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
+            .retain(|_, kept| is_kept(&mut kept.need, revision));
         self.clients
-            .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
-        std::mem::take(&mut self.read)
+            .retain(|_, kept| is_kept(&mut kept.need, revision));
+    }
+
+    /// The files that this compilation has needed so far, including those that do not exist.
+    pub fn files(&self) -> FilesRead {
+        self.read.clone()
     }
 
     fn all_pairs(&mut self, files: &[PairFiles]) -> Result<Vec<Arc<Pair>>, TlsFault> {
@@ -208,7 +222,7 @@ fn keep<K: Clone + Eq + Hash, T>(
         && is_same(known.pairs.iter(), pairs.iter())
         && is_same(known.roots.iter(), roots.iter())
     {
-        known.is_in_use = true;
+        known.need.note();
         return Ok(known.thing.clone());
     }
     let thing = Arc::new(build()?);
@@ -216,7 +230,7 @@ fn keep<K: Clone + Eq + Hash, T>(
         pairs: pairs.to_vec(),
         roots: roots.clone(),
         thing: thing.clone(),
-        is_in_use: true,
+        need: Need::of_now(),
     };
     kept.insert(key.clone(), built);
     Ok(thing)

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
 
 use super::*;
+use crate::base::limits;
 
 /// A folder of its own for one test, gone with it.
 pub(super) struct Folder(PathBuf);
@@ -336,7 +337,7 @@ fn what_did_not_change_is_the_same_thing_and_what_broke_stays() {
     let mut tls_store = tls_store();
     let client = tls_store.client("api", &client_settings(&ca)).unwrap();
     let first = tls_store.server(&settings).unwrap();
-    tls_store.forget_unused();
+    tls_store.begin(1, 1);
     assert!(Arc::ptr_eq(
         &tls_store.server(&settings).unwrap().config,
         &first.config
@@ -355,11 +356,65 @@ fn what_did_not_change_is_the_same_thing_and_what_broke_stays() {
     assert_eq!(renewed.pairs[0].names, ["a.example", "b.example"]);
     fs::remove_file(&files.key).unwrap();
     assert!(tls_store.server(&settings).is_ok());
-    tls_store.forget_unused();
-    tls_store.forget_unused();
+    let revisions = limits::REVISIONS as u64;
+    tls_store.begin(2, 1 + revisions);
+    tls_store.begin(3, 1 + 2 * revisions);
     let error = tls_store.server(&settings).unwrap_err();
     assert!(
         error.text.contains("a.key cannot be read: No such file"),
         "{error}"
     );
+}
+
+/// A revision in force and those that can be gone back to keep their certificates, whatever becomes of later changes. A
+/// change that was refused leaves nothing behind.
+#[test]
+fn a_refused_change_takes_nothing_away_and_leaves_nothing_behind() {
+    let folder = Folder::new("refused");
+    let authority = Authority::new("authority");
+    let files = ["old", "new"].map(|name| folder.pair(name, &["a.example"], &authority));
+    let settings = files
+        .each_ref()
+        .map(|files| server_settings(std::slice::from_ref(files)));
+    let [old, new] = &settings;
+    let mut tls_store = tls_store();
+    tls_store.begin(1, 1);
+    let in_force = tls_store.server(old).unwrap().config;
+    let remove = |files: &PairFiles| fs::remove_file(&files.cert).unwrap();
+    remove(&files[0]);
+    // Generation 2 is compiled, refused, and compiled again.
+    tls_store.begin(2, 1);
+    assert!(tls_store.server(new).is_ok());
+    assert!(!tls_store.files().have_changed());
+    tls_store.begin(2, 1);
+    assert!(Arc::ptr_eq(&tls_store.server(old).unwrap().config, &in_force));
+    tls_store.begin(2, 1);
+    assert!(tls_store.server(new).is_ok());
+    // Generation 2 is in force as revision 2. Revision 1 can be gone back to.
+    tls_store.begin(3, 2);
+    assert!(tls_store.server(old).is_ok());
+    remove(&files[1]);
+    tls_store.begin(3, 2);
+    assert!(tls_store.server(new).is_ok());
+    // No revision that is left has needed the old pair.
+    tls_store.begin(4, 3);
+    assert!(tls_store.server(new).is_ok());
+    tls_store.begin(5, 1 + limits::REVISIONS as u64);
+    assert!(tls_store.server(old).is_err());
+    assert!(tls_store.server(new).is_ok());
+}
+
+#[test]
+fn a_pair_of_a_refused_change_is_forgotten() {
+    let folder = Folder::new("forgotten");
+    let authority = Authority::new("authority");
+    let files = folder.pair("a", &["a.example"], &authority);
+    let settings = server_settings(std::slice::from_ref(&files));
+    let mut tls_store = tls_store();
+    tls_store.begin(1, 1);
+    tls_store.begin(2, 1);
+    assert!(tls_store.server(&settings).is_ok());
+    fs::remove_file(&files.cert).unwrap();
+    tls_store.begin(2, 1);
+    assert!(tls_store.server(&settings).is_err());
 }

@@ -3,14 +3,16 @@
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
+use crate::net::Timer;
 use crate::worker::buffer_body::buffer_body;
 use crate::worker::decide::{Decision, decide, wait_for_memory};
 use crate::worker::downstream::{Client, Next, receive_rest_of_head};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::forward::forward;
+use crate::worker::live_config::LiveConfig;
 use crate::worker::record::record;
 use crate::worker::reply;
 use crate::worker::shard::Shard;
@@ -20,12 +22,14 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
     client.begin_request();
     let counted = shard.count_exchange();
     let mut exchange = shard.begin_exchange();
+    let mut age_limit = AgeLimit::of(exchange.config.clone());
     let is_cut = {
         let mut answering = pin!(answer_or_fail(shard, client, &mut exchange));
         let is_cut = poll_fn(|cx| {
             if shard.is_cut() {
                 Poll::Ready(true)
             } else {
+                age_limit.look(&client.timer, cx);
                 answering.as_mut().poll(cx).map(|()| false)
             }
         });
@@ -42,6 +46,47 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
         return pending().await;
     }
     client.next()
+}
+
+/// The end of an exchange that began with one of too many configurations in use. The step under way has a deadline
+/// that was set before the configuration became too old, and that may be far away.
+struct AgeLimit {
+    config: Rc<LiveConfig>,
+    /// The time that is left; `None`: the configuration is not too old.
+    left: Option<Timer>,
+    has_ended: bool,
+}
+
+impl AgeLimit {
+    /// The limit for an exchange with this configuration.
+    fn of(config: Rc<LiveConfig>) -> AgeLimit {
+        AgeLimit {
+            config,
+            left: None,
+            has_ended: false,
+        }
+    }
+
+    /// Ends the step under way, whose deadline is that of `step`, once the time of the configuration is over: a step
+    /// that begins later gets no time anyway. A worker wakes every exchange when a configuration becomes too old.
+    fn look(&mut self, step: &Timer, cx: &mut Context<'_>) {
+        let Some(due) = self.config.due() else {
+            return;
+        };
+        if self.has_ended {
+            return;
+        }
+        let timers = step.timers();
+        let left = self.left.get_or_insert_with(|| {
+            let left = Timer::new(timers);
+            left.set_until(due);
+            left
+        });
+        if left.poll(cx).is_ready() {
+            self.has_ended = true;
+            timers.expire(step.number());
+        }
+    }
 }
 
 async fn answer_or_fail(shard: &Rc<Shard>, client: &Client, exchange: &mut Exchange) {

@@ -81,7 +81,8 @@ impl FirstSnapshot {
         let (slots, tls_store) = (Slots::new(tables.clone()), TlsStore::new(tickets.clone()));
         let admin_tls = config.settings.admin_tls.clone();
         let mut compiler = Compiler::new(machine, admin_tls, slots, tls_store);
-        let snapshot = compiler.compile(config, known.resolved(), 1);
+        let revision = config_store.revision();
+        let snapshot = compiler.compile(config, known.resolved(), 1, revision);
         let snapshot = snapshot.map_err(|error| error.to_string())?;
         Ok(FirstSnapshot {
             config_store,

@@ -244,7 +244,9 @@ impl Present {
         let failed = |text: String| Problem::new(ProblemKind::Failed, text);
         let before = &self.snapshot;
         job.note("reading certificates and keys");
-        let compiled = compiler.compile(config, &self.resolved, before.generation + 1);
+        let generation = before.generation + 1;
+        let revision = self.config_store.revision();
+        let compiled = compiler.compile(config, &self.resolved, generation, revision);
         let mut snapshot = compiled.map_err(uncompiled)?;
         // Settings that take effect only when the process starts keep their values.
         snapshot.workers = before.workers;

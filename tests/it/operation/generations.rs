@@ -6,6 +6,9 @@ use crate::support::place::free_addr;
 use crate::support::proxy::command;
 use crate::support::{Client, Link, Origin, Proxy, eventually, get, metrics};
 
+/// The value of `limits::GENERATIONS`.
+const GENERATIONS: usize = 128;
+
 fn generations(text: &str) -> u64 {
     let line = text
         .lines()
@@ -73,9 +76,57 @@ fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
 }
 
 #[test]
+fn the_oldest_requests_end_in_whatever_step_they_wait() {
+    let origin = Origin::start(|link: &mut Link| {
+        while let Some(request) = link.request() {
+            if request.head.first_line().contains(" /quiet ") {
+                link.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n");
+            }
+            link.rest(); // Returns when the proxy is gone.
+        }
+    });
+    let admin = free_addr();
+    let config = |number: usize| {
+        format!(
+            "workers = 1\nshutdown_timeout = 1\n[timeouts]\nupstream_response = \"1h\"\nupstream_idle = \"1h\"\n\
+             client_body = \"1h\"\n[admin]\nlisten_addr = \"{admin}\"\n\
+             [[pools]]\nname = \"api\"\nbackends = [\"{}\"]\n\
+             [[routes]]\npool = \"api\"\nretries = {}\n",
+            origin.addr,
+            number % 2
+        )
+    };
+    let proxy = Proxy::start(&config(0));
+    let upload = "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nabc";
+    let requests = [get("/wait"), get("/quiet"), upload.to_owned()];
+    let mut oldest = requests.map(|request| {
+        let mut client = proxy.client();
+        client.send(request);
+        client
+    });
+    oldest[1].begin_answer();
+    // The body of the upload never comes to its end.
+    eventually("the upload has its connection", || origin.accepted() == 3);
+    let mut others = Vec::new();
+    for number in 1..=GENERATIONS {
+        let mut client = proxy.client();
+        client.send(get("/wait"));
+        origin.wait_for_requests(2 + number);
+        others.push(client);
+        proxy.reload_everywhere(admin, &config(number));
+    }
+    proxy.wait_for_log(&["too many configurations are in use"]);
+    let [waiting, quiet, uploading] = &mut oldest;
+    assert_eq!(waiting.answer().status(), 504);
+    assert_eq!(uploading.answer().status(), 504);
+    quiet.rest();
+    eventually("the oldest snapshot is not in use any more", || {
+        generations(&metrics(admin)) <= GENERATIONS as u64
+    });
+}
+
+#[test]
 fn the_oldest_tunnels_end_when_too_many_snapshots_are_in_use() {
-    // The value of `limits::GENERATIONS`.
-    const GENERATIONS: usize = 128;
     let origin = Origin::start(|link: &mut Link| {
         if link.request().is_some() {
             link.send(

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{CertificateParams, KeyPair};
 
+use crate::support::managed::{ask, json_of};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::run;
 use crate::support::tls::s_client;
@@ -266,4 +267,114 @@ fn an_ocsp_response_is_stapled_until_it_is_superseded() {
     fs::write(&path, ocsp_response(SystemTime::now() + DAY)).unwrap();
     eventually("the newer one is stapled", is_stapled);
     assert!(left() > 80_000.0, "{}", left());
+}
+
+/// A proxy over TLS with a pair of files, its management API, and the file that it reads.
+struct Moving {
+    proxy: Proxy,
+    admin: SocketAddr,
+    tls: SocketAddr,
+    backend: SocketAddr,
+}
+
+impl Moving {
+    fn start() -> Moving {
+        let (admin, tls, backend) = (free_addr(), free_addr(), free_addr());
+        let directory = Directory::new();
+        let (cert, key) = pair(90);
+        write(&directory, "old.crt", &cert);
+        write(&directory, "old.key", &key);
+        let folder = directory.path().to_str().unwrap();
+        let config = config_of(admin, tls, backend, "old", "").replace("{files}", folder);
+        let proxy = Proxy::start(&config);
+        for (name, text) in [("old.crt", cert), ("old.key", key)] {
+            write(&proxy.directory, name, &text);
+        }
+        let moving = Moving {
+            proxy,
+            admin,
+            tls,
+            backend,
+        };
+        // From now on the files of the proxy's own directory count.
+        let (status, text) = moving.reload("old", "", "");
+        assert_eq!(status, 200, "{text}");
+        moving
+    }
+
+    /// Has the file reloaded that names this pair, with more of the file behind it.
+    fn reload(&self, pair: &str, more: &str, conditions: &str) -> (u16, String) {
+        let config = config_of(self.admin, self.tls, self.backend, pair, more);
+        let folder = self.proxy.directory.path().to_str().unwrap();
+        let config = config.replace("{files}", folder);
+        let config = format!("listen_addr = \"{}\"\n{config}", self.proxy.addr);
+        self.proxy.directory.write("config.toml", &config);
+        self.ask("POST /reload", conditions)
+    }
+
+    fn ask(&self, line: &str, body: &str) -> (u16, String) {
+        let answer = ask(self.admin, line, &[], body);
+        (answer.status(), answer.text())
+    }
+
+    /// Changes the backend by the management API.
+    fn change(&self, weight: u8) -> (u16, String) {
+        let line = format!("PATCH /pools/api/servers/{}", self.backend);
+        self.ask(&line, &format!("{{\"weight\": {weight}}}"))
+    }
+
+    /// Gives the pair of files another name.
+    fn move_pair(&self) {
+        let path = |name: &str| self.proxy.directory.path().join(name);
+        for (from, to) in [("old.crt", "new.crt"), ("old.key", "new.key")] {
+            fs::rename(path(from), path(to)).unwrap();
+        }
+    }
+}
+
+fn config_of(
+    admin: SocketAddr,
+    tls: SocketAddr,
+    backend: SocketAddr,
+    pair: &str,
+    more: &str,
+) -> String {
+    format!(
+        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n\
+         [[listeners]]\naddr = \"{tls}\"\n[listeners.tls]\ncertificates = [\n\
+         {{ cert = \"{{files}}/{pair}.crt\", key = \"{{files}}/{pair}.key\" }},\n]\n\
+         [[pools]]\nname = \"api\"\nbackends = [\"{backend}\"]\n[[routes]]\npool = \"api\"\n{more}"
+    )
+}
+
+#[test]
+fn a_refused_reload_takes_no_certificate_in_force_away() {
+    let moving = Moving::start();
+    moving.move_pair();
+    let (status, text) = moving.change(2);
+    assert_eq!(status, 200, "{text}");
+    let more = "[access_log]\npath = \"/nonexistent/access.log\"\n";
+    let (status, text) = moving.reload("new", more, "");
+    assert_eq!(status, 500, "{text}");
+    let (status, text) = moving.change(3);
+    assert_eq!(status, 200, "{text}");
+}
+
+#[test]
+fn a_trial_is_taken_back_although_the_files_before_are_gone() {
+    let moving = Moving::start();
+    let before = revision(moving.admin);
+    moving.move_pair();
+    let (status, text) = moving.reload("new", "", "{\"confirm_secs\": 1}");
+    assert_eq!(status, 200, "{text}");
+    eventually("the trial is taken back", || {
+        revision(moving.admin) == before + 2
+    });
+    let (status, text) = moving.change(2);
+    assert_eq!(status, 200, "{text}");
+}
+
+fn revision(admin: SocketAddr) -> u64 {
+    let version = json_of(&ask(admin, "GET /version", &[], ""));
+    version["revision"].as_u64().unwrap()
 }
