@@ -143,10 +143,8 @@ impl Client {
     /// reset, or the client would take what it got for the whole.
     pub fn cut(&self) {
         self.note(Persistence::is_cut_off);
-        if self.persistence().ends_by_close()
-            && let Stream::Socket(socket) = &self.wire.stream
-        {
-            socket.reset_on_close();
+        if self.persistence().ends_by_close() {
+            self.wire.stream.reset_on_close();
         }
     }
 
