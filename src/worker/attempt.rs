@@ -115,8 +115,7 @@ impl Answering<'_> {
                 send_whole(self.shard, self.client, self.exchange, self.out).await
             }
             Delivered::Switched => {
-                tunnel::run(self.shard, self.client, self.exchange, &upstream).await;
-                Ok(())
+                tunnel::run(self.shard, self.client, self.exchange, &upstream).await
             }
         };
         ended.map_err(FailedAttempt::without_connection)

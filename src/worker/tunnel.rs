@@ -1,5 +1,6 @@
-//! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, or nothing moves
-//! for too long. A tunnel whose listener was removed, or has other demands by now, ends within the time of a stop: the
+//! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, one of them is
+//! gone, or nothing moves for too long. Nobody but the two sides knows where a message of theirs ends. So a side is told
+//! of an orderly end only if the other side has ended in order; else its connection is cut. A tunnel whose listener was removed, or has other demands by now, ends within the time of a stop: the
 //! tunnel would otherwise outlast the rules that let its client in. So do the oldest tunnels when too many snapshots
 //! are in use.
 
@@ -9,9 +10,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Interrupted, Timer};
-use crate::worker::downstream::{Client, Persistence};
+use crate::net::{Expired, Interrupted, Timer};
+use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
 use crate::worker::leave::is_cut;
 use crate::worker::shard::Shard;
 use crate::worker::stream::{Piece, Stream};
@@ -20,9 +22,16 @@ use crate::worker::wire::{Amount, Wire, nothing};
 
 const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
-/// Runs the tunnel to its end.
-pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: &Upstream) {
-    client.note(Persistence::ends);
+/// Runs the tunnel to its end. Errors: the backend has not ended its side, so that the client's connection is to be cut.
+/// (Closing is the regular end of a tunnel of HTTP/1.) The backend's connection is cut unless the client has ended its
+/// side.
+pub async fn run(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    upstream: &Upstream,
+) -> Result<(), Failure> {
+    client.note(|persistence| persistence.answer_begins(false, true));
     client.wire.stream.allow_leisure();
     let timers = [(); 2].map(|()| Timer::new(&shard.timers));
     let to_upstream = Direction {
@@ -32,12 +41,14 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
         idle: exchange.route().timeouts.tunnel_idle,
         timer: &timers[0],
         other_timer: &timers[1],
+        lost: [Failure::ClientLeft, Failure::TunnelBroken],
     };
     let to_client = Direction {
         from: to_upstream.to,
         to: to_upstream.from,
         timer: to_upstream.other_timer,
         other_timer: to_upstream.timer,
+        lost: [Failure::TunnelBroken, Failure::ClientLeft],
         ..to_upstream
     };
     let mut sending = pin!(to_upstream.run(|bytes| exchange.count_request(bytes)));
@@ -46,7 +57,7 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
     let next_look = Timer::new(&shard.timers);
     next_look.set(NEXT_LOOK);
     let mut farewell = None;
-    poll_fn(|cx| {
+    let failure = poll_fn(|cx| {
         if sent.is_none()
             && let Poll::Ready(end) = sending.as_mut().poll(cx)
         {
@@ -58,34 +69,51 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
             received = Some(end);
         }
         if is_cut(shard, exchange) {
-            return Poll::Ready(());
+            return Poll::Ready(Some(Failure::BackendDown));
         }
         if client.arrival.listener.is_over() || exchange.config.due().is_some() {
             let timer = farewell.get_or_insert_with(|| last_time(shard));
             if timer.poll(cx).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(Some(Failure::CutByStop));
             }
         }
         match (sent, received) {
-            (Some(End::Broken), _) | (_, Some(End::Broken)) => Poll::Ready(()),
-            (Some(End::Orderly), Some(End::Orderly)) => Poll::Ready(()),
-            _ if is_one_gone([&client.wire.stream, &upstream.wire.stream], &next_look, cx) => {
-                Poll::Ready(())
-            }
-            _ => Poll::Pending,
+            (Some(Err(failure)), _) | (_, Some(Err(failure))) => Poll::Ready(Some(failure)),
+            (Some(Ok(())), Some(Ok(()))) => Poll::Ready(None),
+            _ => poll_gone(client, upstream, &next_look, cx).map(Some),
         }
     })
     .await;
+    if sent != Some(Ok(())) {
+        upstream.wire.stream.reset_on_close();
+    }
+    match failure {
+        // A client that has the whole answer has lost nothing.
+        Some(failure) if received != Some(Ok(())) => Err(failure),
+        _ => Ok(()),
+    }
 }
 
-/// Whether one side is gone although nothing is received from it, because the other does not take what it sent before.
-fn is_one_gone(sides: [&Stream; 2], next_look: &Timer, cx: &mut Context<'_>) -> bool {
-    let is_unheard = sides.iter().any(|side| !side.is_watched());
+/// Ready when one side is gone although nothing is received from it, because the other does not take what it sent
+/// before.
+fn poll_gone(
+    client: &Client,
+    upstream: &Upstream,
+    next_look: &Timer,
+    cx: &mut Context<'_>,
+) -> Poll<Failure> {
+    let sides = [
+        (&client.wire.stream, Failure::ClientLeft),
+        (&upstream.wire.stream, Failure::TunnelBroken),
+    ];
+    let is_unheard = sides.iter().any(|(side, _)| !side.is_watched());
     let may_ask = is_unheard && next_look.is_due_again(NEXT_LOOK, cx);
-    sides.iter().any(|side| match side {
+    let is_gone = |side: &Stream| match side {
         Stream::Multiplexed(stream) => stream.is_gone(),
         Stream::Socket(socket) => may_ask && !socket.is_watched() && socket.is_reset(),
-    })
+    };
+    let gone = sides.iter().find(|(side, _)| is_gone(side));
+    gone.map_or(Poll::Pending, |(_, failure)| Poll::Ready(*failure))
 }
 
 /// The time that a tunnel still has which is to end.
@@ -93,14 +121,6 @@ fn last_time(shard: &Shard) -> Timer {
     let timer = Timer::new(&shard.timers);
     timer.set(shard.config().snapshot().shutdown_timeout);
     timer
-}
-
-#[derive(Clone, Copy)]
-enum End {
-    /// The sender ended its side; the receiver was told.
-    Orderly,
-    /// One of them is gone or silent: the whole tunnel ends.
-    Broken,
 }
 
 struct Direction<'a> {
@@ -111,10 +131,14 @@ struct Direction<'a> {
     timer: &'a Timer,
     /// The timer of the other direction.
     other_timer: &'a Timer,
+    /// The failures that the loss of the sender and that of the receiver mean.
+    lost: [Failure; 2],
 }
 
 impl Direction<'_> {
-    async fn run(&self, count: impl Fn(usize)) -> End {
+    /// Passes bytes on until the sender ends its side, of which the receiver is told. Errors: the whole tunnel ends.
+    async fn run(&self, count: impl Fn(usize)) -> Result<(), Failure> {
+        let [sender_lost, receiver_lost] = self.lost;
         loop {
             let mut block = self.from.take();
             count(block.len());
@@ -136,20 +160,25 @@ impl Direction<'_> {
                 .stream
                 .send(&mut block, piece, timer, progress)
                 .await;
+            let was_ended = noted.was_ended();
             drop(noted);
             self.from.put(block, &self.shard.blocks);
-            if !matches!(sent, Ok(Ok(()))) {
-                return End::Broken;
+            match sent {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(receiver_lost),
+                Err(Expired) if was_ended => return Err(Failure::Exhausted),
+                Err(Expired) => return Err(Failure::TunnelIdle),
             }
             let blocks = &self.shard.blocks;
             let more = self.from.more(blocks, Amount::BLOCK, timer, nothing);
             match more.await {
                 Ok(Ok(0)) => {
                     self.to.stream.end_sending();
-                    return End::Orderly;
+                    return Ok(());
                 }
                 Ok(Ok(_)) => {}
-                Ok(Err(_)) | Err(Interrupted::Expired) => return End::Broken,
+                Ok(Err(_)) => return Err(sender_lost),
+                Err(Interrupted::Expired) => return Err(Failure::TunnelIdle),
                 Err(Interrupted::Watched(never)) => match never {},
             }
         }
