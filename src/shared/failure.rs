@@ -191,7 +191,11 @@ failures! {
     ExchangeTimeout: 504, Backend, "exchange_timeout", "http_response_timeout", Never, GoesOn;
     /// The backend closed or fell silent in the middle of its response body.
     Truncated: 502, Backend, "truncated", "http_response_incomplete", Never, Ends;
-    /// The time for a stop was over before the exchange had ended.
+    /// The backend broke a tunnel off.
+    TunnelBroken: 502, Pool, "tunnel_broken", "connection_terminated", Never, Ends;
+    /// Nothing moved in a tunnel for too long.
+    TunnelIdle: 408, Client, "tunnel_idle", "http_request_error", Never, Ends;
+    /// The time for a stop was over before the exchange had ended, or a tunnel's time behind a change of its listener.
     CutByStop: 503, Ours, "cut_by_stop", "proxy_internal_error", Never, Ends;
 }
 

@@ -82,6 +82,10 @@ impl Answering<'_> {
         upstream: Upstream,
     ) -> Result<(), FailedAttempt> {
         let (reused, asked_at) = (upstream.reused, Micros::now());
+        let unfinished = Unfinished {
+            shard: self.shard,
+            stream: &upstream.wire.stream,
+        };
         let sent = send_request(self.client, self.exchange, request, &upstream).await;
         let took_nothing = sent == Ok(Sent::Nothing);
         self.exchange.backend_has_time();
@@ -100,9 +104,23 @@ impl Answering<'_> {
             is_unprocessed: failure.is_before_sending() || took_nothing,
             lost_reused: reused && upstream.wire.stream.is_connection_lost(),
         })?;
-        self.finish(delivered, upstream)
-            .await
-            .map_err(FailedAttempt::without_connection)
+        let ended = match delivered {
+            Delivered::Complete { reusable } => {
+                drop(unfinished);
+                self.keep(reusable, upstream);
+                Ok(())
+            }
+            Delivered::Whole { reusable } => {
+                drop(unfinished);
+                self.keep(reusable, upstream);
+                debug_assert!(!self.out.is_empty(), "an answer has a head");
+                send_whole(self.shard, self.client, self.exchange, self.out).await
+            }
+            Delivered::Switched => {
+                tunnel::run(self.shard, self.client, self.exchange, &upstream).await
+            }
+        };
+        ended.map_err(FailedAttempt::without_connection)
     }
 
     /// Has the answer delivered while the rest of the request is sent: `left` bytes of the kept part, and the rest of
@@ -168,25 +186,25 @@ impl Answering<'_> {
         }
     }
 
-    /// Ends an attempt whose answer is complete: keeps the connection if another request may use it, and sends an
-    /// answer that is still in the block to the client.
-    async fn finish(self, delivered: Delivered, upstream: Upstream) -> Result<(), Failure> {
-        let (reusable, is_whole) = match delivered {
-            Delivered::Complete { reusable } => (reusable, false),
-            Delivered::Whole { reusable } => (reusable, true),
-            Delivered::Switched => {
-                tunnel::run(self.shard, self.client, self.exchange, &upstream).await;
-                return Ok(());
-            }
-        };
+    /// Keeps the connection of an attempt whose answer is complete, if another request may use the connection.
+    fn keep(&self, reusable: bool, upstream: Upstream) {
         if reusable && !self.client.is_body_pending() {
             keep_idle(self.shard, upstream);
         }
-        debug_assert!(!is_whole || !self.out.is_empty(), "an answer has a head");
-        if is_whole {
-            send_whole(self.shard, self.client, self.exchange, self.out).await
-        } else {
-            Ok(())
+    }
+}
+
+/// An exchange with a backend that is not finished. If the process ends meanwhile, the connection is reset: over TLS, its
+/// close would tell the backend that it has all of a tunnel or of a body.
+struct Unfinished<'a> {
+    shard: &'a Shard,
+    stream: &'a Stream,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if self.shard.is_cut() {
+            self.stream.reset_on_close();
         }
     }
 }

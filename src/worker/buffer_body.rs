@@ -48,14 +48,15 @@ fn take_received(
     exchange: &Exchange,
     request: &mut PreparedRequest,
 ) -> Result<(), Failure> {
-    let before = request.bytes.len();
+    let allowed = request.body.most;
     let (body, bytes) = (&mut request.body, &mut request.bytes);
     let outcome = client.wire.with(|received| body.reframe(received, bytes));
     let stream = &client.wire.stream;
     if outcome == Ok(BodyProgress::Drained) && stream.is_complete() {
         body.source_ended(stream.take_trailers(), bytes);
     }
-    exchange.count_request(request.bytes.len() - before);
+    // The framing of the body takes nothing from what the body may still have.
+    exchange.count_request((allowed - request.body.most) as usize);
     match outcome {
         Ok(_) => Ok(()),
         Err(Unacceptable::TooLarge) => Err(Failure::BodyTooLarge),

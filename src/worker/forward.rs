@@ -179,10 +179,10 @@ fn give_up_on(
         return;
     };
     exchange.note_tried(id);
-    if request.carrier == Carrier::WebSocket {
+    let tally = exchange.tally();
+    if request.carrier == Carrier::WebSocket && !tally.is_answered {
         shard.shared_upstreams.ask_for_websockets(id);
     }
-    let tally = exchange.tally();
     let blame = Blame {
         is_of_pools_protocol: request.carrier == Carrier::Pools,
         is_body_pending: client.is_body_pending(),

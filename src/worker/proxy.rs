@@ -37,12 +37,14 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
     };
     if is_cut && client.since_answer(shard).is_none() {
         exchange.progress.failure = Some(Failure::CutByStop);
+        // Where the end of the connection is the end of the answer, the client must not take a part for the whole.
+        client.cut();
     }
     record(shard, client, &mut exchange);
     drop(counted);
     if is_cut {
         // The kernel may still work on operations of the client's connection, so that the connection is never dropped:
-        // it ends with the process.
+        // it ends with the process, and nothing that is due at a close is sent behind a part of an answer.
         return pending().await;
     }
     client.next()

@@ -90,7 +90,9 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
         return; // The backend was chosen, but never reached.
     }
     backend.request_bytes.add(tally.request_bytes);
-    backend.response_bytes.add(tally.response_bytes);
+    if tally.is_answered {
+        backend.response_bytes.add(tally.response_bytes); // Else the bytes are those of our own reply.
+    }
     let Some(micros) = tally.upstream_micros else {
         return;
     };

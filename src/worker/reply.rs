@@ -151,9 +151,10 @@ pub async fn send(shard: &Shard, client: &Client, exchange: &Exchange, reply: &R
     exchange.note(|tally| tally.status = reply.status);
     let look = Look::of(exchange, reply, may_go_on);
     let mut out = shard.blocks.take();
-    shard
+    let body_bytes = shard
         .rendered_replies
         .write(reply, look, exchange, &mut out);
+    exchange.count_response(body_bytes);
     client.timer.set(client.stall(exchange));
     let sent = client
         .wire

@@ -1,7 +1,9 @@
 //! After a switch of protocols, both sides speak a protocol that palantir does not know: bytes go both ways until both
-//! sides have ended, or no bytes move for too long. A tunnel whose listener was removed, or has other demands now, ends
-//! within `shutdown_timeout`, because the tunnel would otherwise outlast the rules by which its client was accepted.
-//! The oldest tunnels end in this way, too, when too many snapshots are in use.
+//! sides have ended, one of them is gone, or no bytes move for too long. Only the two sides know where a message of
+//! theirs ends. So a side is told of an orderly end only if the other side has ended in order; otherwise its connection
+//! is cut. A tunnel whose listener was removed, or has other demands now, ends within `shutdown_timeout`, because the
+//! tunnel would otherwise outlast the rules by which its client was accepted. The oldest tunnels end in this way, too,
+//! when too many snapshots are in use.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -9,9 +11,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Interrupted, Timer};
-use crate::worker::downstream::{Client, Persistence};
+use crate::net::{Expired, Interrupted, Timer};
+use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
 use crate::worker::leave::is_cut;
 use crate::worker::shard::Shard;
 use crate::worker::stream::{Piece, Stream};
@@ -20,8 +23,15 @@ use crate::worker::wire::{Amount, Wire, nothing};
 
 const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
-/// Runs the tunnel to its end.
-pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: &Upstream) {
+/// Runs the tunnel to its end. Errors: the backend has not ended its side, so that the client's connection is to be cut.
+/// (Closing is the regular end of a tunnel of HTTP/1.) The backend's connection is cut unless the client has ended its
+/// side.
+pub async fn run(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    upstream: &Upstream,
+) -> Result<(), Failure> {
     debug_assert!(
         exchange.tally().is_answered,
         "a tunnel begins behind its answer"
@@ -36,12 +46,14 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
         idle: exchange.route().timeouts.tunnel_idle,
         timer: &timers[0],
         other_timer: &timers[1],
+        lost: [Failure::ClientLeft, Failure::TunnelBroken],
     };
     let to_client = Direction {
         from: to_upstream.to,
         to: to_upstream.from,
         timer: to_upstream.other_timer,
         other_timer: to_upstream.timer,
+        lost: [Failure::TunnelBroken, Failure::ClientLeft],
         ..to_upstream
     };
     let mut sending = pin!(to_upstream.run(|bytes| exchange.count_request(bytes)));
@@ -50,7 +62,7 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
     let next_look = Timer::new(&shard.timers);
     next_look.set(NEXT_LOOK);
     let mut farewell = None;
-    poll_fn(|cx| {
+    let failure = poll_fn(|cx| {
         if sent.is_none()
             && let Poll::Ready(end) = sending.as_mut().poll(cx)
         {
@@ -62,35 +74,51 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
             received = Some(end);
         }
         if is_cut(shard, exchange) {
-            return Poll::Ready(());
+            return Poll::Ready(Some(Failure::BackendDown));
         }
         if client.arrival.listener.is_over() || exchange.config.due().is_some() {
             let timer = farewell.get_or_insert_with(|| last_time(shard));
             if timer.poll(cx).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(Some(Failure::CutByStop));
             }
         }
         match (sent, received) {
-            (Some(End::Broken), _) | (_, Some(End::Broken)) => Poll::Ready(()),
-            (Some(End::Orderly), Some(End::Orderly)) => Poll::Ready(()),
-            _ if is_one_gone([&client.wire.stream, &upstream.wire.stream], &next_look, cx) => {
-                Poll::Ready(())
-            }
-            _ => Poll::Pending,
+            (Some(Err(failure)), _) | (_, Some(Err(failure))) => Poll::Ready(Some(failure)),
+            (Some(Ok(())), Some(Ok(()))) => Poll::Ready(None),
+            _ => poll_gone(client, upstream, &next_look, cx).map(Some),
         }
     })
     .await;
+    if sent != Some(Ok(())) {
+        upstream.wire.stream.reset_on_close();
+    }
+    match failure {
+        // A client that has the whole answer has lost nothing.
+        Some(failure) if received != Some(Ok(())) => Err(failure),
+        _ => Ok(()),
+    }
 }
 
-/// Whether one side is gone although nothing is received from it, because the other side does not take the bytes that
+/// Ready when one side is gone although nothing is received from it, because the other side does not take the bytes that
 /// it sent before.
-fn is_one_gone(sides: [&Stream; 2], next_look: &Timer, cx: &mut Context<'_>) -> bool {
-    let is_unheard = sides.iter().any(|side| !side.is_watched());
+fn poll_gone(
+    client: &Client,
+    upstream: &Upstream,
+    next_look: &Timer,
+    cx: &mut Context<'_>,
+) -> Poll<Failure> {
+    let sides = [
+        (&client.wire.stream, Failure::ClientLeft),
+        (&upstream.wire.stream, Failure::TunnelBroken),
+    ];
+    let is_unheard = sides.iter().any(|(side, _)| !side.is_watched());
     let may_ask = is_unheard && next_look.is_due_again(NEXT_LOOK, cx);
-    sides.iter().any(|side| match side {
+    let is_gone = |side: &Stream| match side {
         Stream::Multiplexed(stream) => stream.is_gone(),
         Stream::Socket(socket) => may_ask && !socket.is_watched() && socket.is_reset(),
-    })
+    };
+    let gone = sides.iter().find(|(side, _)| is_gone(side));
+    gone.map_or(Poll::Pending, |(_, failure)| Poll::Ready(*failure))
 }
 
 /// A timer for the time that a tunnel has left which has to end.
@@ -98,14 +126,6 @@ fn last_time(shard: &Shard) -> Timer {
     let timer = Timer::new(&shard.timers);
     timer.set(shard.config().snapshot().shutdown_timeout);
     timer
-}
-
-#[derive(Clone, Copy)]
-enum End {
-    /// The sender has ended its side, and the receiver was told.
-    Orderly,
-    /// One side is gone or silent, and the whole tunnel ends.
-    Broken,
 }
 
 struct Direction<'a> {
@@ -116,10 +136,14 @@ struct Direction<'a> {
     timer: &'a Timer,
     /// The timer of the other direction.
     other_timer: &'a Timer,
+    /// The failures that the loss of the sender and that of the receiver mean.
+    lost: [Failure; 2],
 }
 
 impl Direction<'_> {
-    async fn run(&self, count: impl Fn(usize)) -> End {
+    /// Passes bytes on until the sender ends its side, of which the receiver is told. Errors: the whole tunnel ends.
+    async fn run(&self, count: impl Fn(usize)) -> Result<(), Failure> {
+        let [sender_lost, receiver_lost] = self.lost;
         loop {
             let mut block = self.from.take();
             count(block.len());
@@ -141,20 +165,25 @@ impl Direction<'_> {
                 .stream
                 .send(&mut block, piece, timer, progress)
                 .await;
+            let was_ended = noted.was_ended();
             drop(noted);
             self.from.put(block, &self.shard.blocks);
-            if !matches!(sent, Ok(Ok(()))) {
-                return End::Broken;
+            match sent {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(receiver_lost),
+                Err(Expired) if was_ended => return Err(Failure::Exhausted),
+                Err(Expired) => return Err(Failure::TunnelIdle),
             }
             let blocks = &self.shard.blocks;
             let more = self.from.more(blocks, Amount::BLOCK, timer, nothing);
             match more.await {
                 Ok(Ok(0)) => {
                     self.to.stream.end_sending();
-                    return End::Orderly;
+                    return Ok(());
                 }
                 Ok(Ok(_)) => {}
-                Ok(Err(_)) | Err(Interrupted::Expired) => return End::Broken,
+                Ok(Err(_)) => return Err(sender_lost),
+                Err(Interrupted::Expired) => return Err(Failure::TunnelIdle),
                 Err(Interrupted::Watched(never)) => match never {},
             }
         }

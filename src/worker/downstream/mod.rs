@@ -145,10 +145,8 @@ impl Client {
     /// section 8).
     pub fn cut(&self) {
         self.note(Persistence::is_cut_off);
-        if self.persistence().ends_by_close()
-            && let Stream::Socket(socket) = &self.wire.stream
-        {
-            socket.reset_on_close();
+        if self.persistence().ends_by_close() {
+            self.wire.stream.reset_on_close();
         }
     }
 

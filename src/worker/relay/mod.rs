@@ -131,12 +131,13 @@ impl Relay<'_> {
     ) -> Result<(), Broken<F>> {
         let mut received = self.source.take();
         let outcome = loop {
-            let before = head.len();
+            let allowed = body.most;
             let progress = body.reframe(&mut received, head);
+            // The framing of the body takes nothing from what the body may still have.
+            (self.sink.count)((allowed - body.most) as usize);
             if progress == Ok(BodyProgress::Drained) {
                 self.notice_end(body, head);
             }
-            (self.sink.count)(head.len() - before);
             let sent = match progress {
                 Ok(_) => self.sink.send(head, head.len(), body.ends_here()).await,
                 Err(unacceptable) => break Err(Broken::Unacceptable(unacceptable)),

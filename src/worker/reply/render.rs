@@ -79,8 +79,8 @@ const DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 const ID: &str = "0000000000000000";
 
 impl RenderedReplies {
-    /// Writes a reply, without its body if the request is a HEAD.
-    pub fn write(&self, reply: &Reply, look: Look, exchange: &Exchange, out: &mut Block) {
+    /// Writes a reply, without its body if the request is a HEAD. Returns the length of the body that is written.
+    pub fn write(&self, reply: &Reply, look: Look, exchange: &Exchange, out: &mut Block) -> usize {
         let edits = exchange.response_edits();
         let has_body = !exchange.facts.is_head && look.body != BodyLook::Grpc;
         if !edits.names().is_empty() || has_own_text(reply) {
@@ -94,11 +94,12 @@ impl RenderedReplies {
             return rendered.write(exchange.id, has_body, out);
         }
         let rendered = Rendered::new(reply, look, edits);
-        rendered.write(exchange.id, has_body, out);
+        let body_bytes = rendered.write(exchange.id, has_body, out);
         if known.len() == limits::RENDERED_REPLIES {
             known.clear();
         }
         known.push((reply.clone(), look, rendered));
+        body_bytes
     }
 }
 
@@ -122,8 +123,8 @@ impl Rendered {
         head.rendered
     }
 
-    /// Writes the reply to the request with this id.
-    fn write(&self, id: RequestId, has_body: bool, out: &mut Block) {
+    /// Writes the reply to the request with this id. Returns the length of the body.
+    fn write(&self, id: RequestId, has_body: bool, out: &mut Block) -> usize {
         debug_assert!(
             out.is_empty(),
             "the places of date and id count from the block's beginning"
@@ -142,6 +143,7 @@ impl Rendered {
         for at in self.ids.into_iter().flatten().filter(|at| *at < length) {
             written[at..at + ID.len()].copy_from_slice(&digits);
         }
+        length - self.head
     }
 }
 

@@ -19,6 +19,21 @@ fn json_lines(proxy: &Proxy, count: usize) -> Vec<Value> {
         .unwrap_or_else(|error| panic!("{error}: {lines:#?}"))
 }
 
+/// The framing of chunks is no part of a body.
+#[test]
+fn the_bytes_of_a_body_are_counted_without_its_framing() {
+    let chunks = "2\r\nok\r\n3\r\nay!\r\n0\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let origin = Origin::answering(format!("{head}{chunks}"));
+    let proxy = Proxy::start(&config("json", &route("/", &[origin.addr])));
+    let post = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = proxy.ask(format!("{post}{chunks}"));
+    assert_eq!(answer.text(), "okay!");
+    let line = &json_lines(&proxy, 1)[0];
+    assert_eq!(line["request_bytes"], 5, "{line}");
+    assert_eq!(line["response_bytes"], 5, "{line}");
+}
+
 #[test]
 fn json_tells_what_became_of_each_request() {
     let origin = Origin::saying("hello");
@@ -32,7 +47,7 @@ fn json_tells_what_became_of_each_request() {
     client.ask(
         "POST /api/x?q=\"1\" HTTP/1.1\r\nHost: test\r\nUser-Agent: a\"b\\cä\r\nReferer: http://r/\r\nContent-Length: 3\r\n\r\nabc",
     );
-    client.ask(get("/none"));
+    let missed = client.ask(get("/none"));
     client.ask(get("/down"));
     client.ask("GET / HTTP/1.1\r\nHost : test\r\n\r\n");
     let lines = json_lines(&proxy, 4);
@@ -57,6 +72,8 @@ fn json_tells_what_became_of_each_request() {
     );
     assert_eq!(served["referer"], "http://r/", "{served}");
 
+    let (length, line) = (missed.text().len(), &lines[1]);
+    assert!(length > 0 && line["response_bytes"] == length, "{line}");
     let statuses: Vec<_> = lines
         .iter()
         .map(|line| line["status"].as_u64().unwrap())

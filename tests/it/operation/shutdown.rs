@@ -1,5 +1,6 @@
 //! How the proxy stops, and starts again.
 
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
@@ -8,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use crate::support::frozen::Frozen;
 use crate::support::h2::frame::get as get_h2;
 use crate::support::origin::ok;
-use crate::support::place::free_addr;
+use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, route};
+use crate::support::tls::{Authority, Server};
 use crate::support::{Origin, PATIENCE, Proxy, eventually, get};
 
 /// A backend that answers `/wait` only when it is let go.
@@ -221,6 +223,55 @@ fn an_open_tunnel_is_cut_after_the_timeout() {
     assert_eq!(client.head().status(), 101);
     assert_eq!(proxy.stop(), 1);
     client.ends();
+}
+
+/// An answer to HTTP/1.0 without a length ends with its connection, whose orderly end would make a part of the answer
+/// look whole.
+#[test]
+fn an_answer_that_ends_with_its_connection_is_cut_by_a_reset() {
+    let origin = Origin::start(|link| {
+        if link.request().is_some() {
+            link.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\na part");
+            link.rest();
+        }
+    });
+    let mut proxy =
+        Proxy::start(&("shutdown_timeout = 0.5\n".to_owned() + &route("/", &[origin.addr])));
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.0\r\nHost: test\r\n\r\n");
+    assert_eq!(client.head().status(), 200);
+    assert_eq!(client.bytes(6), b"a part");
+    assert_eq!(proxy.stop(), 1);
+    let end = client.stream.read(&mut [0; 1]);
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// The backend of a tunnel speaks TLS, which has a word for an orderly end. A cut is none.
+#[test]
+fn a_cut_tunnel_tells_no_backend_of_an_orderly_end() {
+    let authority = Authority::new();
+    let (ended, end) = mpsc::channel();
+    let ended = Mutex::new(ended);
+    let origin = Server::new(&authority.issue(&["a.example"])).start(move |link| {
+        if link.request().is_some() {
+            let upgrade = "Connection: upgrade\r\nUpgrade: x\r\n\r\n";
+            link.send(format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}"));
+            let _ = ended.lock().unwrap().send(link.stream.read(&mut [0; 1]));
+        }
+    });
+    let directory = Directory::new();
+    let ca = directory.write("ca.crt", &authority.pem());
+    let config = format!(
+        "shutdown_timeout = 0.5\n{}tls = {{ ca = {ca:?}, server_name = \"a.example\" }}\n",
+        route("/", &[origin.addr])
+    );
+    let mut proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    assert_eq!(client.head().status(), 101);
+    assert_eq!(proxy.stop(), 1);
+    let end = end.recv_timeout(PATIENCE).unwrap();
+    assert!(end.is_err(), "the backend was told of an orderly end");
 }
 
 #[test]

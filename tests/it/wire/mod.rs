@@ -1,6 +1,7 @@
 //! HTTP as clients and backends see it: messages, fields, bodies, tunnels, and which route a request meets.
 
 mod answers_beside_uploads;
+mod broken_tunnels;
 mod early_answer;
 mod fields;
 mod framing;
