@@ -24,12 +24,12 @@ struct Routes {
     routes: Vec<Route>,
 }
 
-/// Where requests of one host and path prefix go.
+/// A route: the requests of one host and path prefix.
 #[derive(Serialize, ToSchema)]
 struct Route {
-    /// Host and prefix: `api.example.com/api`, `/`.
+    /// The host and the path prefix of the requests: `api.example.com/api`, `/`.
     name: String,
-    /// The pool that they reach.
+    /// The name of the pool that the requests reach.
     pool: String,
     strip_prefix: bool,
     /// The `Host` that the backend receives: `backend`, `preserve` or a text.
