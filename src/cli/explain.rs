@@ -57,7 +57,7 @@ fn report(
         Err(refusal) => {
             report.line(
                 "answer",
-                format!("{}: {}", refusal.status(), refusal.word()),
+                format!("{}: {}", refusal.status(), refusal.label()),
             );
             return Ok(report.into_text());
         }
@@ -106,12 +106,12 @@ fn report_routes(
         table.misreading(host.as_bytes(), path.as_bytes(), *id)
     });
     if let Some(reading) = misreading {
-        let word = Refusal::AmbiguousRoute.word();
+        let label = Refusal::AmbiguousRoute.label();
         let reading = String::from_utf8_lossy(&reading);
         report.line(
             "answer",
             format!(
-                "400: {word}: a server may read the path as {reading}, which another route takes"
+                "400: {label}: a server may read the path as {reading}, which another route takes"
             ),
         );
         return;

@@ -80,8 +80,7 @@ pub fn of_response(
     }
 }
 
-/// The framing of a response's body that a filter changes. The length of the changed body is not known before its end,
-/// so that the announced length is dropped (RFC 9110 section 7.7).
+/// The framing of a response's body that a filter changes: nobody knows the length of what it gives before its end.
 pub fn of_filtered_response(
     body: ResponseBody,
     from: Version,

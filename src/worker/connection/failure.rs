@@ -1,5 +1,5 @@
-//! A client's connection that ends by the client's fault, before any request: counted and logged. The table of the
-//! reasons is in `shared/connection_failure.rs`, because the table sizes the counters.
+//! A client's connection that is of no more use, by the client's fault: counted and logged. The table of the reasons is
+//! in `shared/connection_failure.rs`, because it sizes the counters.
 
 use tracing::{debug, info};
 
@@ -8,14 +8,14 @@ use crate::net::{RemoteAddr, TlsFailure};
 use crate::shared::connection_failure::ConnectionReason;
 use crate::worker::shard::Shard;
 
-/// The client's fault that ends a connection.
+/// A connection that is of no more use, by the client's fault.
 #[derive(Debug)]
 pub enum ConnectionFailure {
-    /// The connection does not begin with a PROXY header although the listener demands one.
+    /// The connection does not begin with a PROXY header although the listener wants one.
     ProxyHeader,
-    /// The listener takes no PROXY header from this peer.
+    /// The connection comes from somebody who may not send the PROXY header that the listener wants.
     ProxySender,
-    /// The client speaks TLS on a listener in cleartext.
+    /// The client speaks TLS where there is none.
     UnexpectedTls,
     Tls(TlsFailure),
     Http2(ConnectionError),
@@ -34,7 +34,7 @@ impl ConnectionFailure {
     }
 }
 
-/// Counts the failure, and logs it.
+/// Counts it, and says so to who listens closely.
 pub fn report(shard: &Shard, peer: RemoteAddr, failure: &ConnectionFailure) {
     let reason = failure.reason();
     let label = reason.label();

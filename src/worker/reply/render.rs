@@ -45,7 +45,7 @@ impl Look {
             },
             connection: match may_go_on {
                 false => Some("close"),
-                // HTTP/1.0 closes the connection unless the field says otherwise (RFC 9112 section 9.3).
+                // HTTP/1.0 closes unless the field says otherwise (RFC 9112 section 9.3).
                 true if exchange.facts.version == 10 => Some("keep-alive"),
                 true => None,
             },

@@ -121,7 +121,7 @@ impl Attempt<'_> {
         let Err(broken) = relayed.await else {
             return Ok(Delivered::Complete { reusable });
         };
-        // As long as no byte of an answer was sent, a reply may replace it. Over HTTP/2 the head was already sent.
+        // An answer of which nothing was sent leaves room for another one. Over HTTP/2 its head is sent already.
         if let Stream::Socket(_) = client.wire.stream {
             exchange.note(|tally| tally.is_answered = relay.sink.has_sent.get());
         }

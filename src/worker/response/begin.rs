@@ -97,8 +97,8 @@ impl Attempt<'_> {
     /// new protocol begins. The body has a bound of its own. Errors: the request will never be sent to its end, or its
     /// backend has become unhealthy.
     pub(super) async fn await_upload(&self) -> Result<(), Failure> {
-        // The waiting task also sends the request, and checks here after each send. When the backend turns unhealthy,
-        // the timer of the exchange wakes the task.
+        // The task that waits here also sends the request, and looks here after each send. When the backend turns
+        // unhealthy, the exchange's timer makes the task look.
         let uploaded = |_: &mut Context<'_>| match self.duplex().is_uploading {
             true if leave::is_cut(self.shard, self.exchange) => {
                 Poll::Ready(Err(Failure::BackendDown))

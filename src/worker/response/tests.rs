@@ -104,7 +104,7 @@ async fn ask_as_http2(shard: &Rc<Shard>, addr: SocketAddr) -> (bool, Vec<u8>) {
     (has_length, body)
 }
 
-/// Serves the client of this number, which is the client of a version, without a filter or with one.
+/// Has the client of this number served, which is the client of a version, without a filter or with one.
 async fn ask(shard: &Rc<Shard>, addr: SocketAddr, number: usize) -> (bool, Vec<u8>) {
     let version = ["1.0", "1.1", "2"][number / 2];
     if version == "2" {
@@ -115,7 +115,7 @@ async fn ask(shard: &Rc<Shard>, addr: SocketAddr, number: usize) -> (bool, Vec<u
     asking.join().unwrap()
 }
 
-/// Serves the clients one after the other. The result says whether the response that passes unchanged has a length.
+/// Has a worker serve the clients one after the other; whether the response that passes unchanged has a length.
 async fn serve_clients(shard: Rc<Shard>, front: BoundListener, expects_length: bool) {
     let ListenAddr::Tcp(addr) = front.addr else {
         panic!("the test listens on loopback");
