@@ -51,9 +51,10 @@
 //!
 //! Around the requests of a core: `worker/shard.rs` is all that a core owns (`worker/shard/accepting.rs` has the
 //! listeners and connections, `worker/shard/adoption.rs` takes snapshots over, `worker/shard/backends.rs` knows the
-//! states of backends, `worker/shard/counted.rs` has guards of what is counted, `worker/shard/ending.rs` ends a worker),
-//! `worker/tick.rs` is due at every tick, `worker/mailbox.rs` takes messages of other threads, and `worker/memory/`
-//! acts when memory runs short (`worker/memory/relays.rs`, `worker/memory/relief.rs`, `worker/memory/sends.rs`).
+//! states of backends, `worker/shard/counted.rs` has guards of what is counted, `worker/shard/ending.rs` ends a
+//! worker), `worker/tick.rs` is due at every tick, `worker/mailbox.rs` takes messages of other threads, and
+//! `worker/memory/` acts when memory runs short (`worker/memory/relays.rs`, `worker/memory/relief.rs`,
+//! `worker/memory/sends.rs`).
 //!
 //! Heads have the form of HTTP/1 inside, whatever the version of either side. `http/h1/repair.rs` and
 //! `http/h2/repair.rs` write answers anew that are not well-formed and have one reading. `http/proxy_fields.rs` lists
@@ -73,7 +74,7 @@
 //!   answer stops no other thread.
 //!
 //! [`shared`] holds all that two threads touch. The one exception is the count of allocated bytes ([`base::memory`]),
-//! because the process has one bound on these bytes, `limits.memory_bytes`.
+//! because the process has one bound on these bytes, `limits.memory`.
 //!
 //! ## Who waits for whom
 //!

@@ -237,7 +237,7 @@ backend         app.internal:80, weight 2, at most 5 connections, looked up when
 backend         unix:/run/app.sock, weight 1
 health check    GET /health for 200-299 every 2s within 2s; 3 failures down, 2 successes up
 outlier         5 failures in a row eject for 30s, at most 50 % of the backends
-idle kept       at most 1024 per core and backend, for 60s
+idle kept       at most 1024 per core and backend, for 1m
 request head    at most 32768 bytes, 100 fields
 request body    unlimited
 retries         2

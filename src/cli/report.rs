@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::balance::{AlgorithmSettings, HashKey};
+use crate::base::quantity::show_time;
 use crate::config::{self, MASK};
 use crate::http::names::FieldEdits;
 use crate::http::path;
@@ -129,8 +130,9 @@ fn report_pool(report: &mut Report, pool: &Pool) {
     report.line(
         "idle kept",
         format!(
-            "at most {} per core and backend, for {keepalive:?}",
-            pool.idle_connections
+            "at most {} per core and backend, for {}",
+            pool.idle_connections,
+            show_time(keepalive)
         ),
     );
 }
@@ -213,7 +215,9 @@ fn health_check(check: &HealthCheck) -> String {
         ProbeTls::Own(..) => " by TLS of its own",
     };
     format!(
-        "{probe}{host}{port}{tls} every {interval:?} within {timeout:?}; {down} failures down, {up} successes up"
+        "{probe}{host}{port}{tls} every {} within {}; {down} failures down, {up} successes up",
+        show_time(*interval),
+        show_time(*timeout)
     )
 }
 
@@ -225,7 +229,8 @@ fn outlier(outlier: &Outlier) -> String {
     } = outlier;
     let failures = outlier.consecutive_failures;
     format!(
-        "{failures} failures in a row eject for {eject:?}, at most {max_ejected_percent} % of the backends"
+        "{failures} failures in a row eject for {}, at most {max_ejected_percent} % of the backends",
+        show_time(*eject)
     )
 }
 
@@ -241,20 +246,18 @@ fn report_limits(report: &mut Report, snapshot: &Snapshot, route: &Route) {
     );
     report.line("request body", bytes);
     report.line("retries", route.retries);
-    let whole = route
-        .timeout
-        .map_or("none".to_owned(), |timeout| format!("{timeout:?}"));
+    let whole = route.timeout.map_or("none".to_owned(), show_time);
     report.line("timeout", format!("{whole} for the whole exchange"));
     let timeouts = &route.timeouts;
     report.line(
         "timeouts",
         format!(
-            "client_body {:?}, connect {:?}, upstream_response {:?}, upstream_idle {:?}, tunnel_idle {:?}",
-            timeouts.client_body,
-            timeouts.connect,
-            timeouts.upstream_response,
-            timeouts.upstream_idle,
-            timeouts.tunnel_idle
+            "client_body {}, connect {}, upstream_response {}, upstream_idle {}, tunnel_idle {}",
+            show_time(timeouts.client_body),
+            show_time(timeouts.connect),
+            show_time(timeouts.upstream_response),
+            show_time(timeouts.upstream_idle),
+            show_time(timeouts.tunnel_idle)
         ),
     );
 }
