@@ -74,7 +74,7 @@
 //!   answer stops no other thread.
 //!
 //! [`shared`] holds all that two threads touch. The one exception is the count of allocated bytes ([`base::memory`]),
-//! because the process has one bound on these bytes, `limits.memory_bytes`.
+//! because the process has one bound on these bytes, `limits.memory`.
 //!
 //! ## Who waits for whom
 //!

@@ -56,7 +56,7 @@ fn report(
         Err(refusal) => {
             report.line(
                 "answer",
-                format!("{}: {}", refusal.status(), refusal.word()),
+                format!("{}: {}", refusal.status(), refusal.label()),
             );
             return Ok(report.into_text());
         }
@@ -105,12 +105,12 @@ fn report_routes(
         table.misreading(host.as_bytes(), path.as_bytes(), *id)
     });
     if let Some(reading) = misreading {
-        let word = Refusal::AmbiguousRoute.word();
+        let label = Refusal::AmbiguousRoute.label();
         let reading = String::from_utf8_lossy(&reading);
         report.line(
             "answer",
             format!(
-                "400: {word}: a server may read the path as {reading}, which another route takes"
+                "400: {label}: a server may read the path as {reading}, which another route takes"
             ),
         );
         return;
@@ -227,7 +227,7 @@ backend         app.internal:80, weight 2, at most 5 connections, looked up when
 backend         unix:/run/app.sock, weight 1
 health check    GET /health for 200-299 every 2s within 2s; 3 failures down, 2 successes up
 outlier         5 failures in a row eject for 30s, at most 50 % of the backends
-idle kept       at most 1024 per core and backend, for 60s
+idle kept       at most 1024 per core and backend, for 1m
 request head    at most 32768 bytes, 100 fields
 request body    unlimited
 retries         2

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::balance::{AlgorithmSettings, HashKey};
+use crate::base::quantity::show_time;
 use crate::base::setting::{Plain, Value};
 use crate::config::{self, MASK};
 use crate::http::names::FieldEdits;
@@ -130,8 +131,9 @@ fn report_pool(report: &mut Report, pool: &Pool) {
     report.line(
         "idle kept",
         format!(
-            "at most {} per core and backend, for {keepalive:?}",
-            pool.idle_connections
+            "at most {} per core and backend, for {}",
+            pool.idle_connections,
+            show_time(keepalive)
         ),
     );
 }
@@ -214,7 +216,9 @@ fn health_check(check: &HealthCheck) -> String {
         ProbeTls::Own(..) => " by TLS of its own",
     };
     format!(
-        "{probe}{host}{port}{tls} every {interval:?} within {timeout:?}; {down} failures down, {up} successes up"
+        "{probe}{host}{port}{tls} every {} within {}; {down} failures down, {up} successes up",
+        show_time(*interval),
+        show_time(*timeout)
     )
 }
 
@@ -226,7 +230,8 @@ fn outlier(outlier: &Outlier) -> String {
     } = outlier;
     let failures = outlier.consecutive_failures;
     format!(
-        "{failures} failures in a row eject for {eject:?}, at most {max_ejected_percent} % of the backends"
+        "{failures} failures in a row eject for {}, at most {max_ejected_percent} % of the backends",
+        show_time(*eject)
     )
 }
 
@@ -242,13 +247,11 @@ fn report_limits(report: &mut Report, snapshot: &Snapshot, route: &Route) {
     );
     report.line("request body", bytes);
     report.line("retries", route.retries);
-    let whole = route
-        .timeout
-        .map_or("none".to_owned(), |timeout| format!("{timeout:?}"));
+    let whole = route.timeout.map_or("none".to_owned(), show_time);
     report.line("timeout", format!("{whole} for the whole exchange"));
     let timeouts = route.timeouts.values().into_iter();
     let timeouts = timeouts.filter_map(|(setting, value)| match value {
-        Some(Value::Time(time)) => Some(format!("{} {time:?}", setting.name)),
+        Some(Value::Time(time)) => Some(format!("{} {}", setting.name, show_time(time))),
         _ => None,
     });
     report.line("timeouts", timeouts.collect::<Vec<_>>().join(", "));

@@ -42,7 +42,7 @@ pub struct AcmeSettings {
     pub contacts: Vec<String>,
     /// The file of the authorities that vouch for the directory's own certificate; `None`: those of this machine.
     pub ca: Option<PathBuf>,
-    /// How it is proven to the authority that a name is ours.
+    /// The proof to the authority that a name belongs to this server.
     pub challenge: ChallengeKind,
     /// The external account; `None`: the authority wants none.
     pub eab: Option<ExternalAccount>,

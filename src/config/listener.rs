@@ -1,4 +1,4 @@
-//! Where clients come in: `listen_addr`, which is short for an address with the defaults, and `[[listeners]]`.
+//! Listening addresses: `listen_addr`, which stands for an address with the default settings, and `[[listeners]]`.
 
 use std::net::SocketAddr;
 

@@ -22,7 +22,7 @@ pub struct PoolSettings {
     pub algorithm: AlgorithmSettings,
     /// The backends, in the order of the file.
     pub backends: Vec<Positioned<BackendSettings>>,
-    /// How those backends are probed that have no check of their own; `None`: not at all.
+    /// The probes of the backends that have no check of their own; `None`: no probes.
     pub health_check: Option<HealthCheckSettings>,
     /// When a backend is ejected because of its answers; `None`: never.
     pub outlier: Option<Outlier>,
@@ -43,7 +43,7 @@ pub struct BackendSettings {
     pub max_connections: u32,
     /// Whether the backend takes no new requests.
     pub draining: bool,
-    /// How the backend is probed; `None`: as the pool says.
+    /// The probes of the backend; `None`: those of the pool.
     pub health_check: Option<HealthCheckSettings>,
     /// Time after which a backend that is down is taken out of the configuration; `None`: never.
     pub remove_after: Option<Duration>,

@@ -74,7 +74,7 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
         let workers = workers(settings, machine);
         let what = format!(
             "{workers} workers need about {} MiB before they serve anybody, of {} MiB that the process may use \
-             (limits.memory_bytes)",
+             (limits.memory)",
             needed >> 20,
             bytes >> 20
         );

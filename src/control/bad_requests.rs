@@ -27,7 +27,7 @@ pub struct BadRequest {
     pub request_id: RequestId,
     /// The rule that the request breaks.
     pub refusal: Refusal,
-    /// The beginning of its head, at most [`limits::REFUSED_HEAD_BYTES`]; values of credentials are blotted out.
+    /// The beginning of its head, at most [`limits::REFUSED_HEAD_BYTES`]; values of credentials are masked.
     pub head: Box<[u8]>,
     /// The byte at fault, if it is known and among `head`.
     pub at: Option<usize>,

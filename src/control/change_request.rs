@@ -11,7 +11,7 @@ use crate::control::config_store::{ConfigStore, Diff, Edit, Problem, Revision};
 use crate::control::requested_file::RequestedFile;
 use crate::snapshot::Snapshot;
 
-/// Where questions go. Bounded; a full queue makes the caller wait.
+/// The sending end of the queue of change requests. The queue is bounded; a full queue makes the caller wait.
 pub type ChangeRequests = mpsc::Sender<ChangeRequest>;
 /// The configuration in force, for everybody who only reads it.
 pub type Standing = watch::Receiver<Arc<InForce>>;
@@ -79,7 +79,7 @@ pub enum Operation {
 /// Conditions of a reload that may be taken back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trial {
-    /// How long to wait for a confirmation.
+    /// The time for which a confirmation is awaited.
     pub within: Duration,
     /// Go back at once if more than this share of the requests since the reload failed, `0.0..=100.0`.
     pub most_failed_percent: f64,

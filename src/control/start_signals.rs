@@ -73,7 +73,7 @@ fn end_on_signal(mut signals: File, over: &PipeReader) {
         }
         let mut description = [0; size_of::<libc::signalfd_siginfo>()];
         if signals.read(&mut description).is_ok_and(|read| read > 0) {
-            info!("a signal ended the start; nobody was served");
+            info!("a signal ended the start before any client was served");
             socket_files::remove_all();
             log::flush();
             process::exit(0);

@@ -14,7 +14,7 @@ pub struct OnTrial {
     pub back_to: u64,
     until: Micros,
     most_failed_percent: f64,
-    /// How requests had come out when it began.
+    /// The outcomes of requests when the trial began.
     before: Outcomes,
 }
 
@@ -40,7 +40,7 @@ impl OnTrial {
         (self.until <= now).then(|| "the configuration was not confirmed in time".to_owned())
     }
 
-    /// How long it may still wait for a confirmation.
+    /// The time for which the trial may still wait for a confirmation.
     pub fn left(&self, now: Micros) -> Duration {
         Duration::from_micros(self.until.since(now))
     }

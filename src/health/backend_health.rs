@@ -52,7 +52,8 @@ impl BackendHealth {
         self.down
     }
 
-    /// Takes in a probe. If it turned the backend over: how many in a row it took.
+    /// Counts a probe. If the probe has changed the state of the backend, the result is the number of consecutive
+    /// probes that this took.
     pub fn probed(&mut self, passed: bool, check: &HealthCheck) -> Option<u32> {
         if passed != self.down {
             self.against = 0;

@@ -105,7 +105,7 @@ impl StateChange {
             to,
             ..
         } = self;
-        let Some(from) = self.from.map(BackendState::word) else {
+        let Some(from) = self.from.map(BackendState::label) else {
             return;
         };
         match to {
@@ -114,7 +114,7 @@ impl StateChange {
                     pool,
                     backend,
                     from,
-                    to = to.word(),
+                    to = to.label(),
                     reason,
                     "backend changed"
                 );
@@ -123,7 +123,7 @@ impl StateChange {
                 pool,
                 backend,
                 from,
-                to = to.word(),
+                to = to.label(),
                 reason,
                 "backend changed"
             ),

@@ -85,7 +85,7 @@ struct Health {
     told: Option<Sender<()>>,
 }
 
-/// Where the probes' tasks put their outcomes, beside the messages.
+/// The outcomes of the probes' tasks, and the messages of other threads.
 struct Arrivals {
     inbox: Inbox<ToHealth>,
     outcomes: RefCell<Vec<(Assignment, Option<ProbeOutcome>)>>,
@@ -134,7 +134,7 @@ impl Health {
             }
             let all_sent = self.send_events();
             if all_sent && let Some(told) = self.told.take() {
-                let _ = told.try_send(()); // The receiver may have lost its patience.
+                let _ = told.try_send(()); // The receiver may have stopped waiting.
             }
             wake.wait(self.pause(all_sent)).await?;
         }
@@ -149,14 +149,14 @@ impl Health {
                 }
                 ToHealth::Resume(resumption) => self.resume(resumption, now),
                 ToHealth::Report(to) => {
-                    // The receiver may have lost its patience.
+                    // The receiver may have stopped waiting.
                     let _ = to.try_send(self.watch.records(MachineClock::read()));
                 }
                 ToHealth::Failed {
                     backend,
                     failures,
-                    word,
-                } => self.watch.failed(backend, failures, word, now),
+                    label,
+                } => self.watch.failed(backend, failures, label, now),
                 ToHealth::Silent(backend) => self.watch.hasten(backend, now),
                 ToHealth::StopProbing => self.watch.stop_probing(),
                 ToHealth::Stop => return ControlFlow::Break(()),
@@ -350,7 +350,7 @@ mod tests {
         let failed = ToHealth::Failed {
             backend: id,
             failures: 2,
-            word: "reset",
+            label: "reset",
         };
         running.health.post(failed).unwrap();
         running.expect(id, Ejected);

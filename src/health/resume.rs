@@ -57,7 +57,7 @@ impl Records {
     /// other process.
     pub fn resume_since(&self, backend_ref: &BackendRef, health: &BackendHealth) {
         let record = self.of(backend_ref);
-        if let Some(record) = record.filter(|record| record.state == health.state().word()) {
+        if let Some(record) = record.filter(|record| record.state == health.state().label()) {
             let changes = &backend_ref.backend().slot.counters().changes;
             changes.resume(self.clock.own(record.since));
         }
@@ -84,7 +84,7 @@ pub fn record_of(
         backend: backend_ref.backend().label.clone(),
         probe_settings: probe_settings(backend_ref),
         outlier_settings: outlier_settings(backend_ref),
-        state: health.state().word().to_owned(),
+        state: health.state().label().to_owned(),
         since: clock.shared(Micros(0)).saturating_add(since),
         ..HealthRecord::default()
     };

@@ -86,7 +86,7 @@ impl Assignment {
         self.backend_ref.backend()
     }
 
-    /// How to probe it.
+    /// The settings of its probes.
     pub fn check(&self) -> &HealthCheck {
         &self.check
     }
@@ -301,8 +301,8 @@ impl Watch {
         due
     }
 
-    /// Takes in how a probe went; `None` if it could not be made. It is judged by the settings of now, if the backend
-    /// is still there to be judged.
+    /// Processes the outcome of a probe; `None`: the probe could not be made. The present settings decide what the
+    /// outcome means, if the backend still exists.
     pub fn probed(&mut self, assignment: &Assignment, outcome: Option<&ProbeOutcome>, now: Micros) {
         let id = assignment.backend_ref.id();
         let Some(Watched {

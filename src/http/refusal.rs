@@ -157,8 +157,8 @@ impl Refusal {
         }
     }
 
-    /// The reason for logs, `Proxy-Status` and metrics: one word in snake case, different for every refusal.
-    pub const fn word(self) -> &'static str {
+    /// The label for logs, `Proxy-Status` and metrics: a name in snake case, different for every refusal.
+    pub const fn label(self) -> &'static str {
         match self {
             Refusal::BadRequestLine => "bad_request_line",
             Refusal::BadStatusLine => "bad_status_line",
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn all_are_in_the_order_of_their_numbers() {
         for (number, refusal) in Refusal::ALL.into_iter().enumerate() {
-            assert_eq!(refusal as usize, number, "{}", refusal.word());
+            assert_eq!(refusal as usize, number, "{}", refusal.label());
         }
     }
 
@@ -236,7 +236,7 @@ mod tests {
             (Refusal::UnsupportedVersion, 505),
         ];
         for (refusal, status) in rows {
-            assert_eq!(refusal.status(), status, "{}", refusal.word());
+            assert_eq!(refusal.status(), status, "{}", refusal.label());
         }
     }
 }

@@ -83,15 +83,15 @@ pub enum ToHealth {
     Resume(Resumption),
     /// Report what is known of every backend, for the new process of an upgrade.
     Report(Sender<Vec<HealthRecord>>),
-    /// As many requests to a backend have failed one after the other, on all workers together, as its pool ejects it
-    /// for.
+    /// The number of consecutive failed requests to a backend, on all workers together, has reached the number for
+    /// which its pool ejects a backend.
     Failed {
         /// The backend.
         backend: BackendId,
-        /// How many.
+        /// The number of consecutive failures.
         failures: u32,
-        /// The reason word of the last one.
-        word: &'static str,
+        /// The label of the last failure.
+        label: &'static str,
     },
     /// A request has waited in this backend for long, and the backend answers no other request: probe the backend soon.
     Silent(BackendId),

@@ -25,7 +25,7 @@ use crate::tls::SharedClientConfig;
 #[derive(Default)]
 struct Course {
     /// Whether this side wrote, and has read nothing since.
-    has_last_word: Cell<bool>,
+    wrote_last: Cell<bool>,
     /// How often the connection may still be read; `None`: there is no bound.
     reads: Cell<Option<u8>>,
 }
@@ -162,8 +162,8 @@ impl ProbeStream<'_> {
     }
 
     /// Whether this side sent the last bytes over TLS, and has received nothing since.
-    pub fn has_last_word(&self) -> bool {
-        matches!(self.transport, Transport::Tls(_)) && self.course.has_last_word.get()
+    pub fn wrote_last(&self) -> bool {
+        matches!(self.transport, Transport::Tls(_)) && self.course.wrote_last.get()
     }
 
     /// Lets the connection be read once more. It seems to have ended after that.
@@ -186,7 +186,7 @@ impl AsyncReadRent for ProbeSocket {
             Connected::Tcp(socket) => socket.read(buf).await,
             Connected::Unix(socket) => socket.read(buf).await,
         };
-        self.course.has_last_word.set(false);
+        self.course.wrote_last.set(false);
         (count, buf)
     }
 
@@ -198,14 +198,14 @@ impl AsyncReadRent for ProbeSocket {
             Connected::Tcp(socket) => socket.readv(buf).await,
             Connected::Unix(socket) => socket.readv(buf).await,
         };
-        self.course.has_last_word.set(false);
+        self.course.wrote_last.set(false);
         (count, buf)
     }
 }
 
 impl AsyncWriteRent for ProbeSocket {
     async fn write<T: IoBuf>(&mut self, buf: T) -> BufResult<usize, T> {
-        self.course.has_last_word.set(true);
+        self.course.wrote_last.set(true);
         match &mut self.socket {
             Connected::Tcp(socket) => socket.write(buf).await,
             Connected::Unix(socket) => socket.write(buf).await,
@@ -213,7 +213,7 @@ impl AsyncWriteRent for ProbeSocket {
     }
 
     async fn writev<T: IoVecBuf>(&mut self, buf: T) -> BufResult<usize, T> {
-        self.course.has_last_word.set(true);
+        self.course.wrote_last.set(true);
         match &mut self.socket {
             Connected::Tcp(socket) => socket.writev(buf).await,
             Connected::Unix(socket) => socket.writev(buf).await,

@@ -114,23 +114,23 @@ impl Socket {
         self.send(block, block.len(), timer, |_| ()).await
     }
 
-    /// Says that nothing more will be sent. Over TLS the word is lost if the kernel holds so much for the peer that it
-    /// takes no more at once; where a peer must be able to tell the end from a broken connection, use
-    /// [`Socket::finish_sending`].
+    /// Ends the sending side. Over TLS the close_notify (RFC 8446 section 6.1) is lost if the kernel holds so many
+    /// bytes for the peer that it takes no more at once; where a peer must be able to tell the end from a broken
+    /// connection, use [`Socket::finish_sending`].
     pub fn end_sending(&self) {
         if let Some(tls) = &self.tls {
-            self.plain.send_now(tls.last_word().filled());
+            self.plain.send_now(tls.close_notify().filled());
         }
         self.plain.end_sending();
     }
 
-    /// Says that nothing more will be sent, and waits until the kernel takes the word, at most until the timer's
+    /// Ends the sending side, and waits until the kernel takes the close_notify of TLS, at most until the timer's
     /// deadline.
     pub async fn finish_sending(&self, timer: &Timer) {
         if let Some(tls) = &self.tls {
-            let mut word = tls.last_word();
-            let length = word.len();
-            let _ = self.plain.send(&mut word, length, timer, &|_| ()).await; // The result does not matter.
+            let mut record = tls.close_notify();
+            let length = record.len();
+            let _ = self.plain.send(&mut record, length, timer, &|_| ()).await; // The result does not matter.
         }
         self.end_sending();
     }
@@ -203,10 +203,10 @@ impl fmt::Debug for Socket {
 }
 
 impl Drop for Socket {
-    /// Closing is the orderly end, which TLS has a word for.
+    /// Closing is the orderly end, which TLS announces by close_notify (RFC 8446 section 6.1).
     fn drop(&mut self) {
         if let Some(tls) = &self.tls {
-            self.plain.send_now(tls.last_word().filled());
+            self.plain.send_now(tls.close_notify().filled());
         }
     }
 }

@@ -43,8 +43,8 @@ impl BackendState {
         BackendState::Draining,
     ];
 
-    /// The word for logs and metrics.
-    pub fn word(self) -> &'static str {
+    /// The label for logs and metrics.
+    pub fn label(self) -> &'static str {
         match self {
             BackendState::Healthy => "healthy",
             BackendState::Unhealthy => "unhealthy",

@@ -8,7 +8,7 @@ use crate::http::h2::ConnectionError;
 pub struct ConnectionFailureRow {
     /// The reason.
     pub reason: ConnectionReason,
-    /// One word for metrics and logs.
+    /// The label for logs and metrics: a name in snake case.
     pub label: &'static str,
 }
 
@@ -103,7 +103,7 @@ const fn rows() -> [ConnectionFailureRow; CONNECTION_REASONS] {
             let error = ConnectionError::ALL[number - PLAIN_COUNT];
             ConnectionFailureRow {
                 reason: ConnectionReason::Http2(error),
-                label: error.word(),
+                label: error.label(),
             }
         };
         number += 1;
@@ -112,7 +112,7 @@ const fn rows() -> [ConnectionFailureRow; CONNECTION_REASONS] {
 }
 
 impl ConnectionReason {
-    /// One word for metrics and logs.
+    /// The label for logs and metrics: a name in snake case.
     pub fn label(self) -> &'static str {
         CONNECTION_FAILURES[self.number()].label
     }

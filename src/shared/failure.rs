@@ -65,7 +65,7 @@ pub struct FailureRow {
     pub status: u16,
     /// The party that has to do something about the failure.
     pub fault: Fault,
-    /// One word for log, metrics and `Proxy-Status`.
+    /// The label for logs, metrics and `Proxy-Status`: a name in snake case.
     pub label: &'static str,
     /// The error type of RFC 9209, section 2.3.
     pub error_type: &'static str,
@@ -235,7 +235,7 @@ const fn refused(refusal: Refusal) -> FailureRow {
         failure: Failure::Refused(refusal),
         status: refusal.status(),
         fault: Fault::Client,
-        label: refusal.word(),
+        label: refusal.label(),
         error_type: "http_request_error",
         retry: RetryRule::Never,
         afterwards: Afterwards::Ends,
@@ -249,7 +249,7 @@ const fn malformed(refusal: Refusal) -> FailureRow {
         failure: Failure::MalformedResponse(refusal),
         status: 502,
         fault: Fault::Backend,
-        label: refusal.word(),
+        label: refusal.label(),
         error_type: "http_protocol_error",
         retry: RetryRule::Another,
         afterwards: Afterwards::GoesOn,
@@ -274,7 +274,7 @@ impl Failure {
         &FAILURES[self.reason()]
     }
 
-    /// One word for log, metrics and `Proxy-Status`.
+    /// The label for logs, metrics and `Proxy-Status`: a name in snake case.
     pub fn label(self) -> &'static str {
         self.row().label
     }

@@ -118,7 +118,7 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.shard.links.counters(self.shard.worker).end_waiting();
         if self.listener.stop_waiting(self.shard.worker) {
-            pass_on(self.shard, self.listener); // This worker needs the slot no longer.
+            pass_on(self.shard, self.listener); // The worker needs the slot no longer.
         }
     }
 }

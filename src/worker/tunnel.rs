@@ -61,7 +61,7 @@ pub async fn run(
     let (mut sent, mut received) = (None, None);
     let next_look = Timer::new(&shard.timers);
     next_look.set(NEXT_LOOK);
-    let mut farewell = None;
+    let mut timer_of_end = None;
     let failure = poll_fn(|cx| {
         if sent.is_none()
             && let Poll::Ready(end) = sending.as_mut().poll(cx)
@@ -77,7 +77,7 @@ pub async fn run(
             return Poll::Ready(Some(Failure::BackendDown));
         }
         if client.arrival.listener.is_over() || exchange.config.due().is_some() {
-            let timer = farewell.get_or_insert_with(|| last_time(shard));
+            let timer = timer_of_end.get_or_insert_with(|| last_time(shard));
             if timer.poll(cx).is_ready() {
                 return Poll::Ready(Some(Failure::CutByStop));
             }

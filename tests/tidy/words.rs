@@ -8,7 +8,7 @@ use super::source::{Source, is_name, sources_below};
 use super::{Breach, words_of};
 
 /// Words that are no part of the name of a function, a type, a constant or a module, each with the word in its stead.
-const REFUSED: [(&str, &str); 26] = [
+const REFUSED: [(&str, &str); 28] = [
     ("board", "live stats"),
     ("boards", "live stats"),
     ("crew", "workers"),
@@ -17,12 +17,14 @@ const REFUSED: [(&str, &str); 26] = [
     ("desk", "config store"),
     ("door", "worker listener"),
     ("doors", "sockets"),
+    ("farewell", "end"),
     ("gate", "accept switch or access policy"),
     ("gates", "accept switches"),
     ("judge", "backend health"),
     ("laid", "merged"),
     ("learnt", "estimate"),
     ("leaving", "removed or due removal"),
+    ("letter", "what the rule demands"),
     ("letters", "inbox"),
     ("manners", "reuse key"),
     ("news", "health events"),

@@ -73,9 +73,9 @@ pub const CHECKS_IN_A_ROW: u32 = 1000;
 pub const EXPECTED_STATUSES: usize = 16;
 /// Largest `min_rate_bytes`, in bytes a second. With a larger rate a listener would end clients that are not slow.
 pub const MIN_RATE_BYTES: u32 = 1 << 30;
-/// Bytes of the smallest `limits.memory_bytes`: with fewer, no worker could serve anybody.
+/// Bytes of the smallest `limits.memory`: with fewer, no worker could serve anybody.
 pub const MEMORY_BYTES_LEAST: u64 = 64 << 20;
-/// Bytes of the largest `limits.memory_bytes`. The bound protects arithmetic with percents of it.
+/// Bytes of the largest `limits.memory`. The bound protects arithmetic with percents of it.
 pub const MEMORY_BYTES: u64 = 1 << 50;
 /// Hard maximum of a route's `retries`. Each retry may burden another backend, so the bound protects backends that are
 /// in trouble.

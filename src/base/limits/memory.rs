@@ -15,13 +15,13 @@ pub const MEMORY_STREAM_BYTES: usize = 48 << 10;
 /// The part of the free memory that one connection of HTTP/2 may take up with its streams until memory is full: one in
 /// so many. A smaller number lets fewer clients fill memory.
 pub const MEMORY_SHARES: usize = 64;
-/// Percent of `limits.memory_bytes` from which on memory is tight: windows do not grow, relays use ordinary blocks, and
+/// Percent of `limits.memory` from which on memory is tight: windows do not grow, relays use ordinary blocks, and
 /// no free block is kept.
 pub const MEMORY_TIGHT_PERCENT: usize = 75;
-/// Percent of `limits.memory_bytes` from which on memory is full: bodies are not read on, nobody is accepted, and
+/// Percent of `limits.memory` from which on memory is full: bodies are not read on, nobody is accepted, and
 /// exchanges that are stalled end.
 pub const MEMORY_FULL_PERCENT: usize = 85;
-/// Percent of `limits.memory_bytes` down to which stalled exchanges end once memory was full. A smaller number ends
+/// Percent of `limits.memory` down to which stalled exchanges end once memory was full. A smaller number ends
 /// more of them at once, and less often.
 pub const MEMORY_RELIEVED_PERCENT: usize = 80;
 /// Milliseconds without any progress after which a send counts as stalled while memory is full: the kernel tells of

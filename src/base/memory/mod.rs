@@ -1,5 +1,5 @@
 //! The memory of the process: how much of it is allocated (`counted.rs`), how much exchanges that have begun may come
-//! to take, and how near that is to the one bound for all, `limits.memory_bytes`. Nobody but the program itself
+//! to take, and how near that is to the one bound for all, `limits.memory`. Nobody but the program itself
 //! allocates through [`CountedAllocator`]: in its unit tests nothing is counted, and memory is always ample.
 
 mod counted;
@@ -38,7 +38,7 @@ pub enum Level {
 pub struct Usage {
     /// Bytes that are allocated, and what is resident besides.
     pub used: usize,
-    /// The bytes that the process may allocate, `limits.memory_bytes`.
+    /// The bytes that the process may allocate, `limits.memory`.
     pub budget: usize,
 }
 

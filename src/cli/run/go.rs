@@ -91,7 +91,7 @@ impl ReadyProcess {
     /// is over. Errors: no thread can be started; the old process has heard nothing then.
     pub fn follow(
         &self,
-        farewell: impl FnOnce(&mut dyn FnMut(LeftToDo)) + Send + 'static,
+        await_end: impl FnOnce(&mut dyn FnMut(LeftToDo)) + Send + 'static,
     ) -> io::Result<()> {
         let control = self.to_control.clone();
         let mut places = self.snapshot.listen_places();
@@ -109,7 +109,7 @@ impl ReadyProcess {
             }
             let _ = control.post(ToControl::PredecessorOver(left));
         };
-        let work = move || farewell(&mut be_alone);
+        let work = move || await_end(&mut be_alone);
         let named = thread::Builder::new().name("upgrade".to_owned());
         named.spawn(work).map(drop)
     }

@@ -45,8 +45,8 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     ready.left.write()?;
     ready.accept()?;
     if let Some(predecessor) = predecessor {
-        let farewell = predecessor.farewell(ready.control.stopping());
-        ready.follow(farewell).map_err(cannot_start)?;
+        let await_end = predecessor.await_end(ready.control.stopping());
+        ready.follow(await_end).map_err(cannot_start)?;
     }
     Ok(ready.announce(&chosen).run())
 }

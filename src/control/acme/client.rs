@@ -1,5 +1,5 @@
-//! How an authority is spoken to: HTTPS, a connection for every request. There are a dozen for a certificate, and weeks
-//! between two of those.
+//! The HTTPS client for an authority: one connection for each request. A certificate needs a dozen requests, and is
+//! renewed after weeks.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::base::limits;
+use crate::base::quantity::show_time;
 
 type AnyError = Box<dyn StdError + Send + Sync>;
 
@@ -41,7 +42,7 @@ impl HttpClient for AcmeClient {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(why)) => Err(Error::Other(format!("{host}: {why}").into())),
                 Err(_) => Err(Error::Other(
-                    format!("{host}: no answer within {most:?}").into(),
+                    format!("{host}: no answer within {}", show_time(most)).into(),
                 )),
             }
         })

@@ -13,6 +13,7 @@ use tracing::error;
 use super::outcome::{OrderFailure, OrderOutcome};
 use crate::base::file_at_work::FileAtWork;
 use crate::base::limits;
+use crate::base::quantity::show_time;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -71,7 +72,7 @@ impl Disk {
         match timeout(most, done).await {
             Ok(Ok(brought)) => Ok(brought),
             Ok(Err(_)) => Err(self.silence("has ended without a result")),
-            Err(_) => Err(self.silence(&format!("has not ended within {most:?}"))),
+            Err(_) => Err(self.silence(&format!("has not ended within {}", show_time(most)))),
         }
     }
 

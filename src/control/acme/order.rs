@@ -12,6 +12,7 @@ use super::authority::Authority;
 use super::outcome::{OrderFailure, OrderOutcome};
 use super::store::Store;
 use crate::base::limits;
+use crate::base::quantity::show_time;
 use crate::config::ChallengeKind;
 use crate::tls::{OpenChallenge, Validity, unix_secs};
 
@@ -21,7 +22,7 @@ pub async fn order(authority: &Authority, name: &str) -> Result<Validity, OrderF
     let most = Duration::from_secs(limits::ACME_ORDER_SECS);
     let ordered = timeout(most, order_in_time(authority, name)).await;
     let outcome = ordered.unwrap_or_else(|_| {
-        let why = format!("the order took longer than {most:?}");
+        let why = format!("the order took longer than {}", show_time(most));
         Err(OrderFailure::new(OrderOutcome::Unreachable, why))
     });
     if let Err(failure) = &outcome {

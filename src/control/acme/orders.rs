@@ -14,6 +14,7 @@ use super::outcome::{OrderCounters, OrderFailure, OrderOutcome};
 use super::schedule;
 use super::store::StoredCertificate;
 use crate::base::limits;
+use crate::base::quantity::show_time;
 use crate::base::random::SplitMix64;
 use crate::base::time::Micros;
 use crate::config::AcmeSettings;
@@ -208,7 +209,7 @@ impl CertificateOrders {
             return self.note_failure(name, kept, &failure, now);
         }
         self.counters.note(OrderOutcome::Issued);
-        let (secs, result) = (renewal - now.wall, OrderOutcome::Issued.word());
+        let (secs, result) = (renewal - now.wall, OrderOutcome::Issued.label());
         info!(
             name,
             result, "there is a certificate; it is renewed in {secs} seconds"
@@ -240,7 +241,7 @@ impl CertificateOrders {
             ..before
         };
         let secs = waiting.left(now, self.doubted_until).as_secs();
-        let (why, result) = (&failure.why, failure.outcome.word());
+        let (why, result) = (&failure.why, failure.outcome.label());
         warn!(
             name,
             result, failures, "no certificate: {why}; tried again in {secs} seconds"
@@ -310,7 +311,8 @@ impl Due {
                 let pause = Duration::from_secs(limits::ACME_PAUSE_SECS);
                 warn!(
                     name,
-                    "the stored certificate is read again in {pause:?}: {why}"
+                    "the stored certificate is read again in {}: {why}",
+                    show_time(pause)
                 );
                 Some(Waiting {
                     paused_until: self.now.steady.after(pause),

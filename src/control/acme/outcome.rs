@@ -36,8 +36,8 @@ const ALL: [OrderOutcome; 6] = [
 ];
 
 impl OrderOutcome {
-    /// The word for metrics and logs.
-    pub fn word(self) -> &'static str {
+    /// The label for logs and metrics.
+    pub fn label(self) -> &'static str {
         match self {
             OrderOutcome::Issued => "issued",
             OrderOutcome::Unreachable => "unreachable",
@@ -64,7 +64,7 @@ impl OrderCounters {
     /// Each outcome's word with its count.
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counters = self.0.iter().map(|count| count.load(Relaxed));
-        ALL.iter().map(|outcome| outcome.word()).zip(counters)
+        ALL.iter().map(|outcome| outcome.label()).zip(counters)
     }
 }
 

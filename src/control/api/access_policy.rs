@@ -21,7 +21,7 @@ use crate::http::host;
 
 /// The paths that may be read without a token: their content is the same in every palantir, or a single word.
 const OPEN_PATHS: [&str; 5] = ["/", "/docs", "/openapi.json", "/health", "/ready"];
-/// Where a text may be posted that changes nothing.
+/// The path to which a text may be posted that changes nothing.
 const TEXT_PATH: &str = "/config/check";
 /// The path where JSON may come without its content type, from the command line of this machine.
 const COMMAND_LINE_PATH: &str = "/servers";

@@ -38,7 +38,7 @@ impl ConnectionAdmission {
         }
     }
 
-    /// How long what is under way may then last.
+    /// The time for which requests under way may still last.
     pub fn patience(&self) -> std::time::Duration {
         self.standing.borrow().snapshot.shutdown_timeout
     }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::problem::ApiProblem;
 use crate::base::limits;
+use crate::base::quantity::show_time;
 
 /// The body as JSON.
 pub struct Json<T>(pub T);
@@ -138,7 +139,7 @@ async fn read(request: Request) -> Result<Bytes, ApiProblem> {
         )),
         Err(_) => Err(ApiProblem::new(
             StatusCode::REQUEST_TIMEOUT,
-            format!("the body did not come within {patience:?}"),
+            format!("the body did not come within {}", show_time(patience)),
         )),
     }
 }

@@ -129,7 +129,8 @@ pub fn router(state: ApiState, access_policy: AccessPolicy) -> Router {
         .layer(middleware::from_fn(guard_answer))
 }
 
-/// Answers are of the moment, are what they say they are, and belong into no frame of another page.
+/// Adds the fields by which an answer is not stored, is read only as its own media type, and is shown in no frame of
+/// another page.
 async fn guard_answer(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let fields = response.headers_mut();

@@ -10,7 +10,7 @@ use crate::control::config_store::{Problem, ProblemKind};
 /// The media type of every refusal.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Why a request was refused (RFC 9457). Nothing was changed by it.
+/// The reason why a request was refused (RFC 9457). A refused request has changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ApiProblem {
     /// Always `about:blank`: the status says what kind of problem it is.
@@ -28,10 +28,10 @@ pub struct ApiProblem {
     errors: Vec<FieldError>,
 }
 
-/// One thing that was not right.
+/// One mistake in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// The way to the field: `weight`, `health_check.path`, `pools[0].name`.
+    /// The path of the field: `weight`, `health_check.path`, `pools[0].name`.
     pub field: String,
     /// The mistake, and a value that would be right.
     pub detail: String,

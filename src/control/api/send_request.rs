@@ -1,4 +1,4 @@
-//! How a change is asked for and what comes of it.
+//! Sends a change request to the control thread, and awaits its outcome.
 
 use std::time::Duration;
 

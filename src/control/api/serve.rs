@@ -119,8 +119,8 @@ impl AcceptErrors {
     }
 }
 
-/// Turns the clients away that wait in the socket's queue for what it was for in another process: what they ask of
-/// that must not be asked of the API. Where no descriptor is free, that is waited for.
+/// Turns away the clients in the socket's queue that connected for another purpose, which the socket had in another
+/// process: their requests must not reach the API. If no descriptor is free, the function waits for one.
 async fn turn_away(socket: &Socket, came_for: Purpose) {
     let deadline = Instant::now() + Duration::from_millis(limits::LEFTOVER_MILLIS);
     let mut turned_away = 0;
@@ -150,7 +150,7 @@ async fn turn_away(socket: &Socket, came_for: Purpose) {
     }
 }
 
-/// Says that what the client came for is gone, and lets it read that before the connection is closed.
+/// Tells a client that the service it connected for is gone, and lets it read that before the connection is closed.
 async fn tell_gone(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let told = async {
         stream.write_all(GONE).await?;
@@ -226,7 +226,7 @@ fn named(peer: ApiClient, chain: Option<&[CertificateDer<'_>]>) -> ApiClient {
     }
 }
 
-/// One connection, from beginning to end. What goes wrong with it is the client's business.
+/// Serves one connection from beginning to end. A failure of the connection concerns its client only.
 async fn converse<S>(stream: S, peer: ApiClient, router: Router, admission: ConnectionAdmission)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -265,9 +265,9 @@ where
     }
 }
 
-/// Lets the client read an answer that it got before it had sent everything, such as that its body is too large: says
-/// that nothing more comes, and throws away what it still sends. Closing at once would reset the connection and with it
-/// the answer.
+/// Lets the client read an answer that came before it had sent everything, such as that its body is too large: ends the
+/// sending side, and discards the bytes that still come. To close the connection at once would reset it and destroy the
+/// answer.
 async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<u64> {
     stream.shutdown().await?;
     let rest = &mut stream.take(limits::ADMIN_LINGER_BYTES);

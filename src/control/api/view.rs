@@ -39,7 +39,7 @@ pub struct PoolView {
 pub struct Server {
     /// The name of the pool.
     pub pool: String,
-    /// `127.0.0.1:9001`, `[::1]:9001`, `name:80`, `unix:/path`.
+    /// The address of the server: `127.0.0.1:9001`, `[::1]:9001`, `name:80`, `unix:/path`.
     pub addr: String,
     /// The path of the resource, such as `/pools/api/servers/127.0.0.1:9001`.
     pub href: String,

@@ -19,12 +19,13 @@ pub struct Diff {
     pub notes: Vec<String>,
 }
 
-/// One thing that differs.
+/// A difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// How the subject differs.
+    /// The kind of the difference.
     pub what: What,
-    /// `backend 127.0.0.1:9001 of pool api`, `route /api: timeout`, `limits.connections`.
+    /// The subject of the difference: `backend 127.0.0.1:9001 of pool api`, `route /api: timeout`,
+    /// `limits.connections`.
     pub subject: String,
     /// The earlier value of a changed setting; `None` if the setting was left to its default.
     pub from: Option<String>,
@@ -34,7 +35,7 @@ pub struct Difference {
     pub effect: Option<&'static str>,
 }
 
-/// How it differs.
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {

@@ -26,7 +26,7 @@ pub struct SavedState {
     /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back, or if
     /// it is on trial.
     pub taken_back: Option<String>,
-    /// How many backends each pool has lost in an outage that may not be over (`remove_after_secs`).
+    /// The number of backends that each pool has lost in an outage that may not be over (`remove_after`).
     pub lost: BTreeMap<String, usize>,
 }
 

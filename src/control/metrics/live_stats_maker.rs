@@ -95,7 +95,7 @@ impl LiveStatsMaker {
         &self.sources
     }
 
-    /// Where the latest live statistics are to be had, and where to wait for the next.
+    /// The receiver of the latest live statistics, which is notified of each change.
     pub fn watch(&self) -> watch::Receiver<Arc<LiveStats>> {
         self.sender.subscribe()
     }
@@ -105,7 +105,7 @@ impl LiveStatsMaker {
         self.made.after(EVERY)
     }
 
-    /// Takes in that a backend's state changed. The next live statistics show the change.
+    /// Notes a change of a backend's state. The next live statistics show the change.
     pub fn note(&mut self, change: StateChange, now: Micros) {
         if change.from.is_some() {
             let snapshot = self.sources.standing.borrow().snapshot.clone();

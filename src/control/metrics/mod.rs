@@ -66,7 +66,7 @@ impl Sources {
     pub fn state(&self, backend: &Backend) -> &'static str {
         // All workers are told the same; the first is as good as any.
         match (&backend.addr, self.tables.iter().next()) {
-            (Some(_), Some(table)) => table.state(backend.id()).word(),
+            (Some(_), Some(table)) => table.state(backend.id()).label(),
             _ => "unresolved",
         }
     }

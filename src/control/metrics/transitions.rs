@@ -40,8 +40,8 @@ impl Transitions {
             time,
             pool: change.pool,
             backend: change.backend,
-            from: from.word(),
-            to: change.to.word(),
+            from: from.label(),
+            to: change.to.label(),
             reason: change.reason,
         });
     }

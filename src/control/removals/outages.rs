@@ -1,4 +1,4 @@
-//! Backends that are removed when they stay down too long (`remove_after_secs`).
+//! Backends that are removed when they stay down too long (`remove_after`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use super::rows::Rows;
 use super::{DueRemoval, Named};
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::limits;
+use crate::base::quantity::show_time;
 use crate::base::time::Micros;
 use crate::config::{Config, PoolSettings};
 use crate::shared::backend_table::{BackendState, BackendTables};
@@ -73,7 +74,7 @@ impl Outages {
         pools.filter(|(_, lost)| *lost > 0).collect()
     }
 
-    /// A backend to take out because it has been down for as long as its `remove_after_secs` allows, if there is one.
+    /// A backend to take out because it has been down for as long as its `remove_after` allows, if there is one.
     /// An outage must not dismantle a pool: another backend has to be well, and at least half of the pool stays, of
     /// what the file names (`in_file`) as well as of what there was when the outage began. Looks once a second, and at
     /// once after it has found one: a pool may have many thousands of backends.
@@ -188,7 +189,7 @@ impl Outage {
                     pool: pool.to_owned(),
                     addr: addr.clone(),
                 },
-                requested_by: format!("down for {most:?} (remove_after_secs)"),
+                requested_by: format!("down for {} (remove_after)", show_time(most)),
             });
         }
         for (addr, most) in over {
@@ -198,8 +199,9 @@ impl Outage {
                 warn!(
                     pool,
                     backend = addr,
-                    "stays although it has been down for {most:?}: no other backend of the pool takes requests, or \
-                     half of the pool is gone already"
+                    "the backend stays although it has been down for {}: no other backend of the pool takes requests, or \
+                     half of the pool is gone already",
+                    show_time(most)
                 );
             }
         }

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{LookUpAnswer, WatchedNames};
 use crate::base::limits;
+use crate::base::quantity::show_time;
 use crate::base::time::Micros;
 use crate::shared::counter::Counter;
 
@@ -203,10 +204,11 @@ impl LookUps {
             let why = match name.under_way {
                 Some(_) => {
                     (name.last, name.hung) = (Last::Failed, true);
-                    format!("no answer within {most:?}")
+                    format!("no answer within {}", show_time(most))
                 }
                 None => format!(
-                    "not looked up within {most:?}: {waiting} others that do not answer come before it"
+                    "not looked up within {}: {waiting} other names that get no answer come before it",
+                    show_time(most)
                 ),
             };
             told.push((host.clone(), Err(why)));

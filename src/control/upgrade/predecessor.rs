@@ -110,7 +110,7 @@ impl Predecessor {
     /// work that the old process leaves to this one. An old process that was only silent may go on later: it still gets
     /// its answers, and `over` is called once more. If this process is stopping when the old one asks, `over` is not
     /// called, and the old process goes on.
-    pub fn farewell(
+    pub fn await_end(
         &self,
         stopping: Arc<AtomicBool>,
     ) -> impl FnOnce(&mut dyn FnMut(LeftToDo)) + Send + use<> {

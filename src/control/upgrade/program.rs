@@ -93,7 +93,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Where the program lies that was called by `name`: the way a shell finds it.
+/// The path of the program that was called by `name`, found as a shell finds it.
 fn path_of(name: &OsStr, here: &Path, search: &OsStr) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Some(here.join(name));

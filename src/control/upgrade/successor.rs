@@ -214,9 +214,9 @@ mod tests {
     }
 
     /// All that the predecessor gives to `over`, until it has nothing more to say.
-    fn farewell(predecessor: &Predecessor, is_stopping: bool) -> Vec<LeftToDo> {
+    fn await_end(predecessor: &Predecessor, is_stopping: bool) -> Vec<LeftToDo> {
         let mut all = Vec::new();
-        predecessor.farewell(Arc::new(is_stopping.into()))(&mut |left| all.push(left));
+        predecessor.await_end(Arc::new(is_stopping.into()))(&mut |left| all.push(left));
         all
     }
 
@@ -242,7 +242,7 @@ mod tests {
             let (successor, predecessor) = pair(listens);
             let new = thread::spawn(move || {
                 predecessor.wait_for_go().unwrap();
-                farewell(&predecessor, false)
+                await_end(&predecessor, false)
             });
             assert_eq!(successor.line.hear().unwrap().as_deref(), Some(ready));
             match successor.go() {
@@ -268,7 +268,7 @@ mod tests {
         let (told, tells) = mpsc::channel();
         let new = thread::spawn(move || {
             let stopping = Arc::default();
-            predecessor.farewell(stopping)(&mut |left| told.send(left).unwrap());
+            predecessor.await_end(stopping)(&mut |left| told.send(left).unwrap());
         });
         assert_eq!(tells.recv(), Ok(LeftToDo::default()), "it is the service");
         let left = LeftToDo {
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn a_new_process_that_stops_itself_is_not_the_service() {
         let (successor, predecessor) = pair(true);
-        let new = thread::spawn(move || farewell(&predecessor, true));
+        let new = thread::spawn(move || await_end(&predecessor, true));
         let heard = successor.hear_accepting().unwrap();
         assert_eq!(heard.as_deref(), Some(STOPPING));
         assert_eq!(new.join().unwrap(), []);

@@ -145,7 +145,7 @@ impl ProbeExchange {
         while !bytes.is_empty() && !self.is_complete {
             let received = self.connection.receive(bytes, Micros::now());
             let (used, event) =
-                received.map_err(|error| format!("broken HTTP/2: {}", error.word()))?;
+                received.map_err(|error| format!("broken HTTP/2: {}", error.label()))?;
             match event {
                 Some(H2Event::Head { head, end, .. }) => {
                     self.is_complete = take_head(&mut self.answer, head, end);

@@ -148,7 +148,7 @@ impl HttpProbe<'_> {
                     let most = limits::PROBE_ANSWER_BYTES;
                     return Err(format!("no complete head in {most} bytes"));
                 }
-                Err(refusal) => return Err(format!("malformed answer: {}", refusal.word())),
+                Err(refusal) => return Err(format!("malformed answer: {}", refusal.label())),
             };
             received.drain(..length);
             if status >= 200 {

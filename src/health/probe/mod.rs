@@ -18,6 +18,7 @@ use rustls::pki_types::ServerName;
 
 use crate::base::addresses::BackendAddr;
 use crate::base::limits;
+use crate::base::quantity::show_time;
 use crate::http::proxy_protocol::{self, ProxiedAddrs};
 use crate::net::{ProbeSocket, ProbeStream, is_exhausted, within};
 use crate::snapshot::{Backend, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol};
@@ -144,12 +145,13 @@ impl<'p> Way<'p> {
 
     /// Why there is no outcome after so long.
     fn silence(&self, time: Duration) -> String {
+        let time = show_time(time);
         match self.tls.filter(|_| self.is_in_handshake.get()) {
             Some((_, name)) => format!(
-                "no TLS as {}: the handshake was not over within {time:?}",
+                "no TLS as {}: the handshake was not over within {time}",
                 name.to_str()
             ),
-            None => format!("no answer within {time:?}"),
+            None => format!("no answer within {time}"),
         }
     }
 

@@ -17,7 +17,7 @@ impl Question for Connect {
     /// In TLS 1.3 a backend verifies a certificate behind the handshake, of which this side writes the end. Most
     /// backends that accept it say so by a session ticket; of the others the silence passes.
     async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<ProbeOutcome> {
-        if stream.has_last_word() {
+        if stream.wrote_last() {
             stream.read_once_more();
             let verdict = Duration::from_millis(limits::TRIAL_VERDICT_MILLIS);
             let left = self.end.saturating_duration_since(Instant::now());

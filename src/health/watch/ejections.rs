@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{HealthEvent, Watch, Watched};
 use crate::base::ids::BackendId;
+use crate::base::quantity::show_time;
 use crate::base::time::Micros;
 use crate::health::backend_health;
 use crate::messages::StateChange;
@@ -11,9 +12,9 @@ use crate::shared::backend_table::BackendState;
 use crate::snapshot::{Backend, Outlier, Pool};
 
 impl Watch {
-    /// Takes in that so many requests to a backend failed in a row; `word` says how the last one did. What fails
-    /// while the backend is out of service was sent before and says nothing new.
-    pub fn failed(&mut self, id: BackendId, failures: u32, word: &'static str, now: Micros) {
+    /// Ejects a backend after so many consecutive failures; `label` is the label of the last one. Requests that fail
+    /// while the backend is out of service were sent before, and do not count.
+    pub fn failed(&mut self, id: BackendId, failures: u32, label: &'static str, now: Micros) {
         let Some(backend_ref) = self
             .backends
             .get(&id)
@@ -38,11 +39,11 @@ impl Watch {
         let from = health.state();
         let until = health.eject(now, outlier);
         self.ejection_ends.insert((until, id));
-        let time = Duration::from_micros(until.since(now));
+        let time = show_time(Duration::from_micros(until.since(now)));
         self.settle(
             id,
             from,
-            format!("{failures} consecutive failures: {word}; for {time:?}"),
+            format!("{failures} consecutive failures: {label}; for {time}"),
         );
     }
 

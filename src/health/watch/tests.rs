@@ -49,8 +49,8 @@ fn read_events(watch: &mut Watch) -> Vec<String> {
             HealthEvent::Changed(change) => Some(format!(
                 "{}: {} > {} ({})",
                 change.backend,
-                change.from.unwrap().word(),
-                change.to.word(),
+                change.from.unwrap().label(),
+                change.to.label(),
                 change.reason
             )),
             HealthEvent::PoolDown(pool) => Some(format!("{pool} down")),

@@ -130,7 +130,7 @@ impl ChunkedDecoder {
 
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         match (self.state, byte) {
-            // A backend may end such a line with LF alone.
+            // A backend's line may end with a line feed alone, which a recipient may accept (RFC 9112 section 2.2).
             (State::Size | State::SizeEnd | State::Extension, b'\n') if self.may_end_bare() => {
                 Ok(self.after_size())
             }

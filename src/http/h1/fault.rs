@@ -171,7 +171,7 @@ mod tests {
         for (marked, word) in rows {
             let bytes = marked.replacen('^', "", 1).into_bytes();
             let refusal = refusal_of(&bytes, &LIMITS).unwrap_or_else(|| panic!("{marked:?}"));
-            assert_eq!(refusal.word(), word, "{marked:?}");
+            assert_eq!(refusal.label(), word, "{marked:?}");
             let found = fault_at(&bytes, refusal, &LIMITS);
             assert_eq!(found, marked.find('^'), "{marked:?}");
         }

@@ -19,6 +19,7 @@ fn transfer_encoding(value: &[u8]) -> Result<(), Refusal> {
     };
     let mut codings = value.split(|&byte| byte == b',').map(trim).peekable();
     while let Some(coding) = codings.next() {
+        // `chunked` has no parameters (RFC 9112 section 7.1) and must be the last coding (RFC 9112 section 6.3).
         let malformed =
             coding.is_empty() || (is_chunked(coding) && coding.len() != b"chunked".len());
         if malformed || (is_chunked(coding) && codings.peek().is_some()) {
@@ -33,9 +34,11 @@ fn is_chunked(facts: &HeadFacts<'_>, version: Version) -> Result<bool, Refusal> 
     let Some(value) = facts.transfer_encoding else {
         return Ok(false);
     };
+    // A message with both fields may be an attempt to smuggle another one (RFC 9112 section 6.3, rule 3).
     if facts.content_length.is_some() {
         return Err(Refusal::LengthAndCoding);
     }
+    // A transfer coding in HTTP/1.0 is faulty framing (RFC 9112 section 6.1).
     if version == Version::Http10 {
         return Err(Refusal::CodingInHttp10);
     }
@@ -51,6 +54,7 @@ pub(super) fn request_body(
     if is_chunked(facts, version)? {
         return Ok(RequestBody::Chunked);
     }
+    // A request with neither of the two fields has no body (RFC 9112 section 6.3, rule 7).
     Ok(match facts.content_length {
         None | Some(0) => RequestBody::None,
         Some(length) => RequestBody::Length(length),
@@ -90,7 +94,8 @@ pub(super) fn response(
         });
     }
     if asked.head || status == 304 {
-        // The fields of such a response tell what a GET would have got.
+        // A response to HEAD and a 304 end with their heads (RFC 9112 section 6.3, rule 1). Their fields describe the
+        // answer to a GET (RFC 9110 sections 8.6 and 9.3.2).
         let is_coded = coding.is_some();
         return Ok(ReceivedFraming {
             body: ResponseBody::None,
@@ -129,6 +134,7 @@ fn strict_response(
         asked.head || status == 304,
         matches!((chunked, length), (false, None | Some(0))),
     );
+    // A response with one of these statuses must not announce a body (RFC 9110 section 8.6).
     if has_no_body(status) && !bare {
         return Err(Refusal::BodyNotAllowed);
     }
@@ -148,6 +154,7 @@ fn body_of(chunked: bool, length: Option<u64>) -> ResponseBody {
         (true, _) => ResponseBody::Chunked,
         (false, Some(0)) => ResponseBody::None,
         (false, Some(length)) => ResponseBody::Length(length),
+        // The end of the connection is the end of the body (RFC 9112 section 6.3, rule 8).
         (false, None) => ResponseBody::UntilClose,
     }
 }
@@ -165,6 +172,7 @@ fn is_chunked_answer(coding: Option<&[u8]>, length: Option<u64>) -> Result<bool,
     let Some(value) = coding else {
         return Ok(false);
     };
+    // A message with both fields may be an attempt to smuggle another one (RFC 9112 section 6.3, rule 3).
     if length.is_some() {
         return Err(Refusal::LengthAndCoding);
     }

@@ -113,7 +113,7 @@ impl<'b> H2Response<'b> {
         }
         let body = match self.content_length {
             _ if has_no_body => ResponseBody::None,
-            // HTTP/1.1 needs a length to say that no body follows.
+            // HTTP/1.1 needs a length to announce that no body follows (RFC 9112 section 6.3).
             None if self.end => ResponseBody::Length(0),
             Some(0) => ResponseBody::None,
             Some(length) => ResponseBody::Length(length),
@@ -137,8 +137,8 @@ impl<'b> H2Response<'b> {
     }
 }
 
-/// Takes out the key that a client of HTTP/2 has no use for (RFC 8441 section 5): the backend is told one key, that of
-/// whoever will look at the proof.
+/// Removes the key that a client of HTTP/2 has no use for (RFC 8441 section 5): the backend gets one key only, that of
+/// the party which checks the proof.
 fn drop_websocket_key(fields: &[Header<'_>], dropped: &mut FieldSet) {
     for (index, field) in fields.iter().enumerate() {
         if field.name.eq_ignore_ascii_case("sec-websocket-key") {

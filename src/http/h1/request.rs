@@ -148,6 +148,7 @@ pub(super) fn accept<'b, 's>(
     let body = framing::request_body(facts, version)?;
     let parts = RequestTarget::of(method, target)?;
     let host = host(facts, &parts, version)?;
+    // An expectation that is not known cannot be met (RFC 9110 section 10.1.1).
     if facts.unknown_expectation {
         return Err(Refusal::UnknownExpectation);
     }
@@ -162,7 +163,10 @@ pub(super) fn accept<'b, 's>(
         version,
         fields,
         body,
+        // A connection of HTTP/1.1 persists unless `close` ends it, one of HTTP/1.0 only with `keep-alive` (RFC 9112
+        // section 9.3).
         keep_alive: !facts.close && (is_http11 || facts.keep_alive),
+        // A server ignores `100-continue` in a request of HTTP/1.0 (RFC 9110 section 10.1.1).
         expect_continue: facts.expect_continue && is_http11,
         // A server ignores the field in a request of HTTP/1.0 (RFC 9110 section 7.8).
         upgrade: is_http11 && facts.offers_upgrade(fields),
@@ -181,6 +185,7 @@ fn host<'b>(
     target: &RequestTarget<'b>,
     version: Version,
 ) -> Result<&'b [u8], Refusal> {
+    // A request has one `Host` at most, and one exactly in HTTP/1.1 (RFC 9112 section 3.2).
     if facts.host_repeated {
         return Err(Refusal::RepeatedHost);
     }

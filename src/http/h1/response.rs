@@ -94,6 +94,8 @@ fn accept<'b, 's>(
     let facts = HeadFacts::of(head, fields, place, asked.sender())?;
     let framing = framing::response(facts, version, status, asked)?;
     let body = framing.body;
+    // A 101 must name the protocol that follows, and may answer only a request that offered to switch (RFC 9110 section
+    // 7.8).
     let upgrade = match status {
         101 => Some(
             facts
@@ -103,6 +105,8 @@ fn accept<'b, 's>(
         ),
         _ => None,
     };
+    // A connection of HTTP/1.1 persists unless `close` ends it, one of HTTP/1.0 only with `keep-alive` (RFC 9112
+    // section 9.3).
     let persists = version == Version::Http11 || facts.keep_alive;
     if !framing.keeps_length {
         facts.drop_length(fields);
@@ -113,6 +117,8 @@ fn accept<'b, 's>(
         reason,
         fields,
         body,
+        // Behind faulty framing, and behind a body that the end of the connection ends, no other response can be read
+        // (RFC 9112 section 6.3).
         keep_alive: framing.is_sound
             && persists
             && !facts.close

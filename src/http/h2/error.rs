@@ -51,8 +51,8 @@ macro_rules! abuses {
             /// Every abuse.
             const ALL: [Abuse; [$($label,)+].len()] = [$(Abuse::$name,)+];
 
-            /// The reason for logs, metrics and the ban: one word in snake case.
-            pub const fn word(self) -> &'static str {
+            /// The label for logs and metrics: a name in snake case.
+            pub const fn label(self) -> &'static str {
                 match self {
                     $(Abuse::$name => $label,)+
                 }
@@ -133,12 +133,12 @@ macro_rules! connection_errors {
                 }
             }
 
-            /// The reason for logs and metrics: one word in snake case, different for every error.
-            pub const fn word(self) -> &'static str {
+            /// The label for logs and metrics: a name in snake case, different for every error.
+            pub const fn label(self) -> &'static str {
                 match self {
                     $(ConnectionError::$name => $label,)+
                     ConnectionError::Compression(_) => "compression",
-                    ConnectionError::Abuse(abuse) => abuse.word(),
+                    ConnectionError::Abuse(abuse) => abuse.label(),
                 }
             }
         }

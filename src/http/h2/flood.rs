@@ -112,7 +112,7 @@ mod tests {
             assert_eq!(until_refused(&mut floods, kind, Micros(0)), burst);
             let minute = Micros(61_000_000);
             let recovered = until_refused(&mut floods, kind, minute);
-            assert_eq!(recovered, per_minute.min(burst), "{}", kind.word());
+            assert_eq!(recovered, per_minute.min(burst), "{}", kind.label());
         }
     }
 
@@ -142,7 +142,7 @@ mod tests {
             (Abuse::Priority, 0),
         ] {
             let counted = until_refused(&mut floods, abuse, Micros(0));
-            assert_eq!(counted, per_head(abuse) + more, "{}", abuse.word());
+            assert_eq!(counted, per_head(abuse) + more, "{}", abuse.label());
         }
     }
 

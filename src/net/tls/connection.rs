@@ -54,7 +54,7 @@ pub struct Tls {
     blocks: Blocks,
     pub(super) records: RefCell<TlsRecords>,
     /// Why nothing more will be received although the peer did not say so: it broke the protocol, or the connection
-    /// ended without a word, as it does for whoever can forge a packet.
+    /// ended without close_notify, as it does for whoever can forge a packet.
     broken: Cell<Option<ErrorKind>>,
     /// Whether plaintext of the peer has come.
     is_heard: Cell<bool>,
@@ -254,9 +254,9 @@ impl Tls {
         }
     }
 
-    /// The record that says that nothing more will be sent; empty if the record was sent already, or would be
-    /// misunderstood.
-    pub fn last_word(&self) -> Block {
+    /// The record with close_notify, which ends the sending side (RFC 8446 section 6.1); empty if the record was sent
+    /// already, or would be misunderstood.
+    pub fn close_notify(&self) -> Block {
         let mut sealed = Block::default();
         if !self.mute.replace(true) && self.records.borrow_mut().seal_end(&mut sealed).is_err() {
             sealed.clear();
@@ -264,7 +264,7 @@ impl Tls {
         sealed
     }
 
-    /// Ends without a word, so that the peer cannot take what it got so far for the whole.
+    /// Ends without close_notify, so that the peer cannot take what it got so far for the whole.
     pub fn cut(&self) {
         self.mute.set(true);
     }

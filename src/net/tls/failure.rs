@@ -35,8 +35,8 @@ impl TlsFailure {
         }
     }
 
-    /// A short word for metrics and logs.
-    pub fn word(&self) -> &'static str {
+    /// The label of the reason, for logs and metrics.
+    pub fn label(&self) -> &'static str {
         self.reason().label()
     }
 }
@@ -120,10 +120,10 @@ mod tests {
 
     #[test]
     fn every_failure_has_its_word() {
-        let refused = |error: Error| TlsFailure::from(error).word();
+        let refused = |error: Error| TlsFailure::from(error).label();
         let certificate = |wrong| refused(Error::InvalidCertificate(wrong));
-        assert_eq!(TlsFailure::Expired.word(), "timeout");
-        assert_eq!(TlsFailure::PeerGone.word(), "closed");
+        assert_eq!(TlsFailure::Expired.label(), "timeout");
+        assert_eq!(TlsFailure::PeerGone.label(), "closed");
         assert_eq!(
             certificate(CertificateError::Expired),
             "certificate_expired"

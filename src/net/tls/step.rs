@@ -37,7 +37,7 @@ pub enum Step {
 #[derive(Clone, Copy)]
 pub enum Outgoing<'a> {
     Plain(&'a [u8]),
-    /// The word that nothing more will be sent: close_notify.
+    /// The end of the sending side: close_notify.
     End,
 }
 

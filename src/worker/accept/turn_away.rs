@@ -10,7 +10,7 @@ use crate::net::{ListenSocket, Socket, Timer, spawn};
 use crate::worker::accept::pause::{pause, pause_after};
 use crate::worker::client_room::CountedConnection;
 use crate::worker::client_room::has_descriptors;
-use crate::worker::downstream::linger_behind_word;
+use crate::worker::downstream::linger_after_last_message;
 use crate::worker::shard::{CountedListener, Shard};
 
 /// The answer for clients that speak HTTP without TLS: the listener that they connected to is gone.
@@ -86,7 +86,7 @@ async fn tell(shard: Rc<Shard>, counted: CountedConnection, socket: Socket, ling
     shard.blocks.give(answer);
     let may_linger = Rc::strong_count(&lingering) <= limits::TURNED_AWAY_AT_ONCE;
     if matches!(sent, Ok(Ok(()))) && may_linger && !(has_asked && socket.is_quiet()) {
-        linger_behind_word(&shard, &socket, &timer).await;
+        linger_after_last_message(&shard, &socket, &timer).await;
     }
     drop((counted, lingering));
 }

@@ -81,7 +81,7 @@ fn begin(
     let asked = stream.ask(bytes, upstream.scheme, ends_at_once, is_websocket);
     asked.map_err(|_| Failure::Unprocessed)?;
     if request.asked.strict {
-        stream.hold_to_the_letter();
+        stream.refuse_odd_trailers();
     }
     let mut left = bytes.len();
     let sent = stream.send_now(bytes, &mut left, ends_here);

@@ -11,7 +11,7 @@ use crate::worker::shard::Shard;
 /// The client's fault that ends a connection.
 #[derive(Debug)]
 pub enum ConnectionFailure {
-    /// The reason is all that there is to say.
+    /// The reason says everything.
     Reason(ConnectionReason),
     /// The handshake of TLS failed.
     Tls(TlsFailure),
@@ -33,7 +33,7 @@ impl From<ConnectionError> for ConnectionFailure {
     }
 }
 
-/// Counts the failure, and logs the failure for whoever reads closely.
+/// Counts the failure, and logs it.
 pub fn report(shard: &Shard, peer: RemoteAddr, failure: &ConnectionFailure) {
     let reason = failure.reason();
     let label = reason.label();

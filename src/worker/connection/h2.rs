@@ -88,7 +88,7 @@ fn lingering(shard: &Shard, end: End) -> Lingering {
             let stall = shard.config().snapshot().client.idle_timeout;
             Lingering::behind_answer(false, stall)
         }
-        End::Stuck | End::Broken(_) => Lingering::behind_word(),
+        End::Stuck | End::Broken(_) => Lingering::after_last_message(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::net::{Block, RemoteAddr, Socket, Timer, TlsFailure};
 use crate::shared::connection_failure::ConnectionReason;
 use crate::snapshot::ServerTls;
 use crate::tls::ACME_TLS;
-use crate::worker::downstream::{AcceptedClient, Secured, linger_behind_word, receive_some};
+use crate::worker::downstream::{AcceptedClient, Secured, linger_after_last_message, receive_some};
 use crate::worker::shard::Shard;
 
 /// Tells a client in cleartext that the listener speaks TLS only. The reader is a person or a program that speaks
@@ -74,7 +74,7 @@ pub async fn secure(
     let failure = match handshake.await {
         Ok(socket) if socket.alpn() == Some(ACME_TLS) => {
             // The authority has seen the certificate that it asked for, and sends no request (RFC 8737 section 3).
-            linger_behind_word(shard, &socket, timer).await;
+            linger_after_last_message(shard, &socket, timer).await;
             return None;
         }
         Ok(socket) => {
@@ -87,7 +87,7 @@ pub async fn secure(
         }
         Err(TlsFailure::PlainHttp { socket, received }) => {
             shard.blocks.give(received);
-            say_what_is_wanted(shard, &socket, timer).await;
+            answer_in_cleartext(shard, &socket, timer).await;
             TlsFailure::PlainHttp {
                 socket,
                 received: Block::default(),
@@ -98,7 +98,7 @@ pub async fn secure(
             report(shard, arrival.peer, &ConnectionFailure::Tls(failure));
             // With TLS 1.3 a client may send requests before it reads the refusal. To close the connection while such
             // bytes are unread would reset it, and the client would not learn the reason.
-            linger_behind_word(shard, &socket, timer).await;
+            linger_after_last_message(shard, &socket, timer).await;
             return None;
         }
         Err(failure) => failure,
@@ -107,13 +107,13 @@ pub async fn secure(
     None
 }
 
-async fn say_what_is_wanted(shard: &Shard, socket: &Socket, timer: &Timer) {
+async fn answer_in_cleartext(shard: &Shard, socket: &Socket, timer: &Timer) {
     let mut answer = shard.blocks.take();
     answer.extend(TLS_WANTED);
     let sent = socket.send_all(&mut answer, timer).await;
     shard.blocks.give(answer);
     if matches!(sent, Ok(Ok(()))) {
-        linger_behind_word(shard, socket, timer).await;
+        linger_after_last_message(shard, socket, timer).await;
     }
 }
 

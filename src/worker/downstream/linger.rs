@@ -45,7 +45,7 @@ impl Lingering {
     }
 
     /// The times behind a last message that is no answer.
-    pub fn behind_word() -> Lingering {
+    pub fn after_last_message() -> Lingering {
         let wait = Duration::from_millis(limits::LINGER_MILLIS);
         Lingering {
             most: wait,
@@ -72,9 +72,9 @@ impl Lingering {
 }
 
 /// Lingers behind a last message that is no answer, such as an alert of TLS.
-pub async fn linger_behind_word(shard: &Shard, socket: &Socket, timer: &Timer) {
+pub async fn linger_after_last_message(shard: &Shard, socket: &Socket, timer: &Timer) {
     let rate = MinRate::none();
-    linger(shard, socket, timer, Lingering::behind_word(), &rate).await;
+    linger(shard, socket, timer, Lingering::after_last_message(), &rate).await;
 }
 
 /// Lets the client read its last answer although it may still be sending. Palantir ends its sending side, and throws

@@ -27,7 +27,7 @@ use crate::worker::wire::{Amount, Wire};
 
 pub use arrival::{AcceptedClient, Arrival, Secured};
 pub use head::{receive_rest_of_head, speaks_http2};
-pub use linger::{Lingering, linger, linger_behind_word, receive_some};
+pub use linger::{Lingering, linger, linger_after_last_message, receive_some};
 pub use persistence::{Next, Persistence, Surroundings};
 
 /// A client's connection.
@@ -180,7 +180,7 @@ impl Client {
             shard.blocks.give(self.wire.take());
             let stall = shard.config().snapshot().client.idle_timeout;
             let lingering = match self.since_answer(shard) {
-                _ if persistence.is_slow() => Lingering::behind_word(),
+                _ if persistence.is_slow() => Lingering::after_last_message(),
                 Some(passed) => {
                     // The time for which this client has already been silent counts.
                     let silence = Duration::from_secs(limits::LINGER_SILENCE_SECS);

@@ -166,7 +166,7 @@ impl Memory {
         }
         let (used, budget) = (usage.used >> 20, usage.budget >> 20);
         Some(format!(
-            "memory is short: {used} of {budget} MiB (limits.memory_bytes) are in use; {ended} exchanges were ended \
+            "memory is short: {used} of {budget} MiB (limits.memory) are in use; {ended} exchanges were ended \
              and {refused} streams of HTTP/2 refused"
         ))
     }

@@ -171,7 +171,7 @@ mod tests {
             (limits::MEMORY_RELAYS_LEAST, 3)
         );
         let mut late = all.split_off(limits::MEMORY_RELAYS_LEAST);
-        drop(late.remove(0)); // It has been given up.
+        drop(late.remove(0)); // The relay has given up.
         admitted.pop();
         assert!(
             admission(&mut late[1]).is_none(),

@@ -75,7 +75,7 @@ impl Shard {
     /// Counts a failed request to a backend, and tells the health thread when the number of consecutive failures
     /// reaches the one for which the pool ejects a backend. A full mailbox loses the report, because no request waits
     /// for it.
-    pub fn report_failure(&self, exchange: &Exchange, backend: BackendId, word: &'static str) {
+    pub fn report_failure(&self, exchange: &Exchange, backend: BackendId, label: &'static str) {
         let Some(outlier) = &exchange.config.pool(exchange.route().pool).outlier else {
             return;
         };
@@ -84,7 +84,7 @@ impl Shard {
             self.links.tell_health(ToHealth::Failed {
                 backend,
                 failures,
-                word,
+                label,
             });
         }
     }

@@ -193,7 +193,8 @@ fn is_within(held: usize, free: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// A client may always have a part of what is left after its own, so that some is left however many want more.
+    /// A client may always have a part of the descriptors that its own connections leave, so that some are free however
+    /// many clients want more.
     #[test]
     fn a_client_gets_a_part_of_what_is_free() {
         // Held, free, and whether the client may have another one.

@@ -113,7 +113,7 @@ pub async fn greet(
         Ok(socket) => return Ok(socket),
         Err(failure) => failure,
     };
-    say_no_tls(shard, label, server_name, &failure);
+    log_no_tls(shard, label, server_name, &failure);
     match failure {
         TlsFailure::PeerGone => Err(Unconnected::Failed),
         TlsFailure::Expired => Err(Unconnected::TimedOut),
@@ -122,10 +122,10 @@ pub async fn greet(
 }
 
 /// Logs why a TLS handshake with a backend failed.
-pub fn say_no_tls(shard: &Shard, label: &str, name: &ServerName<'_>, failure: &TlsFailure) {
+pub fn log_no_tls(shard: &Shard, label: &str, name: &ServerName<'_>, failure: &TlsFailure) {
     if shard.log_ration.may_log_failure() {
-        let (name, word, why) = (name.to_str(), failure.word(), failure.in_words());
-        warn!("no TLS with backend {label} as {name}: {word}: {why}");
+        let (name, reason, why) = (name.to_str(), failure.label(), failure.in_words());
+        warn!("no TLS with backend {label} as {name}: {reason}: {why}");
     }
 }
 

@@ -57,7 +57,7 @@ mod tests {
         let mut peak = Peak::default();
         peak.note(512, PERIOD / 2);
         peak.note(3, PERIOD - 1);
-        // When, and what is remembered then.
+        // The time, and the number that is remembered then.
         let rows = [
             (PERIOD - 1, 512),
             (PERIOD, 512),

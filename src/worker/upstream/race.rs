@@ -37,19 +37,19 @@ pub(super) fn others(connecting: &Connecting<'_>) -> Vec<Entrant> {
     let Connecting { shard, backend, .. } = connecting;
     let (config, tried) = (connecting.caller.config, connecting.caller.tried);
     let pool = config.pool(connecting.pool);
-    let mates = backend
+    let addresses = backend
         .addresses
         .clone()
         .map(|index| &pool.backends[index as usize]);
-    mates
-        .filter(|mate| mate.id() != backend.id() && !tried.contains(&mate.id()))
-        .filter(|mate| shard.tables.of(shard.worker).takes_requests(mate.id()))
-        .filter_map(|mate| {
+    addresses
+        .filter(|other| other.id() != backend.id() && !tried.contains(&other.id()))
+        .filter(|other| shard.tables.of(shard.worker).takes_requests(other.id()))
+        .filter_map(|other| {
             Some(Entrant {
-                id: mate.id(),
-                key: config.reuse_key(mate.id())?,
-                addr: mate.addr.clone()?,
-                hold: new_hold(shard, config, connecting.pool, mate).ok()?,
+                id: other.id(),
+                key: config.reuse_key(other.id())?,
+                addr: other.addr.clone()?,
+                hold: new_hold(shard, config, connecting.pool, other).ok()?,
             })
         })
         .collect()

@@ -105,7 +105,7 @@ pub fn ready(connected: Connected) -> Upstream {
 }
 
 /// The kind of the outcome.
-pub fn word(connected: &Connected) -> String {
+pub fn kind_of(connected: &Connected) -> String {
     match connected {
         Connected::Ready(_) => "ready".to_owned(),
         Connected::LostRace => "lost race".to_owned(),

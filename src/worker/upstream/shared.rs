@@ -19,7 +19,7 @@ pub struct Shared {
 #[derive(Default)]
 struct Backend {
     connections: Vec<Known>,
-    /// The key of the connections on which the backend has said that it takes no WebSockets over HTTP/2.
+    /// The key of the connections on which the backend has announced that it takes no WebSockets over HTTP/2.
     without_websockets: Option<ReuseKey>,
 }
 
@@ -209,7 +209,8 @@ mod tests {
         assert!(!shared.is_full(ID));
     }
 
-    /// The word of a backend on WebSockets holds for connections with the same settings, until it says the opposite.
+    /// The announcement of a backend about WebSockets holds for connections with the same settings, until the opposite
+    /// is announced.
     #[test]
     fn what_a_backend_says_of_websockets_is_remembered() {
         let (shared, timers, [old, new]) = (Shared::default(), Rc::<Timers>::default(), keys());

@@ -15,7 +15,7 @@ use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::ReuseKey;
 use crate::worker::upstream::await_descriptor::may_open;
-use crate::worker::upstream::dial::{TlsTarget, dial, say_no_tls};
+use crate::worker::upstream::dial::{TlsTarget, dial, log_no_tls};
 use crate::worker::upstream::rest::Due;
 
 /// Notes that a backend could not be connected to with the settings of this key.
@@ -56,9 +56,9 @@ fn let_rest(shard: &Shard, id: BackendId, unconnected: Unconnected) {
     };
     shard.set_share(id, 0);
     if shard.log_ration.may_log_failure() {
-        let word = Failure::of_unconnected(unconnected).label();
+        let reason = Failure::of_unconnected(unconnected).label();
         let backend = label(shard, id);
-        warn!("backend {backend} rests for {millis} ms on this worker: {word}");
+        warn!("backend {backend} rests for {millis} ms on this worker: {reason}");
     }
 }
 
@@ -70,7 +70,7 @@ pub fn note_refusal(shard: &Shard, (id, key): (BackendId, ReuseKey), socket: &So
     };
     let config = shard.config();
     if let Some(backend) = config.backend_of(id) {
-        say_no_tls(shard, &backend.label, &backend.server_name, &failure);
+        log_no_tls(shard, &backend.label, &backend.server_name, &failure);
     }
     // A backend of HTTP/2 that refuses a connection of HTTP/1.1 may take its other requests.
     let protocol = config.pool_with(id).map(|pool| pool.protocol);

@@ -1,4 +1,4 @@
-//! One bound on the bytes of the whole process, `limits.memory_bytes`: whoever floods it takes nothing from others.
+//! One bound on the bytes of the whole process, `limits.memory`: whoever floods it takes nothing from others.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
@@ -291,7 +291,7 @@ fn large_answers_that_nobody_reads() {
     });
     flooded
         .proxy
-        .wait_for_log(&["WARN", "memory is short", "limits.memory_bytes"]);
+        .wait_for_log(&["WARN", "memory is short", "limits.memory"]);
 }
 
 #[test]

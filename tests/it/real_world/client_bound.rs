@@ -29,12 +29,12 @@ fn clients_that_wait_at_the_bound_are_told_of() {
     let bounds = [
         (
             "[limits]\nconnections = 2\n",
-            "the listener has 2 clients, of 2 (connections of the listener, or limits.connections)",
+            "the listener has 2 of at most 2 clients (connections of the listener, or limits.connections)",
         ),
         // The bound of a listener that nobody uses also limits the clients of all listeners together.
         (
             "[limits]\nconnections = 2\n[[listeners]]\naddr = \"{other}\"\nconnections = 1000\n",
-            "of 2 (connections of the listener",
+            "of at most 2 clients (connections of the listener",
         ),
     ];
     for (bound, words) in bounds {

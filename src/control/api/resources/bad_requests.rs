@@ -26,18 +26,18 @@ struct BadRequests {
 /// A refused request. Bytes that are no visible ASCII are written as `\r`, `\n`, `\t` or `\x1f`.
 #[derive(Serialize, ToSchema)]
 struct BadRequest {
-    /// Seconds since 1970-01-01 UTC.
+    /// The time of the refusal, in seconds since 1970-01-01 UTC.
     time: f64,
     worker: u32,
     /// The address of the client; `null` for a client that came over a Unix socket.
     client: Option<String>,
-    /// As the client was told.
+    /// The id of the request, as the client got it.
     request_id: String,
-    /// One word, as in log and metrics.
+    /// Label of the reason, as in logs and metrics.
     reason: &'static str,
     /// The status and the reason of the answer.
     status: u16,
-    /// Where in the head the byte at fault is, from 0; `null` if there is none or it is too far behind.
+    /// The position of the byte at fault in the head, from 0; `null`: no byte is at fault, or it is not kept.
     at: Option<usize>,
     /// The head up to the byte at fault; all of it, as far as it is kept, if none is marked.
     before: String,
@@ -57,7 +57,7 @@ impl From<bad_requests::BadRequest> for BadRequest {
             worker: bad.worker.0,
             client: bad.client.map(|client| client.to_string()),
             request_id: bad.request_id.to_string(),
-            reason: bad.refusal.word(),
+            reason: bad.refusal.label(),
             status: bad.refusal.status(),
             at: bad.at,
             before: before.escape_ascii().to_string(),
@@ -70,7 +70,7 @@ impl From<bad_requests::BadRequest> for BadRequest {
 /// The latest refused requests
 ///
 /// The list has at most a hundred requests, each with the beginning of its head. A worker that refuses many requests at
-/// once reports a few of them. Credentials are blotted out.
+/// once reports a few of them. Credentials are masked.
 #[utoipa::path(get, path = "/debug/bad-requests", tag = "figures", responses((status = 200, body = BadRequests)))]
 async fn list(State(api): Api) -> axum::Json<BadRequests> {
     let latest = api.bad_requests.latest();

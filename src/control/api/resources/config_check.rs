@@ -16,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::limits;
+use crate::base::quantity::show_time;
 use crate::config::{self, Machine, Note};
 use crate::control::api::access_policy::{Identified, media_type};
 use crate::control::api::body::{self, TextBody};
@@ -39,27 +40,27 @@ struct Candidate {
 /// The result of the check.
 #[derive(Serialize, ToSchema)]
 struct Findings {
-    /// Whether palantir could run with it.
+    /// Whether palantir could run with the configuration.
     ok: bool,
     /// The mistakes that keep the text from being used, in the order of the text.
     mistakes: Vec<Finding>,
-    /// Mistakes beyond those.
+    /// The number of further mistakes, which are not listed.
     left_out: usize,
-    /// Warnings about settings that may be meant otherwise.
+    /// Warnings about valid settings that are probably not meant.
     warnings: Vec<Finding>,
     /// Whether the files that the configuration names, such as certificates, were read. They are not read where the API
     /// demands neither a token nor a certificate: any user of the machine could learn which files exist.
     files_checked: bool,
 }
 
-/// One remark.
+/// A remark about the configuration.
 #[derive(Serialize, ToSchema)]
 struct Finding {
-    /// From 1; `null` if it concerns the whole.
+    /// The line of the remark, from 1; `null`: the remark concerns the whole text.
     line: Option<usize>,
-    /// In characters, from 1.
+    /// The column of the remark in characters, from 1; `null`: the remark concerns the whole text.
     column: Option<usize>,
-    /// The way to the value at fault; empty if it is none.
+    /// The path of the value at fault, such as `pools[0].name`; empty: no value is at fault.
     field: String,
     /// The mistake, and a value that would be right.
     detail: String,
@@ -143,7 +144,8 @@ async fn check_apart(
             "the check has panicked; the log says where",
         )),
         Err(_) => Err(unavailable(&format!(
-            "the check has not ended within {most:?}: a file that it looks at does not answer"
+            "the check has not ended within {}: a file that it reads does not answer",
+            show_time(most)
         ))),
     }
 }

@@ -25,17 +25,17 @@ struct FileDiff {
     /// The revision that the file was compared with.
     revision: u64,
     differences: Vec<FileDifference>,
-    /// Notes on the winner where the API and the file disagree.
+    /// Notes on settings about which the API and the file disagree, and on which of the two is in force.
     notes: Vec<String>,
-    /// All of it for people, one line each.
+    /// All differences and notes as text, one per line.
     lines: Vec<String>,
 }
 
-/// One thing that a reload would change.
+/// A change that a reload would make.
 #[derive(Serialize, ToSchema)]
 struct FileDifference {
     what: FileWhat,
-    /// `backend 127.0.0.1:9001 of pool api`, `route /api: timeout`, `limits.connections`.
+    /// The subject of the change: `backend 127.0.0.1:9001 of pool api`, `route /api: timeout`, `limits.connections`.
     subject: String,
     /// The present value of a changed setting; `null` if the setting is left to its default.
     from: Option<String>,

@@ -25,11 +25,11 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(ready))
 }
 
-/// How palantir itself is.
+/// The state of palantir itself.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     status: Status,
-    /// The reasons why palantir is not well. A log that is not written, a file system that does not answer, or a pool
+    /// The known faults of palantir. A log that is not written, a file system that does not answer, or a pool
     /// that panics is named here although the status stays that of a healthy process.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
@@ -52,11 +52,11 @@ struct Clients {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Status {
-    /// All is well.
+    /// palantir works.
     Ok,
-    /// A stop has begun: running requests finish, new ones are not wanted.
+    /// A stop has begun: running requests finish, and new requests should go elsewhere.
     Draining,
-    /// Something does not work.
+    /// A part of palantir does not work.
     Unfit,
 }
 

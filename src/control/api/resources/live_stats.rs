@@ -23,7 +23,7 @@ async fn show(State(api): Api) -> Response {
     axum::Json(&**api.live_stats.borrow()).into_response()
 }
 
-/// The figures of the seconds before, oldest first
+/// The figures of the last seconds, oldest first
 #[utoipa::path(get, path = "/board/history", tag = "figures", responses((status = 200, body = Vec<Point>)))]
 async fn history(State(api): Api) -> Response {
     axum::Json(&*api.live_stats.borrow().history).into_response()

@@ -68,7 +68,7 @@ async fn show(
 
 /// Replaces all settings of a server
 ///
-/// A server that is not there is added.
+/// A server that does not exist is added.
 #[utoipa::path(put, path = "/pools/{name}/servers/{addr}", tag = "pools", request_body = ServerSettingsSchema,
     params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
         description = "The address of the server", min_length = 1, example = "127.0.0.1:9001")),

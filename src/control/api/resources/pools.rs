@@ -32,7 +32,7 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 /// All pools.
 #[derive(Serialize, ToSchema)]
 struct Pools {
-    /// The pool that the short form means when it names none.
+    /// The name of the pool that `/servers` uses if a request names no pool.
     default: Option<String>,
     pools: Vec<PoolView>,
 }
@@ -61,7 +61,7 @@ async fn show(State(api): Api, PathNames(name): PathNames<String>) -> Result<Res
 
 /// Replaces all settings of a pool
 ///
-/// A pool that is not there is added.
+/// A pool that does not exist is added.
 #[utoipa::path(put, path = "/pools/{name}", tag = "pools", request_body = PoolSettingsSchema,
     params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
     responses(

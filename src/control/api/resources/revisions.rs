@@ -35,7 +35,7 @@ struct Revisions {
 #[derive(Serialize, ToSchema)]
 struct Revision {
     number: u64,
-    /// Seconds since 1970-01-01 UTC.
+    /// The time at which the configuration was accepted, in seconds since 1970-01-01 UTC.
     time: f64,
     /// The caller that asked for the revision: `api 127.0.0.1:50312`, `SIGHUP`.
     origin: String,

@@ -25,10 +25,10 @@ struct Routes {
     routes: Vec<Route>,
 }
 
-/// Where requests of one host and path prefix go.
+/// A route: the requests of one host and path prefix.
 #[derive(Serialize, ToSchema)]
 struct Route {
-    /// Host and prefix: `api.example.com/api`, `/`.
+    /// The host and the path prefix of the requests: `api.example.com/api`, `/`.
     name: String,
     /// The name of the pool that the requests reach.
     pool: String,

@@ -43,7 +43,7 @@ struct Servers {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct InPool {
-    /// A pool; without it, the default one.
+    /// The name of the pool; if it is absent, the default pool.
     pool: Option<String>,
 }
 
@@ -51,7 +51,7 @@ struct InPool {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Removal {
-    /// A pool; without it, the default one.
+    /// The name of the pool; if it is absent, the default pool.
     pool: Option<String>,
     /// How long running requests may take to finish: a number of seconds, or a time such as `500ms`, `10s`, `2m`, `1h`.
     #[param(inline)]

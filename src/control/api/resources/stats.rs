@@ -18,7 +18,7 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(detail))
 }
 
-/// How attempts came out, by server.
+/// The counts of attempts that succeeded and failed, by server.
 #[derive(Serialize, ToSchema)]
 struct Detail {
     servers: Vec<ServerStats>,

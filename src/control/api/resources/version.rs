@@ -21,9 +21,9 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 struct Version {
     name: &'static str,
     version: &'static str,
-    /// The process.
+    /// The id of the process.
     pid: u32,
-    /// Seconds since its start.
+    /// Seconds since the start of the process.
     uptime_secs: f64,
     /// The revision of the configuration in force.
     revision: u64,

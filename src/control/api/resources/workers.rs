@@ -23,27 +23,27 @@ struct Workers {
     workers: Vec<Worker>,
 }
 
-/// One worker. Counts are since the start.
+/// One worker. Its counters begin at the start of the process.
 #[derive(Serialize, ToSchema)]
 struct Worker {
     worker: usize,
-    /// Client connections open now.
+    /// Open client connections.
     connections: u32,
     accepted: u64,
-    /// Requests under way now.
+    /// Requests under way.
     in_flight: u32,
     requests: u64,
     /// Requests that failed by the client's fault.
     refused: u64,
-    /// Requests that failed by a backend's fault or ours.
+    /// Requests that failed by the fault of a backend or of palantir.
     failed: u64,
-    /// Operations handed to the engine.
+    /// I/O operations that were submitted to the engine.
     operations: u64,
-    /// The 99th percentile of how late the loop came to its work, in milliseconds.
+    /// The 99th percentile of the delay of the event loop, in milliseconds.
     loop_lag_p99_ms: Option<f64>,
-    /// The longest of the last full second, in milliseconds.
+    /// The longest delay of the event loop in the last full second, in milliseconds.
     loop_lag_worst_ms: f64,
-    /// Access-log lines that found the queue full.
+    /// Lines of the access log that were lost because the queue was full.
     lost_lines: u64,
     /// Requests that wait for a connection to a backend.
     queue: u64,

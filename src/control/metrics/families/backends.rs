@@ -141,7 +141,7 @@ pub(super) fn encode_backend_states(
         let changes = &counted.backend.slot.counters().changes;
         BackendState::ALL
             .into_iter()
-            .map(move |to| (counted.labels_and("to", to.word()), changes.to(to)))
+            .map(move |to| (counted.labels_and("to", to.label()), changes.to(to)))
     });
     page.counters(
         "palantir_backend_transitions",

@@ -56,7 +56,7 @@ pub(super) fn encode_memory(page: &mut Page<'_>, sources: &Sources) -> fmt::Resu
     )?;
     page.gauge(
         "palantir_memory_budget_bytes",
-        "Memory that the process may use (limits.memory_bytes), in bytes",
+        "Memory that the process may use (limits.memory), in bytes",
         Some(usage.budget as u64),
     )?;
     let sum = |count: fn(&WorkerCounters) -> u64| {

@@ -111,7 +111,7 @@ fn whoever_waits_is_told_in_time_and_once() {
     };
     assert_eq!(is("no answer within 5s"), begun);
     assert_eq!(
-        is("not looked up within 5s: 24 others that do not answer"),
+        is("not looked up within 5s: 24 other names that get no answer"),
         40 - begun
     );
     assert_eq!(look_ups.step(at(6)), []);

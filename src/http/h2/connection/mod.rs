@@ -391,7 +391,7 @@ impl H2Connection {
                 Role::Server => self.ended.newest(),
                 Role::Client => 0,
             };
-            frame::write_goaway(&mut self.out, last, error.code(), error.word());
+            frame::write_goaway(&mut self.out, last, error.code(), error.label());
             self.failed = Some(error);
             self.abandon();
         }

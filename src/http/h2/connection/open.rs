@@ -43,7 +43,7 @@ impl H2Connection {
 
     /// Refuses trailers of this stream's response that are malformed by the RFC, even if they have one reading. (The
     /// reader of a head decides that for the head.)
-    pub fn hold_to_the_letter(&mut self, id: StreamId) {
+    pub fn refuse_odd_trailers(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.is_strict = true;
         }

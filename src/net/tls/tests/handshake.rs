@@ -128,7 +128,7 @@ fn a_client_without_a_certificate_is_told_that_it_needs_one() {
         let (told, failure) = meet(peer, async |socket, core| {
             core.accept(socket, &server).await.unwrap_err()
         });
-        assert_eq!(failure.word(), "certificate_missing");
+        assert_eq!(failure.label(), "certificate_missing");
         let reason = told.to_lowercase();
         assert!(
             reason.contains("certificate") || reason.contains("handshakefailure"),
@@ -163,7 +163,7 @@ fn a_server_that_cannot_prove_its_name_is_refused() {
             let attempt = socket.connect_tls(Arc::new(client), name, &core.blocks, &core.timer);
             attempt.await.unwrap_err()
         });
-        assert_eq!(failure.word(), word);
+        assert_eq!(failure.label(), word);
         let told = told.downcast::<Error>().unwrap();
         assert_eq!(told, Error::AlertReceived(alert));
     }
@@ -183,7 +183,7 @@ fn our_certificate_may_be_refused() {
         known,
         Error::InvalidCertificate(CertificateError::UnknownIssuer)
     );
-    assert_eq!(failure.word(), "refused_by_peer");
+    assert_eq!(failure.label(), "refused_by_peer");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn garbage_is_answered_by_an_alert() {
             core.accept(socket, &server).await.unwrap_err()
         });
         assert!(matches!(failure, TlsFailure::Refused(..)), "{failure:?}");
-        assert_eq!(failure.word(), "malformed");
+        assert_eq!(failure.label(), "malformed");
         assert!(
             matches!(answer[..], [21, 3, _, 0, 2, 2, _]),
             "a fatal alert: {answer:?}"
@@ -344,5 +344,5 @@ fn a_message_that_never_ends_is_refused() {
     let (_, failure) = meet(peer, async |socket, core| {
         core.accept(socket, &server).await.unwrap_err()
     });
-    assert_eq!(failure.word(), "malformed");
+    assert_eq!(failure.label(), "malformed");
 }

@@ -58,9 +58,9 @@ impl MultiplexConnection {
             && !takes_nothing
         {
             self.timer.set(Duration::from_millis(limits::LINGER_MILLIS));
-            let last_words = self.timer.bound(|cx| sending.as_mut().poll(cx));
+            let last_send = self.timer.bound(|cx| sending.as_mut().poll(cx));
             // A peer that does not take these bytes does not learn the reason.
-            let _ = last_words.await;
+            let _ = last_send.await;
         }
         end
     }

@@ -81,7 +81,7 @@ pub struct Terms<'a> {
     pub begin: &'a dyn Fn(MultiplexStream),
     /// Called with the number of streams that were refused for want of memory.
     pub refused: &'a dyn Fn(u32),
-    /// Called when there has been no stream for a while.
+    /// Called when no stream has been open since the last check.
     pub rest: &'a dyn Fn(),
     /// Whether the connection should end soon.
     pub is_unwanted: &'a dyn Fn() -> bool,

@@ -268,9 +268,9 @@ impl MultiplexStream {
     }
 
     /// Refuses malformed trailers of the answer, even if they have only one reading.
-    pub fn hold_to_the_letter(&self) {
+    pub fn refuse_odd_trailers(&self) {
         let id = self.id.get();
-        self.connection.protocol().hold_to_the_letter(id);
+        self.connection.protocol().refuse_odd_trailers(id);
     }
 
     /// Sends trailers, each `name: value CRLF`, which end palantir's message. Errors: the peer has given the stream up.

@@ -11,7 +11,7 @@ use crate::worker::sample::{
     POOL, listener, of_http2, refusing, run_worker, run_worker_with, until,
 };
 use crate::worker::upstream::keep_idle;
-use crate::worker::upstream::sample::{BY_HTTP1, FRESH, Own, PLAIN, WEBSOCKET, ready, word};
+use crate::worker::upstream::sample::{BY_HTTP1, FRESH, Own, PLAIN, WEBSOCKET, kind_of, ready};
 
 /// SETTINGS without any setting, and with SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3).
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
@@ -50,7 +50,7 @@ fn a_backend_with_as_many_connections_as_it_may_have_gives_none() {
     run_worker(&[addr], at_most(1), async |shard| {
         let own = Own::of(&shard);
         let first = ready(own.connect(&shard, 0, PLAIN).await);
-        assert_eq!(word(&own.connect(&shard, 0, PLAIN).await), "lost race");
+        assert_eq!(kind_of(&own.connect(&shard, 0, PLAIN).await), "lost race");
         keep_idle(&shard, first);
         // An idle connection of this core is closed for a request that needs a new one.
         let fresh = ready(own.connect(&shard, 0, FRESH).await);
@@ -72,7 +72,7 @@ fn a_refused_connection_says_which_backend_refused() {
                 Connected::Failed { failure, backend } => {
                     assert_eq!((failure, backend), (Failure::ConnectFailed, id));
                 }
-                other => panic!("{}", word(&other)),
+                other => panic!("{}", kind_of(&other)),
             }
             assert_eq!(shard.tables.of(shard.worker).share(id), 0, "it rests");
         },
@@ -97,7 +97,11 @@ fn another_address_of_the_name_takes_the_place_of_one_that_refuses() {
             ..own.caller()
         };
         let again = connect(&shard, Target::at(POOL, 0), PLAIN, &caller).await;
-        assert_eq!(word(&again), "ConnectFailed", "the other was tried before");
+        assert_eq!(
+            kind_of(&again),
+            "ConnectFailed",
+            "the other was tried before"
+        );
     });
 }
 
@@ -134,7 +138,7 @@ fn a_wait_ends_with_its_time_or_when_the_caller_needs_nothing_more() {
                         ..own.caller()
                     };
                     let connected = connect(&shard, Target::at(POOL, 0), mode, &caller).await;
-                    assert_eq!(word(&connected), format!("{expected:?}"));
+                    assert_eq!(kind_of(&connected), format!("{expected:?}"));
                 }
             }
             assert_eq!(own.held.get(), 0);
@@ -188,7 +192,10 @@ fn callers_share_a_connection_of_http2() {
         let id = own.config.backend(POOL, 0).id();
         assert_eq!(shard.tables.open(id), 1);
         // A request that needs a connection of its own finds the bound reached.
-        assert_eq!(word(&own.connect(&shard, 0, BY_HTTP1).await), "lost race");
+        assert_eq!(
+            kind_of(&own.connect(&shard, 0, BY_HTTP1).await),
+            "lost race"
+        );
     });
 }
 
@@ -197,7 +204,7 @@ fn a_shared_connection_that_is_refused_fails_all_its_callers() {
     run_worker(&[refusing()], of_http2, async |shard| {
         let own = Own::of(&shard);
         let connected = own.connect(&shard, 0, PLAIN).await;
-        assert_eq!(word(&connected), "ConnectFailed");
+        assert_eq!(kind_of(&connected), "ConnectFailed");
         let id = own.config.backend(POOL, 0).id();
         assert!(
             !shard

@@ -122,7 +122,7 @@ fn broken_responses_table() {
                 .filter(|event| event != "1 102")
                 .collect::<Vec<_>>()
                 .join(", "),
-            Err(error) => error.word().to_owned(),
+            Err(error) => error.label().to_owned(),
         };
         assert_eq!(outcome, *expected);
     }

@@ -81,7 +81,7 @@ fn floods_table() {
             .first()
             .unwrap_or_else(|| panic!("{word} was let through"));
         assert_eq!(
-            (error.word(), *at, error.code()),
+            (error.label(), *at, error.code()),
             (word, passed, ErrorCode::ENHANCE_YOUR_CALM)
         );
         let goaway = sent(&mut server).pop().unwrap();
@@ -157,7 +157,7 @@ fn windows_opened_byte_by_byte_end_it() {
         sent += server.send_body(1, &[0; 100], false, Micros(0)).unwrap();
         server.take_output(Vec::new());
     };
-    assert_eq!(error.word(), "window_update_flood");
+    assert_eq!(error.label(), "window_update_flood");
     assert!((512..600).contains(&sent), "{sent}");
 }
 
@@ -179,7 +179,7 @@ fn unread_replies_end_it() {
         asked += 1;
     };
     assert_eq!(
-        (error.word(), asked),
+        (error.label(), asked),
         ("unread_replies", limits::H2_UNREAD_REPLIES)
     );
 }

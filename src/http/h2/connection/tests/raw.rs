@@ -130,12 +130,12 @@ pub(super) fn describe(event: &H2Event<'_>) -> String {
         } => {
             format!(
                 "{stream} refused {}{}",
-                refusal.word(),
+                refusal.label(),
                 if *answer { " answer" } else { "" }
             )
         }
         H2Event::RefusedTrailers { stream, refusal } => {
-            format!("{stream} refused trailers {}", refusal.word())
+            format!("{stream} refused trailers {}", refusal.label())
         }
         H2Event::Body { stream, bytes, end } => {
             format!("{stream} data {}{}", text(bytes), mark(end))

@@ -15,10 +15,10 @@ fn verdict(bytes: &[&[u8]]) -> String {
         Err(error) => {
             let last = sent(&mut server).pop().unwrap();
             assert!(
-                last.starts_with("goaway") && last.ends_with(error.word()),
+                last.starts_with("goaway") && last.ends_with(error.label()),
                 "{last}"
             );
-            error.word().to_owned()
+            error.label().to_owned()
         }
     }
 }
