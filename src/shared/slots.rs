@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::base::ids::BackendId;
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::client_count::{ClientCount, SharedClientCount};

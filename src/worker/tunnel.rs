@@ -36,7 +36,7 @@ pub async fn run(
         exchange.tally().is_answered,
         "a tunnel begins behind its answer"
     );
-    client.note(Persistence::ends);
+    client.note(|persistence| persistence.answer_begins(false, true));
     client.wire.stream.allow_leisure();
     let timers = [(); 2].map(|()| Timer::new(&shard.timers));
     let to_upstream = Direction {

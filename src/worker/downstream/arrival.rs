@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::base::addresses::ListenAddr;
     use crate::snapshot::sample;
-    use crate::worker::live_listener::listeners_after;
+    use crate::worker::live_config::listener::listeners_after;
 
     /// An arrival over such a connection, and a snapshot that trusts one network.
     fn arrival(connection_peer: RemoteAddr, trusts_unix: bool) -> (Arrival, Snapshot) {
