@@ -23,9 +23,9 @@ use crate::worker::wire::{Amount, Wire, nothing};
 
 const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
-/// Runs the tunnel to its end. Errors: the backend has not ended its side, so that the client's connection is to be cut.
-/// (Closing is the regular end of a tunnel of HTTP/1.) The backend's connection is cut unless the client has ended its
-/// side.
+/// Runs the tunnel to its end. Errors: the backend has not ended its side, so that the client's connection is to be
+/// cut. (Closing is the regular end of a tunnel of HTTP/1.) The backend's connection is cut unless the client has ended
+/// its side.
 pub async fn run(
     shard: &Shard,
     client: &Client,
@@ -48,14 +48,7 @@ pub async fn run(
         other_timer: &timers[1],
         lost: [Failure::ClientLeft, Failure::TunnelBroken],
     };
-    let to_client = Direction {
-        from: to_upstream.to,
-        to: to_upstream.from,
-        timer: to_upstream.other_timer,
-        other_timer: to_upstream.timer,
-        lost: [Failure::TunnelBroken, Failure::ClientLeft],
-        ..to_upstream
-    };
+    let to_client = to_upstream.back();
     let mut sending = pin!(to_upstream.run(|bytes| exchange.count_request(bytes)));
     let mut receiving = pin!(to_client.run(|bytes| exchange.count_response(bytes)));
     let (mut sent, mut received) = (None, None);
@@ -99,8 +92,8 @@ pub async fn run(
     }
 }
 
-/// Ready when one side is gone although nothing is received from it, because the other side does not take the bytes that
-/// it sent before.
+/// Ready when one side is gone although nothing is received from it, because the other side does not take the bytes
+/// that were sent before.
 fn poll_gone(
     client: &Client,
     upstream: &Upstream,
@@ -141,6 +134,20 @@ struct Direction<'a> {
 }
 
 impl Direction<'_> {
+    /// The direction from the receiver to the sender.
+    fn back(&self) -> Direction<'_> {
+        let [sender_lost, receiver_lost] = self.lost;
+        Direction {
+            shard: self.shard,
+            from: self.to,
+            to: self.from,
+            idle: self.idle,
+            timer: self.other_timer,
+            other_timer: self.timer,
+            lost: [receiver_lost, sender_lost],
+        }
+    }
+
     /// Passes bytes on until the sender ends its side, of which the receiver is told. Errors: the whole tunnel ends.
     async fn run(&self, count: impl Fn(usize)) -> Result<(), Failure> {
         let [sender_lost, receiver_lost] = self.lost;

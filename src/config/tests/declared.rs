@@ -2,11 +2,9 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
 use toml::Table;
 
 use super::parsed;
-use super::snapshots::EVERY_KEY;
 use crate::base::limits;
 use crate::base::quantity::show_size;
 use crate::base::setting::{Absent, Section, Setting};
@@ -15,7 +13,7 @@ use crate::config::schema::{self, below};
 use crate::config::{is_for_the_next_start, reference};
 
 /// The file that palantir is shipped with.
-const SHIPPED: &str = include_str!("../../../config.toml");
+pub(super) const SHIPPED: &str = include_str!("../../../config.toml");
 /// The reference as it is in the repository.
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 
@@ -432,82 +430,4 @@ fn the_shipped_file_shows_every_setting() {
 fn inner_settings(section: &'static Section) -> Vec<&'static Setting> {
     let inner = below(section).into_iter();
     inner.flat_map(|section| (section.settings)()).collect()
-}
-
-/// Whether a document fits a schema, as far as this project's schemas go.
-fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
-    let schema = match schema["$ref"].as_str() {
-        Some(reference) => &whole["$defs"][reference.trim_start_matches("#/$defs/")],
-        None => schema,
-    };
-    if let Some(any) = schema["anyOf"].as_array() {
-        return any.iter().any(|schema| fits(whole, schema, value));
-    }
-    let is_known = schema["enum"]
-        .as_array()
-        .is_none_or(|known| known.contains(value));
-    is_known
-        && match (schema["type"].as_str().unwrap(), value) {
-            ("boolean", Value::Bool(_)) => true,
-            ("string", Value::String(_)) => true,
-            ("integer" | "number", Value::Number(number)) => {
-                let number = number.as_f64().unwrap();
-                let bound = |key: &str| schema[key].as_f64().unwrap();
-                (bound("minimum")..=bound("maximum")).contains(&number)
-            }
-            ("array", Value::Array(items)) => {
-                let most = schema["maxItems"].as_u64().unwrap() as usize;
-                items.len() <= most && items.iter().all(|item| fits(whole, &schema["items"], item))
-            }
-            ("object", Value::Object(members)) => {
-                let required = schema["required"].as_array();
-                let mut required = required.into_iter().flatten();
-                let has_all = required.all(|key| members.contains_key(key.as_str().unwrap()));
-                has_all
-                    && members
-                        .iter()
-                        .all(|(key, member)| match &schema["properties"][key] {
-                            Value::Null if schema["additionalProperties"] == false => false,
-                            Value::Null => fits(whole, &schema["additionalProperties"], member),
-                            property => fits(whole, property, member),
-                        })
-            }
-            _ => false,
-        }
-}
-
-/// A value that the reader takes fits the schema, and the schema refuses values that no reader would take.
-#[test]
-fn the_schema_fits_the_reader() {
-    let schema = schema::of_file();
-    let fits = |text: &str| {
-        let table: Table = text.parse().unwrap();
-        self::fits(&schema, &schema, &serde_json::to_value(table).unwrap())
-    };
-    assert!(fits(SHIPPED));
-    assert!(fits(EVERY_KEY));
-    let right = [
-        "[timeouts]\nconnect = '500ms'\n[limits]\nmemory = '1GiB'\n",
-        "[[pools]]\nname = 'a'\nbackends = ['a:1', { addr = 'b:1', weight = 2 }]\nhealth_check = { grpc = true }\ntls = true\n",
-    ];
-    for text in right {
-        assert!(parsed(text).is_ok() && fits(text), "{text}");
-    }
-    let wrong = [
-        "[timeouts]\nconect = 1\n",
-        "[timeouts]\nconnect = 0\n",
-        "[timeouts]\nconnect = true\n",
-        "workers = 257\n",
-        "workers = '4'\n",
-        "[[pools]]\nbackends = ['a:1']\n",
-        "[[pools]]\nname = 'a'\nbackends = ['a:1']\nprotocol = 'h3'\n",
-        "[[listeners]]\nadr = 'a:1'\n",
-    ];
-    for text in wrong {
-        assert!(parsed(text).is_err() && !fits(text), "{text}");
-    }
-    assert_eq!(
-        schema["$defs"]["TracingSettings"]["additionalProperties"],
-        json!(false)
-    );
 }

@@ -6,6 +6,7 @@ mod mistakes;
 mod names;
 mod never_panics;
 mod rows;
+mod schema;
 mod sharing;
 mod snapshots;
 mod tls;

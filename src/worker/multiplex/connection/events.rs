@@ -65,10 +65,7 @@ impl MultiplexConnection {
                 let Some(state) = streams.get(&stream) else {
                     return bytes.len() as u32;
                 };
-                debug_assert!(
-                    !state.ended.get(),
-                    "nothing comes behind the end of a message"
-                );
+                debug_assert!(!state.ended.get(), "a message has one end");
                 let mut body = state.body.borrow_mut();
                 if body.capacity() == 0 && !bytes.is_empty() {
                     *body = terms.blocks.take();
