@@ -18,6 +18,7 @@ use super::notes::{Position, Positioned};
 use super::pool::{BackendSettings, PoolSettings};
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::{Settings, TrustedProxy};
+use super::start_settings::StartSettings;
 use super::tls::ServerTlsSettings;
 use crate::balance::{Member, hash_key};
 use crate::base::addresses::BackendAddr;
@@ -88,16 +89,15 @@ pub fn compile(
     tls_store: &mut TlsStore,
     generation: u64,
 ) -> Result<Snapshot, CannotCompile> {
-    let admin_tls = config.settings.admin_tls.as_ref();
+    let start = StartSettings::of(&config.settings, machine);
     compile_beside(
-        admin_tls, config, machine, resolved, slots, tls_store, generation,
+        &start, config, machine, resolved, slots, tls_store, generation,
     )
 }
 
-/// Compiles as [`compile`] does, for a process whose management API was started with `admin_tls`: those settings stay
-/// until the process ends, but their files are read again like all others.
+/// Compiles as [`compile`] does, for a process that was started with these settings, which stay until the process ends.
 pub fn compile_beside(
-    admin_tls: Option<&ServerTlsSettings>,
+    start: &StartSettings,
     config: &Config,
     machine: &Machine,
     resolved: &Resolved,
@@ -116,17 +116,18 @@ pub fn compile_beside(
         .map(|listener| compile_listener(listener, settings, slots, tls_store))
         .collect();
     let listeners = listeners?;
+    let admin_tls = start.admin_tls.as_ref();
     let admin_tls = admin_tls.map(|tls| compile_server_tls(tls, None, tls_store));
     let admin_tls = admin_tls.transpose()?;
     let (routes, route_table) = compile_routes(settings, &pools, slots);
-    let workers = workers(settings, machine);
+    let has_test_servers = !start.test_servers.is_empty();
     Ok(Snapshot {
         generation,
         listeners,
         challenges: tls_store.challenges(),
         files: tls_store.files(),
-        workers,
-        descriptors: share_out(settings, machine, workers),
+        workers: start.workers,
+        descriptors: share_out(settings, machine, start.workers, has_test_servers),
         shutdown_timeout: settings.shutdown_timeout,
         memory_bytes: memory_bytes(settings, machine),
         identity_names: identity_names(settings),
@@ -135,14 +136,10 @@ pub fn compile_beside(
         pass_fields: settings.pass_fields.iter().cloned().collect(),
         client: client_limits(settings),
         access_log: settings.access_log.clone(),
-        admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
+        admin: start.admin.clone(),
         admin_tls,
         traceparent: settings.traceparent,
-        test_servers: settings
-            .test_servers
-            .iter()
-            .map(|addr| addr.value)
-            .collect(),
+        test_servers: start.test_servers.clone(),
         route_table: Arc::new(route_table),
         routes,
         pools,
@@ -266,14 +263,6 @@ fn compile_client_tls(
         config: build(pool.options.protocol)?,
         http1: build(Protocol::Http1)?,
     }))
-}
-
-/// Workers to run: as written, else one per CPU.
-pub fn workers(settings: &Settings, machine: &Machine) -> usize {
-    match settings.workers.value {
-        0 => machine.cpus.clamp(1, limits::WORKERS),
-        workers => workers,
-    }
 }
 
 /// Bytes of memory that the process may use: as written, else a part of what it may have.

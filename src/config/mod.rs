@@ -32,6 +32,7 @@ pub mod schema;
 mod settings;
 mod sharing;
 mod socket_access;
+mod start_settings;
 mod tls;
 mod tls_files;
 mod warnings;
@@ -45,7 +46,7 @@ use std::time::Duration;
 
 pub use acme::AcmeSettings;
 pub use address::{BackendAddress, BackendTarget};
-pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, compile_beside, workers};
+pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, compile_beside};
 pub use declared::{
     BACKEND, ChallengeKind, HEALTH_CHECK, POOL, ROOT, RouteTimeoutSettings, TimeoutSettings,
     is_for_the_next_start, is_work_key, other_key_of_backend, work_keys,
@@ -60,6 +61,7 @@ pub use pool::{BackendSettings, PoolSettings};
 pub use route::{RouteSettings, RouteTarget, name_as_written};
 pub use settings::{LimitSettings, Settings};
 pub use sharing::Sharing;
+pub use start_settings::{StartSettings, workers};
 pub use tls::{ClientTlsSettings, ServerTlsSettings};
 
 use crate::base::{file, limits};

@@ -4,17 +4,18 @@ use std::collections::HashSet;
 
 use super::acme_checks;
 use super::address::BackendTarget;
-use super::compile::{memory_bytes, workers};
+use super::compile::memory_bytes;
 use super::descriptors::{configured_clients, share_out};
 use super::listener::ListenerSettings;
 use super::machine::Machine;
 use super::notes::Notes;
 use super::route::RouteTarget;
 use super::settings::{Settings, TrustedProxy};
+use super::start_settings::workers;
 use crate::base::addresses::ListenAddr;
 use crate::base::limits;
 use crate::http::path::MergeSlashes;
-use crate::snapshot::Protocol;
+use crate::snapshot::{Descriptors, Protocol};
 
 /// Notes every warning.
 pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
@@ -41,7 +42,7 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
         notes.add(&settings.workers.position, what);
     }
     let descriptors = machine.descriptors;
-    let sockets = share_out(settings, machine, workers(settings, machine)).sockets;
+    let sockets = descriptors_of(settings, machine).sockets;
     let clients = configured_clients(settings).unwrap_or_default();
     if sockets <= limits::SOCKETS_LEAST {
         let what = format!(
@@ -89,7 +90,7 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
 /// clients hang.
 fn warn_of_few_clients(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     let descriptors = machine.descriptors;
-    let most = share_out(settings, machine, workers(settings, machine)).clients;
+    let most = descriptors_of(settings, machine).clients;
     if configured_clients(settings).is_none() && most < limits::FEW_CLIENTS {
         let what = format!(
             "the process may open only {descriptors} files, so that at most {most} clients can be connected at once, and \
@@ -211,4 +212,15 @@ fn may_be(listened: &ListenAddr, backend: &BackendTarget) -> bool {
         }
         _ => false,
     }
+}
+
+/// The shares of a process that starts with this configuration.
+fn descriptors_of(settings: &Settings, machine: &Machine) -> Descriptors {
+    let has_test_servers = !settings.test_servers.is_empty();
+    share_out(
+        settings,
+        machine,
+        workers(settings, machine),
+        has_test_servers,
+    )
 }

@@ -247,11 +247,7 @@ impl Present {
         let generation = before.generation + 1;
         let revision = self.config_store.revision();
         let compiled = compiler.compile(config, &self.resolved, generation, revision);
-        let mut snapshot = compiled.map_err(uncompiled)?;
-        // Settings that take effect only when the process starts keep their values.
-        snapshot.workers = before.workers;
-        snapshot.test_servers.clone_from(&before.test_servers);
-        snapshot.admin.clone_from(&before.admin);
+        let snapshot = compiled.map_err(uncompiled)?;
         let access_log = if snapshot.access_log == before.access_log {
             NewLog::AsItIs
         } else {
