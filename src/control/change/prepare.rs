@@ -248,6 +248,12 @@ impl Present {
         let revision = self.config_store.revision();
         let compiled = compiler.compile(config, &self.resolved, generation, revision);
         let snapshot = compiled.map_err(uncompiled)?;
+        job.note("opening listening sockets");
+        let added = self.bind_missing(&snapshot).map_err(failed)?;
+        let sockets = (0..before.workers).map(|worker| added.of_worker(worker));
+        let sockets: std::io::Result<_> = sockets.collect();
+        let sockets = sockets.map_err(|error| failed(error.to_string()))?;
+        // Last, because opening makes the file, which a change that is refused must not leave behind.
         let access_log = if snapshot.access_log == before.access_log {
             NewLog::AsItIs
         } else {
@@ -256,12 +262,8 @@ impl Present {
             job.note(format!("opening the access log {path}"));
             NewLog::Instead(open_log(snapshot.access_log.as_ref()).map_err(failed)?)
         };
-        job.note("opening listening sockets");
-        let added = self.bind_missing(&snapshot).map_err(failed)?;
-        let sockets = (0..before.workers).map(|worker| added.of_worker(worker));
-        let sockets: std::io::Result<_> = sockets.collect();
         Ok(Ready {
-            sockets: sockets.map_err(|error| failed(error.to_string()))?,
+            sockets,
             snapshot: Arc::new(snapshot),
             added,
             access_log,

@@ -458,6 +458,18 @@ fn clients_under_load_see_no_failure_through_twenty_reloads() {
 }
 
 #[test]
+fn a_refused_reload_makes_no_access_log() {
+    let origin = Origin::saying("as before");
+    let proxy = Proxy::to(&[origin.addr]);
+    let taken = Origin::saying("");
+    let rest = route("/", &[origin.addr]);
+    let rest = format!("[access_log]\npath = \"{{dir}}/access.log\"\n{rest}");
+    proxy.reload(&listening(&[proxy.addr, taken.addr], &rest));
+    proxy.wait_for_log(&["refused", &taken.addr.to_string()]);
+    assert!(!proxy.access_log_path().exists());
+}
+
+#[test]
 fn settings_for_the_next_start_leave_the_shares_of_descriptors_as_they_are() {
     let admin = free_addr();
     let config = |workers: usize, more: &str| {
