@@ -300,6 +300,7 @@ impl Present {
         state: SavedState,
     ) -> Result<Saved, Problem> {
         let Some(path) = path else {
+            state_file::check_size(&state)?;
             if let Some(path) = &self.saved.path {
                 let path = path.display();
                 warn!(

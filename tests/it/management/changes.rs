@@ -162,3 +162,25 @@ fn a_backend_that_went_and_came_back_is_no_difference_from_the_file() {
     assert_eq!(reloaded["changed"], false, "{reloaded}");
     assert_eq!(managed.get("/version")["revision"], 3);
 }
+
+#[test]
+fn changes_that_no_upgrade_could_hand_over_are_refused() {
+    let managed = Managed::to(&[free_addr()]);
+    let headers: serde_json::Map<_, _> = (0..64)
+        .map(|number| (format!("x-h{number}"), "v".repeat(4_000).into()))
+        .collect();
+    let check = json!({ "path": "/", "headers": headers });
+    let backends: Vec<_> = (1..=3)
+        .map(|port| json!({ "addr": format!("127.0.0.1:{port}"), "health_check": check }))
+        .collect();
+    let pool = json!({ "backends": backends }).to_string();
+    let mut answers =
+        (0..30).map(|number| managed.ask(&format!("PUT /pools/p{number}"), &[], &pool));
+    let refused = answers.find(|answer| answer.status() >= 300).unwrap();
+    is_problem(&refused, 500);
+    assert!(
+        refused.text().contains("would be larger than"),
+        "{}",
+        refused.text()
+    );
+}
