@@ -184,3 +184,17 @@ fn changes_that_no_upgrade_could_hand_over_are_refused() {
         refused.text()
     );
 }
+
+#[test]
+fn a_request_of_the_api_writes_no_line_of_its_own_into_the_log() {
+    let managed = Managed::to(&[free_addr()]);
+    let forged = "2026-01-01T00:00:00Z%20%20INFO%20forged";
+    let line = format!("DELETE /pools/api/servers/a%0A{forged}");
+    is_problem(&managed.ask(&line, &[], ""), 404);
+    managed.proxy.wait_for_log(&["refused", "forged"]);
+    let log = managed.proxy.log();
+    assert!(
+        log.lines().all(|line| !line.starts_with("2026-01-01")),
+        "{log}"
+    );
+}
