@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::acme_checks;
 use super::address::BackendTarget;
+use super::checks::reached;
 use super::compile::memory_bytes;
 use super::descriptors::{configured_clients, share_out};
 use super::listener::ListenerSettings;
@@ -204,11 +205,16 @@ fn warn_of_backends(settings: &Settings, notes: &Notes<'_>) {
 fn may_be(listened: &ListenAddr, backend: &BackendTarget) -> bool {
     match (listened, backend) {
         (ListenAddr::Tcp(listened), BackendTarget::Ip(backend)) => {
-            let is_sure = backend.ip().is_loopback() || backend.ip().is_unspecified();
+            let reached = reached(*backend);
             listened.ip().is_unspecified()
-                && listened.port() == backend.port()
-                && listened.is_ipv4() == backend.is_ipv4()
-                && !is_sure
+                && listened.port() == reached.port()
+                && listened.is_ipv4() == reached.is_ipv4()
+                && !reached.ip().is_loopback()
+        }
+        // Every machine resolves this name to its loopback addresses (RFC 6761, section 6.3).
+        (ListenAddr::Tcp(listened), BackendTarget::Name(name, port)) => {
+            let is_here = listened.ip().is_unspecified() || listened.ip().is_loopback();
+            name == "localhost" && is_here && listened.port() == *port
         }
         _ => false,
     }
