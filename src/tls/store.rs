@@ -170,10 +170,8 @@ impl TlsStore {
         self.read = FilesRead::default();
         let oldest = (revision + 1).saturating_sub(limits::REVISIONS as u64);
         let is_kept = |need: &mut Need, oldest| need.settle(in_force) >= Some(oldest);
-        self.pairs
-            .retain(|_, kept| is_kept(&mut kept.need, oldest));
-        self.roots
-            .retain(|_, kept| is_kept(&mut kept.need, oldest));
+        self.pairs.retain(|_, kept| is_kept(&mut kept.need, oldest));
+        self.roots.retain(|_, kept| is_kept(&mut kept.need, oldest));
         self.servers
             .retain(|_, kept| is_kept(&mut kept.need, revision));
         self.clients

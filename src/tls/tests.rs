@@ -385,7 +385,10 @@ fn a_refused_change_takes_nothing_away_and_leaves_nothing_behind() {
     assert!(tls_store.server(new).is_ok());
     assert!(!tls_store.files().have_changed());
     tls_store.begin(2, 1);
-    assert!(Arc::ptr_eq(&tls_store.server(old).unwrap().config, &in_force));
+    assert!(Arc::ptr_eq(
+        &tls_store.server(old).unwrap().config,
+        &in_force
+    ));
     tls_store.begin(2, 1);
     assert!(tls_store.server(new).is_ok());
     // Generation 2 is in force as revision 2. Revision 1 can be gone back to.
