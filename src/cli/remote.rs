@@ -21,7 +21,8 @@ pub enum Remote {
         /// Go back by itself unless `palantir confirm` comes within this time, such as 90s or 5m
         #[arg(long, value_name = "TIME", value_parser = time)]
         confirm: Option<Duration>,
-        /// Go back at once if more than this share of the requests fail meanwhile
+        /// Go back at once if more than this share of the requests fail meanwhile; a request that no route is for (404)
+        /// is refused and has not failed
         #[arg(long, value_name = "PERCENT", requires = "confirm", value_parser = clap::value_parser!(u8).range(0..=100))]
         max_failed_percent: Option<u8>,
         /// Take over the file even if it has no route or no listener

@@ -89,6 +89,11 @@ pub(super) fn listen_addr(text: &str) -> Result<ListenAddr, String> {
 /// `127.0.0.1:9001` or `[::1]:9001`.
 pub(super) fn socket_addr(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<SocketAddr>() {
+        // A socket for IPv6 takes no connections over IPv4 here, so that it cannot have such an address.
+        Ok(addr) if addr.ip().to_canonical() != addr.ip() => {
+            let right = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+            Err(format!("is an IPv4 address in the form of IPv6; write \"{right}\""))
+        }
         Ok(addr) if addr.port() != 0 => Ok(addr),
         _ => Err("must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"".to_owned()),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::acme_checks;
 use super::address::BackendTarget;
@@ -129,13 +130,25 @@ fn check_probed_ports(pool: &PoolSettings, notes: &Notes<'_>) {
 fn is_own(listened: &ListenAddr, backend: &BackendTarget) -> bool {
     match (listened, backend) {
         (ListenAddr::Tcp(listened), BackendTarget::Ip(backend)) => {
-            let is_here = backend.ip().is_loopback() || backend.ip().is_unspecified();
-            let on_all = listened.ip().is_unspecified() && listened.is_ipv4() == backend.is_ipv4();
-            listened == backend || (on_all && is_here && listened.port() == backend.port())
+            let reached = reached(*backend);
+            let on_all = listened.ip().is_unspecified() && listened.is_ipv4() == reached.is_ipv4();
+            let is_reached = *listened == reached || (on_all && reached.ip().is_loopback());
+            is_reached && listened.port() == reached.port()
         }
         (ListenAddr::Unix(listened), BackendTarget::Unix(backend)) => listened == backend,
         _ => false,
     }
+}
+
+/// The address that a connection to this one reaches: an IPv4 address in the form of IPv6 is that IPv4 address, and
+/// Linux connects to the loopback address where a connection is made to the unspecified one.
+pub(super) fn reached(addr: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = match addr.ip().to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
 }
 
 /// Notes where the sum first exceeds `most`.

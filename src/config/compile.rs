@@ -20,6 +20,7 @@ use super::notes::{Position, Positioned};
 use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::{Settings, TrustedProxy};
+use super::start_settings::StartSettings;
 use super::tls::ServerTlsSettings;
 use crate::base::cidr::Cidr;
 use crate::base::ids::PoolId;
@@ -91,8 +92,8 @@ pub struct Stores<'s> {
 pub struct ProcessFacts<'p> {
     /// The machine that the process runs on.
     pub machine: &'p Machine,
-    /// The settings of TLS that the management API was started with.
-    pub admin_tls: Option<&'p ServerTlsSettings>,
+    /// The settings that the process was started with, which stay until the process ends.
+    pub start: &'p StartSettings,
 }
 
 /// Compiles a checked configuration, and loads its new and changed certificates into the TLS store. A name without
@@ -104,13 +105,16 @@ pub fn compile(
     stores: Stores<'_>,
     generation: u64,
 ) -> Result<Snapshot, CannotCompile> {
-    let admin_tls = config.settings.admin_tls.as_ref();
-    let process = ProcessFacts { machine, admin_tls };
+    let start = StartSettings::of(&config.settings, machine);
+    let process = ProcessFacts {
+        machine,
+        start: &start,
+    };
     compile_beside(config, &process, resolved, stores, generation)
 }
 
-/// Compiles as [`compile`] does, for a process that runs already: the management API keeps the settings of TLS that it
-/// was started with until the process ends, but their files are read again like all others.
+/// Compiles as [`compile`] does, for a process that runs already: the settings that count only at a start stay as they
+/// were at the start of the process, but the files of the management API's TLS are read again like all others.
 pub fn compile_beside(
     config: &Config,
     process: &ProcessFacts<'_>,
@@ -119,7 +123,7 @@ pub fn compile_beside(
     generation: u64,
 ) -> Result<Snapshot, CannotCompile> {
     let Stores { slots, tls_store } = stores;
-    let (machine, admin_tls) = (process.machine, process.admin_tls);
+    let (machine, start) = (process.machine, process.start);
     let settings = &config.settings;
     let pools: Result<Vec<Arc<Pool>>, _> = settings
         .all_pools()
@@ -131,18 +135,19 @@ pub fn compile_beside(
         .map(|listener| compile_listener(listener, settings, slots, tls_store))
         .collect();
     let listeners = listeners?;
+    let admin_tls = start.admin_tls.as_ref();
     let admin_tls = admin_tls.map(|tls| compile_server_tls(tls, None, tls_store));
     let admin_tls = admin_tls.transpose()?;
     let (routes, route_table) = compile_routes(settings, &pools, slots);
-    let workers = workers(settings, machine);
-    debug_assert!((1..=limits::WORKERS).contains(&workers));
+    debug_assert!((1..=limits::WORKERS).contains(&start.workers));
+    let has_test_servers = !start.test_servers.is_empty();
     Ok(Snapshot {
         generation,
         listeners,
         challenges: tls_store.challenges(),
         files: tls_store.files(),
-        workers,
-        descriptors: share_out(settings, machine, workers),
+        workers: start.workers,
+        descriptors: share_out(settings, machine, start.workers, has_test_servers),
         shutdown_timeout: settings.shutdown_timeout,
         memory_bytes: memory_bytes(settings, machine),
         identity_names: identity_names(settings),
@@ -151,14 +156,10 @@ pub fn compile_beside(
         pass_fields: settings.pass_fields.iter().cloned().collect(),
         client: client_limits(settings),
         access_log: settings.access_log.clone(),
-        admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
+        admin: start.admin.clone(),
         admin_tls,
         traceparent: settings.traceparent,
-        test_servers: settings
-            .test_servers
-            .iter()
-            .map(|addr| addr.value)
-            .collect(),
+        test_servers: start.test_servers.clone(),
         route_table: Arc::new(route_table),
         routes,
         pools,
@@ -286,14 +287,6 @@ fn compile_client_tls(
         config: build(pool.options.protocol)?,
         http1: build(Protocol::Http1)?,
     }))
-}
-
-/// Workers to run: as written, else one per CPU.
-pub fn workers(settings: &Settings, machine: &Machine) -> usize {
-    match settings.workers.value {
-        0 => machine.cpus.clamp(1, limits::WORKERS),
-        workers => workers,
-    }
 }
 
 /// Bytes of memory that the process may use: as written, else a part of what it may have.

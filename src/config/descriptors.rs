@@ -6,18 +6,24 @@ use super::settings::Settings;
 use crate::base::limits;
 use crate::snapshot::Descriptors;
 
-/// The shares of a process on this machine, with this configuration and as many workers.
-pub fn share_out(settings: &Settings, machine: &Machine, workers: usize) -> Descriptors {
+/// The shares of a process on this machine, with this configuration, as many workers, and test servers or none. A
+/// process keeps the workers and the test servers that it has started, whatever a later configuration says.
+pub fn share_out(
+    settings: &Settings,
+    machine: &Machine,
+    workers: usize,
+    has_test_servers: bool,
+) -> Descriptors {
     let all = usize::try_from(machine.descriptors).unwrap_or(usize::MAX);
     let listeners = settings.listeners.len();
     // Of each worker's own, its listening sockets, and the client that waits at each of these for another to leave.
     let of_workers = workers * (limits::WORKER_DESCRIPTORS + 2 * listeners);
     let management = share(all, limits::ADMIN_CONNECTIONS);
     let probes = share(all, limits::PROBES);
-    let test_servers = if settings.test_servers.is_empty() {
-        0
-    } else {
+    let test_servers = if has_test_servers {
         of_test_servers(machine)
+    } else {
+        0
     };
     let others = limits::RESERVED_DESCRIPTORS + of_workers + management + probes + test_servers;
     let sockets = all.saturating_sub(others).max(limits::SOCKETS_LEAST);

@@ -32,6 +32,7 @@ pub mod schema;
 mod settings;
 mod sharing;
 mod socket_access;
+mod start_settings;
 mod tls;
 mod tls_files;
 mod warnings;
@@ -47,7 +48,6 @@ pub use acme::AcmeSettings;
 pub use address::{BackendAddress, BackendTarget};
 pub use compile::{
     CannotCompile, ProcessFacts, Resolved, Stores, TooManyBackends, compile, compile_beside,
-    workers,
 };
 pub use declared::{
     BACKEND, ChallengeKind, ConnectionTimeouts, HEALTH_CHECK, POOL, ROOT, is_for_the_next_start,
@@ -63,6 +63,7 @@ pub use pool::{BackendSettings, PoolSettings};
 pub use route::{RouteSettings, RouteTarget, name_as_written};
 pub use settings::{LimitSettings, Settings};
 pub use sharing::Sharing;
+pub use start_settings::{StartSettings, workers};
 pub use tls::{ClientTlsSettings, ServerTlsSettings};
 
 use crate::base::{file, limits};

@@ -4,17 +4,19 @@ use std::collections::HashSet;
 
 use super::acme_checks;
 use super::address::BackendTarget;
-use super::compile::{memory_bytes, workers};
+use super::checks::reached;
+use super::compile::memory_bytes;
 use super::descriptors::{configured_clients, share_out};
 use super::listener::ListenerSettings;
 use super::machine::Machine;
 use super::notes::Notes;
 use super::route::RouteTarget;
 use super::settings::{Settings, TrustedProxy};
+use super::start_settings::workers;
 use crate::base::addresses::ListenAddr;
 use crate::base::limits;
 use crate::http::path::MergeSlashes;
-use crate::snapshot::Protocol;
+use crate::snapshot::{Descriptors, Protocol};
 
 /// Notes every warning.
 pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
@@ -41,7 +43,7 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
         notes.add(&settings.workers.position, what);
     }
     let descriptors = machine.descriptors;
-    let sockets = share_out(settings, machine, workers(settings, machine)).sockets;
+    let sockets = descriptors_of(settings, machine).sockets;
     let clients = configured_clients(settings).unwrap_or_default();
     if sockets <= limits::SOCKETS_LEAST {
         let what = format!(
@@ -89,7 +91,7 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
 /// clients hang.
 fn warn_of_few_clients(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     let descriptors = machine.descriptors;
-    let most = share_out(settings, machine, workers(settings, machine)).clients;
+    let most = descriptors_of(settings, machine).clients;
     if configured_clients(settings).is_none() && most < limits::FEW_CLIENTS {
         let what = format!(
             "the process may open only {descriptors} files, so that at most {most} clients can be connected at once, and \
@@ -203,12 +205,28 @@ fn warn_of_backends(settings: &Settings, notes: &Notes<'_>) {
 fn may_be(listened: &ListenAddr, backend: &BackendTarget) -> bool {
     match (listened, backend) {
         (ListenAddr::Tcp(listened), BackendTarget::Ip(backend)) => {
-            let is_sure = backend.ip().is_loopback() || backend.ip().is_unspecified();
+            let reached = reached(*backend);
             listened.ip().is_unspecified()
-                && listened.port() == backend.port()
-                && listened.is_ipv4() == backend.is_ipv4()
-                && !is_sure
+                && listened.port() == reached.port()
+                && listened.is_ipv4() == reached.is_ipv4()
+                && !reached.ip().is_loopback()
+        }
+        // Every machine resolves this name to its loopback addresses (RFC 6761, section 6.3).
+        (ListenAddr::Tcp(listened), BackendTarget::Name(name, port)) => {
+            let is_here = listened.ip().is_unspecified() || listened.ip().is_loopback();
+            name == "localhost" && is_here && listened.port() == *port
         }
         _ => false,
     }
+}
+
+/// The shares of a process that starts with this configuration.
+fn descriptors_of(settings: &Settings, machine: &Machine) -> Descriptors {
+    let has_test_servers = !settings.test_servers.is_empty();
+    share_out(
+        settings,
+        machine,
+        workers(settings, machine),
+        has_test_servers,
+    )
 }

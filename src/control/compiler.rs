@@ -1,8 +1,7 @@
 //! The compiler of configurations, with all that one snapshot shares with the next.
 
 use crate::config::{
-    self, CannotCompile, Config, Machine, ProcessFacts, Resolved, ServerTlsSettings, Sharing,
-    Stores,
+    self, CannotCompile, Config, Machine, ProcessFacts, Resolved, Sharing, StartSettings, Stores,
 };
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
@@ -11,8 +10,8 @@ use crate::tls::TlsStore;
 /// Compiles all configurations of a process. The thread that works with files owns it.
 pub struct Compiler {
     machine: Machine,
-    /// The TLS settings with which the management API was started, which no reload changes.
-    admin_tls: Option<ServerTlsSettings>,
+    /// The settings with which the process was started, which no reload changes; `None`: nothing is compiled yet.
+    start: Option<StartSettings>,
     /// The rows of the backends, which stay the same from one snapshot to the next.
     slots: Slots,
     /// The certificates and keys that have been read.
@@ -25,16 +24,11 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// A compiler for a process on this machine whose management API was started with `admin_tls`.
-    pub fn new(
-        machine: Machine,
-        admin_tls: Option<ServerTlsSettings>,
-        slots: Slots,
-        tls_store: TlsStore,
-    ) -> Compiler {
+    /// A compiler for a process on this machine. The process starts with the first configuration that is compiled.
+    pub fn new(machine: Machine, slots: Slots, tls_store: TlsStore) -> Compiler {
         Compiler {
             machine,
-            admin_tls,
+            start: None,
             slots,
             tls_store,
             sharing: Sharing::default(),
@@ -56,9 +50,10 @@ impl Compiler {
         self.tls_store.begin(generation, revision);
         #[cfg(test)]
         self.hooks.before(resolved)?;
+        let of_first = || StartSettings::of(&config.settings, &self.machine);
         let process = ProcessFacts {
             machine: &self.machine,
-            admin_tls: self.admin_tls.as_ref(),
+            start: self.start.get_or_insert_with(of_first),
         };
         let stores = Stores {
             slots: &mut self.slots,
@@ -82,7 +77,7 @@ impl Compiler {
             memory_bytes: 1 << 30,
         };
         let slots = Slots::new(crate::shared::backend_table::BackendTables::new(cpus));
-        Compiler::new(machine, None, slots, TlsStore::default())
+        Compiler::new(machine, slots, TlsStore::default())
     }
 }
 

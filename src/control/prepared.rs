@@ -93,6 +93,8 @@ pub struct Prepared {
 /// Makes everything that the control thread needs, before palantir serves anybody. Errors: no descriptors or no threads
 /// are left.
 pub fn prepare(mut started: Started) -> io::Result<Prepared> {
+    // Without descriptors, tokio panics where it begins to take signals.
+    has_descriptors()?;
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(limits::ACME_ORDERS)
@@ -124,6 +126,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     let control = Control::new(started, names, Outlets { finished, broken })?;
     let signals = Signals::take()?;
     drop(entered);
+    // The program has all of its own descriptors only now.
     has_descriptors()?;
     has_memory()?;
     Ok(Prepared {
@@ -137,8 +140,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     })
 }
 
-/// Checks that descriptors are left to serve clients with, now that the program has all of its own. Errors: too few are
-/// left.
+/// Checks that descriptors are left to serve clients with. Errors: too few are left.
 fn has_descriptors() -> io::Result<()> {
     let most = Machine::of_this_process().descriptors;
     let used = fs::read_dir("/proc/self/fd")?.count() as u64;

@@ -124,13 +124,29 @@ pub struct LogLines;
 impl Write for LogLines {
     /// Never fails, because the subscriber would have nowhere to report the failure.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        put(line.to_vec());
+        put(one_line(line));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A line whose text cannot pass for further lines: of its control characters, only ESC stays, which begins a colour
+/// where the subscriber writes it, and which the subscriber escapes elsewhere.
+fn one_line(line: &[u8]) -> Vec<u8> {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut escaped = Vec::with_capacity(line.len());
+    for byte in text {
+        if byte.is_ascii_control() && *byte != b'\x1b' {
+            escaped.extend(byte.escape_ascii());
+        } else {
+            escaped.push(*byte);
+        }
+    }
+    escaped.extend_from_slice(&line[text.len()..]);
+    escaped
 }
 
 fn put(line: Vec<u8>) {
@@ -240,6 +256,20 @@ mod tests {
             queue.waiting.load(Relaxed) <= longest,
             "what is lost takes no room"
         );
+    }
+
+    #[test]
+    fn a_text_with_line_breaks_stays_one_line_table() {
+        let rows: [(&str, &str); 4] = [
+            ("INFO plain\n", "INFO plain\n"),
+            ("INFO a\n2026 INFO forged\n", "INFO a\\n2026 INFO forged\n"),
+            ("\x1b[31mred\r\0\n", "\x1b[31mred\\r\\x00\n"),
+            ("no end", "no end"),
+        ];
+        for (line, expected) in rows {
+            let escaped = one_line(line.as_bytes());
+            assert_eq!(String::from_utf8(escaped).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -79,8 +79,7 @@ impl FirstSnapshot {
         let tables = BackendTables::new(config::workers(&config.settings, &machine));
         let tickets = TicketKeys::open(config.settings.ticket_key_file.clone(), SystemTime::now())?;
         let (slots, tls_store) = (Slots::new(tables.clone()), TlsStore::new(tickets.clone()));
-        let admin_tls = config.settings.admin_tls.clone();
-        let mut compiler = Compiler::new(machine, admin_tls, slots, tls_store);
+        let mut compiler = Compiler::new(machine, slots, tls_store);
         let revision = config_store.revision();
         let snapshot = compiler.compile(config, known.resolved(), 1, revision);
         let snapshot = snapshot.map_err(|error| error.to_string())?;

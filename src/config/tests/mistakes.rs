@@ -104,6 +104,8 @@ proxy_protocol = "v1"
 redirect = true
 [[listeners]]
 addr = "127.0.0.1:4"
+[[listeners]]
+addr = "[::ffff:127.0.0.1]:5"
 "#,
         &[
             "3:8: listeners[0].addr = \"127.0.0.1:1\": is listened on already",
@@ -113,6 +115,7 @@ addr = "127.0.0.1:4"
             "8:8: listeners[2].addr = \"localhost:3\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a socket \"unix:/path\"",
             "9:18: listeners[2].proxy_protocol = \"v1\": must be true or false",
             "10:1: listeners[2].redirect = true: unknown key; did you mean \"redirect_to_https\"?",
+            "14:8: listeners[4].addr = \"[::ffff:127.0.0.1]:5\": is an IPv4 address in the form of IPv6; write \"127.0.0.1:5\", or a socket \"unix:/path\"",
         ],
     );
     let addrs: Vec<String> = (1..=limits::LISTENERS)

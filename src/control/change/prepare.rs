@@ -247,11 +247,13 @@ impl Present {
         let generation = before.generation + 1;
         let revision = self.config_store.revision();
         let compiled = compiler.compile(config, &self.resolved, generation, revision);
-        let mut snapshot = compiled.map_err(uncompiled)?;
-        // Settings that take effect only when the process starts keep their values.
-        snapshot.workers = before.workers;
-        snapshot.test_servers.clone_from(&before.test_servers);
-        snapshot.admin.clone_from(&before.admin);
+        let snapshot = compiled.map_err(uncompiled)?;
+        job.note("opening listening sockets");
+        let added = self.bind_missing(&snapshot).map_err(failed)?;
+        let sockets = (0..before.workers).map(|worker| added.of_worker(worker));
+        let sockets: std::io::Result<_> = sockets.collect();
+        let sockets = sockets.map_err(|error| failed(error.to_string()))?;
+        // Last, because opening makes the file, which a change that is refused must not leave behind.
         let access_log = if snapshot.access_log == before.access_log {
             NewLog::AsItIs
         } else {
@@ -260,12 +262,8 @@ impl Present {
             job.note(format!("opening the access log {path}"));
             NewLog::Instead(open_log(snapshot.access_log.as_ref()).map_err(failed)?)
         };
-        job.note("opening listening sockets");
-        let added = self.bind_missing(&snapshot).map_err(failed)?;
-        let sockets = (0..before.workers).map(|worker| added.of_worker(worker));
-        let sockets: std::io::Result<_> = sockets.collect();
         Ok(Ready {
-            sockets: sockets.map_err(|error| failed(error.to_string()))?,
+            sockets,
             snapshot: Arc::new(snapshot),
             added,
             access_log,
@@ -302,6 +300,7 @@ impl Present {
         state: SavedState,
     ) -> Result<Saved, Problem> {
         let Some(path) = path else {
+            state_file::check_size(&state)?;
             if let Some(path) = &self.saved.path {
                 let path = path.display();
                 warn!(

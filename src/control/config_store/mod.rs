@@ -10,6 +10,7 @@ mod apply;
 mod diff;
 mod edit;
 mod mask;
+mod normal;
 mod overrides;
 mod relative;
 pub mod state_file;
@@ -30,7 +31,8 @@ pub use mask::masked;
 pub use overrides::Overrides;
 
 use crate::base::limits;
-use crate::config::{self, Config, Mistakes, RouteTarget};
+use crate::config::{self, Config, Mistakes, ROOT, RouteTarget};
+use normal::normal;
 use state_file::Removal;
 
 /// One accepted configuration.
@@ -309,6 +311,14 @@ impl ConfigStore {
     }
 
     fn proposal(&self, config: Config, document: toml::Table, file: FileText) -> Proposal {
+        let is_rewritten =
+            document != self.document && normal(&document, &ROOT) == normal(&self.document, &ROOT);
+        // A document that is only written in another way is no new revision.
+        let (config, document) = if is_rewritten {
+            (self.config.clone(), self.document.clone())
+        } else {
+            (config, document)
+        };
         let diff = Diff::between(&self.document, &document);
         Proposal {
             overrides: Overrides::between(&file.table, &document),

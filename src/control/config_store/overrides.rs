@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::normal::normal;
 use super::written::{self, WrittenBackend, WrittenPool, place_of};
-use crate::config::{Config, Mistakes};
+use crate::base::setting::Section;
+use crate::config::{BACKEND, Config, Mistakes, POOL};
 
 /// The changes by the API that the file lacks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -139,7 +141,7 @@ impl MergedDocument {
 impl PoolOverrides {
     fn between(pool: String, file: Option<&WrittenPool>, now: &WrittenPool) -> PoolOverrides {
         let entry = file.map(|file| &file.settings);
-        let settings = (entry != Some(&now.settings)).then(|| Override {
+        let settings = is_other(entry, &now.settings, &POOL).then(|| Override {
             file: entry.cloned(),
             api: Some(now.settings.clone()),
         });
@@ -148,7 +150,7 @@ impl PoolOverrides {
         let mut backends = Vec::new();
         for backend in &now.backends {
             let entry = files.remove(&backend.place()).map(|entry| &entry.settings);
-            if entry != Some(&backend.settings) {
+            if is_other(entry, &backend.settings, &BACKEND) {
                 backends.push(BackendOverride {
                     addr: backend.addr.clone(),
                     change: Override {
@@ -185,7 +187,7 @@ impl PoolOverrides {
                 Some(_) => file.as_ref().map(|file| file.settings.clone()),
                 None => file.as_ref().map(WrittenPool::whole),
             };
-            let stands = change.stands(now.as_ref());
+            let stands = change.stands(now.as_ref(), &POOL);
             notes.push(change.note(&format!("pool {name:?}"), stands));
             match &change.api {
                 Some(settings) if stands => {
@@ -217,7 +219,7 @@ impl PoolOverrides {
             .map(|change| (place_of(&change.addr), change))
             .collect();
         let mut standing = |entry: &BackendOverride, now: Option<&Table>| {
-            let stands = entry.change.stands(now);
+            let stands = entry.change.stands(now, &BACKEND);
             let subject = format!("backend {} of pool {:?}", place_of(&entry.addr), self.pool);
             notes.push(entry.change.note(&subject, stands));
             stands
@@ -248,9 +250,12 @@ impl PoolOverrides {
 }
 
 impl Override {
-    /// Whether the file still says what it said.
-    fn stands(&self, now: Option<&Table>) -> bool {
-        self.file.as_ref() == now
+    /// Whether the file still says what it said of this section, in whatever way it is written.
+    fn stands(&self, now: Option<&Table>, section: &Section) -> bool {
+        match (self.file.as_ref(), now) {
+            (before, Some(now)) => !is_other(before, now, section),
+            (before, None) => before.is_none(),
+        }
     }
 
     fn note(&self, subject: &str, stands: bool) -> String {
@@ -267,6 +272,11 @@ impl Override {
             )
         }
     }
+}
+
+/// Whether a table of this section says something else than the one before, or is new.
+fn is_other(before: Option<&Table>, now: &Table, section: &Section) -> bool {
+    before.is_none_or(|before| before != now && normal(before, section) != normal(now, section))
 }
 
 fn pools_of(document: &Table) -> impl Iterator<Item = (String, WrittenPool)> {

@@ -117,17 +117,33 @@ pub fn save(path: &Path, state: &SavedState, may: impl FnOnce() -> bool) -> Resu
         let text = format!("state file {}: {why}", path.display());
         Problem::new(ProblemKind::Failed, text)
     };
-    let mut text = serde_json::to_vec_pretty(state).map_err(|error| failed(&error))?;
-    text.push(b'\n');
-    if text.len() as u64 > limits::STATE_BYTES {
-        let why = format!("would be larger than {} bytes", limits::STATE_BYTES);
-        return Err(failed(&why));
-    }
+    let text = text_of(state).map_err(|why| failed(&why))?;
     match file::replace_if(path, &text, may) {
         Ok(true) => Ok(()),
         Ok(false) => Err(failed(&"writing it took too long")),
         Err(error) => Err(failed(&error)),
     }
+}
+
+/// Checks that a state could be saved and handed over to another process. Errors: the state is too large for that.
+pub fn check_size(state: &SavedState) -> Result<(), Problem> {
+    let failed = |why: String| {
+        let text = format!("the changes of the management API, which an upgrade hands over, {why}");
+        Problem::new(ProblemKind::Failed, text)
+    };
+    text_of(state).map(drop).map_err(failed)
+}
+
+fn text_of(state: &SavedState) -> Result<Vec<u8>, String> {
+    let mut text = serde_json::to_vec_pretty(state).map_err(|error| error.to_string())?;
+    text.push(b'\n');
+    if text.len() as u64 > limits::STATE_BYTES {
+        return Err(format!(
+            "would be larger than {} bytes",
+            limits::STATE_BYTES
+        ));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

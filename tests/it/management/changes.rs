@@ -107,3 +107,94 @@ fn a_put_is_answered_with_what_it_did_whatever_another_one_did_since() {
         assert_eq!(wrong, [0; 0]);
     });
 }
+
+/// The file of a proxy whose only route has a pool of its own with these backends, and these further settings.
+fn write_file(managed: &Managed, backends: &str, more: &str) {
+    let text = format!(
+        "listen_addr = \"{}\"\nworkers = 2\n[admin]\nlisten_addr = \"{}\"\n\
+         [[pools]]\nname = \"api\"\nbackends = [{backends}]\n{more}[[routes]]\npool = \"api\"\n",
+        managed.proxy.addr, managed.admin
+    );
+    managed.proxy.directory.write("config.toml", &text);
+}
+
+#[test]
+fn a_file_that_is_only_written_in_another_way_changes_nothing() {
+    let backends = [free_addr(), free_addr()];
+    let managed = Managed::to(&backends);
+    let [first, second] = backends;
+    let one = format!("{{ addr = \"{first}\", remove_after_secs = 60 }}, \"{second}\"");
+    write_file(&managed, &one, "outlier = { eject_secs = 30 }\n");
+    assert_eq!(managed.ask("POST /reload", &[], "").status(), 200);
+    let line = format!("PATCH /pools/api/servers/{first}");
+    assert_eq!(
+        managed
+            .ask(&line, &[], r#"{"weight":5,"drain":true}"#)
+            .status(),
+        200
+    );
+    let algorithm = r#"{"balancing_algorithm":"least_connections"}"#;
+    assert_eq!(
+        managed.ask("PATCH /pools/api", &[], algorithm).status(),
+        200
+    );
+    let before = managed.get("/version")["revision"].clone();
+    let shown = managed.get("/servers?pool=api");
+    let other = format!("\"{second}\", {{ addr = \"{first}\", remove_after = \"1m\" }}");
+    write_file(&managed, &other, "outlier = { eject = \"30s\" }\n");
+    assert_eq!(managed.get("/config/diff")["differences"], json!([]));
+    let reloaded = json_of(&managed.ask("POST /reload", &[], ""));
+    assert_eq!(reloaded["changed"], false, "{reloaded}");
+    assert_eq!(managed.get("/version")["revision"], before);
+    assert_eq!(managed.get("/servers?pool=api"), shown);
+}
+
+#[test]
+fn a_backend_that_went_and_came_back_is_no_difference_from_the_file() {
+    let backends = [free_addr(), free_addr()];
+    let managed = Managed::to(&backends);
+    let [first, _] = backends;
+    let removed = format!("DELETE /servers/{}/{}", first.ip(), first.port());
+    assert!(managed.ask(&removed, &[], "").status() < 300);
+    let url = json!({ "url": format!("http://{first}") }).to_string();
+    assert_eq!(managed.ask("POST /servers", &[], &url).status(), 201);
+    let reloaded = json_of(&managed.ask("POST /reload", &[], ""));
+    assert_eq!(reloaded["changed"], false, "{reloaded}");
+    assert_eq!(managed.get("/version")["revision"], 3);
+}
+
+#[test]
+fn changes_that_no_upgrade_could_hand_over_are_refused() {
+    let managed = Managed::to(&[free_addr()]);
+    let headers: serde_json::Map<_, _> = (0..64)
+        .map(|number| (format!("x-h{number}"), "v".repeat(4_000).into()))
+        .collect();
+    let check = json!({ "path": "/", "headers": headers });
+    let backends: Vec<_> = (1..=3)
+        .map(|port| json!({ "addr": format!("127.0.0.1:{port}"), "health_check": check }))
+        .collect();
+    let pool = json!({ "backends": backends }).to_string();
+    let mut answers =
+        (0..30).map(|number| managed.ask(&format!("PUT /pools/p{number}"), &[], &pool));
+    let refused = answers.find(|answer| answer.status() >= 300).unwrap();
+    is_problem(&refused, 500);
+    assert!(
+        refused.text().contains("would be larger than"),
+        "{}",
+        refused.text()
+    );
+}
+
+#[test]
+fn a_request_of_the_api_writes_no_line_of_its_own_into_the_log() {
+    let managed = Managed::to(&[free_addr()]);
+    let forged = "2026-01-01T00:00:00Z%20%20INFO%20forged";
+    let line = format!("DELETE /pools/api/servers/a%0A{forged}");
+    is_problem(&managed.ask(&line, &[], ""), 404);
+    managed.proxy.wait_for_log(&["refused", "forged"]);
+    let log = managed.proxy.log();
+    assert!(
+        log.lines().all(|line| !line.starts_with("2026-01-01")),
+        "{log}"
+    );
+}

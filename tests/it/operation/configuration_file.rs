@@ -4,7 +4,6 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -258,6 +257,23 @@ fn a_backend_that_is_palantirs_own_listener_is_refused() {
         ("0.0.0.0:1234", "127.9.9.9:1234", 1, "round in circles"),
         ("[::]:1234", "[::1]:1234", 1, "round in circles"),
         ("0.0.0.0:1234", "0.0.0.0:1234", 1, "round in circles"),
+        ("127.0.0.1:1234", "0.0.0.0:1234", 1, "round in circles"),
+        ("[::1]:1234", "[::]:1234", 1, "round in circles"),
+        (
+            "127.0.0.1:1234",
+            "[::ffff:127.0.0.1]:1234",
+            1,
+            "round in circles",
+        ),
+        (
+            "0.0.0.0:1234",
+            "[::ffff:0.0.0.0]:1234",
+            1,
+            "round in circles",
+        ),
+        ("127.0.0.1:1234", "localhost:1234", 0, "round in circles"),
+        ("127.0.0.1:1234", "localhost:1235", 0, ""),
+        ("192.0.2.1:1234", "localhost:1234", 0, ""),
         (
             "0.0.0.0:1234",
             "192.0.2.1:1234",
@@ -270,8 +286,8 @@ fn a_backend_that_is_palantirs_own_listener_is_refused() {
     ];
     let directory = Directory::new();
     for (listened, backend, code, words) in rows {
-        let backend: SocketAddr = backend.parse().unwrap();
-        let text = format!("listen_addr = \"{listened}\"\n{}", route("/", &[backend]));
+        let text =
+            format!("listen_addr = \"{listened}\"\n[[routes]]\nbackend_addrs = [\"{backend}\"]\n");
         let (ended, said) = check(&directory, &text);
         assert_eq!(ended, Some(code), "{listened}, {backend}: {said}");
         assert!(said.contains(words), "{listened}, {backend}: {said}");

@@ -7,8 +7,8 @@ use std::thread;
 
 use crate::support::origin::ok;
 use crate::support::place::free_addr;
-use crate::support::proxy::{command, list, route};
-use crate::support::{Answer, Client, Link, Origin, PATIENCE, Proxy, eventually, get};
+use crate::support::proxy::{command, descriptors, list, route};
+use crate::support::{Answer, Client, Link, Origin, PATIENCE, Proxy, eventually, get, metrics};
 
 /// A whole configuration file.
 fn listening(addrs: &[SocketAddr], rest: &str) -> String {
@@ -455,4 +455,40 @@ fn clients_under_load_see_no_failure_through_twenty_reloads() {
     for client in clients {
         client.join().expect("a client failed");
     }
+}
+
+#[test]
+fn a_refused_reload_makes_no_access_log() {
+    let origin = Origin::saying("as before");
+    let proxy = Proxy::to(&[origin.addr]);
+    let taken = Origin::saying("");
+    let rest = route("/", &[origin.addr]);
+    let rest = format!("[access_log]\npath = \"{{dir}}/access.log\"\n{rest}");
+    proxy.reload(&listening(&[proxy.addr, taken.addr], &rest));
+    proxy.wait_for_log(&["refused", &taken.addr.to_string()]);
+    assert!(!proxy.access_log_path().exists());
+}
+
+#[test]
+fn settings_for_the_next_start_leave_the_shares_of_descriptors_as_they_are() {
+    let admin = free_addr();
+    let config = |workers: usize, more: &str| {
+        let route = route("/", &[free_addr()]);
+        format!("workers = {workers}\n[admin]\nlisten_addr = \"{admin}\"\n{more}{route}")
+    };
+    let mut command = command();
+    descriptors(&mut command, 2_048);
+    let proxy = Proxy::start_as(command, &config(2, ""));
+    let limit = || {
+        let text = metrics(admin);
+        let mut lines = text.lines();
+        let line = lines.find(|line| line.starts_with("palantir_client_connections_limit"));
+        line.unwrap().to_owned()
+    };
+    let before = limit();
+    proxy.reload_everywhere(admin, &config(200, ""));
+    assert_eq!(limit(), before);
+    let more = format!("[test_server]\nlisten_addrs = [\"{}\"]\n", free_addr());
+    proxy.reload_everywhere(admin, &config(1, &more));
+    assert_eq!(limit(), before);
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::place::{Directory, free_addr};
-use crate::support::proxy::{command, route, run};
+use crate::support::proxy::{command, descriptors, route, run};
 use crate::support::{Client, Proxy};
 
 /// Checks and starts one configuration; both must fail with these words, or both must succeed.
@@ -240,4 +240,29 @@ fn who_shows_no_token_learns_nothing_of_files() {
     let _proxy = Proxy::start(&closed);
     let shown = "Authorization: Bearer secret-admin-token-0123456789\r\n";
     assert_eq!(tells(api, shown, &secret), (true, true));
+}
+
+#[test]
+fn a_start_with_too_few_descriptors_says_so_and_does_not_panic() {
+    for count in 30..44 {
+        let addr = free_addr();
+        let mut command = command();
+        descriptors(&mut command, count);
+        let config = format!(
+            "listen_addr = \"{addr}\"\nworkers = 1\n{}",
+            route("/", &[free_addr()])
+        );
+        let mut proxy = Proxy::launch(command, addr, &config);
+        assert_eq!(
+            proxy.wait_for_exit(),
+            1,
+            "{count} descriptors:\n{}",
+            proxy.log()
+        );
+        assert!(
+            !proxy.log().contains("panicked"),
+            "{count} descriptors:\n{}",
+            proxy.log()
+        );
+    }
 }

@@ -31,7 +31,8 @@ struct Terms {
     /// `90s` or `5m`. Without a confirmation in time, the earlier configuration is put in force again.
     confirm_secs: Option<JsonTime>,
     /// Percent of the requests meanwhile that may fail; above it the old configuration comes back at once. 100 without
-    /// it. Only with `confirm_secs`.
+    /// it. A request that palantir itself refuses, such as one that no route is for (404), has not failed. Only with
+    /// `confirm_secs`.
     #[schema(minimum = 0, maximum = 100)]
     max_failed_percent: Option<f64>,
 }
