@@ -183,6 +183,7 @@ impl Answering<'_> {
     /// Keeps the connection of an attempt whose answer has come to its end, if it may be kept.
     fn keep(&self, reusable: bool, upstream: Upstream) {
         if reusable && !self.client.is_body_pending() {
+            upstream.wire.stream.note_answered();
             keep_idle(self.shard, upstream);
         }
     }

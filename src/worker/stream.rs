@@ -138,6 +138,14 @@ impl Stream {
         }
     }
 
+    /// Notes that the whole answer of a backend was taken, so that its stream, which has not ended yet, is not reset at
+    /// once.
+    pub fn note_answered(&self) {
+        if let Stream::Multiplexed(stream) = self {
+            stream.note_answered();
+        }
+    }
+
     /// Lets a client take the answer as slowly as it likes, as far as its connection is concerned.
     pub fn allow_leisure(&self) {
         if let Stream::Multiplexed(stream) = self {

@@ -23,7 +23,9 @@ pub struct MultiplexStream {
     answered: Cell<bool>,
     /// Whether the end of our message was sent.
     finished: Cell<bool>,
-    /// The core's millisecond in which the end was sent.
+    /// Whether the whole answer was taken, from a backend. The end of the stream may still have to come.
+    has_answer: Cell<bool>,
+    /// The core's millisecond in which the end was sent, or the whole answer was taken.
     finished_at: Cell<u64>,
     /// Bytes that were received last, and may not be passed on yet: the peer is given room for as many when more are
     /// to be received. So a stream whose bytes nobody takes holds no more than its window.
@@ -43,6 +45,7 @@ impl MultiplexStream {
             state,
             answered: Cell::default(),
             finished: Cell::default(),
+            has_answer: Cell::default(),
             finished_at: Cell::default(),
             taken: Cell::default(),
         }
@@ -353,12 +356,21 @@ impl MultiplexStream {
         Ok(())
     }
 
+    /// Notes that the whole answer of a backend was taken.
+    pub fn note_answered(&self) {
+        debug_assert_eq!(self.connection.role(), Role::Client);
+        self.has_answer.set(true);
+        self.finished_at.set(self.connection.millis());
+    }
+
     /// The code that the peer of a dropped stream is told.
     fn closing_code(&self) -> ErrorCode {
         match self.connection.role() {
             // A client that has its answer may stop sending (RFC 9113 section 8.1).
             Role::Server if self.finished.get() => ErrorCode::NO_ERROR,
             Role::Server => ErrorCode::INTERNAL_ERROR,
+            // A head may say that no body follows, and the end of the stream comes by itself a moment later.
+            Role::Client if self.finished.get() && self.has_answer.get() => ErrorCode::NO_ERROR,
             Role::Client => ErrorCode::CANCEL,
         }
     }
