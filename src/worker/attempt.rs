@@ -189,8 +189,8 @@ impl Answering<'_> {
     }
 }
 
-/// An exchange with a backend that is not finished. If the process ends meanwhile, the connection is reset: over TLS, its
-/// close would tell the backend that it has all of a tunnel or of a body.
+/// An exchange with a backend that is not finished. If the process ends meanwhile, the connection is reset: over TLS,
+/// its close would tell the backend that it has all of a tunnel or of a body.
 struct Unfinished<'a> {
     shard: &'a Shard,
     stream: &'a Stream,

@@ -161,8 +161,8 @@ impl Stream {
         }
     }
 
-    /// Makes the coming close one that the peer cannot take for an orderly end. (A stream of HTTP/2 that is not finished
-    /// is reset in any case.)
+    /// Makes the coming close one that the peer cannot take for an orderly end. (A stream of HTTP/2 that is not
+    /// finished is reset in any case.)
     pub fn reset_on_close(&self) {
         if let Stream::Socket(socket) = self {
             socket.reset_on_close();

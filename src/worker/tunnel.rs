@@ -1,8 +1,8 @@
 //! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, one of them is
-//! gone, or nothing moves for too long. Nobody but the two sides knows where a message of theirs ends. So a side is told
-//! of an orderly end only if the other side has ended in order; else its connection is cut. A tunnel whose listener was removed, or has other demands by now, ends within the time of a stop: the
-//! tunnel would otherwise outlast the rules that let its client in. So do the oldest tunnels when too many snapshots
-//! are in use.
+//! gone, or nothing moves for too long. Nobody but the two sides knows where a message of theirs ends. So a side is
+//! told of an orderly end only if the other side has ended in order; else its connection is cut. A tunnel whose
+//! listener was removed, or has other demands by now, ends within the time of a stop: the tunnel would otherwise
+//! outlast the rules that let its client in. So do the oldest tunnels when too many snapshots are in use.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -22,9 +22,9 @@ use crate::worker::wire::{Amount, Wire, nothing};
 
 const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
-/// Runs the tunnel to its end. Errors: the backend has not ended its side, so that the client's connection is to be cut.
-/// (Closing is the regular end of a tunnel of HTTP/1.) The backend's connection is cut unless the client has ended its
-/// side.
+/// Runs the tunnel to its end. Errors: the backend has not ended its side, so that the client's connection is to be
+/// cut. (Closing is the regular end of a tunnel of HTTP/1.) The backend's connection is cut unless the client has ended
+/// its side.
 pub async fn run(
     shard: &Shard,
     client: &Client,

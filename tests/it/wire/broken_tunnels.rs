@@ -23,8 +23,8 @@ fn end_of(stream: &mut impl Read) -> End {
     read.err().map(|error| error.kind())
 }
 
-/// A backend that switches, sends a part of something, and does `then`, which says whether it stays. The end of a tunnel
-/// in which it stays is reported.
+/// A backend that switches, sends a part of something, and does `then`, which says whether it stays. The end of a
+/// tunnel in which it stays is reported.
 fn switching(then: impl Fn(&mut Link) -> bool + Send + Sync + 'static) -> (Origin, Receiver<End>) {
     let (ended, end) = mpsc::channel();
     let ended = Arc::new(Mutex::new(ended));
