@@ -189,6 +189,7 @@ impl Answering<'_> {
     /// Keeps the connection of an attempt whose answer is complete, if another request may use the connection.
     fn keep(&self, reusable: bool, upstream: Upstream) {
         if reusable && !self.client.is_body_pending() {
+            upstream.wire.stream.note_answered();
             keep_idle(self.shard, upstream);
         }
     }

@@ -141,6 +141,14 @@ impl Stream {
         }
     }
 
+    /// Notes that the whole answer of a backend was taken, so that its stream, which has not ended yet, is not reset at
+    /// once.
+    pub fn note_answered(&self) {
+        if let Stream::Multiplexed(stream) = self {
+            stream.note_answered();
+        }
+    }
+
     /// Exempts a client of HTTP/2 from the least rate of reading the answer.
     pub fn allow_leisure(&self) {
         if let Stream::Multiplexed(stream) = self {

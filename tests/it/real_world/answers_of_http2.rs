@@ -1,10 +1,49 @@
 //! Odd answers of backends that speak HTTP/2, and statuses that nobody knows.
 
+use std::sync::{Mutex, mpsc};
+
 use super::backend_answers::config;
 use crate::support::h2::backend::Backend;
-use crate::support::h2::frame::{self, flag};
+use crate::support::h2::frame::{self, flag, kind};
 use crate::support::place::free_addr;
-use crate::support::{Client, Origin, Proxy, eventually, get, metrics};
+use crate::support::{Client, Origin, PATIENCE, Proxy, eventually, get, metrics};
+
+/// The end of a stream may come behind a head that says that there is no body. A reset would tell the backend that its
+/// answer was not wanted.
+#[test]
+fn a_stream_that_ends_behind_its_answer_is_not_reset() {
+    const REQUESTS: usize = 5;
+    let (seen, resets) = mpsc::channel();
+    let seen = Mutex::new(seen);
+    let origin = Origin::start(move |link| {
+        let Some(mut backend) = Backend::greet(link, &[]) else {
+            return;
+        };
+        let (mut last, mut count, mut resets) = (None, 0, 0);
+        while let Some(frame) = backend.frame() {
+            resets += usize::from(frame.kind == kind::RST_STREAM);
+            if frame.kind != kind::HEADERS {
+                continue;
+            }
+            // The client has the answer on the last stream, or would not ask again.
+            if let Some(last) = last.replace(frame.stream) {
+                backend.send(frame::data(flag::END_STREAM, last, ""));
+            }
+            count += 1;
+            if count == REQUESTS {
+                let _ = seen.lock().unwrap().send(resets);
+            }
+            let section = frame::section(&[(":status", "200"), ("content-length", "0")]);
+            backend.send(frame::headers(flag::END_HEADERS, frame.stream, section));
+        }
+    });
+    let proxy = Proxy::start(&config(&origin, "protocol = \"h2\""));
+    let mut client = proxy.client();
+    for _ in 0..REQUESTS {
+        assert_eq!(client.ask(get("/")).status(), 200);
+    }
+    assert_eq!(resets.recv_timeout(PATIENCE).unwrap(), 0);
+}
 
 /// Answers of HTTP/2 backends are read as answers of HTTP/1.1 backends are.
 #[test]

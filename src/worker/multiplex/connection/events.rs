@@ -143,7 +143,7 @@ impl MultiplexConnection {
         }
         // The answers of these streams are complete: only the rest of their requests was waited for.
         for (id, _) in self.answered_early.take() {
-            self.protocol().reset(id, ErrorCode::NO_ERROR);
+            self.protocol().reset(id, self.late_code());
         }
     }
 

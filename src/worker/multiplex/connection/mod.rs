@@ -37,8 +37,8 @@ pub struct MultiplexConnection {
     free_heads: RefCell<Vec<Head>>,
     /// Streams that wait for the socket, or for the peer's first SETTINGS.
     unsettled: RefCell<Vec<Rc<StreamInput>>>,
-    /// Streams that were answered before their requests had ended, each with the core's millisecond in which the stream
-    /// is reset.
+    /// Streams that were answered before their requests had ended, or whose answer was whole before they had ended, each
+    /// with the core's millisecond in which the stream is reset.
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
     /// Wakes the task that sends, while that task has no output.
     sender: RefCell<Option<Waker>>,
@@ -314,7 +314,8 @@ impl MultiplexConnection {
     /// Forgets a stream whose exchange has ended, with `unread` bytes of its body.
     ///
     /// A client that got its answer in the core's millisecond `answered_at` has some time to read the answer and to
-    /// stop sending by itself: some clients lose an answer when a reset follows at once.
+    /// stop sending by itself: some clients lose an answer when a reset follows at once. A backend whose answer was
+    /// whole in that millisecond has as much time to end the stream by itself.
     pub(super) fn forget(&self, id: StreamId, unread: usize, code: ErrorCode, answered_at: u64) {
         debug_assert!(id != 0, "only an open stream is forgotten");
         self.streams.borrow_mut().remove(&id);
@@ -329,15 +330,29 @@ impl MultiplexConnection {
             ErrorCode::NO_ERROR if protocol.is_open(id) => {
                 let due = answered_at + limits::LINGER_MILLIS;
                 if due <= now {
-                    protocol.reset(id, code)
+                    protocol.reset(id, self.late_code());
                 } else {
-                    self.answered_early.borrow_mut().push_back((id, due))
+                    let mut early = self.answered_early.borrow_mut();
+                    while early
+                        .pop_front_if(|(id, _)| !protocol.is_open(*id))
+                        .is_some()
+                    {}
+                    early.push_back((id, due));
                 }
             }
             code => protocol.reset(id, code),
         }
         if protocol.has_output() || protocol.is_done() {
             self.wake_sender();
+        }
+    }
+
+    /// The code of the reset of a stream that has lingered for long enough.
+    pub(super) fn late_code(&self) -> ErrorCode {
+        match self.role {
+            // A client that has its answer is asked to stop sending its request (RFC 9113 section 8.1).
+            Role::Server => ErrorCode::NO_ERROR,
+            Role::Client => ErrorCode::CANCEL,
         }
     }
 

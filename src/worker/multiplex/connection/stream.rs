@@ -23,7 +23,9 @@ pub struct MultiplexStream {
     answered: Cell<bool>,
     /// Whether the end of palantir's message was sent.
     finished: Cell<bool>,
-    /// The core's millisecond in which the end of palantir's message was sent.
+    /// Whether the whole answer was taken, from a backend. The end of the stream may still have to come.
+    has_answer: Cell<bool>,
+    /// The core's millisecond in which the end of palantir's message was sent, or the whole answer was taken.
     finished_at: Cell<u64>,
     /// Bytes that were received last, and may not be passed on yet. The peer's window grows by as many bytes only when
     /// more are to be received, so that a stream whose bytes no receiver takes holds no more than its window.
@@ -43,6 +45,7 @@ impl MultiplexStream {
             state,
             answered: Cell::default(),
             finished: Cell::default(),
+            has_answer: Cell::default(),
             finished_at: Cell::default(),
             taken: Cell::default(),
         }
@@ -365,12 +368,21 @@ impl MultiplexStream {
         Ok(())
     }
 
+    /// Notes that the whole answer of a backend was taken.
+    pub fn note_answered(&self) {
+        debug_assert_eq!(self.connection.role(), Role::Client);
+        self.has_answer.set(true);
+        self.finished_at.set(self.connection.millis());
+    }
+
     /// The code of the reset that ends a dropped stream.
     fn closing_code(&self) -> ErrorCode {
         match self.connection.role() {
             // A client that has its answer is asked to stop sending its request (RFC 9113 section 8.1).
             Role::Server if self.finished.get() => ErrorCode::NO_ERROR,
             Role::Server => ErrorCode::INTERNAL_ERROR,
+            // A head may say that no body follows, and the end of the stream comes by itself a moment later.
+            Role::Client if self.finished.get() && self.has_answer.get() => ErrorCode::NO_ERROR,
             Role::Client => ErrorCode::CANCEL,
         }
     }

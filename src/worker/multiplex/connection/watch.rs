@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{End, MultiplexConnection, Terms};
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::http::h2::{ErrorCode, Patience, Role};
+use crate::http::h2::{Patience, Role};
 
 const CHECK: Duration = Duration::from_millis(limits::H2_CHECK_MILLIS);
 
@@ -98,7 +98,7 @@ impl MultiplexConnection {
             .borrow_mut()
             .pop_front_if(|(_, due)| *due <= now)
         {
-            protocol.reset(id, ErrorCode::NO_ERROR);
+            protocol.reset(id, self.late_code());
         }
         let patience = Patience {
             idle: terms.idle,
