@@ -37,8 +37,8 @@ pub struct MultiplexConnection {
     free_heads: RefCell<Vec<Head>>,
     /// Streams that wait for the socket, or for the peer's first SETTINGS.
     unsettled: RefCell<Vec<Rc<StreamInput>>>,
-    /// Streams that were answered before their requests had ended, or whose answer was whole before they had ended, each
-    /// with the core's millisecond in which the stream is reset.
+    /// Streams that were answered before their requests had ended, or whose answer was whole before they had ended,
+    /// each with the core's millisecond in which the stream is reset.
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
     /// Wakes the task that sends, while that task has no output.
     sender: RefCell<Option<Waker>>,
