@@ -168,6 +168,7 @@ proxy_protocol = true
             "14:23: listeners[3].proxy_protocol_from: means nothing at a socket, whose clients have no address",
             "18:38: listeners[4].proxy_protocol_from[1] = \"lan\": \"lan\" is not an IP address",
             "18:45: listeners[4].proxy_protocol_from[2] = \"::ffff:0:0/90\": a network of IPv4 is written as one, such as 10.0.0.0/8",
+            "23:8: listeners[6].addr = \"[::ffff:127.0.0.1]:6\": is an IPv4 address in the form of IPv6; write \"127.0.0.1:6\", or a socket \"unix:/path\"",
         ],
     );
 }
