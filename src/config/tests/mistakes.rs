@@ -549,7 +549,7 @@ propogate = true
             "7:1: tracing.propogate = true: unknown key; did you mean \"propagate\"?",
         ],
     );
-    for addr in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
+    for addr in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[2001:db8::1]:1"] {
         let text = format!("[admin]\nlisten_addr = \"{addr}\"");
         let mistake = format!(
             "2:15: admin.listen_addr = \"{addr}\": is not a loopback address: others may reach it, so it needs a token_file, or tls with a client_ca"
@@ -557,7 +557,7 @@ propogate = true
         expect(&text, &[mistake.as_str()]);
         assert!(parsed(&format!("{text}\ntoken_file = \"t\"")).is_ok());
     }
-    for addr in ["127.8.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "unix:/b"] {
+    for addr in ["127.8.0.1:1", "[::1]:1", "unix:/b"] {
         let config = parsed(&format!("[admin]\nlisten_addr = \"{addr}\"")).unwrap();
         let admin = config.settings.admin.unwrap();
         assert_eq!(admin.listen_addr.to_string(), addr);
