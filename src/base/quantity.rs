@@ -35,7 +35,7 @@ pub const TIME_PATTERN: &str = "^[0-9]+(ms|s|m|h|d)$";
 pub const SIZE_PATTERN: &str = "^[0-9]+(B|[kK]B|MB|GB|KiB|MiB|GiB)$";
 
 /// The form of a time where every value is a text, as a regular expression. The numbers of digits are those of
-/// [`LONGEST_TIMEOUT`], so that hardly a text of this form is too long a time.
+/// `limits::LONGEST_TIMEOUT`, so that hardly a text of this form is too long a time.
 pub const TEXT_TIME_PATTERN: &str = "^([0-9]{1,5}([.][0-9]{1,9})?|[0-9]{1,8}(ms|s|m|h|d))$";
 
 /// Reads a time with its unit: `500ms`. `None`: the text is no such time, or a longer one than can be counted.

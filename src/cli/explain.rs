@@ -232,7 +232,7 @@ request head    at most 32768 bytes, 100 fields
 request body    unlimited
 retries         2
 timeout         9s for the whole exchange
-timeouts        client_body 30s, connect 2s, upstream_response 60s, upstream_idle 60s, tunnel_idle 3600s
+timeouts        client_body 30s, connect 2s, upstream_response 1m, upstream_idle 1m, tunnel_idle 1h
 other route     / matches, but the host of another route is more specific
 other route     *.example.com/api matches, but the host of another route is more specific
 other route     api.example.com/ matches, but the prefix of another route is longer

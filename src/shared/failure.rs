@@ -297,7 +297,7 @@ impl Failure {
         )
     }
 
-    /// Whether the client took too long to send its request.
+    /// Whether the client took too long: with its request, or with the next bytes of a tunnel.
     pub fn is_slowness(self) -> bool {
         self.row().status == 408
     }
@@ -355,6 +355,7 @@ mod tests {
             Failure::HeadTimeout,
             Failure::BodyTimeout,
             Failure::BodyTooSlow,
+            Failure::TunnelIdle,
         ];
         let gone = [
             Failure::ClientLeft,
