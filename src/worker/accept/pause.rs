@@ -27,3 +27,34 @@ pub async fn pause(shard: &Shard) {
     timer.set(Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS));
     poll_fn(|cx| timer.poll(cx)).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+    use crate::worker::sample::run_worker;
+
+    #[test]
+    fn accepting_waits_after_an_error_unless_only_the_client_was_gone() {
+        let exhausted = rustix::io::Errno::MFILE.raw_os_error();
+        let least = limits::ACCEPT_PAUSE_MILLIS - limits::TICK_MILLIS;
+        let rows: [(io::Error, u64); 3] = [
+            (ErrorKind::ConnectionAborted.into(), 0),
+            (ErrorKind::OutOfMemory.into(), least),
+            (io::Error::from_raw_os_error(exhausted), least),
+        ];
+        run_worker(
+            &[],
+            |_| (),
+            async |shard| {
+                for (error, least) in rows {
+                    let began = shard.timers.millis();
+                    pause_after(&shard, &error).await;
+                    let paused = shard.timers.millis() - began;
+                    assert!(paused >= least, "{error}: {paused} ms");
+                }
+            },
+        );
+    }
+}

@@ -6,6 +6,7 @@ mod steps;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -50,30 +51,31 @@ fn walk<T: Send>(
     eprintln!("{total} rounds: {what}");
 }
 
-/// Whether a process of a script may take over.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Success {
-    Never,
-    Possible,
-}
+/// Steps that an upgrade may go without although the traced one had them: how often the new process receives depends on
+/// how much the old process has to say meanwhile.
+const UNREACHED: usize = 2;
 
-/// Upgrades to each of these scripts around the program, without any client noticing. Connections are lost only with a
-/// process that is killed.
+/// Upgrades to each of these scripts around the program, without any client noticing. At most `most` of their processes
+/// take over. Connections are lost only with a process that is killed.
 #[track_caller]
-fn walk_scripts(what: &str, least: usize, scripts: Vec<String>, success: Success) {
+fn walk_scripts(what: &str, least: usize, scripts: Vec<String>, most: usize) {
+    let successes = AtomicUsize::new(0);
     walk(what, least, scripts, |next| {
         let mut is_left = true;
         // A process of a script starts the plain program at its own upgrade, and is therefore the last one of its
         // lineage.
         while is_left {
-            is_left = walk_until_success(next, success);
+            is_left = walk_until_success(next);
+            successes.fetch_add(is_left.into(), SeqCst);
         }
     });
+    let successes = successes.into_inner();
+    assert!(successes <= most, "{successes} processes took over: {what}");
 }
 
-/// Runs the next script until an upgrade succeeds; returns whether there may be scripts left.
+/// Runs the next script until an upgrade succeeds; returns whether a script was left for that.
 #[track_caller]
-fn walk_until_success(next: &dyn Fn() -> Option<String>, success: Success) -> bool {
+fn walk_until_success(next: &dyn Fn() -> Option<String>) -> bool {
     let (installed, origin) = (Installed::new(), Origin::saying("served"));
     let mut lineage = start(&installed, &origin);
     let load = Load::on(lineage.proxy.addr);
@@ -82,11 +84,7 @@ fn walk_until_success(next: &dyn Fn() -> Option<String>, success: Success) -> bo
         let line = script.as_deref().unwrap_or("exec \"$REAL\" \"$@\"");
         installed.become_script(line);
         let has_succeeded = lineage.try_to_upgrade();
-        if script.is_none() {
-            assert!(has_succeeded, "nothing is in the way");
-        } else if has_succeeded {
-            assert_ne!(success, Success::Never, "{line}");
-        }
+        assert!(has_succeeded || script.is_some(), "nothing is in the way");
         load.is_served();
         if has_succeeded {
             let lost = load.end();
@@ -104,7 +102,7 @@ fn a_new_process_that_is_killed_at_any_step_costs_nobody_the_service() {
     }
     let kill = |step: &Step| step.script("signal=KILL", "/dev/null");
     let scripts: Vec<_> = steps().iter().map(kill).collect();
-    walk_scripts("the new process is killed", 50, scripts, Success::Never);
+    walk_scripts("the new process is killed", 50, scripts, UNREACHED);
 }
 
 #[test]
@@ -118,7 +116,7 @@ fn a_new_process_whose_system_calls_fail_costs_nobody_the_service() {
         "a system call of the new process fails",
         50,
         scripts,
-        Success::Possible,
+        usize::MAX,
     );
 }
 
@@ -130,7 +128,7 @@ fn a_new_process_without_descriptors_costs_nobody_the_service() {
         "the new process has few descriptors",
         40,
         scripts,
-        Success::Possible,
+        usize::MAX,
     );
 }
 
@@ -141,12 +139,7 @@ fn a_new_process_without_memory_costs_nobody_the_service() {
         format!("ulimit -v {kilobytes}; exec \"$REAL\" \"$@\"")
     };
     let scripts = (0..40).map(bounded).collect();
-    walk_scripts(
-        "the new process has little memory",
-        40,
-        scripts,
-        Success::Possible,
-    );
+    walk_scripts("the new process has little memory", 40, scripts, usize::MAX);
 }
 
 #[test]
@@ -158,20 +151,24 @@ fn a_new_process_that_stands_still_is_given_up() {
     let talk = steps.iter().filter(|step| step.is_talk());
     let others = steps.iter().filter(|step| !step.is_talk()).step_by(12);
     let chosen: Vec<&Step> = talk.chain(others).collect();
+    let successes = AtomicUsize::new(0);
     thread::scope(|scope| {
         for step in &chosen {
+            let successes = &successes;
             scope.spawn(move || {
                 let (installed, origin) = (Installed::new(), Origin::saying("served"));
                 let mut lineage = start(&installed, &origin);
                 let load = Load::on(lineage.proxy.addr);
                 installed.become_script(&step.script("signal=STOP", "/dev/null"));
-                assert!(!lineage.try_to_upgrade(), "{step:?}");
+                successes.fetch_add(lineage.try_to_upgrade().into(), SeqCst);
                 load.is_served();
                 load.end();
             });
         }
     });
     eprintln!("{} rounds: the new process stands still", chosen.len());
+    let successes = successes.into_inner();
+    assert!(successes <= UNREACHED, "{successes} processes took over");
 }
 
 /// Ends all processes of a folder's configuration but one, whatever the test's outcome.

@@ -226,32 +226,25 @@ fn no_file_of_tls_loses_a_reload_that_could_not_be_read_once() {
             &[1],
         ),
     ];
-    let (disk, admin) = (Disk::new(), free_addr());
-    let mut command = command();
-    disk.apply(&mut command);
-    command.env("SSL_CERT_FILE", directory.path().join("roots.crt"));
-    command.env_remove("SSL_CERT_DIR");
-    let proxy = Proxy::start_as(
-        command,
-        &format!(
-            "[admin]\nlisten_addr = \"{admin}\"\n[[routes]]\nbackend_addrs = [\"127.0.0.1:1\"]\n"
-        ),
-    );
-    let base = format!(
-        "listen_addr = \"{}\"\n[admin]\nlisten_addr = \"{admin}\"\n[[routes]]\nbackend_addrs = [\"127.0.0.1:1\"]\n",
-        proxy.addr
-    );
-    let in_force = || ask(admin, "GET /config", &[], "").text();
     for (new, file, opened) in rows {
         let opened = opened.iter();
         let strikes = opened.map(|number| ("open", *number, libc::EMFILE));
-        let strikes = strikes.chain([("read", 1, libc::EIO)]);
-        for (function, number, error) in strikes {
-            let label = format!("{function} {file}, {number}: {new}");
-            proxy.directory.write("config.toml", &base);
-            assert_eq!(reload(admin), 200, "{label}");
+        for (function, number, error) in strikes.chain([("read", 1, libc::EIO)]) {
+            // Each process reads the files for the first time: it keeps those of earlier revisions.
+            let (disk, admin) = (Disk::new(), free_addr());
+            let mut command = command();
+            disk.apply(&mut command);
+            command.env("SSL_CERT_FILE", directory.path().join("roots.crt"));
+            command.env_remove("SSL_CERT_DIR");
+            let plain = format!(
+                "[admin]\nlisten_addr = \"{admin}\"\n[[routes]]\nbackend_addrs = [\"127.0.0.1:1\"]\n"
+            );
+            let proxy = Proxy::start_as(command, &plain);
+            let in_force = || ask(admin, "GET /config", &[], "").text();
             let before = in_force();
-            proxy.directory.write("config.toml", &(base.clone() + &new));
+            let text = format!("listen_addr = \"{}\"\n{plain}{new}", proxy.addr);
+            proxy.directory.write("config.toml", &text);
+            let label = format!("{function} {file}, {number}: {new}");
             disk.strike(&format!("{function} {file}"), number, Strike::Error(error));
             let refused = ask(admin, "POST /reload", &[], "");
             assert!(disk.is_hit(), "{label}");

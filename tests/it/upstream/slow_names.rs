@@ -61,7 +61,7 @@ fn a_new_name_is_found_at_once_beside_dead_ones() {
     proxy.wait_for_log(&[
         "dead",
         "not looked up within 5s",
-        "that do not answer come before it",
+        "that get no answer come before it",
     ]);
     let found = |number: usize| {
         let prefix = format!("/{number}");
