@@ -1,6 +1,6 @@
-//! The management API: what operators, the live page and the command line speak to. It changes nothing itself: every
-//! change is an `Ask` to the control thread's loop, and what is shown is `Standing` and the counters of
-//! [`crate::shared`].
+//! The management API, which operators, the live page and the command line use. The API changes nothing by itself:
+//! every change is a `ChangeRequest` to the loop of the control thread, and its answers show `Standing` and the counters
+//! of [`crate::shared`].
 //!
 //! A resource is one file in `resources/` and one line in [`resources()`]. Before any of them comes the
 //! [`access_policy`].
