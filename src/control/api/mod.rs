@@ -1,6 +1,6 @@
 //! The management API, which operators, the live page and the command line use. The API changes nothing by itself:
-//! every change is a `ChangeRequest` to the loop of the control thread, and its answers show `Standing` and the counters
-//! of [`crate::shared`].
+//! every change is a `ChangeRequest` to the loop of the control thread, and the API's answers show `Standing` and the
+//! counters of [`crate::shared`].
 //!
 //! A resource is one file in `resources/` and one line in [`resources()`]. Before any of them comes the
 //! [`access_policy`].
