@@ -67,5 +67,4 @@ step tests/fuzz_parsers.sh
 step env PALANTIR_ENGINE=epoll cargo test --test it -- \
     --skip disk_walk --skip clock_walk --skip upgrade_walk --skip documentation
 # The portable build differs from that in its allocator alone, on which memory and its bounds depend.
-step cargo test --no-default-features --lib
 step cargo test --no-default-features --test it -- limits:: wire:: http2::
