@@ -51,6 +51,8 @@ step cargo fmt --manifest-path fuzz/Cargo.toml --check
 step cargo clippy --all-targets -- -D warnings
 # All that the portable build compiles differently is in the library and the program.
 step cargo clippy --lib --bins --no-default-features -- -D warnings
+# The fuzz targets are a package of their own, which follows every rename.
+step cargo clippy --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
 # The documentation is for contributors, so that it may name private items; URLs in the help of commands are plain text.
 step env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links -A rustdoc::bare_urls" \
     cargo doc --no-deps --document-private-items --quiet

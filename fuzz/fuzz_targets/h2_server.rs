@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use palantir_fuzz::base::time::Micros;
 use palantir_fuzz::http::h1::{FieldSlots, encode_request, parse_request};
-use palantir_fuzz::http::h2::{Connection, Event, Head, LocalSettings, Role};
+use palantir_fuzz::http::h2::{H2Connection, H2Event, Head, LocalSettings, Role};
 use palantir_fuzz::http::path;
 use palantir_fuzz::{WIDE, edits};
 
@@ -20,18 +20,18 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// How many heads and bytes of bodies came, and all that was sent.
 fn run<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> (usize, usize, Vec<u8>) {
-    let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
+    let mut server = H2Connection::new(Role::Server, LocalSettings::default(), Micros(0));
     let (mut heads, mut bodies) = (0, 0);
     for piece in pieces {
         let mut used = 0;
         while let Ok((step, Some(event))) = server.receive(&piece[used..], Micros(0)) {
             used += step;
             match event {
-                Event::Head { head, end, .. } => {
+                H2Event::Head { head, end, .. } => {
                     heads += 1;
                     check(head, end);
                 }
-                Event::Body { bytes, .. } => bodies += bytes.len(),
+                H2Event::Body { bytes, .. } => bodies += bytes.len(),
                 _ => {}
             }
         }

@@ -2,7 +2,7 @@
 //! normal form, and head and body are written anew.
 
 use crate::http::h1::{
-    CHUNK_END, ChunkedDecoder, FieldSlots, HeadLimits, Piece, RequestBody, RequestHead,
+    CHUNK_END, ChunkedDecoder, ChunkedPiece, FieldSlots, HeadLimits, RequestBody, RequestHead,
     encode_request, parse_request, write_chunk_header, write_last_chunk,
 };
 use crate::http::path;
@@ -87,9 +87,9 @@ fn read_chunks(bytes: &[u8]) -> Option<Body> {
         let (consumed, piece) = decoder.decode(input).ok()?;
         taken += consumed;
         match piece {
-            Piece::NeedMore => return None,
-            Piece::Data(range) => data.extend_from_slice(&input[range]),
-            Piece::End => {
+            ChunkedPiece::NeedMore => return None,
+            ChunkedPiece::Data(range) => data.extend_from_slice(&input[range]),
+            ChunkedPiece::End => {
                 let trailers = decoder.trailers().to_vec();
                 return Some(Body {
                     data,
