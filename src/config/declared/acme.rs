@@ -56,8 +56,8 @@ static SETTINGS: [Setting; 7] = [
         "challenge",
         words::<ChallengeKind>,
         "tls-alpn-01",
-        "Proof to the authority that a name is ours: with `\"tls-alpn-01\"` the authority asks on port 443, with `\"http-01\"` on \
-         port 80, in cleartext.",
+        "Proof to the authority that a name is ours: with `\"tls-alpn-01\"` the authority asks on port 443, with \
+         `\"http-01\"` on port 80, in cleartext.",
     ),
     optional(
         "eab",

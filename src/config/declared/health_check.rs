@@ -9,8 +9,8 @@ use crate::base::setting::{Absent, Kind, Section, Setting, Value};
 pub static HEALTH_CHECK: Section = Section {
     name: "HealthCheckSettings",
     title: "health_check",
-    doc: "The table `health_check` of a pool or a backend: how the backends are probed. One of `path`, `tcp` and `grpc` \
-          says what a probe is. Without the table, no backend is probed, and every backend counts as healthy.",
+    doc: "The table `health_check` of a pool or a backend: how the backends are probed. One of `path`, `tcp` and \
+          `grpc` says what a probe is. Without the table, no backend is probed, and every backend counts as healthy.",
     settings: || SETTINGS.iter().collect(),
 };
 
@@ -89,8 +89,8 @@ static SETTINGS: [Setting; 14] = [
         "tls",
         Kind::Any(&[Kind::Flag, Kind::Table(&CLIENT_TLS)]),
         "probes speak TLS if requests of the pool do",
-        "TLS of a probe: whether it is spoken, or a table as in a pool. A probe with `tcp = true` makes a handshake only \
-         if this is set, and then waits up to 1 s for a refusal behind the handshake.",
+        "TLS of a probe: whether it is spoken, or a table as in a pool. A probe with `tcp = true` makes a handshake \
+         only if this is set, and then waits up to 1 s for a refusal behind the handshake.",
     ),
     time(
         "interval",

@@ -40,15 +40,15 @@ static FURTHER: [Setting; 4] = [
             most: limits::TRUSTED_PROXIES,
         },
         "PROXY headers are taken from everybody who can reach the address",
-        "Networks whose PROXY headers are taken. Connections of others are closed. The setting is needed with `proxy_protocol`, unless \
-         `addr` is on loopback or a Unix socket.",
+        "Networks whose PROXY headers are taken. Connections of others are closed. The setting is needed with \
+         `proxy_protocol`, unless `addr` is on loopback or a Unix socket.",
     ),
     list(
         "tolerate",
         &Kind::Word(words::<Tolerable>),
         Tolerable::WORDS.len(),
-        "Faults in requests that are passed on instead of being refused. `\"control_bytes\"` stands for control bytes other than \
-         NUL, CR and LF in `Cookie`.",
+        "Faults in requests that are passed on instead of being refused. `\"control_bytes\"` stands for control bytes \
+         other than NUL, CR and LF in `Cookie`.",
     ),
     whole(
         "connections",

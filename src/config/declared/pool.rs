@@ -45,8 +45,8 @@ static NAME: [Setting; 2] = [
             least: 1,
             most: limits::BACKENDS,
         },
-        "The backends: addresses, names with a port, Unix sockets, or tables with `addr` and further settings. A change \
-         by the management API names all backends that there are to be.",
+        "The backends: addresses, names with a port, Unix sockets, or tables with `addr` and further settings. A \
+         change by the management API names all backends that there are to be.",
     ),
 ];
 
@@ -125,8 +125,8 @@ static BACKEND_SETTINGS: [Setting; 6] = [
     required(
         "addr",
         ADDRESS,
-        "Address of the backend: `127.0.0.1:9001`, `[::1]:9001`, `name:80`, or a Unix socket `unix:/path`. A name stands \
-         for all addresses that it resolves to.",
+        "Address of the backend: `127.0.0.1:9001`, `[::1]:9001`, `name:80`, or a Unix socket `unix:/path`. A name \
+         stands for all addresses that it resolves to.",
     ),
     whole(
         "weight",

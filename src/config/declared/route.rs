@@ -11,8 +11,8 @@ use crate::snapshot::RouteOptions;
 pub static ROUTE: Section = Section {
     name: "RouteSettings",
     title: "[[routes]]",
-    doc: "A route: where requests of a host and a path prefix go. A request takes the route with the most specific host, \
-          and of those the one with the longest prefix. A route leads to one of `[[pools]]`, or has a pool of its own; \
+    doc: "A route: where requests of a host and a path prefix go. A request takes the route with the most specific \
+          host, and of those the one with the longest prefix. A route leads to one of `[[pools]]`, or has a pool of its own; \
           then it may have the settings of `[[pools]]` too.",
     settings: || {
         let settings = SETTINGS.iter().chain(RouteOptions::SETTINGS);
@@ -90,14 +90,15 @@ static SETTINGS: [Setting; 14] = [
             most: limits::BACKENDS,
         },
         "the route leads to the pool that `pool` names",
-        "Backends of a pool of the route's own, written as `backends` of `[[pools]]`. The setting is needed unless `pool` is set.",
+        "Backends of a pool of the route's own, written as `backends` of `[[pools]]`. The setting is needed unless \
+         `pool` is set.",
     ),
     Setting::new(
         "host_header",
         TEXT,
         Absent::Is(Value::Text("backend")),
-        "`Host` that the backend gets: `\"backend\"` is the backend's own address, `\"preserve\"` is what the client sent; \
-         every other text is sent itself.",
+        "`Host` that the backend gets: `\"backend\"` is the backend's own address, `\"preserve\"` is what the client \
+         sent; every other text is sent itself.",
     ),
     Setting::new(
         "client_cert",

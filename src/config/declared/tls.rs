@@ -64,8 +64,8 @@ static SERVER_SETTINGS: [Setting; 13] = [
         "client_cert",
         words::<Demand>,
         "required",
-        "Whether every client must show a certificate. The setting needs `client_ca`. Either way a request for another host than \
-         the handshake's is answered 421; and so is, without a name in the handshake, a request for a host that the \
+        "Whether every client must show a certificate. The setting needs `client_ca`. Either way a request for \
+         another host than the handshake's is answered 421; and so is, without a name in the handshake, a request for a host that the \
          default certificate is not for.",
     ),
     word(
@@ -106,8 +106,8 @@ static SERVER_SETTINGS: [Setting; 13] = [
         "client_fingerprint_header",
         FIELD,
         "backends do not learn the SHA-256",
-        "Request field in which a backend learns the SHA-256 of the client's certificate, in hexadecimal digits. The setting needs \
-         `client_ca`.",
+        "Request field in which a backend learns the SHA-256 of the client's certificate, in hexadecimal digits. The \
+         setting needs `client_ca`.",
     ),
     optional(
         "automatic",
@@ -117,8 +117,8 @@ static SERVER_SETTINGS: [Setting; 13] = [
             most: limits::CERTIFICATES,
         },
         "no certificate is ordered for the listener",
-        "Host names whose certificates palantir orders from the authority of `[acme]`; beside `certificates` or instead \
-         of it. `[admin]` does not have the setting.",
+        "Host names whose certificates palantir orders from the authority of `[acme]`; beside `certificates` or \
+         instead of it. `[admin]` does not have the setting.",
     ),
     optional(
         "certificates",
