@@ -7,7 +7,10 @@ use std::process::{self, ExitCode};
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::{Command, check, explain, remote, run, schema};
 use crate::base::log;
@@ -19,14 +22,23 @@ use crate::test_server;
 /// workers.
 pub fn start_log() {
     let _ = log::start();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| log::LogLines)
         .log_internal_errors(false) // Internal errors would be printed to standard error.
         .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(chosen_lines())
         .init();
+}
+
+/// The lines that `$RUST_LOG` chooses: a level, or levels of modules, such as `warn,palantir::health=debug`. A text that
+/// cannot be read chooses what no text chooses.
+fn chosen_lines() -> Targets {
+    let chosen = std::env::var("RUST_LOG").unwrap_or_default();
+    let chosen = chosen.parse().ok().filter(|_| !chosen.is_empty());
+    chosen.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
 /// Carries out a command. `path` is the path of the configuration file.

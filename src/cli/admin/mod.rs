@@ -85,11 +85,11 @@ impl AdminClient {
         let (status, bytes) = match &self.target.addr {
             Reach::Tcp { host, port } => {
                 let stream = self.in_time(TcpStream::connect((&**host, *port))).await?;
-                self.speak(stream, request).await?
+                self.speak(Box::new(stream), request).await?
             }
             Reach::Unix(path) => {
                 let stream = self.in_time(UnixStream::connect(path)).await?;
-                self.speak(stream, request).await?
+                self.speak(Box::new(stream), request).await?
             }
         };
         if status.is_success() {
@@ -137,7 +137,7 @@ impl AdminClient {
     /// Asks, over TLS if that is spoken there.
     async fn speak(
         &self,
-        stream: impl Connected,
+        stream: Box<dyn Connected>,
         request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, Bytes), AdminError> {
         let Some(tls) = &self.target.tls else {
@@ -149,12 +149,12 @@ impl AdminClient {
         let connector = TlsConnector::from(config);
         let handshake = connector.connect(tls.name.clone(), stream);
         let stream = self.in_time(handshake).await?;
-        self.exchange(stream, request).await
+        self.exchange(Box::new(stream), request).await
     }
 
     async fn exchange(
         &self,
-        stream: impl Connected,
+        stream: Box<dyn Connected>,
         request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, Bytes), AdminError> {
         let exchange = async {
@@ -192,7 +192,7 @@ impl AdminClient {
     }
 }
 
-/// A connection of whatever kind.
+/// A connection of whatever kind. One type for all kinds has hyper compiled once instead of once for each kind.
 trait Connected: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connected for S {}
 

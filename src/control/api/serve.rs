@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -38,13 +38,9 @@ enum Socket {
     Unix(UnixListener),
 }
 
-/// A connection that came over it.
-enum Accepted {
-    /// A TCP connection.
-    Tcp(TcpStream),
-    /// A connection over a Unix socket.
-    Unix(UnixStream),
-}
+/// A connection of whatever kind. One type for all kinds has hyper compiled once instead of once for each kind.
+trait ApiStream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ApiStream for S {}
 
 /// A socket on which the API listens.
 pub struct ApiListener {
@@ -84,10 +80,7 @@ pub async fn serve(listener: ApiListener, router: Router, standing: Standing) {
                 // By the configuration in force: certificates may have changed since the start.
                 let admission = ConnectionAdmission::now(standing.clone());
                 tokio::spawn(async move {
-                    match accepted {
-                        Accepted::Tcp(stream) => greet(stream, peer, router, admission).await,
-                        Accepted::Unix(stream) => greet(stream, peer, router, admission).await,
-                    }
+                    greet(accepted, peer, router, admission).await;
                     drop(permit);
                 });
             }
@@ -140,18 +133,13 @@ async fn turn_away(socket: &Socket, came_for: Purpose) {
         };
         turned_away += 1;
         if came_for.is_cleartext {
-            tokio::spawn(async move {
-                match accepted {
-                    Accepted::Tcp(stream) => tell_gone(stream).await,
-                    Accepted::Unix(stream) => tell_gone(stream).await,
-                }
-            });
+            tokio::spawn(tell_gone(accepted));
         }
     }
 }
 
 /// Tells a client that the service it connected for is gone, and lets it read that before the connection is closed.
-async fn tell_gone(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+async fn tell_gone(mut stream: Box<dyn ApiStream>) {
     let told = async {
         stream.write_all(GONE).await?;
         stream.shutdown().await?;
@@ -171,7 +159,7 @@ impl Socket {
         })
     }
 
-    async fn accept(&self) -> io::Result<(Accepted, ApiClient)> {
+    async fn accept(&self) -> io::Result<(Box<dyn ApiStream>, ApiClient)> {
         match self {
             Socket::Tcp(listener) => {
                 let (stream, addr) = listener.accept().await?;
@@ -179,7 +167,7 @@ impl Socket {
                     name: addr.to_string(),
                     is_local: addr.ip().to_canonical().is_loopback(),
                 };
-                Ok((Accepted::Tcp(stream), peer))
+                Ok((Box::new(stream), peer))
             }
             Socket::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
@@ -189,17 +177,19 @@ impl Socket {
                     name: format!("unix, user {user}"),
                     is_local: true,
                 };
-                Ok((Accepted::Unix(stream), peer))
+                Ok((Box::new(stream), peer))
             }
         }
     }
 }
 
 /// Makes the TLS handshake if there is one to make, and learns who the client is.
-async fn greet<S>(stream: S, peer: ApiClient, router: Router, admission: ConnectionAdmission)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn greet(
+    stream: Box<dyn ApiStream>,
+    peer: ApiClient,
+    router: Router,
+    admission: ConnectionAdmission,
+) {
     let Some(tls) = admission.tls() else {
         return converse(stream, peer, router, admission).await;
     };
@@ -207,7 +197,7 @@ where
     match timeout(Duration::from_secs(limits::ADMIN_HEADER_SECS), handshake).await {
         Ok(Ok(stream)) => {
             let peer = named(peer, stream.get_ref().1.peer_certificates());
-            converse(stream, peer, router, admission).await;
+            converse(Box::new(stream), peer, router, admission).await;
         }
         Ok(Err(error)) => debug!("no TLS with {} at the management API: {error}", peer.name),
         Err(_) => debug!("no TLS with {} at the management API in time", peer.name),
@@ -227,10 +217,12 @@ fn named(peer: ApiClient, chain: Option<&[CertificateDer<'_>]>) -> ApiClient {
 }
 
 /// Serves one connection from beginning to end. A failure of the connection concerns its client only.
-async fn converse<S>(stream: S, peer: ApiClient, router: Router, admission: ConnectionAdmission)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn converse(
+    stream: Box<dyn ApiStream>,
+    peer: ApiClient,
+    router: Router,
+    admission: ConnectionAdmission,
+) {
     let router = router
         .layer(axum::Extension(peer))
         .layer(middleware::from_fn_with_state(
@@ -268,7 +260,7 @@ where
 /// Lets the client read an answer that came before it had sent everything, such as that its body is too large: ends the
 /// sending side, and discards the bytes that still come. To close the connection at once would reset it and destroy the
 /// answer.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<u64> {
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<u64> {
     stream.shutdown().await?;
     let rest = &mut stream.take(limits::ADMIN_LINGER_BYTES);
     tokio::io::copy(rest, &mut tokio::io::sink()).await

@@ -13,6 +13,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::bad_requests;
 
 /// The resource `/debug/bad-requests`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(list))
 }

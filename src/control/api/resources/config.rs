@@ -14,6 +14,7 @@ use crate::control::api::{Api, ApiState, accept};
 use crate::control::config_store::masked;
 
 /// The resource `/config`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show))
 }

@@ -24,6 +24,7 @@ use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 
 /// The resource `/config/check`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(check))
 }

@@ -15,6 +15,7 @@ use crate::control::change_request::Operation;
 use crate::control::config_store::{Difference, What};
 
 /// The resource `/config/diff`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show))
 }

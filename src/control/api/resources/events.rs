@@ -19,6 +19,7 @@ use crate::control::change_request::Standing;
 use crate::control::metrics::LiveStats;
 
 /// The resource `/events`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(follow))
 }

@@ -19,6 +19,7 @@ use crate::shared::pulse::Pulse;
 use crate::shared::worker_counters;
 
 /// The resources `/health` and `/ready`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(health))

@@ -11,6 +11,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::metrics::{LiveStats, Point};
 
 /// The resources `/board` and `/board/history`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(show))

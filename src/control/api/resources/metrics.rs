@@ -18,6 +18,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::metrics::{SharedText, content_type, render};
 
 /// The resource `/metrics`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show))
 }

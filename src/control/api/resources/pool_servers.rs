@@ -27,6 +27,7 @@ use crate::control::change_request::{InForce, Operation};
 use crate::control::config_store::Edit;
 
 /// The resources below `/pools/{name}/servers`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show, put, patch, take_out))
 }

@@ -23,6 +23,7 @@ use crate::control::change_request::{InForce, Operation};
 use crate::control::config_store::Edit;
 
 /// The resources `/pools` and `/pools/{name}`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(list))

@@ -17,6 +17,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::change_request::{Operation, Trial};
 
 /// The resource `/reload`, and the confirmation of a trial.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(reload))

@@ -19,6 +19,7 @@ use crate::control::change_request::Operation;
 use crate::control::config_store;
 
 /// The resources below `/config/revisions`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(list))

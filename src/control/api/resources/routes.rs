@@ -15,6 +15,7 @@ use crate::control::api::{Api, ApiState, shown};
 use crate::snapshot::{HostHeader, Snapshot};
 
 /// The resource `/routes`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(list))
 }

@@ -26,6 +26,7 @@ use crate::control::change_request::{InForce, Operation};
 use crate::control::config_store::Edit;
 
 /// The resources `/servers`: the short form of servers.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(list, add))

@@ -12,6 +12,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::metrics::{ServerStats, Stats, server_stats, stats};
 
 /// The resources `/stats` and `/stats/detail`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(totals))

@@ -15,6 +15,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::change_request::Operation;
 
 /// The resource `/upgrade`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(upgrade))
 }

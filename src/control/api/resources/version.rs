@@ -12,6 +12,7 @@ use crate::base::time::Micros;
 use crate::control::api::{Api, ApiState};
 
 /// The resource `/version`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show))
 }

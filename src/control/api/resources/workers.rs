@@ -13,6 +13,7 @@ use crate::control::api::{Api, ApiState};
 use crate::shared::worker_counters::WorkerCounters;
 
 /// The resource `/workers`.
+#[inline(never)]
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(list))
 }
