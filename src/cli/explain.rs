@@ -8,7 +8,6 @@ use super::output;
 use super::report::{Report, report_route};
 use crate::config::{self, Config, Machine, Resolved, Stores};
 use crate::http::h1::{self, FieldSlots, HeadLimits};
-use crate::http::host;
 use crate::http::path::{self, MergeSlashes};
 use crate::http::refusal::Refusal;
 use crate::route::RouteOutcome;
@@ -151,10 +150,9 @@ fn parse(head: &str, limits: &HeadLimits) -> Result<(String, String), Refusal> {
     let mut slots = FieldSlots::new();
     let request =
         h1::parse_request(head.as_bytes(), &mut slots, limits)?.ok_or(Refusal::HeadTooLarge)?;
-    let (host, _) = host::split(request.host).ok_or(Refusal::BadHost)?;
     let mut scratch = Vec::new();
     let path = path::normalise(request.path, &mut scratch)?;
-    Ok((text(host).to_ascii_lowercase(), text(path)))
+    Ok((text(request.host_name).to_ascii_lowercase(), text(path)))
 }
 
 fn text(bytes: &[u8]) -> String {

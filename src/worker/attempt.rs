@@ -26,7 +26,7 @@ use crate::worker::stream::Stream;
 use crate::worker::tunnel;
 use crate::worker::upload::{ask_for_body, discard};
 use crate::worker::upstream::{Upstream, keep_idle};
-use send::{Sent, send_request, send_rest};
+use send::{Rest, Sent, send_request, send_rest};
 
 pub use duplex::Side;
 pub use parties::Attempt;
@@ -38,7 +38,7 @@ pub async fn make(
     client: &Client,
     exchange: &Exchange,
     request: &mut PreparedRequest,
-    upstream: Upstream,
+    upstream: Box<Upstream>,
 ) -> Result<(), FailedAttempt> {
     #[cfg(test)]
     let is_planted = crate::simulated::is_planted(crate::simulated::Fault::ResendsPart);
@@ -79,7 +79,7 @@ impl Answering<'_> {
     async fn run(
         mut self,
         request: &mut PreparedRequest,
-        upstream: Upstream,
+        upstream: Box<Upstream>,
     ) -> Result<(), FailedAttempt> {
         let (reused, asked_at) = (upstream.reused, Micros::now());
         let unfinished = Unfinished {
@@ -146,20 +146,23 @@ impl Answering<'_> {
             request.expects_continue = false;
         }
         let before = exchange.tally().request_bytes;
-        let mut kept = std::mem::take(&mut request.bytes);
-        let mut body = std::mem::replace(&mut request.body, Body::none());
+        let mut rest = Rest {
+            kept: std::mem::take(&mut request.bytes),
+            left,
+            body: std::mem::replace(&mut request.body, Body::none()),
+        };
         let timer = Timer::new(&shard.timers);
         let attempt = Attempt {
             upload_timer: Some(&timer),
             ..self.attempt(request, upstream, asked_at)
         };
-        let uploading = send_rest(&attempt, &mut kept, left, &mut body, &timer);
+        let uploading = send_rest(&attempt, &mut rest, &timer);
         let delivered = receive_answer(&attempt, uploading, self.out).await;
         if !request.is_whole {
             let is_untouched = before == exchange.tally().request_bytes;
-            request.is_kept &= is_untouched && !body.has_ended();
+            request.is_kept &= is_untouched && !rest.body.has_ended();
         }
-        (request.bytes, request.body) = (kept, body);
+        (request.bytes, request.body) = (rest.kept, rest.body);
         delivered
     }
 
@@ -187,7 +190,7 @@ impl Answering<'_> {
     }
 
     /// Keeps the connection of an attempt whose answer is complete, if another request may use the connection.
-    fn keep(&self, reusable: bool, upstream: Upstream) {
+    fn keep(&self, reusable: bool, upstream: Box<Upstream>) {
         if reusable && !self.client.is_body_pending() {
             upstream.wire.stream.note_answered();
             keep_idle(self.shard, upstream);

@@ -14,6 +14,7 @@ use crate::worker::wire::Amount;
 
 /// Appends the received part of the body to the encoded head. The function waits for nothing, because a client that
 /// sends slowly may be waiting for an answer.
+#[inline]
 pub fn buffer_body(
     blocks: &Blocks,
     client: &Client,

@@ -63,17 +63,14 @@ pub struct PreparedRequest {
     host_of: Option<u32>,
 }
 
-/// Encodes the request for its route and the backend that was picked.
-pub fn encode(
-    incoming: &Incoming<'_>,
-    exchange: &Exchange,
-    route: &Route,
-    balanced: Balanced,
-) -> PreparedRequest {
+/// Encodes the request of an exchange for the backend that was picked.
+#[inline]
+pub fn encode(incoming: &Incoming<'_>, exchange: &Exchange, balanced: Balanced) -> PreparedRequest {
+    let route = exchange.route();
     let (client, head) = (incoming.client, incoming.head);
     let is_trusted = client.arrival.is_trusted(exchange.config.snapshot());
     let mut bytes = incoming.shard.blocks.take();
-    let host_value = encode_head(incoming, exchange, route, &balanced, &mut bytes);
+    let host_value = encode_head(incoming, exchange, &balanced, &mut bytes);
     debug_assert!(host_value.end <= bytes.len() && host_value.start <= host_value.end);
     PreparedRequest {
         pool: route.pool,
@@ -106,11 +103,10 @@ pub fn encode(
 fn encode_head(
     incoming: &Incoming<'_>,
     exchange: &Exchange,
-    route: &Route,
     balanced: &Balanced,
     bytes: &mut Block,
 ) -> Range<usize> {
-    let client = incoming.client;
+    let (client, route) = (incoming.client, exchange.route());
     let mut scratch = Vec::new();
     let path = if route.strip_prefix {
         path::without_prefix(incoming.target.forwarded, &route.prefix, &mut scratch)
@@ -185,6 +181,7 @@ impl PreparedRequest {
 
     /// Makes the request ready to be sent from its beginning. `Host` names the backend that the request goes to, if the
     /// route wants `Host` to name the backend.
+    #[inline]
     pub fn prepare_for(&mut self, exchange: &Exchange, index: u32) {
         self.bytes.rewind();
         if self.host_of.is_none_or(|named| named == index) {

@@ -70,6 +70,7 @@ impl Drop for Exchange {
 
 impl Exchange {
     /// An exchange that begins now.
+    #[inline]
     pub fn new(config: Rc<LiveConfig>, worker: WorkerId, id: RequestId) -> Exchange {
         Exchange {
             config,
@@ -88,6 +89,7 @@ impl Exchange {
     }
 
     /// Takes over the conditions of the route.
+    #[inline]
     pub fn take_route(&mut self, id: RouteId) {
         debug_assert!(self.facts.route.is_none(), "a request takes one route");
         let route = &self.config.snapshot().routes[id.index()];
@@ -205,6 +207,7 @@ impl Exchange {
     /// How long the request may wait for a connection. A request that has left no backend waits for `connect`. A
     /// request that has left a backend may wait at least for the rest of its time there, so that leaving is no
     /// disadvantage.
+    #[inline]
     pub fn wait_for_connection(&self, connect: Duration) -> Duration {
         let patience = self.progress.patience;
         let left = patience.map(|until| Duration::from_micros(until.since(Micros::now())));

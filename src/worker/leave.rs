@@ -8,7 +8,7 @@ use crate::snapshot::OnUnhealthy;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::retry::{self, Again, FailedAttempt, Repeatable};
+use crate::worker::retry::{self, Again, Allowance, FailedAttempt, Repeatable};
 use crate::worker::shard::Shard;
 use crate::worker::upstream::{is_well, prefers_well};
 
@@ -39,6 +39,7 @@ pub fn poll_unsent(
 
 /// Watches a request that waits for the head of its answer. Ready when the client has gone, when the request leaves its
 /// backend, or when it is cut. `request` says how far the request was sent.
+#[inline]
 pub fn poll_unanswered(
     shard: &Shard,
     client: &Client,
@@ -60,6 +61,7 @@ pub fn poll_unanswered(
 }
 
 /// Watches an exchange whose answer is being passed on. Ready when the client has gone, or when the answer is cut.
+#[inline]
 pub fn poll_answered(
     shard: &Shard,
     client: &Client,
@@ -126,13 +128,16 @@ pub fn decide(
         (!is_left || config.live(route.pool).queue().has_place())
             && config.takes_any(route.pool, &shard.tables, may_go_to)
     };
-    let used = exchange.progress.used;
-    let again = retry::again(request, failed, used, route.retries, has_next);
+    let allowance = Allowance {
+        used: exchange.progress.used,
+        retries: route.retries,
+    };
+    let again = retry::again(request, failed, allowance, has_next);
     if exchange
         .last_backend()
         .is_some_and(|id| exchange.has_tried(id))
     {
-        again.after_second_try(used, route.retries)
+        again.after_second_try(allowance)
     } else {
         again
     }

@@ -214,6 +214,7 @@ impl LiveConfig {
     }
 
     /// Picks a backend of a pool: a backend that was not tried yet, otherwise one that was.
+    #[inline]
     pub fn pick(&self, id: PoolId, choice: &Choice<'_>) -> Pick {
         self.up_to_date(id, choice.tables).pick(choice)
     }

@@ -46,7 +46,7 @@ use crate::base::ids::WorkerId;
 use crate::base::memory::count_in_steps;
 use crate::messages::ToWorker;
 use crate::messages::links::Links;
-use crate::net::{Engine, Ticker, Turn, pin, run, spawn};
+use crate::net::{Engine, Ticker, pin, run, spawn};
 use crate::shared::SharedTables;
 use crate::shared::mailbox::{Inbox, Mailbox};
 use crate::snapshot::SharedSnapshot;
@@ -108,14 +108,8 @@ async fn work_here(start: Start) -> io::Result<()> {
         mailboxes: start.mailboxes,
     });
     let config = LiveConfig::new(start.snapshot, &neighbours);
-    let turn = Turn::new()?;
-    let shard = Rc::new(Shard::new(
-        neighbours,
-        start.tables,
-        start.links,
-        config,
-        turn,
-    ));
+    let shard = Shard::new(neighbours, start.tables, start.links, config)?;
+    let shard = Rc::new(shard);
     let ticker = Ticker::new()?;
     let ticked = Vital(shard.clone(), "keeping time");
     spawn(async move {

@@ -71,6 +71,7 @@ impl AgeLimit {
 
     /// Ends the step under way, whose deadline is that of `step`, once the time of the configuration is over: a step
     /// that begins later gets no time anyway. A worker wakes every exchange when a configuration becomes too old.
+    #[inline]
     fn look(&mut self, step: &Timer, cx: &mut Context<'_>) {
         let Some(due) = self.config.due() else {
             return;

@@ -12,6 +12,7 @@ use crate::worker::failure::{Failure, FailureRow, Fault, STATUS_5XX};
 use crate::worker::shard::Shard;
 
 /// Records an exchange that has ended.
+#[inline]
 pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
     let row = exchange.progress.failure.map(Failure::row);
     if let Some(row) = row {

@@ -82,6 +82,15 @@ impl Used {
     }
 }
 
+/// The attempts that a request has used up, and the retries that its route allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// The attempts that the request has used up.
+    pub used: Used,
+    /// The retries that the route allows; 0: no request goes out twice unless no backend has processed it.
+    pub retries: u8,
+}
+
 /// How a request goes on after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
@@ -107,10 +116,11 @@ impl Again {
     /// The decision where the backend that could not be connected to has failed the request before, and the request
     /// came back because the others of its pool have no place. To try a backend once more is a retry: else a request
     /// would try one that refuses as often as it may try different ones.
-    pub fn after_second_try(self, used: Used, most: u8) -> Again {
+    pub fn after_second_try(self, allowance: Allowance) -> Again {
+        let used = allowance.used;
         match self {
             Again::Next if used.unconnected == 0 => Again::Next,
-            Again::Next if used.retries < most => Again::Retry,
+            Again::Next if used.retries < allowance.retries => Again::Retry,
             Again::Next => Again::Never,
             again => again,
         }
@@ -183,15 +193,15 @@ pub fn is_backends_fault(failure: Failure, blame: Blame) -> bool {
     }
 }
 
-/// Decides whether and how a request is sent again, on a route that allows `most` retries. `has_next`: whether another
-/// backend of the pool takes requests that this request was not sent to yet.
+/// Decides whether and how a request is sent again. `has_next`: whether another backend of the pool takes requests that
+/// this request was not sent to yet.
 pub fn again(
     request: Repeatable,
     failed: &FailedAttempt,
-    used: Used,
-    most: u8,
+    allowance: Allowance,
     has_next: impl FnOnce() -> bool,
 ) -> Again {
+    let (used, most) = (allowance.used, allowance.retries);
     let may_repeat = request.is_idempotent || failed.is_unprocessed;
     let is_kept = request.is_kept;
     #[cfg(test)]

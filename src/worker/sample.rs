@@ -11,7 +11,7 @@ use crate::base::addresses::BackendAddr;
 use crate::base::ids::{PoolId, RequestId, RouteId, WorkerId};
 use crate::base::limits;
 use crate::messages;
-use crate::net::{Engine, Expired, Ticker, Timer, Turn, run, spawn};
+use crate::net::{Engine, Expired, Ticker, Timer, run, spawn};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::mailbox::mailbox;
 use crate::shared::slots::Slots;
@@ -58,8 +58,7 @@ pub fn run_worker_with<T>(
     let (links, _ends) = messages::sample::links();
     let worked = run(Engine::Epoll, async move {
         let config = LiveConfig::new(snapshot, &neighbours);
-        let shard = Shard::new(neighbours, tables, links, config, Turn::new().unwrap());
-        let shard = Rc::new(shard);
+        let shard = Rc::new(Shard::new(neighbours, tables, links, config).unwrap());
         let (ticked, ticker) = (shard.clone(), Ticker::new().unwrap());
         spawn(async move {
             while let Ok(lag) = ticker.tick().await {

@@ -7,6 +7,7 @@ mod counted;
 mod ending;
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 
@@ -92,14 +93,14 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The possessions of a worker that starts with `config`.
+    /// The possessions of a worker that starts with `config`. Errors: the kernel grants no descriptor for the turns of
+    /// the event loop.
     pub fn new(
         neighbours: Rc<Neighbours>,
         tables: SharedTables,
         links: Links,
         config: LiveConfig,
-        turn: Turn,
-    ) -> Shard {
+    ) -> io::Result<Shard> {
         let worker = neighbours.worker;
         let shard = Shard {
             worker,
@@ -114,7 +115,7 @@ impl Shard {
             shared_upstreams: Shared::default(),
             descriptor_waiters: descriptors::Waiters::default(),
             rests: RefCell::default(),
-            turn,
+            turn: Turn::new()?,
             links,
             log_ration: LogRation::default(),
             rendered_replies: RenderedReplies::default(),
@@ -136,7 +137,7 @@ impl Shard {
         counters.set_thread(thread_number());
         counters.pulse().beat(Micros::now());
         shard.derive_bounds();
-        shard
+        Ok(shard)
     }
 
     /// The live configuration with which requests begin now.

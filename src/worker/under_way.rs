@@ -55,6 +55,7 @@ impl Drop for CountedAttempt<'_> {
 impl UnderWay {
     /// Lists an attempt at a backend, made by a task that this timer wakes. A backend that fails its probes (`is_down`)
     /// gets requests only while its pool panics.
+    #[inline]
     pub fn begin(&self, backend: BackendId, is_down: bool, timer: &Timer) -> CountedAttempt<'_> {
         let attempt = Some(Attempt {
             backend,
@@ -86,6 +87,7 @@ impl UnderWay {
     }
 
     /// Notes that the answer of an attempt has begun. `now`: the core's millisecond.
+    #[inline]
     pub fn note_head(&self, number: usize, backend: BackendId, now: u64) {
         self.with(number, |attempt| attempt.is_awaited = false);
         let mut heads = self.heads.borrow_mut();

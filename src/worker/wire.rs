@@ -51,11 +51,13 @@ impl Wire {
     }
 
     /// Takes the received bytes out, to use them across a wait.
+    #[inline]
     pub fn take(&self) -> Block {
         self.received.take()
     }
 
     /// Puts the rest of the received bytes back.
+    #[inline]
     pub fn put(&self, block: Block, blocks: &Blocks) {
         if block.is_empty() {
             blocks.give(block);
@@ -73,6 +75,7 @@ impl Wire {
     }
 
     /// Gives `look` access to the received bytes.
+    #[inline]
     pub fn with<T>(&self, look: impl FnOnce(&mut Block) -> T) -> T {
         look(&mut self.received.borrow_mut())
     }
@@ -125,6 +128,7 @@ impl Wire {
     }
 
     /// Receives the bytes that are there now. Errors: [`io::ErrorKind::WouldBlock`] if no bytes are there.
+    #[inline]
     pub fn receive(&self, blocks: &Blocks, amount: Amount) -> io::Result<usize> {
         let mut block = self.take();
         if block.is_empty() {

@@ -71,6 +71,7 @@ pub(super) struct ReceivedFraming {
 }
 
 /// The framing of a response.
+#[inline]
 pub(super) fn response(
     facts: &HeadFacts<'_>,
     version: Version,

@@ -8,6 +8,7 @@ use super::head_facts::{HeadFacts, Sender};
 use super::{
     Asked, FieldSlots, Method, RequestBody, RequestHead, ResponseBody, ResponseHead, Version,
 };
+use crate::http::host;
 use crate::http::refusal::Refusal;
 use crate::http::status::reason_phrase;
 
@@ -48,6 +49,7 @@ impl<'b> H2Request<'b> {
             query: self.query,
             target: self.target,
             host: self.host,
+            host_name: host::split(self.host).map_or(b"", |(name, _port)| name),
             version: Version::Http2,
             fields,
             body: self.body,

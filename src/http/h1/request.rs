@@ -24,6 +24,8 @@ pub struct RequestHead<'b, 's> {
     pub target: &'b [u8],
     /// The authority of the target or of `Host`, as received; empty only in HTTP/1.0.
     pub host: &'b [u8],
+    /// The name or address in `host`, without the port.
+    pub host_name: &'b [u8],
     /// The version of the request line.
     pub version: Version,
     /// The fields as received, in their order.
@@ -147,7 +149,7 @@ pub(super) fn accept<'b, 's>(
     let facts: &'s HeadFacts<'b> = HeadFacts::of(head, fields, place, Sender::Stranger)?;
     let body = framing::request_body(facts, version)?;
     let parts = RequestTarget::of(method, target)?;
-    let host = host(facts, &parts, version)?;
+    let (host, host_name) = host(facts, &parts, version)?;
     // An expectation that is not known cannot be met (RFC 9110 section 10.1.1).
     if facts.unknown_expectation {
         return Err(Refusal::UnknownExpectation);
@@ -160,6 +162,7 @@ pub(super) fn accept<'b, 's>(
         query: parts.query,
         target,
         host,
+        host_name,
         version,
         fields,
         body,
@@ -179,12 +182,12 @@ pub(super) fn accept<'b, 's>(
     }))
 }
 
-/// The one host that the request is for.
+/// The one host that the request is for, and the name in the host.
 fn host<'b>(
     facts: &HeadFacts<'b>,
     target: &RequestTarget<'b>,
     version: Version,
-) -> Result<&'b [u8], Refusal> {
+) -> Result<(&'b [u8], &'b [u8]), Refusal> {
     // A request has one `Host` at most, and one exactly in HTTP/1.1 (RFC 9112 section 3.2).
     if facts.host_repeated {
         return Err(Refusal::RepeatedHost);
@@ -192,7 +195,7 @@ fn host<'b>(
     if facts.host.is_none() && version == Version::Http11 {
         return Err(Refusal::MissingHost);
     }
-    Ok(target.host(facts.host)?.unwrap_or_default())
+    target.host(facts.host)
 }
 
 /// Whether an incomplete head may still become one that is within the limits.

@@ -76,21 +76,25 @@ impl<'b> RequestTarget<'b> {
         })
     }
 
-    /// The authority that the request is for, given the value of its `Host`. Both must be well-formed. The authority of
-    /// an absolute target takes precedence over `Host` (RFC 9112 section 3.2.2).
+    /// The authority that the request is for, and the name in the authority, given the value of its `Host`. Both are
+    /// empty if the request names no host. Target and field must be well-formed. The authority of an absolute target
+    /// takes precedence over `Host` (RFC 9112 section 3.2.2).
     #[inline(always)]
-    pub(super) fn host(&self, field: Option<&'b [u8]>) -> Result<Option<&'b [u8]>, Refusal> {
-        // An empty field names no host. A request with an absolute target need not name one in `Host`.
-        let names_nothing = |value: &[u8]| value.is_empty() && self.authority.is_some();
-        if field.is_some_and(|value| host::split(value).is_none() && !names_nothing(value)) {
-            return Err(Refusal::BadHost);
-        }
-        let named = match self.authority {
-            Some(authority) if host::split(authority).is_none() => return Err(Refusal::BadHost),
-            Some(authority) => Some(authority),
-            None => field,
+    pub(super) fn host(&self, field: Option<&'b [u8]>) -> Result<(&'b [u8], &'b [u8]), Refusal> {
+        let split = |authority: &'b [u8]| match host::split(authority) {
+            Some((name, _port)) => Ok((host::without_empty_port(authority), name)),
+            None => Err(Refusal::BadHost),
         };
-        Ok(named.map(host::without_empty_port))
+        match (self.authority, field) {
+            (None, None) => Ok((b"", b"")),
+            (None, Some(value)) => split(value),
+            // An empty field names no host. A request with an absolute target need not name one in `Host`.
+            (Some(authority), None | Some(b"")) => split(authority),
+            (Some(authority), Some(value)) => {
+                split(value)?;
+                split(authority)
+            }
+        }
     }
 }
 

@@ -100,24 +100,33 @@ fn send_trailers(stream: &multiplex::MultiplexStream, body: &Body) {
     }
 }
 
-/// Sends the rest of a request: `left` bytes of the kept part, and the rest of the body.
+/// The rest of a request, which is sent while the answer may arrive.
+pub struct Rest {
+    /// The kept part of the request.
+    pub kept: Block,
+    /// The bytes of the kept part, at its end, that are still to be sent.
+    pub left: usize,
+    /// The part of the body that is still to come from the client.
+    pub body: Body,
+}
+
+/// Sends the rest of a request.
 pub async fn send_rest(
     attempt: &Attempt<'_>,
-    kept: &mut Block,
-    left: usize,
-    body: &mut Body,
+    rest: &mut Rest,
     timer: &Timer,
 ) -> Result<(), Failure> {
+    let body = &mut rest.body;
     if let Stream::Multiplexed(stream) = &attempt.upstream.wire.stream
-        && left > 0
+        && rest.left > 0
     {
         let give_time = |_| timer.set(attempt.wait_to_upload(Side::Backend));
         give_time(0);
         let piece = Piece {
-            count: left,
+            count: rest.left,
             is_last: body.ends_here(),
         };
-        let sending = stream.send(kept, piece, timer, give_time);
+        let sending = stream.send(&mut rest.kept, piece, timer, give_time);
         match sending.await {
             Ok(Ok(())) => send_trailers(stream, body),
             Ok(Err(_)) => return Ok(()), // Receiving finds out why.

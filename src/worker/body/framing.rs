@@ -27,6 +27,17 @@ pub struct ResponseFraming {
     pub ends_by_close: bool,
 }
 
+/// The way of a response from its backend to its client.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseWay {
+    /// The version by which the response comes from its backend.
+    pub from: Version,
+    /// The version that the client speaks.
+    pub to: Version,
+    /// Whether the chunks of the backend must follow every rule.
+    pub is_strict: bool,
+}
+
 /// The framing of a request's body that comes by the version `from`. `speaks_http1`: the request goes to the backend by
 /// HTTP/1.1.
 pub fn of_request(body: RequestBody, from: Version, speaks_http1: bool) -> RequestFraming {
@@ -45,15 +56,10 @@ pub fn of_request(body: RequestBody, from: Version, speaks_http1: bool) -> Reque
     }
 }
 
-/// The framing of a response's body that comes by the version `from`, for a client of the version `to`. `strict`: the
-/// chunks of the backend must follow every rule.
-pub fn of_response(
-    body: ResponseBody,
-    from: Version,
-    to: Version,
-    strict: bool,
-) -> ResponseFraming {
-    let is_old = to == Version::Http10;
+/// The framing of a response's body on its way.
+#[inline]
+pub fn of_response(body: ResponseBody, way: ResponseWay) -> ResponseFraming {
+    let is_old = way.to == Version::Http10;
     let announced = match body {
         // A client of HTTP/1.0 must not get chunks (RFC 9112 section 6.1).
         ResponseBody::Chunked if is_old => ResponseBody::UntilClose,
@@ -65,9 +71,9 @@ pub fn of_response(
     let coming = match body {
         ResponseBody::None | ResponseBody::Length(0) => Coming::Nothing,
         // The end of the stream is the end of the body (RFC 9113 section 8.1).
-        _ if from == Version::Http2 => Coming::UntilClose,
+        _ if way.from == Version::Http2 => Coming::UntilClose,
         ResponseBody::Length(length) => Coming::Length(length),
-        ResponseBody::Chunked if strict => Coming::Chunked(Box::default()),
+        ResponseBody::Chunked if way.is_strict => Coming::Chunked(Box::default()),
         ResponseBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::of_backend())),
         ResponseBody::UntilClose => Coming::UntilClose,
     };
@@ -75,7 +81,7 @@ pub fn of_response(
         announced,
         coming,
         // HTTP/2 has no chunks (RFC 9113 section 8.2.2).
-        chunked: announced == ResponseBody::Chunked && to != Version::Http2,
+        chunked: announced == ResponseBody::Chunked && way.to != Version::Http2,
         ends_by_close: announced == ResponseBody::UntilClose,
     }
 }
@@ -86,16 +92,14 @@ pub fn of_response(
 pub fn of_filtered_response(
     body: ResponseBody,
     named: Option<u64>,
-    from: Version,
-    to: Version,
-    strict: bool,
+    way: ResponseWay,
 ) -> ResponseFraming {
     let given = match body {
         ResponseBody::Length(1..) => ResponseBody::UntilClose,
         other => other,
     };
-    let mut framing = of_response(given, from, to, strict);
-    framing.coming = of_response(body, from, to, strict).coming;
+    let mut framing = of_response(given, way);
+    framing.coming = of_response(body, way).coming;
     if body == ResponseBody::None && named.is_some_and(|length| length > 0) {
         // The answer to a HEAD, and a 304, name the length that the answer to a GET would have (RFC 9110 section 8.6).
         // That length is not known, and a field that may be absent must not be wrong.
@@ -108,6 +112,14 @@ pub fn of_filtered_response(
 mod tests {
     use super::*;
     use Version::{Http2, Http10, Http11};
+
+    fn way(from: Version, to: Version, is_strict: bool) -> ResponseWay {
+        ResponseWay {
+            from,
+            to,
+            is_strict,
+        }
+    }
 
     fn name(coming: &Coming) -> &'static str {
         match coming {
@@ -159,7 +171,7 @@ mod tests {
                 Length(length) => Some(length),
                 _ => Option::None,
             };
-            let framing = of_filtered_response(body, named, from, to, false);
+            let framing = of_filtered_response(body, named, way(from, to, false));
             let found = (framing.announced, name(&framing.coming), framing.chunked);
             let name = format!("{body:?} {from:?} {to:?}");
             assert_eq!(found, (announced, coming, chunked), "{name}");
@@ -174,7 +186,7 @@ mod tests {
         let rows = [(Some(5), UntilClose), (Some(0), None), (Option::None, None)];
         for (named, announced) in rows {
             for to in [Http10, Http11, Http2] {
-                let framing = of_filtered_response(None, named, Http11, to, false);
+                let framing = of_filtered_response(None, named, way(Http11, to, false));
                 assert_eq!(framing.announced, announced, "{named:?} {to:?}");
                 assert_eq!(name(&framing.coming), "nothing");
                 assert!(!framing.chunked && !framing.ends_by_close);
@@ -208,7 +220,7 @@ mod tests {
         ];
         for (body, from, to, announced, coming, chunked) in rows {
             for strict in [false, true] {
-                let framing = of_response(body, from, to, strict);
+                let framing = of_response(body, way(from, to, strict));
                 let found = (framing.announced, name(&framing.coming), framing.chunked);
                 assert_eq!(
                     found,
@@ -223,7 +235,7 @@ mod tests {
     #[test]
     fn only_a_strict_pool_refuses_chunks_that_end_with_a_bare_line_feed() {
         for strict in [false, true] {
-            let framing = of_response(ResponseBody::Chunked, Http11, Http11, strict);
+            let framing = of_response(ResponseBody::Chunked, way(Http11, Http11, strict));
             let Coming::Chunked(mut decoder) = framing.coming else {
                 panic!("chunks come as chunks");
             };

@@ -17,6 +17,7 @@ use crate::worker::reply::Reply;
 /// The client's address: the address of the connection's peer, the address in its PROXY header, or the address that
 /// trusted proxies name in `X-Forwarded-For`. The PROXY header is nearer to palantir than the field, so that the field
 /// is believed only if both the sender of the header and the address in the header are trusted.
+#[inline]
 pub fn client_of(incoming: &Incoming<'_>) -> Option<IpAddr> {
     let snapshot = incoming.config.snapshot();
     let arrival = &incoming.client.arrival;
@@ -29,6 +30,7 @@ pub fn client_of(incoming: &Incoming<'_>) -> Option<IpAddr> {
 }
 
 /// Refuses a request that the connection's listener does not serve.
+#[inline]
 pub fn check(incoming: &Incoming<'_>) -> Result<(), Early> {
     let arrival = &incoming.client.arrival;
     let listener = &arrival.listener;
@@ -49,7 +51,7 @@ pub fn check(incoming: &Incoming<'_>) -> Result<(), Early> {
 /// was not made for (RFC 9110 section 7.4).
 fn check_by(listener: &Listener, incoming: &Incoming<'_>) -> Result<(), Early> {
     let (head, arrival) = (incoming.head, &incoming.client.arrival);
-    let (name, _port) = host::split(head.host).unwrap_or((b"", None));
+    let name = head.host_name;
     if listener.redirect_to_https && arrival.secured.is_none() {
         // A request of HTTP/1.0 may name no host. No URL for a redirect can be made then, and the request is refused.
         if name.is_empty() {
@@ -115,8 +117,7 @@ mod tests {
         ];
         for (text, port, expected) in rows {
             let url = with_head(text, |head| {
-                let (name, _) = host::split(head.host).unwrap();
-                https_url(name, port, head, head.path)
+                https_url(head.host_name, port, head, head.path)
             });
             assert_eq!(url, expected, "{text}");
         }

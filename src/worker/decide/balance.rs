@@ -26,6 +26,7 @@ pub struct Balanced {
 }
 
 /// Picks the backend to try first.
+#[inline]
 pub fn choose(incoming: &Incoming<'_>, exchange: &Exchange, route: &Route) -> Balanced {
     let (shard, head, config) = (incoming.shard, incoming.head, incoming.config);
     let pool = config.pool(route.pool);

@@ -18,6 +18,7 @@ fn is_websocket(protocol: &[u8]) -> bool {
 
 /// The protocol by which a request is sent, and the key of the WebSocket that the request asks for, if palantir must
 /// know the key.
+#[inline]
 pub fn carrier_of(
     pool: &Pool,
     head: &RequestHead<'_, '_>,

@@ -11,6 +11,7 @@ use crate::shared::access::{LoggedTexts, RequestFacts, RequestTexts};
 use crate::worker::exchange::Exchange;
 
 /// Keeps the facts of the request.
+#[inline]
 pub fn note(incoming: &Incoming<'_>, exchange: &mut Exchange) {
     let head = incoming.head;
     exchange.facts = RequestFacts {

@@ -42,12 +42,12 @@ pub enum Decision {
     /// The head is not complete: the decision is made again when more of the head was received.
     NeedMore,
     /// The request is forwarded as soon as there is memory for it.
-    Wait(PreparedRequest),
+    Wait(Box<PreparedRequest>),
     /// The request is answered by palantir itself.
     Reply(Box<Reply>),
     /// The request goes to a backend now. The promise reserves the memory that its exchange may take; `None`: the
     /// connection of the client reserved the memory when the client opened the stream.
-    Forward(PreparedRequest, Option<Promise>),
+    Forward(Box<PreparedRequest>, Option<Promise>),
 }
 
 /// The reason for which a decision ends before its last step.
@@ -69,6 +69,7 @@ impl From<Reply> for Early {
 }
 
 /// Decides on the request whose first bytes were received. Errors: the request fails.
+#[inline]
 pub fn decide(
     shard: &Shard,
     client: &Client,
@@ -108,7 +109,8 @@ fn decide_on(
     // Guard rules of the route, authentication and the cache lookup belong here.
     let balanced = balance::choose(incoming, exchange, route);
     // Load shedding belongs here.
-    let request = encode(incoming, exchange, route, balanced);
+    // The request is moved several times until its exchange ends; a box makes that cheap.
+    let request = Box::new(encode(incoming, exchange, balanced));
     Ok(match memory::ask(client) {
         Room::Promised(promise) => Decision::Forward(request, promise),
         Room::None => Decision::Wait(request),

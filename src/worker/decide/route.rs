@@ -2,10 +2,10 @@
 
 use super::{Early, Incoming};
 use crate::base::ids::RouteId;
+use crate::http::grpc;
 use crate::http::h1::RequestBody;
 use crate::http::max_forwards::Forwards;
 use crate::http::refusal::Refusal;
-use crate::http::{grpc, host};
 use crate::snapshot::Route;
 use crate::tls::Unidentified;
 use crate::worker::downstream::Client;
@@ -15,10 +15,11 @@ use crate::worker::reply::Reply;
 
 /// Finds the route for host and path, whether or not the request may take it. Errors: no route matches, or servers read
 /// the path in more than one way.
+#[inline]
 pub fn find(incoming: &Incoming<'_>, exchange: &mut Exchange) -> Result<RouteId, Failure> {
     let path = incoming.target.path.map_err(Failure::Refused)?;
     let table = &incoming.config.snapshot().route_table;
-    let (name, _port) = host::split(incoming.head.host).unwrap_or((b"", None));
+    let name = incoming.head.host_name;
     let id = table.find(name, path).ok_or(Failure::NoRoute)?;
     if table.misreading(name, path, id).is_some() {
         return Err(Failure::Refused(Refusal::AmbiguousRoute));
@@ -29,6 +30,7 @@ pub fn find(incoming: &Incoming<'_>, exchange: &mut Exchange) -> Result<RouteId,
 
 /// Lets a request take its route. Errors: the route does not take this request. A request that may not be forwarded any
 /// further ends with a reply (RFC 9110 section 7.6.2).
+#[inline]
 pub fn enter<'a>(
     incoming: &Incoming<'a>,
     exchange: &mut Exchange,

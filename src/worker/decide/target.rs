@@ -20,6 +20,7 @@ pub type Scratch = [Vec<u8>; 2];
 
 impl<'a> RequestedPath<'a> {
     /// The path of this request, as the client's listener treats slashes that follow one another.
+    #[inline]
     pub fn of(
         shard: &Shard,
         client: &Client,

@@ -135,6 +135,7 @@ impl Client {
     }
 
     /// The act that follows the exchange which has just ended.
+    #[inline]
     pub fn next(&self) -> Next {
         self.next_look.take();
         self.persistence().next()
@@ -200,6 +201,7 @@ impl Client {
 
     /// Begins to wait for the client's next bytes, unless some are there. During an exchange the wait detects that the
     /// client leaves, and receives its next request.
+    #[inline]
     pub fn watch(&self) {
         if self.wire.is_empty() {
             self.wire.stream.watch();

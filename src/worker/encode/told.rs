@@ -6,6 +6,7 @@ use crate::worker::downstream::{Arrival, Client};
 use crate::worker::exchange::Exchange;
 
 /// The fields that tell the backend how the request reached palantir.
+#[inline]
 pub fn forwarding<'a>(
     exchange: &'a Exchange,
     head: &RequestHead<'_, '_>,

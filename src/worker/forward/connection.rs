@@ -17,34 +17,48 @@ use crate::worker::upstream::{
     Caller, Connected, ConnectionMode, Selection, Target, choose, connect,
 };
 
-/// Chooses a backend for the request of an exchange.
-pub async fn choose_for(
-    shard: &Shard,
-    client: &Client,
-    exchange: &Exchange,
-    request: &PreparedRequest,
-) -> Result<Target, Failure> {
-    let selection = Selection {
-        pool: request.pool,
-        key: request.key,
-        carrier: request.carrier,
-        last: exchange.last_backend(),
-    };
-    let watch = |at, cx: &mut Context<'_>| poll_unneeded(shard, client, exchange, at, cx);
-    choose(shard, selection, &caller(client, exchange, &watch)).await
+/// An exchange whose request needs a backend.
+pub struct Seeking<'a> {
+    /// The core on which the exchange runs.
+    pub shard: &'a Rc<Shard>,
+    /// The client that has sent the request.
+    pub client: &'a Client,
+    /// The exchange of the request.
+    pub exchange: &'a Exchange,
 }
 
-/// Gets the request of an exchange a connection to a backend.
-pub async fn connect_for(
-    shard: &Rc<Shard>,
-    client: &Client,
-    exchange: &Exchange,
-    target: Target,
-    mode: ConnectionMode,
-) -> Connected {
-    let watch = |at, cx: &mut Context<'_>| poll_unneeded(shard, client, exchange, at, cx);
-    let caller = caller(client, exchange, &watch);
-    connect(shard, target, mode, &caller).await
+impl Seeking<'_> {
+    /// Chooses a backend for the request.
+    pub async fn choose(&self, request: &PreparedRequest) -> Result<Target, Failure> {
+        let selection = Selection {
+            pool: request.pool,
+            key: request.key,
+            carrier: request.carrier,
+            last: self.exchange.last_backend(),
+        };
+        let watch = |at, cx: &mut Context<'_>| self.poll_unneeded(at, cx);
+        let caller = caller(self.client, self.exchange, &watch);
+        choose(self.shard, selection, &caller).await
+    }
+
+    /// Gets the request a connection to a backend.
+    pub async fn connect(&self, target: Target, mode: ConnectionMode) -> Connected {
+        let watch = |at, cx: &mut Context<'_>| self.poll_unneeded(at, cx);
+        let caller = caller(self.client, self.exchange, &watch);
+        connect(self.shard, target, mode, &caller).await
+    }
+
+    /// Ready when the request needs the connection no longer: its client has gone, or the request leaves the backend
+    /// `at` that is being connected to.
+    fn poll_unneeded(&self, at: Option<BackendId>, cx: &mut Context<'_>) -> Poll<Failure> {
+        match at {
+            None => self.client.poll_gone(self.shard, cx),
+            Some(backend) => {
+                self.exchange.note_backend(backend);
+                poll_unsent(self.shard, self.client, self.exchange, cx)
+            }
+        }
+    }
 }
 
 /// The request of an exchange in the role of the caller of [`connect`].
@@ -79,23 +93,5 @@ fn introduced(client: &Client, exchange: &Exchange) -> ProxiedAddrs {
             ProxiedAddrs::Tcp { client, server }
         }
         _ => ProxiedAddrs::Unknown,
-    }
-}
-
-/// Ready when the request needs the connection no longer: its client has gone, or the request leaves the backend `at`
-/// that is being connected to.
-fn poll_unneeded(
-    shard: &Shard,
-    client: &Client,
-    exchange: &Exchange,
-    at: Option<BackendId>,
-    cx: &mut Context<'_>,
-) -> Poll<Failure> {
-    match at {
-        None => client.poll_gone(shard, cx),
-        Some(backend) => {
-            exchange.note_backend(backend);
-            poll_unsent(shard, client, exchange, cx)
-        }
     }
 }

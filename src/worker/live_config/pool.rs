@@ -169,6 +169,7 @@ impl LivePool {
         self.usable.replace(usable);
     }
 
+    #[inline]
     pub(super) fn pick(&self, choice: &Choice<'_>) -> Pick {
         let usable = self.usable.borrow();
         if usable.is_empty() {

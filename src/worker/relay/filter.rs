@@ -29,6 +29,7 @@ impl Filters {
     }
 
     /// The filters of a response's body; `None`: there are none.
+    #[inline]
     pub fn of_response() -> Option<Box<Filters>> {
         Filters::new(chain_of_responses())
     }

@@ -6,7 +6,7 @@ use crate::http::refusal::Refusal;
 use crate::http::websocket;
 use crate::net::Block;
 use crate::worker::attempt::Attempt;
-use crate::worker::body::framing;
+use crate::worker::body::framing::{self, ResponseWay};
 use crate::worker::body::trailers::TrailerRules;
 use crate::worker::body::{Body, Coming};
 use crate::worker::failure::Failure;
@@ -118,15 +118,16 @@ impl Attempt<'_> {
             head.status >= 200,
             "an interim head does not end an exchange"
         );
-        let (version, strict) = (self.request.version, self.request.asked.strict);
+        let way = ResponseWay {
+            from: head.version,
+            to: self.request.version,
+            is_strict: self.request.asked.strict,
+        };
         let has_body = !matches!(head.body, ResponseBody::None | ResponseBody::Length(0));
         let filters = Filters::of_response();
         let framing = match filters {
-            None => framing::of_response(head.body, head.version, version, strict),
-            Some(_) => {
-                let named = head.named_length();
-                framing::of_filtered_response(head.body, named, head.version, version, strict)
-            }
+            None => framing::of_response(head.body, way),
+            Some(_) => framing::of_filtered_response(head.body, head.named_length(), way),
         };
         let filters = filters.filter(|_| has_body);
         if matches!(head.body, ResponseBody::Chunked | ResponseBody::UntilClose) {

@@ -38,6 +38,10 @@ fn unconnected(unconnected: u8, connect_timeouts: u8) -> Used {
     }
 }
 
+fn allowed(used: Used, retries: u8) -> Allowance {
+    Allowance { used, retries }
+}
+
 #[test]
 fn what_is_sent_again_and_where() {
     let none = Used::default();
@@ -76,13 +80,13 @@ fn what_is_sent_again_and_where() {
         (GET, left, none, 1, Again::Never),
     ];
     for (request, failed, used, most, expected) in rows {
-        let decided = again(request, &failed, used, most, || true);
+        let decided = again(request, &failed, allowed(used, most), || true);
         assert_eq!(decided, expected, "{request:?} {failed:?} {used:?} {most}");
     }
     // Sent to all of them, it is not sent to one again that could not be connected to a moment ago.
     for (failed, expected) in [(refused, Again::Never), (lost(false, false), Again::Retry)] {
         assert_eq!(
-            again(GET, &failed, none, 1, || false),
+            again(GET, &failed, allowed(none, 1), || false),
             expected,
             "{failed:?}"
         );
@@ -104,7 +108,7 @@ fn a_backend_that_refuses_is_tried_again_at_the_cost_of_a_retry() {
         (Again::Never, retried(1, 0), Again::Never),
     ];
     for (again, used, expected) in rows {
-        let decided = again.after_second_try(used, 1);
+        let decided = again.after_second_try(allowed(used, 1));
         assert_eq!(decided, expected, "{again:?} {used:?}");
     }
 }
@@ -226,7 +230,7 @@ fn a_request_leaves_a_backend_that_fell_if_another_one_takes_it() {
         (POST, unsent, after(0), 1, true, Again::Leave),
     ];
     for (request, failed, used, most, has_next, expected) in rows {
-        let decided = again(request, &failed, used, most, || has_next);
+        let decided = again(request, &failed, allowed(used, most), || has_next);
         assert_eq!(decided, expected, "{request:?} {failed:?} {used:?} {most}");
     }
 }
@@ -256,7 +260,7 @@ fn nothing_is_sent_again_that_is_not_whole_or_was_answered() {
                 is_unprocessed: true,
                 lost_reused: true,
             };
-            let decided = again(request, &failed, Used::default(), 9, || true);
+            let decided = again(request, &failed, allowed(Used::default(), 9), || true);
             assert_eq!(decided, Again::Never, "{request:?} {failure:?}");
         }
     }

@@ -90,6 +90,7 @@ impl Shard {
     }
 
     /// Counts the status of an answer: a 5xx counts as a failure, and any other status ends a series of failures.
+    #[inline]
     pub fn report_answer(&self, exchange: &Exchange, backend: BackendId) {
         if exchange.tally().status >= 500 {
             self.report_failure(exchange, backend, "status_5xx");

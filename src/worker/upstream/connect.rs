@@ -22,7 +22,7 @@ use crate::worker::wire::Wire;
 /// The outcome of asking for a connection.
 pub enum Connected {
     /// A connection, or a stream on a shared one.
-    Ready(Upstream),
+    Ready(Box<Upstream>),
     /// The backend has as many connections as it may have, and none of them is idle on this core, because another core
     /// has opened the last one.
     LostRace,
@@ -63,7 +63,7 @@ pub async fn connect(
 
 /// The ways in which a caller may get a connection that no other request uses.
 enum Claim {
-    Connection(Upstream),
+    Connection(Box<Upstream>),
     /// A new connection may be opened.
     New(Option<Hold>),
     Nothing,
@@ -119,6 +119,7 @@ impl Connecting<'_> {
 
     /// The connection that the caller may use: the connection that it was granted while it waited, an idle one, or a
     /// new one if the backend's bound allows another.
+    #[inline]
     fn claim(&self, granted: Option<Box<Granted>>) -> Claim {
         let (shard, id) = (self.shard, self.backend.id());
         match granted.map(|granted| *granted) {
@@ -155,7 +156,7 @@ impl Connecting<'_> {
     }
 
     /// An idle connection, if there is one that the caller may use.
-    fn take_idle(&self) -> Option<Upstream> {
+    fn take_idle(&self) -> Option<Box<Upstream>> {
         if self.mode.is_fresh {
             return None;
         }
@@ -168,7 +169,7 @@ impl Connecting<'_> {
 
     /// Waits until a descriptor may be taken for a new connection. The result is an idle connection that became free
     /// meanwhile, if there is one.
-    async fn await_descriptor(&self) -> Result<Option<Upstream>, Failure> {
+    async fn await_descriptor(&self) -> Result<Option<Box<Upstream>>, Failure> {
         let (shard, held) = (self.shard, self.caller.held);
         while !may_open(shard, held.get()) || !shard.descriptor_waiters.is_empty() {
             wait_for_one(shard, self.caller, self.backend.id(), held.clone()).await?;
@@ -204,7 +205,7 @@ impl Connecting<'_> {
         let backend = config.backend_of(won.id).ok_or(Failure::ConnectFailed)?;
         let counters = backend.slot.counters().workers.of(shard.worker);
         counters.connect_times.observe(Micros::now().since(began));
-        Ok(Connected::Ready(Upstream {
+        Ok(Connected::Ready(Box::new(Upstream {
             wire: Wire::new(Stream::Socket(socket)),
             backend: won.id,
             key: won.key,
@@ -213,11 +214,11 @@ impl Connecting<'_> {
             reused: false,
             hold: won.hold,
             held: Some(held),
-        }))
+        })))
     }
 
     /// An existing connection, counted for the caller's client.
-    fn ready(&self, mut upstream: Upstream) -> Connected {
+    fn ready(&self, mut upstream: Box<Upstream>) -> Connected {
         debug_assert!(
             upstream.held.is_none(),
             "an idle connection is held by no client"

@@ -36,6 +36,15 @@ impl TlsTarget {
     }
 }
 
+/// The preliminaries of a connection, before its first request.
+#[derive(Clone, Copy)]
+pub struct Preliminaries<'a> {
+    /// The PROXY header; `None`: the backend gets none.
+    pub introduction: Option<&'a [u8]>,
+    /// The settings of the TLS handshake; `None`: the connection stays in cleartext.
+    pub security: Option<&'a TlsTarget>,
+}
+
 /// The PROXY header that tells a backend the client of the connection; `None`: the pool sends none.
 pub fn introduction(pool: &Pool, introduced: &ProxiedAddrs) -> Option<Vec<u8>> {
     let mut header = Vec::new();
@@ -50,8 +59,7 @@ pub fn introduction(pool: &Pool, introduced: &ProxiedAddrs) -> Option<Vec<u8>> {
 pub async fn dial(
     shard: &Shard,
     addr: &BackendAddr,
-    introduction: Option<&[u8]>,
-    security: Option<&TlsTarget>,
+    preliminaries: Preliminaries<'_>,
     timer: &Timer,
 ) -> Result<Socket, Unconnected> {
     let mut reaching = pin!(reach(addr));
@@ -61,7 +69,7 @@ pub async fn dial(
         Ok(Err(_)) => return Err(Unconnected::Failed),
         Err(Expired) => return Err(Unconnected::TimedOut),
     };
-    greet(shard, socket, introduction, security, timer).await
+    greet(shard, socket, preliminaries, timer).await
 }
 
 /// A connection on which no byte was sent yet.
@@ -76,11 +84,10 @@ pub async fn reach(addr: &BackendAddr) -> io::Result<Socket> {
 pub async fn greet(
     shard: &Shard,
     socket: Socket,
-    introduction: Option<&[u8]>,
-    security: Option<&TlsTarget>,
+    preliminaries: Preliminaries<'_>,
     timer: &Timer,
 ) -> Result<Socket, Unconnected> {
-    if let Some(header) = introduction {
+    if let Some(header) = preliminaries.introduction {
         let mut block = shard.blocks.take();
         block.extend(header);
         let sent = socket.send_all(&mut block, timer).await;
@@ -96,7 +103,7 @@ pub async fn greet(
         protocol,
         server_name,
         label,
-    }) = security
+    }) = preliminaries.security
     else {
         return Ok(socket);
     };

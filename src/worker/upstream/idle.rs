@@ -41,7 +41,7 @@ struct Backend {
 }
 
 struct Idle {
-    upstream: Upstream,
+    upstream: Box<Upstream>,
     since: u64,
 }
 
@@ -54,7 +54,7 @@ impl Upstreams {
         key: ReuseKey,
         now: u64,
         table: &BackendTable,
-    ) -> Option<Upstream> {
+    ) -> Option<Box<Upstream>> {
         if !self.has_idle(id) {
             return None;
         }
@@ -89,7 +89,7 @@ impl Upstreams {
     /// Takes a connection whose exchange is complete on both sides. A waiting request gets the connection; otherwise it
     /// is kept. The connection is closed if it brought more bytes than its response (RFC 9112 section 9.2), or if there
     /// are enough idle connections.
-    pub fn give(&self, mut upstream: Upstream, keep: Keep, now: u64, table: &BackendTable) {
+    pub fn give(&self, mut upstream: Box<Upstream>, keep: Keep, now: u64, table: &BackendTable) {
         let id = upstream.backend;
         let queue = upstream.hold.as_ref().map(|hold| hold.queue().clone());
         if keep.most == 0 || told(&upstream).is_some() {
@@ -195,7 +195,7 @@ impl Upstreams {
 }
 
 impl Backend {
-    fn take(&mut self, key: ReuseKey, now: u64) -> Option<Upstream> {
+    fn take(&mut self, key: ReuseKey, now: u64) -> Option<Box<Upstream>> {
         let fits = |idle: &mut Idle| idle.upstream.key == key;
         #[cfg(test)]
         let fits = |idle: &mut Idle| {
@@ -218,7 +218,7 @@ impl Backend {
         self.idle.pop_front_if(counters)?.upstream.close()
     }
 
-    fn keep(&mut self, upstream: Upstream, keep: Keep, is_crowded: bool, now: u64) {
+    fn keep(&mut self, upstream: Box<Upstream>, keep: Keep, is_crowded: bool, now: u64) {
         self.keep = keep;
         let most = if is_crowded {
             keep.most.min(limits::IDLE_CONNECTIONS_LEAST)
@@ -365,7 +365,7 @@ mod tests {
                         }
                         Step::Take => {
                             let taken = idle.take(id, key, 0, table);
-                            assert_eq!(taken.as_ref().map(name), model.pop());
+                            assert_eq!(taken.as_deref().map(name), model.pop());
                         }
                         Step::CloseAll => {
                             idle.close_idle_to(id, table);

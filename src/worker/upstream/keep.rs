@@ -8,7 +8,7 @@ use crate::worker::upstream::Upstream;
 use crate::worker::upstream::idle::Keep;
 
 /// Keeps a connection whose exchange is complete for another exchange, if another request may use it.
-pub fn keep_idle(shard: &Shard, mut upstream: Upstream) {
+pub fn keep_idle(shard: &Shard, mut upstream: Box<Upstream>) {
     upstream.let_go();
     let config = shard.config();
     if let Some(pool) = config.pool_with(upstream.backend)

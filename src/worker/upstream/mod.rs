@@ -53,7 +53,7 @@ pub use wait::choose;
 
 /// A connection to a backend. Between exchanges the connection is always watched: an event then means that the backend
 /// has closed it or sent bytes without a request. When a request takes the connection, the same wait brings the
-/// response.
+/// response. A connection stays in its box from its beginning to its end, because it changes hands ten times per request.
 pub struct Upstream {
     /// The connection's stream with its received bytes.
     pub wire: Wire,
@@ -119,7 +119,7 @@ pub struct ConnectionMode {
 
 /// The grant of a request that has waited.
 enum Granted {
-    Connection(Upstream),
+    Connection(Box<Upstream>),
     /// The request may open a connection.
     Hold(Hold),
 }
@@ -151,7 +151,7 @@ impl Upstream {
 
     /// Closes the connection if the backend has more connections than it may have now; otherwise gives the connection
     /// back.
-    pub fn unless_beyond(self, most: u32) -> Option<Upstream> {
+    pub fn unless_beyond(self: Box<Self>, most: u32) -> Option<Box<Upstream>> {
         let permit = self.hold.as_ref().and_then(Hold::as_permit);
         if permit.is_none_or(|permit| !permit.is_beyond(most)) {
             return Some(self);

@@ -55,6 +55,7 @@ pub fn choose_first(shard: &Shard, config: &Rc<LiveConfig>, selection: Selection
 impl Picking<'_> {
     /// Asks the pool for a backend, unless other requests wait already for one: connections that become free are
     /// theirs.
+    #[inline]
     pub fn pick_in_turn(&self) -> Pick {
         let Selection { pool, carrier, .. } = self.selection;
         let queue = self.config.live(pool).queue();

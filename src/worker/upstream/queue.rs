@@ -55,7 +55,7 @@ struct Waiter {
 /// The reason for which a waiting request is woken.
 pub enum Offer {
     /// The request gets this connection.
-    Connection(Upstream),
+    Connection(Box<Upstream>),
     /// The request may open a connection.
     Permit(Permit),
     /// A connection of this core to a backend may have space for another stream.
@@ -144,7 +144,7 @@ impl Queue {
 
     /// Hands an unused connection to the request that has waited longest. Gives the connection back if no request
     /// waits.
-    pub fn hand_over(&self, upstream: Upstream) -> Option<Upstream> {
+    pub fn hand_over(&self, upstream: Box<Upstream>) -> Option<Box<Upstream>> {
         match self.next(upstream.backend) {
             Next::Own(at) => self.serve(at, Offer::Connection(upstream)),
             Next::Other(worker) => {

@@ -10,7 +10,7 @@ use crate::snapshot::Protocol;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::upstream::connecting::Connecting;
-use crate::worker::upstream::dial::{TlsTarget, greet};
+use crate::worker::upstream::dial::{Preliminaries, TlsTarget, greet};
 use crate::worker::upstream::race::{Entrant, race};
 use crate::worker::upstream::trial::{note_connected, note_unconnected};
 
@@ -48,7 +48,11 @@ impl Connecting<'_> {
         self.reached.set(won.id);
         let backend = caller.config.backend_of(won.id);
         let security = backend.and_then(|backend| TlsTarget::of(pool, backend, Protocol::Http1));
-        let greeted = greet(shard, socket, introduction, security.as_ref(), caller.timer).await;
+        let preliminaries = Preliminaries {
+            introduction,
+            security: security.as_ref(),
+        };
+        let greeted = greet(shard, socket, preliminaries, caller.timer).await;
         match &greeted {
             Ok(_) => note_connected(shard, won.id),
             Err(Unconnected::TimedOut) if !is_enough() => {}

@@ -96,7 +96,7 @@ fn nothing(_: Option<BackendId>, _: &mut Context<'_>) -> Poll<Failure> {
 }
 
 /// The connection that was asked for.
-pub fn ready(connected: Connected) -> Upstream {
+pub fn ready(connected: Connected) -> Box<Upstream> {
     match connected {
         Connected::Ready(upstream) => upstream,
         Connected::LostRace => panic!("there are as many connections as may be"),

@@ -17,7 +17,7 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::await_descriptor::may_open;
 use crate::worker::upstream::connecting::{Connecting, new_hold};
-use crate::worker::upstream::dial::{TlsTarget, greet};
+use crate::worker::upstream::dial::{Preliminaries, TlsTarget, greet};
 use crate::worker::upstream::race::{Entrant, others, race};
 use crate::worker::upstream::trial::{note_connected, note_refusal, note_unconnected};
 use crate::worker::upstream::{Granted, Hold, Upstream};
@@ -25,7 +25,7 @@ use crate::worker::wire::Wire;
 
 /// The outcome of asking for a stream.
 pub enum Obtained {
-    Stream(Upstream),
+    Stream(Box<Upstream>),
     /// There are as many connections as the bounds allow, and none has a free stream.
     Nothing,
     /// Another connection is allowed, but no descriptor is free for it.
@@ -51,7 +51,7 @@ pub(super) fn obtain_stream(
             (None, None) => return Ok(Obtained::Nothing),
         },
     };
-    Ok(Obtained::Stream(Upstream {
+    Ok(Obtained::Stream(Box::new(Upstream {
         wire: Wire::new(Stream::Multiplexed(connection.stream())),
         backend: id,
         key,
@@ -63,7 +63,7 @@ pub(super) fn obtain_stream(
         reused,
         hold: Some(Hold::room(queue, id)),
         held: None,
-    }))
+    })))
 }
 
 /// Waits until the connection of a stream is established. The connection gets no byte of the request before. So a
@@ -71,8 +71,8 @@ pub(super) fn obtain_stream(
 /// (RFC 9110 section 9.2.2).
 pub(super) async fn await_connection(
     connecting: &Connecting<'_>,
-    upstream: Upstream,
-) -> Result<Upstream, Failure> {
+    upstream: Box<Upstream>,
+) -> Result<Box<Upstream>, Failure> {
     let Stream::Multiplexed(stream) = &upstream.wire.stream else {
         return Ok(upstream);
     };
@@ -243,7 +243,11 @@ async fn connect(
     let backend = link.config.backend_of(won.id);
     let pool = link.config.pool(link.pool);
     let security = backend.and_then(|backend| TlsTarget::of(pool, backend, pool.protocol));
-    let greeted = greet(shard, socket, None, security.as_ref(), timer).await;
+    let preliminaries = Preliminaries {
+        introduction: None,
+        security: security.as_ref(),
+    };
+    let greeted = greet(shard, socket, preliminaries, timer).await;
     match &greeted {
         Ok(_) => note_connected(shard, won.id),
         Err(unconnected) => note_unconnected(shard, won.id, won.key, *unconnected),

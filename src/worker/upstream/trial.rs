@@ -15,7 +15,7 @@ use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::ReuseKey;
 use crate::worker::upstream::await_descriptor::may_open;
-use crate::worker::upstream::dial::{TlsTarget, dial, log_no_tls};
+use crate::worker::upstream::dial::{Preliminaries, TlsTarget, dial, log_no_tls};
 use crate::worker::upstream::rest::Due;
 
 /// Notes that a backend could not be connected to with the settings of this key.
@@ -126,7 +126,11 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     };
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::TRIAL_MILLIS));
-    match dial(&shard, addr, None, security.as_ref(), &timer).await {
+    let preliminaries = Preliminaries {
+        introduction: None,
+        security: security.as_ref(),
+    };
+    match dial(&shard, addr, preliminaries, &timer).await {
         Ok(socket) => {
             await_verdict(&socket, &timer).await;
             if !note_refusal(&shard, (id, key), &socket) {

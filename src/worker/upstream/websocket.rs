@@ -27,8 +27,8 @@ pub fn goes_by_http1(shard: &Shard, config: &LiveConfig, carrier: Carrier, id: B
 /// backend's first SETTINGS, which announce that (RFC 8441 section 3).
 pub(super) async fn for_websocket(
     connecting: &Connecting<'_>,
-    mut upstream: Upstream,
-) -> Result<Option<Upstream>, Failure> {
+    mut upstream: Box<Upstream>,
+) -> Result<Option<Box<Upstream>>, Failure> {
     let Stream::Multiplexed(stream) = &upstream.wire.stream else {
         return Ok(None);
     };

@@ -21,6 +21,7 @@ pub struct Encoded {
 }
 
 /// Appends the head of `head` to `out` as it is sent to a backend, always as HTTP/1.1.
+#[inline]
 pub fn encode_request(
     out: &mut Vec<u8>,
     head: &RequestHead<'_, '_>,

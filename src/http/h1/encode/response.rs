@@ -37,6 +37,7 @@ pub struct ResponseEdits<'a> {
 
 /// Appends the head of `head` to `out` as it is sent to the client, always as HTTP/1.1. For interim responses and 101
 /// too.
+#[inline]
 pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
     let all = Edits {
         operator: edits.operator,
