@@ -225,6 +225,7 @@ struct Free {
 
 impl Blocks {
     /// An empty block of `limits::BLOCK_BYTES`.
+    #[inline]
     pub fn take(&self) -> Block {
         let free = self.free.ordinary.borrow_mut().pop();
         free.unwrap_or_else(|| Block::with_capacity(limits::BLOCK_BYTES))
@@ -250,6 +251,7 @@ impl Blocks {
     }
 
     /// Takes a block back; keeps it if it has one of the two sizes, the free list is not full and memory is not tight.
+    #[inline]
     pub fn give(&self, mut block: Block) {
         let (list, most) = match block.capacity() {
             limits::BLOCK_BYTES => (&self.free.ordinary, limits::FREE_BLOCKS),
