@@ -33,8 +33,8 @@ pub fn start_log() {
         .init();
 }
 
-/// The lines that `$RUST_LOG` chooses: a level, or levels of modules, such as `warn,palantir::health=debug`. A text that
-/// cannot be read chooses what no text chooses.
+/// The lines that `$RUST_LOG` chooses: a level, or levels of modules, such as `warn,palantir::health=debug`. A text
+/// that cannot be read chooses the same as no text.
 fn chosen_lines() -> Targets {
     let chosen = std::env::var("RUST_LOG").unwrap_or_default();
     let chosen = chosen.parse().ok().filter(|_| !chosen.is_empty());

@@ -82,8 +82,8 @@ impl ApiState {
 /// The state as the functions of a resource take it.
 type Api = State<Arc<ApiState>>;
 
-/// Every resource, in the order of the document. The functions `routes` are not inlined here, because the optimiser takes
-/// long for one function with the descriptions of all resources.
+/// Every resource, in the order of the document. The functions `routes` are not inlined here, because the optimiser
+/// takes long for one function with the descriptions of all resources.
 fn resources() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::with_openapi(document::head())
         .merge(resources::servers::routes())

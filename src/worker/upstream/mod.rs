@@ -53,7 +53,8 @@ pub use wait::choose;
 
 /// A connection to a backend. Between exchanges the connection is always watched: an event then means that the backend
 /// has closed it or sent bytes without a request. When a request takes the connection, the same wait brings the
-/// response. A connection stays in its box from its beginning to its end, because it changes hands ten times per request.
+/// response. A connection stays in its box from its beginning to its end, because it changes hands ten times per
+/// request.
 pub struct Upstream {
     /// The connection's stream with its received bytes.
     pub wire: Wire,

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
+use std::sync::LazyLock;
 
 use super::place::Directory;
 use super::proxy::end_with_this_thread;
@@ -55,12 +56,24 @@ pub fn write_script(path: &Path, text: &str) {
     fs::rename(new, path).unwrap();
 }
 
-/// Copies the program, without what a debugger reads: three quarters of the file, which every upgrade copies, too.
+/// Copies the program, without what a debugger reads: more than half of the file, which every upgrade copies, too.
 pub fn copy_program(to: &Path) {
+    static STRIPPED: LazyLock<PathBuf> = LazyLock::new(strip);
+    copy(&STRIPPED, to);
+}
+
+/// The program without what a debugger reads. The file of an earlier run is replaced, and other runs at this moment
+/// either find that file or this one.
+fn strip() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let stripped = folder.join("palantir-stripped");
+    let draft = folder.join(format!("palantir-stripped-{}", process::id()));
     let mut strip = Command::new("strip");
-    let stripped = strip.args(["--strip-debug", "-o"]).arg(to);
-    let stripped = stripped.arg(env!("CARGO_BIN_EXE_palantir")).status();
-    assert!(stripped.unwrap().success(), "strip");
+    let strip = strip.args(["--strip-debug", "-o"]).arg(&draft);
+    let strip = strip.arg(env!("CARGO_BIN_EXE_palantir")).status();
+    assert!(strip.unwrap().success(), "strip");
+    fs::rename(draft, &stripped).unwrap();
+    stripped
 }
 
 /// Another process copies: a file that this one has open for writing is inherited by the processes that other tests
