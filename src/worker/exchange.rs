@@ -223,6 +223,21 @@ impl Exchange {
         }
     }
 
+    /// The failure of a step that took too long, or was cut. If the step ended because the exchange has too old a
+    /// configuration, nobody else is to blame.
+    pub fn unless_outdated(&self, step: Failure) -> Failure {
+        if self.is_outdated() {
+            Failure::ExchangeTimeout
+        } else {
+            step
+        }
+    }
+
+    /// Whether the exchange must end because its configuration is too old, whatever its step is.
+    pub fn is_outdated(&self) -> bool {
+        self.config.due().is_some_and(|due| Micros::now() >= due)
+    }
+
     /// Whether the time for the whole exchange has ended.
     pub fn is_overdue(&self) -> bool {
         self.due().is_some_and(|due| Micros::now() >= due)

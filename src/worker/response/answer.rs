@@ -29,7 +29,7 @@ pub async fn send_whole(
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(left(&client.wire.stream)),
         Err(Expired) if noted.was_ended() => Err(Failure::Exhausted),
-        Err(Expired) => Err(Failure::ClientStalled),
+        Err(Expired) => Err(exchange.unless_outdated(Failure::ClientStalled)),
     }
 }
 
@@ -50,11 +50,11 @@ fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
             Failure::MalformedResponse(refusal)
         }
         Broken::SinkClosed => Failure::ClientLeft,
-        Broken::SinkTimeout => Failure::ClientStalled,
+        Broken::SinkTimeout => exchange.unless_outdated(Failure::ClientStalled),
         Broken::TooSlow => Failure::ReaderTooSlow,
         Broken::Exhausted => Failure::Exhausted,
         Broken::Watched(failure) => failure,
-        Broken::Cut => Failure::BackendDown,
+        Broken::Cut => exchange.unless_outdated(Failure::BackendDown),
     }
 }
 
@@ -111,7 +111,7 @@ impl Attempt<'_> {
                 stall: &|| self.wait_for_reader(),
                 count: &|bytes| exchange.count_response(bytes),
                 rate: self.reader_rate(),
-                is_cut: &|| leave::is_cut(self.shard, exchange),
+                is_cut: &|| leave::is_cut(self.shard, exchange) || exchange.is_outdated(),
                 has_sent: Cell::default(),
             },
         };
@@ -127,7 +127,12 @@ impl Attempt<'_> {
         let is_head_kept =
             is_head_kept || crate::simulated::is_planted(crate::simulated::Fault::AnswersTwice);
         if is_head_kept {
-            exchange.note(|tally| tally.is_answered = relay.sink.has_sent.get());
+            exchange.note(|tally| {
+                tally.is_answered = relay.sink.has_sent.get();
+                if !tally.is_answered {
+                    tally.response_bytes = 0;
+                }
+            });
         }
         Err(match broken {
             Broken::SinkClosed => left(&client.wire.stream),
@@ -144,7 +149,7 @@ impl Attempt<'_> {
         out.clear();
         match (begun, sent) {
             (Ok(()), Ok(Ok(()))) => Ok(()),
-            (_, Err(Expired)) => Err(Failure::ClientStalled),
+            (_, Err(Expired)) => Err(self.exchange.unless_outdated(Failure::ClientStalled)),
             _ => Err(left(stream)),
         }
     }

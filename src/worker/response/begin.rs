@@ -111,7 +111,7 @@ impl Attempt<'_> {
         let timer = &self.client.timer;
         timer.set(limits::LONGEST_TIMEOUT);
         let waited = timer.bound(uploaded).await;
-        waited.unwrap_or(Err(Failure::BodyTimeout))?;
+        waited.unwrap_or_else(|_| Err(self.exchange.unless_outdated(Failure::BodyTimeout)))?;
         self.duplex().upload_failure.map_or(Ok(()), Err)
     }
 
