@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 use tracing::level_filters::LevelFilter;
+use tracing::warn;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -22,6 +23,8 @@ use crate::test_server;
 /// workers.
 pub fn start_log() {
     let _ = log::start();
+    let wish = std::env::var("RUST_LOG").unwrap_or_default();
+    let chosen = chosen_lines(&wish);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| log::LogLines)
         .log_internal_errors(false) // Internal errors would be printed to standard error.
@@ -29,16 +32,30 @@ pub fn start_log() {
         .with_target(false);
     tracing_subscriber::registry()
         .with(lines)
-        .with(chosen_lines())
+        .with(chosen.clone().unwrap_or_else(|_| usual_lines()))
         .init();
+    if let Err(why) = chosen {
+        warn!("RUST_LOG={wish:?} cannot be read ({why}): the log has the usual lines");
+    }
 }
 
-/// The lines that `$RUST_LOG` chooses: a level, or levels of modules, such as `warn,palantir::health=debug`. A text
-/// that cannot be read chooses the same as no text.
-fn chosen_lines() -> Targets {
-    let chosen = std::env::var("RUST_LOG").unwrap_or_default();
-    let chosen = chosen.parse().ok().filter(|_| !chosen.is_empty());
-    chosen.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
+fn usual_lines() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO)
+}
+
+/// The lines that a value of `$RUST_LOG` chooses: a level, or levels of modules, such as `warn,palantir::health=debug`.
+/// An empty part of a list is ignored. Errors: the reason why the value cannot be read.
+fn chosen_lines(wish: &str) -> Result<Targets, String> {
+    let parts = wish.split(',').map(str::trim);
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return Ok(usual_lines());
+    }
+    if parts.iter().any(|part| part.contains(char::is_whitespace)) {
+        return Err("a module has no blanks in its name".to_owned());
+    }
+    let chosen = parts.join(",").parse::<Targets>();
+    chosen.map_err(|error| error.to_string())
 }
 
 /// Carries out a command. `path` is the path of the configuration file.
@@ -84,4 +101,29 @@ fn start_test_servers(addrs: &[SocketAddr]) -> io::Result<JoinHandle<()>> {
     net::raise_descriptor_limit();
     let most = config::of_test_servers(&Machine::of_this_process());
     test_server::start(listeners?, watch::channel(true).1, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rust_log_names_levels_and_modules() {
+        let rows = [
+            ("", Some("info")),
+            (" , ", Some("info")),
+            ("info,", Some("info")),
+            ("warn, palantir=info", Some("palantir=info,warn")),
+            (
+                "off,palantir::health=DEBUG",
+                Some("palantir::health=debug,off"),
+            ),
+            ("palantir=loud", None),
+            ("palantir = info", None),
+        ];
+        for (wish, expected) in rows {
+            let chosen = chosen_lines(wish).ok().map(|chosen| chosen.to_string());
+            assert_eq!(chosen.as_deref(), expected, "{wish:?}");
+        }
+    }
 }

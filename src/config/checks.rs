@@ -9,6 +9,7 @@ use super::address::BackendTarget;
 use super::document::instead_of;
 use super::listener::ListenerSettings;
 use super::notes::{Notes, Position};
+use super::own_files;
 use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
@@ -135,7 +136,9 @@ fn is_own(listened: &ListenAddr, backend: &BackendTarget) -> bool {
             let is_reached = *listened == reached || (on_all && reached.ip().is_loopback());
             is_reached && listened.port() == reached.port()
         }
-        (ListenAddr::Unix(listened), BackendTarget::Unix(backend)) => listened == backend,
+        (ListenAddr::Unix(listened), BackendTarget::Unix(backend)) => {
+            own_files::whole(listened) == own_files::whole(backend)
+        }
         _ => false,
     }
 }

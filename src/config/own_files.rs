@@ -244,7 +244,7 @@ fn identities(path: &Path) -> Vec<Identity> {
 
 /// The path of a file without links, even if the file does not exist yet. If its folder does not exist, the path as it
 /// is written.
-fn whole(path: &Path) -> PathBuf {
+pub(super) fn whole(path: &Path) -> PathBuf {
     let path = env::current_dir().unwrap_or_default().join(path);
     let path = file::behind_links(&path).unwrap_or(path);
     let known = fs::canonicalize(&path).ok().or_else(|| {

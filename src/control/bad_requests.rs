@@ -7,12 +7,10 @@ use std::time::SystemTime;
 
 use crate::base::ids::{RequestId, WorkerId};
 use crate::base::limits;
+use crate::config::is_credential;
 use crate::http::h1::{HeadLimits, fault_at};
 use crate::http::refusal::Refusal;
 use crate::messages::RefusedHead;
-
-/// Fields whose values are credentials and so nobody's business.
-const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
 /// A refused request.
 #[derive(Clone, Debug)]
@@ -72,24 +70,33 @@ impl BadRequests {
     }
 }
 
-/// Puts a `*` in the place of every byte of a credential, so that all bytes stay where they are.
+/// Puts a `*` in the place of every byte of a credential, so that all bytes stay where they are. A refused head may be
+/// broken in any way: a line may end at a bare CR, a value may go on in lines that are no fields, and a field may lack
+/// its colon.
 fn blot_credentials(head: &mut [u8]) {
-    for line in head.split_mut(|byte| *byte == b'\n') {
-        let Some(colon) = memchr::memchr(b':', line) else {
-            continue;
-        };
-        let (name, value) = line.split_at_mut(colon);
-        let name = name.trim_ascii();
-        if CREDENTIALS
-            .iter()
-            .any(|credential| name.eq_ignore_ascii_case(credential.as_bytes()))
-        {
-            let bytes = value[1..].iter_mut();
-            bytes
-                .filter(|byte| !byte.is_ascii_whitespace())
-                .for_each(|byte| *byte = b'*');
+    let mut hides = false;
+    for line in head.split_mut(|byte| matches!(byte, b'\r' | b'\n')) {
+        let name_len = line.iter().position(|byte| b": \t".contains(byte));
+        let name_len = name_len.unwrap_or(line.len());
+        let (name, value) = line.split_at_mut(name_len);
+        let names_credential = is_credential(&String::from_utf8_lossy(name));
+        let goes_on = hides && (name.is_empty() || !value.starts_with(b":"));
+        if names_credential || goes_on {
+            let shown = if names_credential { 0 } else { name.len() };
+            blot(&mut name[..shown]);
+            let colon = usize::from(value.starts_with(b":"));
+            blot(&mut value[colon..]);
         }
+        // The lines of a broken value reach to the next field.
+        hides = line.is_empty() && hides || names_credential || goes_on;
     }
+}
+
+fn blot(text: &mut [u8]) {
+    let bytes = text.iter_mut();
+    bytes
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .for_each(|byte| *byte = b'*');
 }
 
 #[cfg(test)]
@@ -124,6 +131,41 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\r\nCookie: **** *\r\nX: b\x01\r\n"
         );
         assert_eq!(bad.at, head.find('\x01'));
+    }
+
+    #[test]
+    fn no_credential_shows_however_its_field_is_broken() {
+        let rows = [
+            (
+                "Authorization: Basic\r\n c2Vj: c\r\nX: y\r\n",
+                "Authorization: *****\r\n ***** *\r\nX: y\r\n",
+            ),
+            (
+                "Authorization: ab\ncd==\n\nef\nX: y\n",
+                "Authorization: **\n****\n\n**\nX: y\n",
+            ),
+            (
+                "X: y\rCookie: a\rb\r\nX: y\r\n",
+                "X: y\rCookie: *\r*\r\nX: y\r\n",
+            ),
+            (
+                "Authorization Basic a\r\nX: y\r\n",
+                "Authorization ***** *\r\nX: y\r\n",
+            ),
+            (
+                "x-api-key: a:b\r\nX-Auth-Token : c\r\n",
+                "x-api-key: ***\r\nX-Auth-Token * *\r\n",
+            ),
+            (
+                "GET /token: HTTP/1.1\r\nHost: a\r\n",
+                "GET /token: HTTP/1.1\r\nHost: a\r\n",
+            ),
+        ];
+        for (head, expected) in rows {
+            let mut blotted = head.as_bytes().to_vec();
+            blot_credentials(&mut blotted);
+            assert_eq!(String::from_utf8(blotted).unwrap(), expected, "{head:?}");
+        }
     }
 
     #[test]

@@ -300,23 +300,24 @@ impl Control {
     }
 
     fn next_removal(&mut self, now: Micros) -> Option<DueRemoval> {
+        if self.removals.takes_turn_of_drained() {
+            self.next_drained(now).or_else(|| self.next_down(now))
+        } else {
+            self.next_down(now).or_else(|| self.next_drained(now))
+        }
+    }
+
+    fn next_drained(&mut self, now: Micros) -> Option<DueRemoval> {
         let adopted = self.threads.adopted_by_all();
-        let drained = self.removals.next_drained(
-            &self.config.snapshot,
-            &self.monitoring.tables,
-            adopted,
-            now,
-        );
-        drained.or_else(|| {
-            let config = self.config.config_store.config();
-            let in_file = |pool: &str| self.config.config_store.backends_in_file(pool);
-            self.removals.next_down(
-                config,
-                &self.config.snapshot,
-                &self.monitoring.tables,
-                &in_file,
-                now,
-            )
-        })
+        let (snapshot, tables) = (&self.config.snapshot, &self.monitoring.tables);
+        self.removals.next_drained(snapshot, tables, adopted, now)
+    }
+
+    fn next_down(&mut self, now: Micros) -> Option<DueRemoval> {
+        let store = &self.config.config_store;
+        let in_file = |pool: &str| store.backends_in_file(pool);
+        let (snapshot, tables) = (&self.config.snapshot, &self.monitoring.tables);
+        self.removals
+            .next_down(store.config(), snapshot, tables, &in_file, now)
     }
 }

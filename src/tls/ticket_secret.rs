@@ -27,13 +27,11 @@ impl Secret {
     /// Whether tickets are made with the secret. A secret from a future that is too far away was made by a clock that
     /// was wrong.
     pub(super) fn is_fresh(&self, now: i64) -> bool {
-        let age = now - self.made;
-        age.unsigned_abs() < limits::TICKET_KEY_SECS
+        now.abs_diff(self.made) < limits::TICKET_KEY_SECS
     }
 
     /// Whether tickets that were made with the secret are still accepted.
     pub(super) fn is_accepted(&self, now: i64) -> bool {
-        let age = now - self.made;
-        age.unsigned_abs() < 2 * limits::TICKET_KEY_SECS
+        now.abs_diff(self.made) < 2 * limits::TICKET_KEY_SECS
     }
 }

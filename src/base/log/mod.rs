@@ -133,20 +133,29 @@ impl Write for LogLines {
     }
 }
 
-/// A line whose text cannot pass for further lines: of its control characters, only ESC stays, which begins a colour
-/// where the subscriber writes it, and which the subscriber escapes elsewhere.
+/// A line whose text cannot pass for further lines, and reads as it is: characters that cannot be seen, such as the
+/// separators of lines and the marks of direction of Unicode, are escaped. Of the control characters, only ESC stays,
+/// which begins a colour where the subscriber writes it, and which the subscriber escapes elsewhere.
 fn one_line(line: &[u8]) -> Vec<u8> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
-    let mut escaped = Vec::with_capacity(line.len());
-    for byte in text {
-        if byte.is_ascii_control() && *byte != b'\x1b' {
-            escaped.extend(byte.escape_ascii());
+    let mut escaped = String::with_capacity(line.len());
+    for character in String::from_utf8_lossy(text).chars() {
+        if is_seen(character) || character == '\x1b' {
+            escaped.push(character);
+        } else if character.is_ascii() {
+            escaped.extend((character as u8).escape_ascii().map(char::from));
         } else {
-            escaped.push(*byte);
+            escaped.extend(character.escape_unicode());
         }
     }
+    let mut escaped = escaped.into_bytes();
     escaped.extend_from_slice(&line[text.len()..]);
     escaped
+}
+
+/// Whether a character shows itself; Rust escapes the others wherever it shows a text for debugging.
+fn is_seen(character: char) -> bool {
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1
 }
 
 fn put(line: Vec<u8>) {
@@ -260,11 +269,15 @@ mod tests {
 
     #[test]
     fn a_text_with_line_breaks_stays_one_line_table() {
-        let rows: [(&str, &str); 4] = [
+        let rows: [(&str, &str); 5] = [
             ("INFO plain\n", "INFO plain\n"),
             ("INFO a\n2026 INFO forged\n", "INFO a\\n2026 INFO forged\n"),
             ("\x1b[31mred\r\0\n", "\x1b[31mred\\r\\x00\n"),
             ("no end", "no end"),
+            (
+                "a\u{2028}b\u{202e}c\u{200b}\u{e9}\n",
+                "a\\u{2028}b\\u{202e}c\\u{200b}\u{e9}\n",
+            ),
         ];
         for (line, expected) in rows {
             let escaped = one_line(line.as_bytes());

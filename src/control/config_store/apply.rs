@@ -232,6 +232,14 @@ fn find_server(
     }
 }
 
+/// Whether the document drains a backend.
+pub fn drains(document: &Table, pool: &str, addr: &str) -> bool {
+    find_server(document, pool, addr).is_ok_and(|(_, pool, index)| {
+        let drain = pool.backends[index].settings.get("drain");
+        drain.and_then(Value::as_bool) == Some(true)
+    })
+}
+
 fn find_backend(pool: &WrittenPool, addr: &str) -> Option<usize> {
     let position = place_of(addr);
     let mut backends = pool.backends.iter();

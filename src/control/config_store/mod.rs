@@ -217,8 +217,8 @@ impl ConfigStore {
     }
 
     /// Proposes to go back to an earlier revision. A backend that was being drained for removal then, and was removed
-    /// since, takes requests again: no removal of it is under way any more. Errors: the revision is not known, or is in
-    /// force already.
+    /// since, takes requests again, because no removal of it is under way any more. A drain that the file of that
+    /// revision demands stays. Errors: the revision is not known, or is in force already.
     pub fn propose_revision(&self, number: u64) -> Result<Proposal, Problem> {
         let found = self
             .history
@@ -237,7 +237,11 @@ impl ConfigStore {
         let file_text = FileText::of(&file);
         let is_newer = file_text.text != self.file.text;
         let mut merged = merge(file, &file_text.table, &kept.overrides);
-        let mut notes = self.bring_back(&kept.removals, &mut merged.document);
+        let own_drains = kept.removals.iter().filter(|removal| {
+            // The file demands the drain, whatever became of the removal.
+            !apply::drains(&file_text.table, &removal.pool, &removal.addr)
+        });
+        let mut notes = self.bring_back(own_drains, &mut merged.document);
         if !notes.is_empty() {
             merged.config = check(&self.config.path, &merged.document)
                 .map_err(|mistakes| Problem::new(ProblemKind::Failed, mistakes.to_string()))?;
@@ -254,14 +258,18 @@ impl ConfigStore {
 
     /// Ends the drain of these backends in the document, except of those that are still being drained for removal.
     /// Returns the backends whose drain ends.
-    fn bring_back(&self, removals: &[Removal], document: &mut toml::Table) -> Vec<String> {
+    fn bring_back<'r>(
+        &self,
+        removals: impl Iterator<Item = &'r Removal>,
+        document: &mut toml::Table,
+    ) -> Vec<String> {
         let now = &self.history[0].removals;
         let is_over = |one: &&Removal| {
             let mut now = now.iter();
             !now.any(|other| (&other.pool, &other.addr) == (&one.pool, &one.addr))
         };
         let mut notes = Vec::new();
-        for Removal { pool, addr, .. } in removals.iter().filter(is_over) {
+        for Removal { pool, addr, .. } in removals.filter(is_over) {
             let undrained = Edit::PatchServer {
                 pool: pool.clone(),
                 addr: addr.clone(),

@@ -73,6 +73,8 @@ struct Drained {
 pub struct Removals {
     drained: Vec<Drained>,
     down: Outages,
+    /// Whether a drained backend was the first choice of the last turn.
+    began_with_drained: bool,
 }
 
 /// A backend that is to be removed now.
@@ -85,6 +87,13 @@ pub struct DueRemoval {
 }
 
 impl Removals {
+    /// Whether a backend that is drained is the first choice of this turn, and not one that is down. The two kinds take
+    /// turns, so that a removal that is refused again and again keeps none of the other kind waiting.
+    pub fn takes_turn_of_drained(&mut self) -> bool {
+        self.began_with_drained = !self.began_with_drained;
+        self.began_with_drained
+    }
+
     /// Has a backend removed when its requests have ended, or at `until`. `generation` is the first snapshot that sends
     /// the backend no requests.
     pub fn drain(&mut self, removal: Removal, generation: u64, until: Micros) {

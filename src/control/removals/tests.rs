@@ -115,6 +115,13 @@ fn a_drained_backend_leaves_when_nothing_runs_on_any_core() {
 }
 
 #[test]
+fn drained_backends_and_backends_that_are_down_take_turns() {
+    let (_, mut removals) = draining();
+    let turns = [(); 4].map(|()| removals.takes_turn_of_drained());
+    assert_eq!(turns, [true, false, true, false]);
+}
+
+#[test]
 fn a_drained_backend_leaves_when_its_time_is_over() {
     let (world, mut removals) = draining();
     world.tables.of(WorkerId(0)).begin(world.row(0));

@@ -292,6 +292,17 @@ fn a_backend_that_is_palantirs_own_listener_is_refused() {
         assert!(said.contains(words), "{listened}, {backend}: {said}");
         assert_eq!(said.is_empty(), words.is_empty(), "{said}");
     }
+    // However the path of a socket is written.
+    let folder = directory.path().display();
+    std::os::unix::fs::symlink(directory.path(), directory.path().join("link")).unwrap();
+    for path in ["a.sock", "link/a.sock", "link/link/./a.sock"] {
+        let text = format!(
+            "listen_addr = \"unix:{folder}/a.sock\"\n[[routes]]\nbackend_addrs = [\"unix:{folder}/{path}\"]\n"
+        );
+        let (ended, said) = check(&directory, &text);
+        assert_eq!(ended, Some(1), "{path}: {said}");
+        assert!(said.contains("round in circles"), "{path}: {said}");
+    }
     let origin = Origin::saying("here");
     let managed = Managed::to(&[origin.addr]);
     let own = format!("{{\"url\": \"http://{}\"}}", managed.proxy.addr);

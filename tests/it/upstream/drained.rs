@@ -107,6 +107,25 @@ fn a_rollback_brings_a_backend_that_has_left_back_to_take_requests() {
 }
 
 #[test]
+fn a_rollback_does_not_end_a_drain_that_the_file_demands() {
+    let [drained, other] = ["drained", "other"].map(Origin::saying);
+    let pool = format!(
+        "[[routes]]\npool = \"api\"\n[[pools]]\nname = \"api\"\n\
+         backends = [{{ addr = \"{}\", drain = true }}, \"{}\"]\n",
+        drained.addr, other.addr
+    );
+    let managed = Managed::start("", &pool);
+    let line = server(drained.addr);
+    let leaves = managed.ask(&format!("DELETE {line}?drain=60s"), &[], "");
+    assert_eq!(leaves.status(), 202, "{}", leaves.text());
+    eventually("the backend has left", || managed.servers().len() == 1);
+    let back = managed.ask("POST /config/rollback", &[], "{\"revision\": 1}");
+    assert_eq!(back.status(), 200, "{}", back.text());
+    assert_eq!(managed.get(&line)["drain"], true);
+    assert_eq!(managed.proxy.ask(get("/")).text(), "other");
+}
+
+#[test]
 fn a_rollback_does_not_end_a_departure_that_goes_on() {
     let (held, let_go) = Origin::waiting();
     let other = Origin::saying("other");
