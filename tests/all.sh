@@ -56,8 +56,8 @@ step env CARGO_TARGET_DIR=target cargo clippy --manifest-path fuzz/Cargo.toml --
 # The documentation is for contributors, so that it may name private items; URLs in the help of commands are plain text.
 step env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links -A rustdoc::bare_urls" \
     cargo doc --no-deps --document-private-items --quiet
-# Tests wait for processes and sockets most of the time, so that four times as many as there are cores run at once.
-RUST_TEST_THREADS=$((4 * $(nproc)))
+# Tests wait for processes and sockets most of the time, so that three times as many as there are cores run at once.
+RUST_TEST_THREADS=$((3 * $(nproc)))
 export RUST_TEST_THREADS
 # On io_uring where the machine has it.
 # The simulated world runs with ten times as many seeds as in a plain run of the tests.

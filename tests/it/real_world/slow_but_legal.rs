@@ -184,7 +184,7 @@ fn a_steady_reader_is_not_idle() {
     let listeners = ["min_rate_bytes = 0", "", &tls];
     let start = |index: usize| {
         let config = format!(
-            "[admin]\nlisten_addr = \"{}\"\n[timeouts]\nclient_idle = 2\n{}",
+            "[admin]\nlisten_addr = \"{}\"\n[timeouts]\nclient_idle = 5\n{}",
             admins[index],
             route("/", &[origin.addr])
         );
@@ -208,7 +208,7 @@ fn assert_is_left_alone(stream: impl Read + Write, admin: SocketAddr) {
     let mut client = Client::over(stream);
     client.send(get("/").replace("\r\n\r\n", "\r\nAccept: text/event-stream\r\n\r\n"));
     client.head();
-    for reads in 0..80 {
+    for reads in 0..150 {
         client.bytes(5_000);
         assert!(connections(admin), "cut after {reads} reads");
         sleep(PAUSE);

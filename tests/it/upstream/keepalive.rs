@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::origin::ok;
 use crate::support::proxy::route;
-use crate::support::{Client, Link, Origin, Proxy, eventually, get};
+use crate::support::{Client, Link, Origin, PATIENCE, Proxy, eventually, get};
 
 #[test]
 fn connections_to_backends_are_used_again() {
@@ -152,8 +152,9 @@ fn a_connection_that_has_ended_costs_no_post() {
 /// Once it is known how long a backend keeps an idle connection, palantir closes it before.
 #[test]
 fn a_backends_time_out_is_learnt() {
-    // The clock of a worker that gets no time to run is slow, even six times, and ages below a second teach nothing.
-    let idle = Duration::from_secs(6);
+    // The clock of a worker that gets no time to run is slow, and ages below a second teach nothing. So palantir may
+    // learn only when the machine is less busy.
+    let idle = Duration::from_secs(3);
     let ends = Arc::new(Mutex::new(Vec::new()));
     let seen = ends.clone();
     let origin = Origin::start(move |link| {
@@ -172,13 +173,17 @@ fn a_backends_time_out_is_learnt() {
     let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
     let mut client = proxy.client();
     // The first closes teach; nobody asks meanwhile.
+    let begun = Instant::now();
     for turn in 1.. {
         assert_eq!(client.ask(get("/")).status(), 200);
         origin.wait_for_ended(turn);
         if ends.lock().unwrap().ends_with(&["palantir"]) {
             break;
         }
-        assert!(turn < 10, "{:?}", ends.lock().unwrap());
+        assert!(
+            begun.elapsed() < 3 * PATIENCE,
+            "{turn} turns taught nothing"
+        );
     }
 }
 
