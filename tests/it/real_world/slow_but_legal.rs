@@ -208,7 +208,7 @@ fn assert_is_left_alone(stream: impl Read + Write, admin: SocketAddr) {
     let mut client = Client::over(stream);
     client.send(get("/").replace("\r\n\r\n", "\r\nAccept: text/event-stream\r\n\r\n"));
     client.head();
-    for reads in 0..150 {
+    for reads in 0..60 {
         client.bytes(5_000);
         assert!(connections(admin), "cut after {reads} reads");
         sleep(PAUSE);
