@@ -59,14 +59,30 @@ step env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links -A rustdo
 # Tests wait for processes and sockets most of the time, so that three times as many as there are cores run at once.
 RUST_TEST_THREADS=$((3 * $(nproc)))
 export RUST_TEST_THREADS
-# On io_uring where the machine has it.
 # The simulated world runs with ten times as many seeds as in a plain run of the tests.
-step env PALANTIR_SIM_SEEDS=20000 cargo test
+step env PALANTIR_SIM_SEEDS=20000 cargo test --lib --bins --test tidy
+
+# The tests over sockets, which start target/debug/palantir, whichever build that is.
+over_sockets=$(cargo test --test it --no-run 2>&1 | sed -n 's/^ *Executable tests.*(\(.*\))$/\1/p')
+
+# Runs tests over sockets. A few tests that fail are run once more, one by one. A test that passes then depends on how
+# busy the machine is: the last line names it, so that it is mended.
+run_over_sockets() {
+    local log=target/over_sockets.log failed test
+    CARGO_MANIFEST_DIR=$PWD "$over_sockets" "$@" 2>&1 | tee "$log" && return
+    mapfile -t failed < <(sed -n '/^failures:$/,$s/^    \([a-z0-9_:]\+\)$/\1/p' "$log" | sort -u)
+    [ ${#failed[@]} -gt 0 ] && [ ${#failed[@]} -le 3 ] || return 1
+    for test in "${failed[@]}"; do
+        CARGO_MANIFEST_DIR=$PWD "$over_sockets" --exact "$test" || return 1
+    done
+    echo "passed only when they ran alone: ${failed[*]}"
+}
+
+# On io_uring where the machine has it.
+step run_over_sockets
 step tests/fuzz_api.sh
 step tests/fuzz_parsers.sh
 
-# The tests over sockets that are built already. They start target/debug/palantir, whichever build that is.
-over_sockets=$(cargo test --test it --no-run 2>&1 | sed -n 's/^ *Executable tests.*(\(.*\))$/\1/p')
 # What runs on the control thread alone does not depend on the engine of the workers, and has run above.
 control_thread=(documentation:: management:: tls::acme tls::certificates tls::client_tickets tls::transient_errors)
 for subject in access_log_files clock_walk command_line configuration_file disk_walk hanging_disk program_log \
@@ -74,7 +90,7 @@ for subject in access_log_files clock_walk command_line configuration_file disk_
     control_thread+=("operation::$subject")
 done
 # The same build on a machine without io_uring.
-step env PALANTIR_ENGINE=epoll CARGO_MANIFEST_DIR="$PWD" "$over_sockets" "${control_thread[@]/#/--skip=}"
+PALANTIR_ENGINE=epoll step run_over_sockets "${control_thread[@]/#/--skip=}"
 # The portable build differs from that in its allocator alone, on which memory and its bounds depend.
 step cargo build --no-default-features
-step env CARGO_MANIFEST_DIR="$PWD" "$over_sockets" limits:: wire:: http2::
+step run_over_sockets limits:: wire:: http2::

@@ -105,18 +105,18 @@ fn a_reader_of_everything_that_pauses_may_go_on_later() {
             link.send(ok("slow"));
         }
     });
-    let proxy = proxy("client_idle = 1", &large, &slow);
+    let proxy = proxy("client_idle = 3", &large, &slow);
     let windows = [(setting::INITIAL_WINDOW_SIZE, 1 << 30)];
     let mut client = H2::start(proxy.addr, &windows);
     client.credit(0, 1 << 30);
     let slow = client.begin(&get("/", &[]), true);
     let large = client.begin(&get("/large", &[]), true);
-    sleep(Duration::from_secs(3));
+    sleep(Duration::from_secs(6));
     let_go.send(()).unwrap();
     assert_eq!(client.answer(slow).text(), "slow");
     assert_eq!(client.answer(large).body.len(), BYTES);
     let large = client.begin(&get("/large", &[]), true);
-    for _ in 0..15 {
+    for _ in 0..30 {
         client.send(frame::ping(b"12345678"));
         sleep(Duration::from_millis(200));
     }
