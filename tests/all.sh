@@ -63,6 +63,7 @@ export RUST_TEST_THREADS
 step env PALANTIR_SIM_SEEDS=20000 cargo test --lib --bins --test tidy
 
 # The tests over sockets, which start target/debug/palantir, whichever build that is.
+step cargo test --test it --no-run
 over_sockets=$(cargo test --test it --no-run 2>&1 | sed -n 's/^ *Executable tests.*(\(.*\))$/\1/p')
 
 # Runs tests over sockets. A few tests that fail are run once more, one by one. A test that passes then depends on how
