@@ -9,7 +9,6 @@ use super::address::BackendTarget;
 use super::document::instead_of;
 use super::listener::ListenerSettings;
 use super::notes::{Notes, Position};
-use super::own_files;
 use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
@@ -17,6 +16,10 @@ use crate::base::addresses::ListenAddr;
 use crate::base::limits;
 use crate::route::prefix_as_read;
 use crate::snapshot::ClientCertificate;
+
+/// The mistake of a backend to which palantir itself listens.
+pub(super) const OWN_LISTENER: &str =
+    "is palantir's own listener: requests would go round in circles";
 
 /// Notes every mistake. What is empty was noted when it was read.
 pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
@@ -101,8 +104,7 @@ fn check_backends(settings: &Settings, notes: &Notes<'_>) {
     for backend in settings.all_pools().flat_map(|pool| &pool.backends) {
         let mut listeners = settings.listeners.iter();
         if listeners.any(|listener| is_own(&listener.addr, &backend.address.target)) {
-            let what = "is palantir's own listener: requests would go round in circles";
-            notes.add(&backend.position, what);
+            notes.add(&backend.position, OWN_LISTENER);
         }
     }
     for pool in settings.all_pools() {
@@ -136,9 +138,7 @@ fn is_own(listened: &ListenAddr, backend: &BackendTarget) -> bool {
             let is_reached = *listened == reached || (on_all && reached.ip().is_loopback());
             is_reached && listened.port() == reached.port()
         }
-        (ListenAddr::Unix(listened), BackendTarget::Unix(backend)) => {
-            own_files::whole(listened) == own_files::whole(backend)
-        }
+        (ListenAddr::Unix(listened), BackendTarget::Unix(backend)) => listened == backend,
         _ => false,
     }
 }

@@ -8,6 +8,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::address::BackendTarget;
+use super::checks::OWN_LISTENER;
 use super::document;
 use super::notes::{Notes, Position};
 use super::settings::Settings;
@@ -48,6 +50,7 @@ enum Identity {
 /// Notes the pairs of settings that name the same file although palantir writes one of them. `path` is the path of the
 /// configuration; empty if the configuration is not in a file.
 pub(super) fn check(path: &Path, settings: &Settings, notes: &Notes<'_>) {
+    check_backends(settings, notes);
     let mut known: HashMap<Identity, Known> = HashMap::new();
     if !path.as_os_str().is_empty() {
         let own = identities(path).into_iter();
@@ -234,6 +237,28 @@ fn of_certificates(settings: &Settings) -> impl Iterator<Item = OwnFile<'_>> {
     })
 }
 
+/// Refuses backends that are sockets on which palantir itself listens, and whose paths are written in another way.
+fn check_backends(settings: &Settings, notes: &Notes<'_>) {
+    let listeners = settings.listeners.iter();
+    let listened = listeners.filter_map(|listener| match &*listener.addr {
+        ListenAddr::Unix(path) => Some((path, whole(path))),
+        ListenAddr::Tcp(_) => None,
+    });
+    let listened: Vec<_> = listened.collect();
+    if listened.is_empty() {
+        return;
+    }
+    for backend in settings.all_pools().flat_map(|pool| &pool.backends) {
+        if let BackendTarget::Unix(path) = &backend.address.target
+            && listened.iter().all(|(as_written, _)| *as_written != path)
+            && let place = whole(path)
+            && listened.iter().any(|(_, listened)| *listened == place)
+        {
+            notes.add(&backend.position, OWN_LISTENER);
+        }
+    }
+}
+
 /// The identities of a file: its path, and its device and inode if it exists.
 fn identities(path: &Path) -> Vec<Identity> {
     let path = whole(path);
@@ -244,7 +269,7 @@ fn identities(path: &Path) -> Vec<Identity> {
 
 /// The path of a file without links, even if the file does not exist yet. If its folder does not exist, the path as it
 /// is written.
-pub(super) fn whole(path: &Path) -> PathBuf {
+fn whole(path: &Path) -> PathBuf {
     let path = env::current_dir().unwrap_or_default().join(path);
     let path = file::behind_links(&path).unwrap_or(path);
     let known = fs::canonicalize(&path).ok().or_else(|| {

@@ -76,19 +76,21 @@ impl BadRequests {
 fn blot_credentials(head: &mut [u8]) {
     let mut hides = false;
     for line in head.split_mut(|byte| matches!(byte, b'\r' | b'\n')) {
-        let name_len = line.iter().position(|byte| b": \t".contains(byte));
-        let name_len = name_len.unwrap_or(line.len());
-        let (name, value) = line.split_at_mut(name_len);
-        let names_credential = is_credential(&String::from_utf8_lossy(name));
-        let goes_on = hides && (name.is_empty() || !value.starts_with(b":"));
-        if names_credential || goes_on {
-            let shown = if names_credential { 0 } else { name.len() };
-            blot(&mut name[..shown]);
-            let colon = usize::from(value.starts_with(b":"));
-            blot(&mut value[colon..]);
-        }
+        let indent = line.len() - line.trim_ascii_start().len();
+        let name_len = line[indent..]
+            .iter()
+            .position(|byte| b": \t".contains(byte));
+        let name_end = name_len.map_or(line.len(), |len| indent + len);
+        let has_colon = line[name_end..].starts_with(b":");
         // The lines of a broken value reach to the next field.
-        hides = line.is_empty() && hides || names_credential || goes_on;
+        let goes_on = hides && (indent > 0 || !has_colon);
+        let names_credential = is_credential(&String::from_utf8_lossy(&line[indent..name_end]));
+        if goes_on {
+            blot(line);
+        } else if names_credential {
+            blot(&mut line[name_end + usize::from(has_colon)..]);
+        }
+        hides = goes_on || names_credential;
     }
 }
 
@@ -139,6 +141,10 @@ mod tests {
             (
                 "Authorization: Basic\r\n c2Vj: c\r\nX: y\r\n",
                 "Authorization: *****\r\n ***** *\r\nX: y\r\n",
+            ),
+            (
+                "X: y\r\n Cookie: a\r\nX: y\r\n",
+                "X: y\r\n Cookie: *\r\nX: y\r\n",
             ),
             (
                 "Authorization: ab\ncd==\n\nef\nX: y\n",

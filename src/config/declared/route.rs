@@ -12,8 +12,8 @@ pub static ROUTE: Section = Section {
     name: "RouteSettings",
     title: "[[routes]]",
     doc: "A route: where requests of a host and a path prefix go. A request takes the route with the most specific \
-          host, and of those the one with the longest prefix. A route leads to one of `[[pools]]`, or has a pool of its own; \
-          then it may have the settings of `[[pools]]` too.",
+          host, and of those the one with the longest prefix. A route leads to one of `[[pools]]`, or has a pool of \
+          its own; then it may have the settings of `[[pools]]` too.",
     settings: || {
         let settings = SETTINGS.iter().chain(RouteOptions::SETTINGS);
         settings.chain(work()).collect()

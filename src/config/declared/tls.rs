@@ -65,8 +65,8 @@ static SERVER_SETTINGS: [Setting; 13] = [
         words::<Demand>,
         "required",
         "Whether every client must show a certificate. The setting needs `client_ca`. Either way a request for \
-         another host than the handshake's is answered 421; and so is, without a name in the handshake, a request for a host that the \
-         default certificate is not for.",
+         another host than the handshake's is answered 421; and so is, without a name in the handshake, a request for \
+         a host that the default certificate is not for.",
     ),
     word(
         "unknown_sni",
