@@ -159,8 +159,8 @@ mod tests {
                 "Authorization ***** *\r\nX: y\r\n",
             ),
             (
-                "x-api-key: a:b\r\nX-Auth-Token : c\r\n",
-                "x-api-key: ***\r\nX-Auth-Token * *\r\n",
+                "x-api-key: a:b\r\nX: y\r\nX-Auth-Token : c\r\n",
+                "x-api-key: ***\r\nX: y\r\nX-Auth-Token * *\r\n",
             ),
             (
                 "GET /token: HTTP/1.1\r\nHost: a\r\n",
