@@ -118,7 +118,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | foundations | [`base`]: bounds, ids, time; [`http`]: the wire without I/O; [`tls`]: certificates, keys |
-//! | steps that only decide, with their compiled forms | [`route`], [`balance`] |
+//! | steps that only decide, with their compiled forms | [`route`], [`balance`], [`cache`] |
 //! | between threads | [`shared`]: counters and tables; [`snapshot`]: the compiled configuration; [`messages`] |
 //! | the data plane | [`net`]: the engine and its sockets; [`worker`]: one core |
 //! | the control plane | [`config`], [`health`], [`control`] |
@@ -166,6 +166,7 @@ pub mod http;
 pub mod tls;
 
 pub mod balance;
+pub mod cache;
 pub mod route;
 
 pub mod shared;
