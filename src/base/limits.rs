@@ -9,6 +9,7 @@ pub mod default;
 pub mod h2_flood;
 
 mod acme;
+mod cache;
 mod configuration;
 mod control;
 mod core;
@@ -24,6 +25,7 @@ mod tls;
 mod upstream;
 
 pub use self::acme::*;
+pub use self::cache::*;
 pub use self::configuration::*;
 pub use self::control::*;
 pub use self::core::*;
