@@ -6,7 +6,9 @@ mod told;
 use std::ops::Range;
 
 use crate::base::ids::PoolId;
-use crate::http::h1::{self, Asked, RequestBody, RequestEdits, RequestHead, Version};
+use crate::http::h1::{
+    self, Asked, ReplacedFields, RequestBody, RequestEdits, RequestHead, Version,
+};
 use crate::http::max_forwards::Forwards;
 use crate::http::websocket::KEY_BYTES;
 use crate::http::{fields, path};
@@ -128,6 +130,7 @@ fn encode_head(
         trace: incoming.trace.fields(),
         websocket_key: balanced.own_key.as_ref().map(|key| &key[..]),
         max_forwards: incoming.forwards.ok().and_then(Forwards::written),
+        replaced: ReplacedFields::NONE,
     };
     h1::encode_request(bytes.vec(), incoming.head, &edits).host_value
 }

@@ -30,8 +30,8 @@ use crate::base::limits;
 pub use asked::Asked;
 pub use chunked::{CHUNK_END, ChunkedDecoder, ChunkedPiece, write_chunk_header, write_last_chunk};
 pub use encode::{
-    ComputedField, Encoded, Forwarding, RequestEdits, ResponseEdits, Rewriting, encode_request,
-    encode_response,
+    ComputedField, Encoded, Forwarding, ReplacedFields, RequestEdits, ResponseEdits, Rewriting,
+    encode_request, encode_response,
 };
 pub use fault::fault_at;
 pub(in crate::http) use from_h2::{H2Request, H2Response};

@@ -83,8 +83,8 @@ mod tests {
     use super::*;
     use crate::http::fields::{KnownField, recognise};
     use crate::http::h1::{
-        Forwarding, HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Rewriting, Version,
-        encode_request, encode_response, parse_request,
+        Forwarding, HeadLimits, ReplacedFields, RequestEdits, ResponseBody, ResponseEdits,
+        Rewriting, Version, encode_request, encode_response, parse_request,
     };
     use crate::http::h2::check::{RequestRules, check_request, check_response};
     use crate::http::h2::hpack::{Decoder, Encoder, ListLimits};
@@ -150,6 +150,7 @@ mod tests {
             identity: Identity::UNKNOWN,
             websocket_key: None,
             max_forwards: None,
+            replaced: ReplacedFields::NONE,
         };
         let mut out = Vec::new();
         encode_request(&mut out, &request, &edits);
@@ -359,6 +360,7 @@ mod tests {
                 forwarding: Forwarding::NONE, proto: "http", operator: &NO_EDITS, via: false, expect: true,
                 trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
                 max_forwards: None,
+                replaced: ReplacedFields::NONE,
             };
             let mut out = Vec::new();
             encode_request(&mut out, &request, &edits);
@@ -405,6 +407,7 @@ mod tests {
                 forwarding: Forwarding::NONE, proto: "https", operator: &NO_EDITS, via: true, expect: true,
                 trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]),
                 max_forwards: None,
+                replaced: ReplacedFields::NONE,
             };
             let mut out = Vec::with_capacity(room);
             encode_request(&mut out, &request, &edits);

@@ -15,7 +15,7 @@ pub(super) struct Edits<'a> {
     pub(super) operator: &'a FieldEdits,
     pub(super) identity: Identity<'a>,
     /// Lower-case names of further fields that we write ourselves, or nobody.
-    pub(super) ours: [&'a [&'a str]; 3],
+    pub(super) ours: [&'a [&'a str]; 4],
     /// Fields that take the place of the sender's.
     pub(super) computed: &'a [ComputedField<'a>],
 }

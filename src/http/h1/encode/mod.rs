@@ -12,6 +12,6 @@ mod tests;
 
 pub use lines::ComputedField;
 pub use request::{Encoded, encode_request};
-pub use request_edits::{Forwarding, RequestEdits};
+pub use request_edits::{Forwarding, ReplacedFields, RequestEdits};
 pub use response::{ResponseEdits, encode_response};
 pub use rewriting::Rewriting;

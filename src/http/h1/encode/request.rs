@@ -38,8 +38,9 @@ pub fn encode_request(
             },
             edits.websocket_key.map_or(&[], |_| &["sec-websocket-key"]),
             edits.max_forwards.map_or(&[], |_| &["max-forwards"]),
+            edits.replaced.left_out,
         ],
-        computed: &[],
+        computed: edits.replaced.written,
     };
     let lines = HeadLines::new(head.head, head.fields_start, head.fields, head.facts, all);
     let expected = lines.most_bytes()
@@ -132,6 +133,7 @@ fn write_fields(
     if edits.via {
         writer.via(head.version);
     }
+    all.write_computed(writer);
     all.write_set(writer);
     if let TraceFields::Replace(value) = edits.trace
         && !all.name("traceparent")

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::lines::ComputedField;
 use crate::http::names::{FieldEdits, Identity, NameSet};
 use crate::http::traceparent::TraceFields;
 
@@ -36,6 +37,25 @@ pub struct RequestEdits<'a> {
     pub websocket_key: Option<&'a [u8]>,
     /// The number that is written as `Max-Forwards`; `None`: the client's field passes.
     pub max_forwards: Option<u32>,
+    /// The fields of the client that are replaced.
+    pub replaced: ReplacedFields<'a>,
+}
+
+/// Fields of a request that palantir takes out, and fields that palantir writes in their place.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplacedFields<'a> {
+    /// The names, in lower case, of the fields that are taken out.
+    pub left_out: &'a [&'a str],
+    /// The fields that are written.
+    pub written: &'a [ComputedField<'a>],
+}
+
+impl ReplacedFields<'static> {
+    /// No field is replaced.
+    pub const NONE: ReplacedFields<'static> = ReplacedFields {
+        left_out: &[],
+        written: &[],
+    };
 }
 
 /// The forwarding fields that the configuration wants written or passed on.

@@ -43,8 +43,8 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         operator: edits.operator,
         identity: Identity::UNKNOWN,
         ours: match edits.accept {
-            Some(_) => [&["sec-websocket-accept"], &[], &[]],
-            None => [&[]; 3],
+            Some(_) => [&["sec-websocket-accept"], &[], &[], &[]],
+            None => [&[]; 4],
         },
         computed: edits.computed,
     };

@@ -32,6 +32,7 @@ const PLAIN: RequestEdits<'static> = RequestEdits {
     identity: Identity::UNKNOWN,
     websocket_key: None,
     max_forwards: None,
+    replaced: ReplacedFields::NONE,
 };
 
 /// The lines that a backend gets for `head` below its request line.
@@ -291,6 +292,29 @@ fn trace_fields_table() {
         "{written}"
     );
     assert_eq!(written.matches("traceparent").count(), 1, "{written}");
+}
+
+#[test]
+fn fields_are_replaced_whatever_their_spelling() {
+    let head =
+        "GET / HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"a\"\r\nrange: bytes=0-1\r\nX-A: b\r\n\r\n";
+    let written = [ComputedField {
+        name: "if-none-match",
+        value: b"\"z\"",
+    }];
+    let edits = RequestEdits {
+        replaced: ReplacedFields {
+            left_out: &["range"],
+            written: &written,
+        },
+        ..PLAIN
+    };
+    let sent = request(head, &edits);
+    assert!(sent.contains("if-none-match: \"z\"\r\n"), "{sent}");
+    assert!(sent.contains("X-A: b\r\n"), "{sent}");
+    for gone in ["\"a\"", "range"] {
+        assert!(!sent.contains(gone), "{sent}");
+    }
 }
 
 proptest! {

@@ -146,6 +146,7 @@ fn our_key_of_a_websocket_is_the_only_one() {
     let edits = RequestEdits {
         websocket_key: Some(b"ours"),
         max_forwards: None,
+        replaced: ReplacedFields::NONE,
         ..PLAIN
     };
     let written = request(head, &edits);
