@@ -294,6 +294,7 @@ fn poll_hung_up(backend: &Stream, cx: &mut Context<'_>) -> Poll<()> {
     let socket = match backend {
         Stream::Multiplexed(stream) => return stream.poll_gone(cx).map(drop),
         Stream::Socket(socket) => socket,
+        Stream::Absent => return Poll::Ready(()),
     };
     loop {
         socket.watch();

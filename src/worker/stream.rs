@@ -16,6 +16,8 @@ pub enum Stream {
     Socket(Socket),
     /// HTTP/2.
     Multiplexed(multiplex::MultiplexStream),
+    /// Nobody: an exchange of the cache's own has no client. Nothing comes, and what is sent is dropped.
+    Absent,
 }
 
 impl Stream {
@@ -30,7 +32,7 @@ impl Stream {
     pub fn is_watched(&self) -> bool {
         match self {
             Stream::Socket(socket) => socket.is_watched(),
-            Stream::Multiplexed(_) => true,
+            Stream::Multiplexed(_) | Stream::Absent => true,
         }
     }
 
@@ -40,6 +42,7 @@ impl Stream {
         match self {
             Stream::Socket(socket) => socket.poll_readable(cx),
             Stream::Multiplexed(stream) => stream.poll_readable(cx),
+            Stream::Absent => Poll::Pending,
         }
     }
 
@@ -49,6 +52,7 @@ impl Stream {
         match self {
             Stream::Socket(socket) => socket.receive(block, most),
             Stream::Multiplexed(stream) => stream.receive(block, most),
+            Stream::Absent => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -57,6 +61,7 @@ impl Stream {
         match self {
             Stream::Socket(_) => false,
             Stream::Multiplexed(stream) => stream.has_ended(),
+            Stream::Absent => true,
         }
     }
 
@@ -64,7 +69,7 @@ impl Stream {
     /// of HTTP/2 may end while its connection goes on.
     pub fn is_connection_lost(&self) -> bool {
         match self {
-            Stream::Socket(_) => true,
+            Stream::Socket(_) | Stream::Absent => true,
             Stream::Multiplexed(stream) => stream.is_connection_lost(),
         }
     }
@@ -72,7 +77,7 @@ impl Stream {
     /// The trailers that came behind a body over HTTP/2, each `name: value CRLF`. A second call gives none.
     pub fn take_trailers(&self) -> Vec<u8> {
         match self {
-            Stream::Socket(_) => Vec::new(),
+            Stream::Socket(_) | Stream::Absent => Vec::new(),
             Stream::Multiplexed(stream) => stream.take_trailers(),
         }
     }
@@ -81,7 +86,7 @@ impl Stream {
     /// follow. `is_last`: nothing follows. Errors: the client is gone.
     pub fn answer(&self, head: &mut Block, is_last: bool) -> io::Result<()> {
         match self {
-            Stream::Socket(_) => Ok(()),
+            Stream::Socket(_) | Stream::Absent => Ok(()),
             Stream::Multiplexed(stream) => stream.answer(head, is_last),
         }
     }
@@ -116,6 +121,10 @@ impl Stream {
         match self {
             Stream::Socket(socket) => socket.send(block, piece.count, timer, progress).await,
             Stream::Multiplexed(stream) => stream.send(block, piece, timer, progress).await,
+            Stream::Absent => {
+                block.consume(piece.count);
+                Ok(Ok(()))
+            }
         }
     }
 
@@ -136,7 +145,7 @@ impl Stream {
     /// is gone.
     pub fn send_trailers(&self, lines: &[u8]) -> io::Result<()> {
         match self {
-            Stream::Socket(_) => Ok(()),
+            Stream::Socket(_) | Stream::Absent => Ok(()),
             Stream::Multiplexed(stream) => stream.send_trailers(lines),
         }
     }
@@ -159,7 +168,7 @@ impl Stream {
     /// Whether the stream of HTTP/2 ended because its client takes too few bytes.
     pub fn is_too_slow(&self) -> bool {
         match self {
-            Stream::Socket(_) => false,
+            Stream::Socket(_) | Stream::Absent => false,
             Stream::Multiplexed(stream) => stream.is_too_slow(),
         }
     }
@@ -177,6 +186,7 @@ impl Stream {
         match self {
             Stream::Socket(socket) => socket.end_sending(),
             Stream::Multiplexed(stream) => stream.end_sending(),
+            Stream::Absent => {}
         }
     }
 }

@@ -109,6 +109,7 @@ fn poll_gone(
     let is_gone = |side: &Stream| match side {
         Stream::Multiplexed(stream) => stream.is_gone(),
         Stream::Socket(socket) => may_ask && !socket.is_watched() && socket.is_reset(),
+        Stream::Absent => true,
     };
     let gone = sides.iter().find(|(side, _)| is_gone(side));
     gone.map_or(Poll::Pending, |(_, failure)| Poll::Ready(*failure))

@@ -139,7 +139,7 @@ impl Attempt<'_> {
                 let serves = self.client.arrival.listener.half_close == HalfClose::Serve;
                 serves && self.exchange.tally().is_answered && !socket.is_over()
             }
-            Stream::Multiplexed(_) => false,
+            Stream::Multiplexed(_) | Stream::Absent => false,
         }
     }
 

@@ -36,7 +36,7 @@ impl Wire {
     /// Bytes that were received and not taken yet.
     pub fn held(&self) -> usize {
         let waiting = match &self.stream {
-            Stream::Socket(_) => 0, // The kernel holds these bytes.
+            Stream::Socket(_) | Stream::Absent => 0, // The kernel holds the bytes of a socket.
             Stream::Multiplexed(stream) => stream.held(),
         };
         self.with(|block| block.len()) + waiting

@@ -45,6 +45,7 @@ pub async fn send_request(
     let socket = match &upstream.wire.stream {
         Stream::Multiplexed(stream) => return begin(stream, upstream, request),
         Stream::Socket(socket) => socket,
+        Stream::Absent => return Ok(Sent::Nothing),
     };
     let wait = exchange.route().timeouts.upstream_response;
     client.timer.set(exchange.bounded(wait));

@@ -21,8 +21,8 @@ pub enum Room {
 pub fn ask(client: &Client) -> Room {
     match &client.wire.stream {
         Stream::Multiplexed(_) => Room::Promised(None),
-        Stream::Socket(_) if memory::may_begin() => Room::Promised(Some(memory::promise())),
-        Stream::Socket(_) => Room::None,
+        _ if memory::may_begin() => Room::Promised(Some(memory::promise())),
+        Stream::Socket(_) | Stream::Absent => Room::None,
     }
 }
 

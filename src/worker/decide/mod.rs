@@ -78,6 +78,7 @@ pub fn decide(
     match &client.wire.stream {
         Stream::Socket(_) => head::decide_written(shard, client, exchange),
         Stream::Multiplexed(stream) => head::decide_stream(shard, client, exchange, stream),
+        Stream::Absent => Err(Failure::ClientLeft),
     }
 }
 

@@ -52,7 +52,7 @@ pub async fn receive_rest_of_head(
             // The connection ends because another client needs its slot.
             come.unwrap_or(Err(Failure::HeadTimeout))
         }
-        Stream::Multiplexed(_) => coming.await,
+        Stream::Multiplexed(_) | Stream::Absent => coming.await,
     }
 }
 

@@ -77,6 +77,11 @@ impl Client {
         Client::on(Stream::Multiplexed(stream), arrival, shard)
     }
 
+    /// The place of a client in an exchange that has none.
+    pub fn absent(arrival: Arrival, shard: &Rc<Shard>) -> Client {
+        Client::on(Stream::Absent, arrival, shard)
+    }
+
     fn on(stream: Stream, arrival: Arrival, shard: &Rc<Shard>) -> Client {
         Client {
             wire: Wire::new(stream),
@@ -299,6 +304,7 @@ impl Client {
                 });
             }
             Stream::Socket(socket) => socket,
+            Stream::Absent => return Poll::Pending,
         };
         loop {
             #[cfg(test)]
@@ -328,7 +334,7 @@ impl Client {
     pub fn ended_early(&self) -> Failure {
         let refused = match &self.wire.stream {
             Stream::Multiplexed(stream) => stream.refused(),
-            Stream::Socket(_) => None,
+            Stream::Socket(_) | Stream::Absent => None,
         };
         refused.map_or(Failure::ClientLeft, Failure::Refused)
     }
@@ -337,7 +343,7 @@ impl Client {
     pub fn stall(&self, exchange: &Exchange) -> Duration {
         let client = &exchange.config.snapshot().client;
         match self.wire.stream {
-            Stream::Socket(_) => client.idle_timeout,
+            Stream::Socket(_) | Stream::Absent => client.idle_timeout,
             Stream::Multiplexed(_) => client.stream_stall,
         }
     }

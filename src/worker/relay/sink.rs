@@ -79,7 +79,7 @@ impl Sink<'_> {
         };
         let socket = match self.stream {
             Stream::Socket(socket) => Some(socket),
-            Stream::Multiplexed(_) => None,
+            Stream::Multiplexed(_) | Stream::Absent => None,
         };
         let progress = |bytes| {
             moves();

@@ -46,7 +46,7 @@ impl Receiving<'_> {
         take: impl FnMut(&ResponseHead<'_, '_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         match &self.upstream.wire.stream {
-            Stream::Socket(_) => self.receive_written_head(take).await,
+            Stream::Socket(_) | Stream::Absent => self.receive_written_head(take).await,
             Stream::Multiplexed(stream) => self.await_head(stream, take).await,
         }
     }

@@ -130,7 +130,7 @@ impl Upstream {
     pub fn backend(&self) -> BackendId {
         match &self.wire.stream {
             Stream::Multiplexed(stream) => stream.backend().unwrap_or(self.backend),
-            Stream::Socket(_) => self.backend,
+            Stream::Socket(_) | Stream::Absent => self.backend,
         }
     }
 

@@ -65,6 +65,11 @@ impl MultiplexStream {
         }
     }
 
+    /// Puts a head back that [`MultiplexStream::take_head`] gave, so that the next call gives it again.
+    pub fn put_head_back(&self, message: Message) {
+        self.state.heads.borrow_mut().push_front(message);
+    }
+
     /// Waits for the next head. Errors: no head will come.
     pub fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Message, Gone>> {
         match self.take_head() {
