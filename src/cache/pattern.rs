@@ -1,5 +1,7 @@
 //! Patterns of the operator for names and paths: a text in which one `*` at either end stands for any text.
 
+use std::fmt;
+
 /// A text that matches itself, what begins with it (`utm_*`), what ends with it (`*.jpg`), or what contains it
 /// (`*session*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,17 @@ impl Pattern {
             (true, false) => text.ends_with(own),
             (true, true) => memchr::memmem::find(text, own).is_some(),
         }
+    }
+}
+
+/// The pattern as it was written.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let star = |is_open| if is_open { "*" } else { "" };
+        // A `*` alone is open at both ends, and empty.
+        let is_any = self.text.is_empty() && self.is_open_before;
+        let before = star(self.is_open_before && !is_any);
+        write!(f, "{before}{}{}", self.text, star(self.is_open_behind))
     }
 }
 

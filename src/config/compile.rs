@@ -26,6 +26,7 @@ use crate::base::cidr::Cidr;
 use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::base::setting::Plain;
+use crate::cache::policy::Policy;
 use crate::http::names::NameSet;
 use crate::route::RouteTable;
 use crate::shared::slots::Slots;
@@ -138,7 +139,7 @@ pub fn compile_beside(
     let admin_tls = start.admin_tls.as_ref();
     let admin_tls = admin_tls.map(|tls| compile_server_tls(tls, None, tls_store));
     let admin_tls = admin_tls.transpose()?;
-    let (routes, route_table) = compile_routes(settings, &pools, slots);
+    let (routes, route_table) = compile_routes(settings, start, &pools, slots);
     debug_assert!((1..=limits::WORKERS).contains(&start.workers));
     let has_test_servers = !start.test_servers.is_empty();
     Ok(Snapshot {
@@ -158,6 +159,7 @@ pub fn compile_beside(
         access_log: settings.access_log.clone(),
         admin: start.admin.clone(),
         admin_tls,
+        cache: start.cache.clone(),
         traceparent: settings.traceparent,
         test_servers: start.test_servers.clone(),
         route_table: Arc::new(route_table),
@@ -169,6 +171,7 @@ pub fn compile_beside(
 /// Compiles the routes and the table that finds a route.
 fn compile_routes(
     settings: &Settings,
+    start: &StartSettings,
     pools: &[Arc<Pool>],
     slots: &mut Slots,
 ) -> (Vec<Arc<Route>>, RouteTable) {
@@ -180,7 +183,11 @@ fn compile_routes(
     let routes = settings
         .routes
         .iter()
-        .map(|route| Arc::new(compile_route(route, settings, &ids, slots)))
+        .map(|route| {
+            let cache = compile_cache(route, start);
+            let compiled = compile_route(route, settings, &ids, slots);
+            Arc::new(Route { cache, ..compiled })
+        })
         .collect();
     debug_assert!(
         settings
@@ -344,7 +351,19 @@ fn compile_route(
         cookies: route.cookies.clone(),
         forwarded: route.forwarded.unwrap_or(settings.forwarded),
         x_real_ip: route.x_real_ip.unwrap_or(settings.x_real_ip),
+        cache: None,
     }
+}
+
+/// The policy of a route's cache, by the name that the cache of this process has. A process that was started without a
+/// cache caches nothing before its next start.
+fn compile_cache(route: &RouteSettings, start: &StartSettings) -> Option<Arc<Policy>> {
+    let (cache, process) = (route.cache.as_ref()?, start.cache.as_ref()?);
+    let pool = match &route.target {
+        RouteTarget::Pool(name) => name.value.clone(),
+        RouteTarget::Own(pool) => pool.name.value.clone(),
+    };
+    Some(Arc::new(cache.policy(&process.name, pool)))
 }
 
 fn compile_pool(

@@ -11,6 +11,7 @@ mod acme_checks;
 mod address;
 mod admin;
 mod algorithm;
+mod cache;
 mod checks;
 mod compile;
 mod cookies;
@@ -46,6 +47,7 @@ use std::time::Duration;
 
 pub use acme::AcmeSettings;
 pub use address::{BackendAddress, BackendTarget};
+pub use cache::{CacheSettings, RouteCacheSettings};
 pub use compile::{
     CannotCompile, ProcessFacts, Resolved, Stores, TooManyBackends, compile, compile_beside,
 };

@@ -136,6 +136,10 @@ fn kind(kind: Kind) -> String {
             time_as_written(least),
             time_as_written(limits::LONGEST_TIMEOUT)
         ),
+        Kind::Lifetime => format!(
+            "a time in whole seconds from 0 to {}",
+            time_as_written(limits::LONGEST_LIFETIME)
+        ),
         Kind::Size { most: 0, .. } => "0".to_owned(),
         Kind::Size { least, most } => format!(
             "a size from {} to {}",
@@ -164,6 +168,16 @@ fn kind(kind: Kind) -> String {
             format!("a table of at most {most} texts, such as `{{ {example} }}`")
         }
         Kind::Table(section) => format!("a table, which {} describes", link(section)),
+        Kind::ByStatus {
+            of,
+            beside,
+            example,
+        } => format!(
+            "a table such as `{{ {example} }}`: the value of a status from 200 to 599 is {}, and {} describes what else \
+             the table may have",
+            self::kind(*of),
+            link(beside)
+        ),
         Kind::Any(kinds) => {
             let kinds = kinds.iter().copied().map(self::kind);
             kinds.collect::<Vec<_>>().join(", or ")

@@ -1,6 +1,7 @@
 //! The settings of a route: `[[routes]]`.
 
 use super::address;
+use super::cache::{self, RouteCacheSettings};
 use super::cookies;
 use super::declared::{Demand, ROUTE, work_keys};
 use super::document::{DocumentTable, Item};
@@ -39,6 +40,8 @@ pub struct RouteSettings {
     pub timeouts: Vec<(&'static str, Value)>,
     /// Largest size of a request body in bytes; 0: unlimited; `None`: as for all routes.
     pub request_body_bytes: Option<u64>,
+    /// Caching of the responses; `None`: they are not cached.
+    pub cache: Option<Box<RouteCacheSettings>>,
     /// Attributes of cookies that are replaced.
     pub cookies: CookieEdits,
     /// Whether `Forwarded` is written; `None`: as for all routes.
@@ -103,6 +106,9 @@ impl RouteSettings {
                 request_body_bytes: table
                     .get("limits", |item| item.table(read_body_limit))
                     .flatten(),
+                cache: table
+                    .get("cache", |item| item.table(cache::read_of_route))
+                    .map(Box::new),
                 cookies: CookieEdits {
                     domains: cookies::read(table, "cookie_domain", cookies::domain),
                     paths: cookies::read(table, "cookie_path", cookies::path),

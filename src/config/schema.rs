@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::declared::ROOT;
 use crate::base::limits;
 use crate::base::quantity::{SIZE_PATTERN, TIME_PATTERN};
-use crate::base::setting::{self, Absent, Kind, Section, Setting};
+use crate::base::setting::{self, Absent, Kind, STATUS_PATTERN, Section, Setting};
 
 /// The document that a schema belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,10 @@ fn put_below(section: &'static Section, found: &mut Vec<&'static Section>) {
 pub(super) fn sections_of(kind: Kind) -> Vec<&'static Section> {
     match kind {
         Kind::Table(section) => vec![section],
+        Kind::ByStatus { of, beside, .. } => {
+            let of = sections_of(*of).into_iter();
+            of.chain([beside]).collect()
+        }
         Kind::List { of, .. } => sections_of(*of),
         Kind::Any(kinds) => kinds.iter().copied().flat_map(sections_of).collect(),
         _ => Vec::new(),
@@ -143,6 +147,10 @@ pub fn of_kind(kind: Kind, form: Form) -> Value {
             },
             {"type": "string", "pattern": TIME_PATTERN},
         ]}),
+        Kind::Lifetime => json!({"anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": seconds(limits::LONGEST_LIFETIME)},
+            {"type": "string", "pattern": TIME_PATTERN},
+        ]}),
         Kind::Size { least, most } => json!({"anyOf": [
             {"type": "integer", "minimum": least, "maximum": most},
             {"type": "string", "pattern": SIZE_PATTERN},
@@ -164,11 +172,21 @@ pub fn of_kind(kind: Kind, form: Form) -> Value {
             Form::File => json!({"$ref": format!("#/$defs/{}", section.name)}),
             Form::Api => json!({"$ref": format!("#/components/schemas/{}", section.name)}),
         },
+        Kind::ByStatus { of, beside, .. } => of_statuses(*of, beside, form),
         Kind::Any(kinds) => {
             let schemas = kinds.iter().map(|kind| of_kind(*kind, form));
             json!({"anyOf": schemas.collect::<Vec<_>>()})
         }
     }
+}
+
+/// The schema of a table with statuses and the settings of a section as its keys.
+fn of_statuses(of: Kind, beside: &Section, form: Form) -> Value {
+    let mut schema = of_section(beside, form);
+    let mut statuses = Map::new();
+    statuses.insert(STATUS_PATTERN.to_owned(), of_kind(of, form));
+    schema["patternProperties"] = statuses.into();
+    schema
 }
 
 /// A number of seconds; a whole one where that is exact, as OpenAPI writes it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::acme::{self, Acme};
 use super::address;
 use super::admin;
+use super::cache::{self, CacheSettings};
 use super::declared::ConnectionTimeouts;
 use super::document::{DocumentTable, Item};
 use super::fields;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub admin: Option<Positioned<Admin>>,
     /// TLS of the management API; `None`: cleartext.
     pub admin_tls: Option<ServerTlsSettings>,
+    /// The cache of the process; `None`: nothing is cached.
+    pub cache: Option<CacheSettings>,
     /// Treatment of trace contexts.
     pub traceparent: Traceparent,
     /// Addresses of the test servers that palantir itself starts.
@@ -126,6 +129,7 @@ impl Settings {
                 Some(item.positioned(admin))
             }),
             admin_tls,
+            cache: table.get("cache", |item| item.table(cache::read)).flatten(),
             traceparent: table.section("tracing", DocumentTable::plain),
             test_servers: table
                 .get("test_server", |item| item.table(read_test_servers))

@@ -80,6 +80,7 @@ fn same_route(one: &Route, other: &Route) -> bool {
         cookies,
         forwarded,
         x_real_ip,
+        cache,
         counters,
     } = one;
     let flags = [wants_certificate, forwarded, x_real_ip];
@@ -95,6 +96,7 @@ fn same_route(one: &Route, other: &Route) -> bool {
         && *options == other.options
         && *timeouts == other.timeouts
         && *request_body_bytes == other.request_body_bytes
+        && *cache == other.cache
         && Arc::ptr_eq(counters, &other.counters)
 }
 

@@ -6,7 +6,7 @@ use super::machine::Machine;
 use super::settings::Settings;
 use super::tls::ServerTlsSettings;
 use crate::base::limits;
-use crate::snapshot::Admin;
+use crate::snapshot::{Admin, CacheOptions};
 
 /// The settings that count only when a process starts, as they were at the start of this process.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct StartSettings {
     pub test_servers: Vec<SocketAddr>,
     /// The management API.
     pub admin: Option<Admin>,
+    /// The cache of the process; `None`: nothing is cached, whatever routes say.
+    pub cache: Option<CacheOptions>,
     /// The TLS settings of the management API, whose files are read again like all others.
     pub admin_tls: Option<ServerTlsSettings>,
 }
@@ -32,6 +34,7 @@ impl StartSettings {
                 .map(|addr| addr.value)
                 .collect(),
             admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
+            cache: settings.cache.as_ref().map(|cache| cache.options()),
             admin_tls: settings.admin_tls.clone(),
         }
     }

@@ -2,6 +2,7 @@
 //! request would have to decide. A running request keeps the snapshot it began with.
 
 mod admin;
+mod cache;
 mod health_check;
 mod listener;
 mod listener_options;
@@ -27,6 +28,7 @@ use crate::shared::client_count::ClientCount;
 use crate::tls::{Challenges, FilesRead};
 
 pub use admin::{AccessLog, AccessLogFormat, Admin};
+pub use cache::{CacheDisk, CacheOptions};
 pub use health_check::{HealthCheck, ProbeKind, ProbeTls};
 pub use listener::{ClientCertificate, ClientLimits, Listener, ServerTls};
 pub use listener_options::{HalfClose, ListenerOptions};
@@ -75,6 +77,8 @@ pub struct Snapshot {
     pub admin: Option<Admin>,
     /// `None`: in cleartext.
     pub admin_tls: Option<ServerTls>,
+    /// The cache of the process; `None`: nothing is cached, and no route has a cache.
+    pub cache: Option<CacheOptions>,
     /// The treatment of `traceparent`.
     pub traceparent: Traceparent,
     /// Addresses of the test servers that the program itself starts.

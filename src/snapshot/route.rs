@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::route_options::{RouteOptions, RouteTimeouts};
 use crate::base::ids::PoolId;
+use crate::cache::policy::Policy;
 use crate::http::cookies::CookieEdits;
 use crate::http::names::FieldEdits;
 use crate::shared::route_counters::RouteCounters;
@@ -38,6 +39,8 @@ pub struct Route {
     pub forwarded: bool,
     /// Whether the client's address is written as `X-Real-IP` in requests.
     pub x_real_ip: bool,
+    /// How responses of the route are cached; `None`: they are not.
+    pub cache: Option<Arc<Policy>>,
     /// The counts of the route's requests.
     pub counters: Arc<RouteCounters>,
 }

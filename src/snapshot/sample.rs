@@ -65,6 +65,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         access_log: None,
         admin: None,
         admin_tls: None,
+        cache: None,
         traceparent: Traceparent::default(),
         test_servers: Vec::new(),
         route_table: Arc::new(RouteTable::default()),
@@ -123,6 +124,7 @@ pub fn with_route(snapshot: &mut Snapshot) {
         cookies: CookieEdits::default(),
         forwarded: false,
         x_real_ip: false,
+        cache: None,
         counters: Arc::new(PerWorker::new(1)),
     })];
 }

@@ -65,3 +65,21 @@ pub const CONSECUTIVE_FAILURES: u32 = 5;
 pub const EJECT_SECS: u64 = 30;
 /// Default of `outlier.max_ejected_percent`.
 pub const MAX_EJECTED_PERCENT: u32 = 50;
+/// Default of `name` of the cache.
+pub const CACHE_NAME: &str = "palantir";
+/// Default of `max_object` of a route's cache, in bytes.
+pub const CACHE_OBJECT_BYTES: u64 = 8 << 20;
+/// Default of `heuristic.percent` of a route's cache: RFC 9111 section 4.2.2 names it as typical.
+pub const HEURISTIC_PERCENT: u8 = 10;
+/// Default of `heuristic.max` of a route's cache, in seconds.
+pub const HEURISTIC_MAX: u64 = 3_600;
+/// Default of `error_ttl_max` of a route's cache, in seconds.
+pub const ERROR_TTL_MAX: u64 = 10;
+/// Default of `stale_if_unreachable` of a route's cache, in seconds.
+pub const STALE_IF_UNREACHABLE: u64 = 86_400;
+/// Default of `collapse_timeout` of a route's cache, in seconds.
+pub const COLLAPSE_TIMEOUT: u64 = 5;
+/// Default of `uncacheable_memory` of a route's cache, in seconds.
+pub const UNCACHEABLE_MEMORY: u64 = 120;
+/// Default of `max_variants` of a route's cache.
+pub const CACHE_VARIANTS: u16 = 64;

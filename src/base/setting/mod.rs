@@ -50,6 +50,10 @@ pub struct Setting {
     pub by_api: bool,
 }
 
+/// The word for a setting that has no value.
+pub const OFF: &str = "off";
+/// The statuses that a key of [`Kind::ByStatus`] may be, as a regular expression.
+pub const STATUS_PATTERN: &str = "^[2-5][0-9]{2}$";
 /// The example of a text that is the path of a file.
 pub const FILE_EXAMPLE: &str = "/etc/palantir/file";
 
@@ -72,6 +76,8 @@ pub enum Kind {
         /// The shortest one.
         least: Duration,
     },
+    /// A time in whole seconds of at most [`limits::LONGEST_LIFETIME`].
+    Lifetime,
     /// A number of bytes.
     Size {
         /// The smallest one.
@@ -106,6 +112,15 @@ pub enum Kind {
     },
     /// A table of its own.
     Table(&'static Section),
+    /// A table whose keys are statuses from 200 to 599.
+    ByStatus {
+        /// The kind of value that each status has.
+        of: &'static Kind,
+        /// The settings that the table may have beside the statuses.
+        beside: &'static Section,
+        /// A right entry, as TOML.
+        example: &'static str,
+    },
     /// One of several kinds.
     Any(&'static [Kind]),
 }
@@ -271,6 +286,8 @@ impl Kind {
         least: 0,
         most: 100,
     };
+    /// The word for a setting that has no value, as one of several kinds.
+    pub const OFF: Kind = Kind::Word(|| vec![OFF]);
     /// The name of a file.
     pub const FILE: Kind = Kind::text("", FILE_EXAMPLE);
 

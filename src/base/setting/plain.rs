@@ -134,7 +134,7 @@ macro_rules! store_numbers {
     )+ };
 }
 
-store_numbers!(u8, u16, u32);
+store_numbers!(u8, u16, u32, u64);
 
 impl Stored for Duration {
     fn from_value(value: Option<Value>) -> Duration {

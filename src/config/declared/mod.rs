@@ -3,6 +3,7 @@
 //! [`crate::snapshot::RouteOptions`] or [`crate::snapshot::ListenerOptions`].
 
 mod acme;
+mod cache;
 mod health_check;
 mod listener;
 mod pool;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use crate::base::setting::{Absent, Kind, Setting, Value};
 
+pub use cache::{ALL, Heuristic, ROUTE_CACHE, RouteCacheOptions, RouteCacheTimes};
 pub use health_check::HEALTH_CHECK;
 pub use listener::LISTENER;
 pub use pool::{BACKEND, POOL, is_work_key, other_key_of_backend, work_keys};

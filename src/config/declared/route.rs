@@ -1,5 +1,6 @@
 //! `[[routes]]`
 
+use super::cache::ROUTE_CACHE;
 use super::pool::{BACKEND_KIND, POOL_NAME, work};
 use super::sections::{REQUEST_BODY_SIZE, ROUTE_TIMEOUTS};
 use super::{Demand, TEXT, list, optional};
@@ -63,7 +64,7 @@ static FIELD_SETTINGS: [Setting; 2] = [
     ),
 ];
 
-static SETTINGS: [Setting; 14] = [
+static SETTINGS: [Setting; 15] = [
     optional(
         "host",
         TEXT,
@@ -129,6 +130,13 @@ static SETTINGS: [Setting; 14] = [
         Kind::Table(&ROUTE_LIMITS),
         "the bounds for all routes hold",
         "Bounds instead of those for all routes.",
+    ),
+    optional(
+        "cache",
+        Kind::Table(&ROUTE_CACHE),
+        "no response of the route is cached",
+        "Caching of the route's responses. `cache = {}` caches with all defaults. The setting needs the section \
+         `[cache]`.",
     ),
     optional(
         "cookie_domain",

@@ -1,6 +1,7 @@
 //! The top level of the file.
 
 use super::acme::ACME;
+use super::cache::CACHE;
 use super::listener::{LISTENER, NETWORK};
 use super::pool::POOL;
 use super::route::ROUTE;
@@ -39,7 +40,7 @@ const fn section(name: &'static str, section: &'static Section, doc: &'static st
     )
 }
 
-static SETTINGS: [Setting; 19] = [
+static SETTINGS: [Setting; 20] = [
     Setting::new(
         "listen_addr",
         Kind::Any(&[
@@ -131,6 +132,13 @@ static SETTINGS: [Setting; 19] = [
         Kind::Table(&ADMIN),
         "there is no management API",
         "The management API, the metrics and the live page.",
+    )
+    .at_start(),
+    optional(
+        "cache",
+        Kind::Table(&CACHE),
+        "nothing is cached",
+        "The cache of the process, for the routes that have a `cache` of their own.",
     )
     .at_start(),
     section("tracing", &TRACING, "Treatment of trace contexts."),

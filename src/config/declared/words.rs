@@ -1,6 +1,7 @@
 //! Settings that are one of several words, and the words.
 
 use crate::base::setting::Word;
+use crate::cache::policy::{Authorization, ClientDirectives, SetCookie, StatusField};
 use crate::snapshot::AccessLogFormat;
 use crate::tls::{Alpn, MinVersion};
 
@@ -78,4 +79,35 @@ impl Word for MinVersion {
 
 impl Word for Alpn {
     const WORDS: &'static [(&'static str, Alpn)] = &[("h2", Alpn::H2), ("http/1.1", Alpn::Http1)];
+}
+
+impl Word for SetCookie {
+    const WORDS: &'static [(&'static str, SetCookie)] = &[
+        ("refuse", SetCookie::Refuse),
+        ("strip", SetCookie::Strip),
+        ("store", SetCookie::Store),
+    ];
+}
+
+impl Word for ClientDirectives {
+    const WORDS: &'static [(&'static str, ClientDirectives)] = &[
+        ("bounded", ClientDirectives::Bounded),
+        ("honour", ClientDirectives::Honour),
+        ("ignore", ClientDirectives::Ignore),
+    ];
+}
+
+impl Word for StatusField {
+    const WORDS: &'static [(&'static str, StatusField)] = &[
+        ("full", StatusField::Full),
+        ("brief", StatusField::Brief),
+        ("off", StatusField::Off),
+    ];
+}
+
+impl Word for Authorization {
+    const WORDS: &'static [(&'static str, Authorization)] = &[
+        ("rfc", Authorization::Rfc),
+        ("checked_here", Authorization::CheckedHere),
+    ];
 }

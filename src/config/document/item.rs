@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{DocumentTable, Item, instead_of, joined, shown};
-use crate::base::setting::{Kind, Section, Value, Word, words};
+use crate::base::setting::{Kind, OFF, Section, Value, Word, words};
 use crate::base::{limits, quantity};
 use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Position, Positioned};
@@ -106,6 +106,7 @@ impl<'d> Item<'d> {
             Kind::Flag => self.flag().map(Value::Flag),
             Kind::Whole { .. } => self.whole().map(Value::Whole),
             Kind::Time { .. } => self.time().map(Value::Time),
+            Kind::Lifetime => self.time().map(Value::Time),
             Kind::Size { .. } => self.size().map(Value::Size),
             Kind::Word(known) => self.known_word(&known()).map(Value::Word),
             _ => self.declared(|_| None),
@@ -125,6 +126,16 @@ impl<'d> Item<'d> {
         match self.value {
             DeValue::Boolean(value) => Some(*value),
             _ => self.wrong("must be true or false"),
+        }
+    }
+
+    /// True, false, or else a text.
+    pub fn flag_or_text(&self) -> Option<Result<bool, &'d str>> {
+        let value: &'d DeValue<'d> = self.value;
+        match value {
+            DeValue::Boolean(flag) => Some(Ok(*flag)),
+            DeValue::String(text) => Some(Err(text)),
+            _ => self.wrong("must be true, false or a text in quotes"),
         }
     }
 
@@ -163,11 +174,11 @@ impl<'d> Item<'d> {
 
     /// A time within the declared bounds: a number of seconds, which may have a fraction, or a text with a unit.
     pub fn time(&self) -> Option<Duration> {
-        let least = self.declared(|kind| match kind {
-            Kind::Time { least } => Some(least),
+        let (range, is_whole) = self.declared(|kind| match kind {
+            Kind::Time { least } => Some((least..=limits::LONGEST_TIMEOUT, false)),
+            Kind::Lifetime => Some((Duration::ZERO..=limits::LONGEST_LIFETIME, true)),
             _ => None,
         });
-        let range = least..=limits::LONGEST_TIMEOUT;
         let time = match self.value {
             DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
                 .ok()
@@ -180,8 +191,11 @@ impl<'d> Item<'d> {
             _ => None,
         };
         match time.filter(|time| range.contains(time)) {
+            Some(time) if is_whole && time.subsec_nanos() > 0 => {
+                self.wrong("must be a whole number of seconds")
+            }
             Some(time) => Some(time),
-            None => self.wrong(quantity::right_time(&range)),
+            None => self.wrong(self.or_off(quantity::right_time(&range))),
         }
     }
 
@@ -207,7 +221,7 @@ impl<'d> Item<'d> {
                 let right = quantity::right_size(&range);
                 self.wrong(right.replacen("must be", "must be 0, or", 1))
             }
-            None => self.wrong(quantity::right_size(&range)),
+            None => self.wrong(self.or_off(quantity::right_size(&range))),
         }
     }
 
@@ -263,8 +277,62 @@ impl<'d> Item<'d> {
                 let table = DocumentTable::new(self.section(), Some(entries), position, self.notes);
                 Some(table.read(read))
             }
-            _ => self.wrong("must be a table"),
+            _ => self.wrong(self.or_off("must be a table".to_owned())),
         }
+    }
+
+    /// The value as `read` understands it; `None` for the word `off`, too.
+    pub fn unless_off<T>(&self, read: impl FnOnce(&Item<'d>) -> Option<T>) -> Option<T> {
+        match self.value {
+            DeValue::String(text) if text == OFF => None,
+            _ => read(self),
+        }
+    }
+
+    /// What would be right where the value may be the word `off`, too.
+    fn or_off(&self, right: String) -> String {
+        let may_be_off = self.kind.find(|kind| match kind {
+            Kind::Word(words) => words().contains(&OFF).then_some(()),
+            _ => None,
+        });
+        match may_be_off {
+            Some(()) => right.replacen("must be", &format!("must be {OFF:?}, or"), 1),
+            None => right,
+        }
+    }
+
+    /// A table with statuses and the settings of a section as its keys: what `read` makes of the settings, and each
+    /// status with its value, in the order of the statuses.
+    pub fn by_status<T>(
+        &self,
+        read: impl FnOnce(&mut DocumentTable<'d>) -> T,
+    ) -> Option<(Vec<(u16, Item<'d>)>, T)> {
+        let (of, beside) = self.declared(|kind| match kind {
+            Kind::ByStatus { of, beside, .. } => Some((*of, beside)),
+            _ => None,
+        });
+        let DeValue::Table(entries) = self.value else {
+            return self.wrong("must be a table");
+        };
+        let position = self.position.clone();
+        let table = DocumentTable::new(beside, Some(entries), position, self.notes);
+        let value = table.beside_statuses().read(read);
+        let mut statuses = Vec::new();
+        for (key, value) in entries {
+            let name: &str = key.get_ref();
+            if is_number(name) {
+                let way = joined(&self.position.key, name);
+                let item = Item::new(value, way, of, self.notes);
+                match name.parse() {
+                    Ok(status @ 200..=599) if name.len() == 3 => statuses.push((status, item)),
+                    _ => item
+                        .wrong("is for no status: the statuses are from 200 to 599")
+                        .unwrap_or(()),
+                }
+            }
+        }
+        statuses.sort_by_key(|(status, _)| *status);
+        Some((statuses, value))
     }
 
     fn section(&self) -> &'static Section {
@@ -298,4 +366,9 @@ impl<'d> Item<'d> {
         });
         Some(items.collect())
     }
+}
+
+/// Whether a key of a table is written as statuses are.
+pub(super) fn is_number(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit())
 }

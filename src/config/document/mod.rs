@@ -29,6 +29,8 @@ pub struct DocumentTable<'d> {
     notes: &'d Notes<'d>,
     /// Names of the settings that were asked for.
     asked: Vec<&'static str>,
+    /// Whether keys that are numbers stand beside the settings, for their own reader.
+    has_statuses: bool,
     /// Names of the settings that have no place in this table: their values do not count.
     refused: Vec<&'static str>,
 }

@@ -25,7 +25,16 @@ impl<'d> DocumentTable<'d> {
             position,
             notes,
             asked: Vec::new(),
+            has_statuses: false,
             refused: Vec::new(),
+        }
+    }
+
+    /// The table, in which statuses stand beside the settings.
+    pub(super) fn beside_statuses(self) -> DocumentTable<'d> {
+        DocumentTable {
+            has_statuses: true,
+            ..self
         }
     }
 
@@ -249,6 +258,28 @@ impl<'d> DocumentTable<'d> {
         self.declared(name).default_text()
     }
 
+    /// A list of texts that `parse` understands, else the default.
+    ///
+    /// # Panics
+    ///
+    /// The function does not understand an entry of the default.
+    pub fn texts<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let written = self.get(name, Item::list);
+        let Some(items) = written else {
+            let Value::List(texts) = self.default(name) else {
+                panic!("the default of {name} is no list");
+            };
+            let values = texts.iter().map(|text| parse(text));
+            return values
+                .map(|value| value.unwrap_or_else(|right| panic!("the default of {name} {right}")))
+                .collect();
+        };
+        items
+            .iter()
+            .filter_map(|item| item.parsed(&parse))
+            .collect()
+    }
+
     /// The default of a setting that is a list of words.
     pub fn default_words<T: Word>(&self, name: &str) -> Vec<T> {
         let Value::List(words) = self.default(name) else {
@@ -300,7 +331,9 @@ impl<'d> DocumentTable<'d> {
     }
 
     fn note_unknown_keys(&self) {
-        let known: Vec<&str> = self.settings.iter().map(|setting| setting.name).collect();
+        let statuses = self.has_statuses.then_some("a status");
+        let known = self.settings.iter().map(|setting| setting.name);
+        let known: Vec<&str> = statuses.into_iter().chain(known).collect();
         let was_asked = |key: &str| {
             let mut settings = self.settings.iter();
             let setting = settings.find(|setting| setting.has_key(key));
@@ -309,7 +342,7 @@ impl<'d> DocumentTable<'d> {
         };
         for (key, value) in self.entries.into_iter().flatten() {
             let name: &DeString<'_> = key.get_ref();
-            if was_asked(name) {
+            if was_asked(name) || (self.has_statuses && item::is_number(name)) {
                 continue;
             }
             let mut position = item::place_of(value, joined(&self.position.key, name), self.notes);

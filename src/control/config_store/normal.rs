@@ -28,9 +28,14 @@ pub fn normal(table: &Table, section: &Section) -> Table {
 
 fn normal_value(value: &Value, kind: Kind) -> Value {
     let found = kind.find(|kind| match (kind, value) {
-        (Kind::Time { .. }, _) => Some(Value::String(quantity::show_time(time(value)?))),
+        (Kind::Time { .. } | Kind::Lifetime, _) => {
+            Some(Value::String(quantity::show_time(time(value)?)))
+        }
         (Kind::Size { .. }, _) => Some(Value::String(quantity::show_size(size(value)?))),
         (Kind::Table(section), Value::Table(table)) => Some(Value::Table(normal(table, section))),
+        (Kind::ByStatus { of, beside, .. }, Value::Table(table)) => {
+            Some(Value::Table(normal_statuses(table, *of, beside)))
+        }
         (Kind::List { of, .. }, Value::Array(entries)) if is_of_backends(*of) => {
             Some(Value::Array(normal_backends(entries)))
         }
@@ -41,6 +46,17 @@ fn normal_value(value: &Value, kind: Kind) -> Value {
         _ => None,
     });
     found.unwrap_or_else(|| value.clone())
+}
+
+/// The normal form of a table with statuses and the settings of a section as its keys.
+fn normal_statuses(table: &Table, of: Kind, beside: &Section) -> Table {
+    let mut normal = normal(table, beside);
+    for (key, value) in &mut normal {
+        if key.bytes().all(|byte| byte.is_ascii_digit()) {
+            *value = normal_value(value, of);
+        }
+    }
+    normal
 }
 
 fn is_of_backends(kind: Kind) -> bool {

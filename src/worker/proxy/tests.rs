@@ -52,6 +52,7 @@ fn route() -> Route {
         cookies: NO_COOKIE_EDITS.clone(),
         forwarded: false,
         x_real_ip: false,
+        cache: None,
         counters: Arc::new(PerWorker::new(1)),
     }
 }
