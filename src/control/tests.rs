@@ -439,6 +439,7 @@ fn access_line(request_id: u64) -> AccessLine {
         },
         total_micros: 0,
         failure: "",
+        cache: Default::default(),
     }
 }
 

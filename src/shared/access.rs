@@ -24,6 +24,8 @@ pub struct AccessLine {
     pub texts: LoggedTexts,
     /// The course of the exchange.
     pub tally: Tally,
+    /// The part that the cache had.
+    pub cache: CacheOutcome,
     /// Microseconds from the request's first byte to the answer's last.
     pub total_micros: u64,
     /// The label of a failure; `""` if there was none.
@@ -50,6 +52,57 @@ pub struct RequestFacts {
     pub route: Option<RouteId>,
     /// The pool of the route that the request has taken.
     pub pool: Option<PoolId>,
+}
+
+/// The part that the cache had in an exchange, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheOutcome {
+    /// The part that the cache had.
+    pub part: CachePart,
+    /// The label of the reason; `""` if there is nothing to tell.
+    pub reason: &'static str,
+}
+
+/// The part that the cache had in an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CachePart {
+    /// None: the route has no cache, or the method does not concern the cache.
+    #[default]
+    None,
+    /// A fresh entry answered.
+    Hit,
+    /// A stale entry answered.
+    Stale,
+    /// An entry answered after a backend had said that the entry still holds.
+    Validated,
+    /// A backend answered, because no entry could.
+    Miss,
+    /// A backend answered, because the cache must not be asked.
+    Bypass,
+}
+
+impl CachePart {
+    /// All parts, in the order in which they are counted.
+    pub const ALL: [CachePart; 6] = [
+        CachePart::None,
+        CachePart::Hit,
+        CachePart::Stale,
+        CachePart::Validated,
+        CachePart::Miss,
+        CachePart::Bypass,
+    ];
+
+    /// The word for logs and metrics; `""`: the cache had no part.
+    pub const fn word(self) -> &'static str {
+        match self {
+            CachePart::None => "",
+            CachePart::Hit => "hit",
+            CachePart::Stale => "stale",
+            CachePart::Validated => "validated",
+            CachePart::Miss => "miss",
+            CachePart::Bypass => "bypass",
+        }
+    }
 }
 
 /// The counts and times of an exchange, taken while the exchange runs.

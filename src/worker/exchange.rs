@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::ids::{BackendId, RequestId, RouteId, WorkerId};
 use crate::base::time::Micros;
 use crate::http::names::{FieldEdits, NO_EDITS};
-use crate::shared::access::{LoggedTexts, RequestFacts, Tally};
+use crate::shared::access::{CacheOutcome, CachePart, LoggedTexts, RequestFacts, Tally};
 use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
 use crate::worker::failure::Failure;
@@ -34,6 +34,8 @@ pub struct Exchange {
     pub progress: Progress,
     /// Counts and times. The tally is the one cell of an exchange, because the upload counts while the answer arrives.
     tally: Cell<Tally>,
+    /// The part that the cache had. The outcome is a cell, because the head of the answer may decide it.
+    cache: Cell<CacheOutcome>,
 }
 
 /// The bound on the whole exchange, apart from the age of its configuration.
@@ -85,6 +87,7 @@ impl Exchange {
             deadline: Deadline::default(),
             progress: Progress::default(),
             tally: Cell::default(),
+            cache: Cell::default(),
         }
     }
 
@@ -97,6 +100,25 @@ impl Exchange {
         self.facts.pool = Some(route.pool);
         route.counters.of(self.worker).in_flight.add(1);
         self.deadline.due = route.timeout.map(|timeout| self.began.after(timeout));
+    }
+
+    /// Gives the route back: the decision about the request is made again.
+    pub fn leave_route(&mut self) {
+        if let Some(counters) = self.route_counters() {
+            counters.in_flight.sub(1);
+        }
+        self.facts.route = None;
+        self.facts.pool = None;
+    }
+
+    /// The part that the cache had up to now.
+    pub fn cache_outcome(&self) -> CacheOutcome {
+        self.cache.get()
+    }
+
+    /// Notes the part that the cache had, and why.
+    pub fn note_cache(&self, part: CachePart, reason: &'static str) {
+        self.cache.set(CacheOutcome { part, reason });
     }
 
     /// Ends the exchange when the time is over for which the client is ready to wait.

@@ -42,6 +42,7 @@ pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
         },
         texts: std::mem::take(&mut exchange.texts),
         tally,
+        cache: exchange.cache_outcome(),
         total_micros: Micros::now().since(exchange.began),
         failure: row.map_or("", |row| row.label),
     };
@@ -91,12 +92,12 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
         return; // The backend was chosen, but never reached.
     }
     backend.request_bytes.add(tally.request_bytes);
-    if tally.is_answered {
-        backend.response_bytes.add(tally.response_bytes); // Else the bytes are those of our own reply.
-    }
     let Some(micros) = tally.upstream_micros else {
-        return;
+        return; // The bytes are those of a reply of our own, or of the cache.
     };
+    if tally.is_answered {
+        backend.response_bytes.add(tally.response_bytes);
+    }
     if exchange
         .progress
         .failure

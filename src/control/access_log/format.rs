@@ -71,6 +71,8 @@ fn json(record: &Record<'_>, out: &mut Vec<u8>) {
     member("request_bytes", Json::Number(line.tally.request_bytes));
     member("response_bytes", Json::Number(line.tally.response_bytes));
     member("failure", text(line.failure.as_bytes()));
+    member("cache", text(line.cache.part.word().as_bytes()));
+    member("cache_reason", text(line.cache.reason.as_bytes()));
     member("user_agent", text(line.texts.user_agent()));
     member("referer", text(line.texts.referer()));
     out.push(b'}');
@@ -165,15 +167,15 @@ fn combined(record: &Record<'_>, out: &mut Vec<u8>) {
     quoted("route", names.route.unwrap_or_default().as_bytes());
     quoted("pool", names.pool.unwrap_or_default().as_bytes());
     quoted("backend", names.backend.unwrap_or_default().as_bytes());
-    let failure = if line.failure.is_empty() {
-        "-"
-    } else {
-        line.failure
-    };
+    let or_dash = |label: &'static str| if label.is_empty() { "-" } else { label };
+    let failure = or_dash(line.failure);
+    let cache = or_dash(line.cache.part.word());
+    let cache_reason = or_dash(line.cache.reason);
     print(
         out,
         format_args!(
-            " attempts={} upstream_us={} total_us={} request_bytes={} failure={failure}",
+            " attempts={} upstream_us={} total_us={} request_bytes={} failure={failure} \
+             cache={cache} cache_reason={cache_reason}",
             line.tally.attempts,
             line.tally.upstream_micros.unwrap_or_default(),
             line.total_micros,
@@ -233,7 +235,9 @@ mod tests {
     use super::*;
     use crate::base::ids::{PoolId, RequestId, RouteId};
     use crate::base::time::Micros;
-    use crate::shared::access::{LoggedTexts, RequestFacts, RequestTexts, Tally};
+    use crate::shared::access::{
+        CacheOutcome, CachePart, LoggedTexts, RequestFacts, RequestTexts, Tally,
+    };
 
     fn line(texts: LoggedTexts) -> AccessLine {
         AccessLine {
@@ -259,6 +263,7 @@ mod tests {
             },
             total_micros: 1000,
             failure: "",
+            cache: Default::default(),
         }
     }
 
@@ -293,7 +298,7 @@ mod tests {
                 r#"{"time":"1994-11-06T08:49:37.000005Z","request_id":"000000000000beef","client":"192.0.2.7","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","#,
                 r#""method":"GET","target":"/a?b=c","host":"example.com","version":"HTTP/1.1","status":200,"#,
                 r#""route":"/api","pool":"api","backend":"127.0.0.1:9001","attempts":1,"upstream_us":800,"#,
-                r#""total_us":1000,"request_bytes":3,"response_bytes":1234,"failure":null,"#,
+                r#""total_us":1000,"request_bytes":3,"response_bytes":1234,"failure":null,"cache":null,"cache_reason":null,"#,
                 r#""user_agent":"curl/8","referer":"http://from/"}"#,
                 "\n"
             )
@@ -308,7 +313,7 @@ mod tests {
             concat!(
                 r#"192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "#,
                 r#""http://from/" "curl/8" id=000000000000beef trace_id=4bf92f3577b34da6a3ce929d0e0e4736 host="example.com" route="/api" pool="api" "#,
-                r#"backend="127.0.0.1:9001" attempts=1 upstream_us=800 total_us=1000 request_bytes=3 failure=-"#,
+                r#"backend="127.0.0.1:9001" attempts=1 upstream_us=800 total_us=1000 request_bytes=3 failure=- cache=- cache_reason=-"#,
                 "\n"
             )
         );
@@ -320,6 +325,10 @@ mod tests {
         line.facts.client = None;
         line.facts.version = 10;
         line.failure = "no_route";
+        line.cache = CacheOutcome {
+            part: CachePart::Miss,
+            reason: "no_entry",
+        };
         let json = print_line(AccessLogFormat::Json, &line, LineNames::default());
         for part in [
             r#""client":null"#,
@@ -327,7 +336,7 @@ mod tests {
             r#""method":null"#,
             r#""route":null,"pool":null,"backend":null"#,
             r#""version":"HTTP/1.0""#,
-            r#""failure":"no_route""#,
+            r#""failure":"no_route","cache":"miss","cache_reason":"no_entry""#,
             r#""user_agent":null,"referer":null}"#,
         ] {
             assert!(json.contains(part), "{part} in {json}");
@@ -338,7 +347,10 @@ mod tests {
             combined.contains(r#"trace_id=- host="-" route="-" pool="-" backend="-""#),
             "{combined}"
         );
-        assert!(combined.ends_with("failure=no_route\n"), "{combined}");
+        assert!(
+            combined.ends_with("failure=no_route cache=miss cache_reason=no_entry\n"),
+            "{combined}"
+        );
     }
 
     #[test]

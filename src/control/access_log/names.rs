@@ -155,6 +155,7 @@ mod tests {
             },
             total_micros: 0,
             failure: "",
+            cache: Default::default(),
         }
     }
 
