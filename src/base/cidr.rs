@@ -1,5 +1,6 @@
 //! Address ranges in CIDR notation (RFC 4632; RFC 4291 section 2.3 for IPv6).
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -40,6 +41,13 @@ impl Cidr {
             }
             _ => false,
         }
+    }
+}
+
+/// The range as it was written, its prefix always included.
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix_bits)
     }
 }
 
@@ -130,6 +138,20 @@ mod tests {
         for (text, expected) in rows {
             let range: Cidr = text.parse().unwrap();
             assert_eq!(range.corrected().as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_shown_as_they_are_read() {
+        for (text, shown) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.0.0.1", "10.0.0.1/32"),
+            ("fd00::/8", "fd00::/8"),
+            ("::1", "::1/128"),
+        ] {
+            let range: Cidr = text.parse().unwrap();
+            assert_eq!(range.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(range));
         }
     }
 

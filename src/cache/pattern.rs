@@ -69,7 +69,9 @@ mod tests {
             ("", "a", false),
         ];
         for (pattern, text, expected) in rows {
+            let written = pattern;
             let pattern = Pattern::read(pattern).expect(pattern);
+            assert_eq!(pattern.to_string(), written);
             assert_eq!(
                 pattern.matches(text.as_bytes()),
                 expected,

@@ -19,6 +19,8 @@ use crate::snapshot::{CacheDisk, CacheOptions};
 /// `[cache]`
 #[derive(Clone, Debug)]
 pub struct CacheSettings {
+    /// The place of the section.
+    pub position: Position,
     /// Bytes that everything which entries need may take, with the place where they are written.
     pub max_bytes: Positioned<u64>,
     /// The name of the cache in `Cache-Status`.
@@ -153,6 +155,7 @@ pub(super) fn read(table: &mut DocumentTable<'_>) -> Option<CacheSettings> {
     let disk = table.get("disk", |item| item.table(read_disk)).flatten();
     let max_bytes = table.must("max_size", |item| Some(item.positioned(item.size()?)))?;
     Some(CacheSettings {
+        position: table.position().clone(),
         max_bytes,
         name,
         disk,

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::acme_checks;
 use super::address::BackendTarget;
+use super::cache_checks;
 use super::document::instead_of;
 use super::listener::ListenerSettings;
 use super::notes::{Notes, Position};
@@ -29,6 +30,7 @@ pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
     check_routes(settings, notes);
     check_wanted_certificates(settings, notes);
     acme_checks::check(settings, notes);
+    cache_checks::check(settings, notes);
 }
 
 fn check_addresses(settings: &Settings, notes: &Notes<'_>) {

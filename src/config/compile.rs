@@ -150,7 +150,11 @@ pub fn compile_beside(
         workers: start.workers,
         descriptors: share_out(settings, machine, start.workers, has_test_servers),
         shutdown_timeout: settings.shutdown_timeout,
-        memory_bytes: memory_bytes(settings, machine),
+        memory_bytes: memory_bytes(
+            settings,
+            machine,
+            start.cache.as_ref().map_or(0, |cache| cache.max_bytes),
+        ),
         identity_names: identity_names(settings),
         trusted_proxies: networks(&settings.trusted_proxies).collect(),
         trusts_unix: trusts_unix(&settings.trusted_proxies),
@@ -296,10 +300,12 @@ fn compile_client_tls(
     }))
 }
 
-/// Bytes of memory that the process may use: as written, else a part of what it may have.
-pub fn memory_bytes(settings: &Settings, machine: &Machine) -> u64 {
+/// Bytes of memory that the process may use beside a cache of this size: as written, else a part of what the cache
+/// leaves.
+pub fn memory_bytes(settings: &Settings, machine: &Machine, cache_bytes: u64) -> u64 {
+    let left = machine.memory_bytes.saturating_sub(cache_bytes);
     match settings.limits.memory_bytes.value {
-        0 => (machine.memory_bytes / 100 * limits::MEMORY_PERCENT).max(limits::MEMORY_BYTES_LEAST),
+        0 => (left / 100 * limits::MEMORY_PERCENT).max(limits::MEMORY_BYTES_LEAST),
         bytes => bytes,
     }
 }

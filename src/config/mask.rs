@@ -34,6 +34,15 @@ const SECRET_FILES: [&str; 5] = [
     "tls.ticket_key_file",
 ];
 
+/// Parts of the ways to entries of lists of field names.
+const NAME_LISTS: [&str; 5] = [
+    "_headers.remove[",
+    ".key_headers[",
+    ".bypass.headers[",
+    ".vary.ignore[",
+    ".vary.uncacheable[",
+];
+
 /// Endings of files with secrets, by which a name without any folder is known.
 const ENDINGS: [&str; 5] = [".key", ".pem", ".secret", ".token", ".txt"];
 
@@ -50,7 +59,7 @@ pub fn hides(way: &str) -> bool {
     match rest.strip_prefix(".set.") {
         Some(name) => is_credential(name) || !is_plain(name),
         // `limits.request_headers` is a number.
-        None => !rest.is_empty() && !rest.starts_with(".remove["),
+        None => !rest.is_empty() && !lists_names(way),
     }
 }
 
@@ -59,7 +68,7 @@ pub fn hides(way: &str) -> bool {
 /// named.
 pub fn is_telling(way: &str, text: &str) -> bool {
     let bare = text.trim_matches(QUOTES);
-    let is_more = way.contains("_headers.remove[") && !is_plain(bare);
+    let is_more = lists_names(way) && !is_plain(bare);
     let is_table = way.ends_with("_headers") || way.ends_with("health_check.headers");
     let is_text = is_table && text.starts_with(QUOTES);
     let is_address = way.contains("addr") || way.contains("backends[");
@@ -71,6 +80,11 @@ pub fn is_telling(way: &str, text: &str) -> bool {
         || is_pem
         || (is_address && text.contains('@'))
         || names_user(text)
+}
+
+/// Whether a list of names of fields has its entries at this way.
+fn lists_names(way: &str) -> bool {
+    NAME_LISTS.iter().any(|list| way.contains(list))
 }
 
 fn names_secret_file(way: &str) -> bool {
@@ -158,6 +172,7 @@ mod tests {
             ("limits.request_headers", false),
             ("routes[3].request_headers.sett.x-team", true),
             ("routes[3].request_headers.remove[1]", false),
+            ("routes[3].cache.key_headers[1]", false),
             ("admin.token_file", false),
         ];
         for (way, hidden) in rows {
@@ -174,6 +189,10 @@ mod tests {
             ("routes[3].request_headers", "\"x-team: a\"", true),
             ("limits.request_headers", "257", false),
             (remove, "\"Bearer a\"", true),
+            ("routes[0].cache.key_headers[0]", "\"x-team\"", false),
+            ("routes[0].cache.key_headers[0]", "\"x-team: a\"", true),
+            ("routes[0].cache.bypass.headers[0]", "\"x-team: a\"", true),
+            ("routes[0].cache.vary.ignore[0]", "\"x-team: a\"", true),
             (remove, "\"authorization:a\"", true),
             ("routes[0].redirect", "\"https://a:b@c/\"", true),
             ("routes[0].redirect", "\"https://c/@b\"", false),

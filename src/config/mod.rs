@@ -12,6 +12,7 @@ mod address;
 mod admin;
 mod algorithm;
 mod cache;
+mod cache_checks;
 mod checks;
 mod compile;
 mod cookies;
@@ -52,8 +53,8 @@ pub use compile::{
     CannotCompile, ProcessFacts, Resolved, Stores, TooManyBackends, compile, compile_beside,
 };
 pub use declared::{
-    BACKEND, ChallengeKind, ConnectionTimeouts, HEALTH_CHECK, POOL, ROOT, is_for_the_next_start,
-    is_work_key, other_key_of_backend, work_keys,
+    BACKEND, ChallengeKind, ConnectionTimeouts, HEALTH_CHECK, POOL, ROOT, ROUTE_CACHE,
+    is_for_the_next_start, is_work_key, other_key_of_backend, work_keys,
 };
 pub use descriptors::of_test_servers;
 pub use health_check::HealthCheckSettings;
@@ -183,9 +184,11 @@ pub fn parse(path: &Path, text: String) -> Result<Config, Mistakes> {
     examine(path, text, |_, _| {})
 }
 
-/// Checks a text as if it stood in the file at `path`, and the files that it names. Errors: all its mistakes.
+/// Checks a text as if it stood in the file at `path`, the files that it names, and that the cache fits into the memory
+/// of this machine. Errors: all its mistakes.
 pub fn check(path: &Path, text: String) -> Result<Config, Mistakes> {
     examine(path, text, |settings, notes| {
+        cache_checks::check_machine(settings, memory::memory_bytes(), notes);
         tls_files::check(settings, notes);
         own_files::check(path, settings, notes);
     })
@@ -194,14 +197,14 @@ pub fn check(path: &Path, text: String) -> Result<Config, Mistakes> {
 fn examine(
     path: &Path,
     text: String,
-    check_files: impl FnOnce(&Settings, &notes::Notes<'_>),
+    check_machine: impl FnOnce(&Settings, &notes::Notes<'_>),
 ) -> Result<Config, Mistakes> {
     let notes = notes::Notes::new(&text);
     let settings = document::read(&declared::ROOT, &notes, Settings::read);
     // A setting that seems to be left out may stand where a syntax error made the file unreadable.
     if notes.all_reliable() {
         checks::check(&settings, &notes);
-        check_files(&settings, &notes);
+        check_machine(&settings, &notes);
     }
     let may_pass = !notes.are_lasting();
     let (notes, left_out) = notes.into_list();

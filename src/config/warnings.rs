@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::acme_checks;
 use super::address::BackendTarget;
+use super::cache_checks;
 use super::checks::reached;
 use super::compile::memory_bytes;
 use super::descriptors::{configured_clients, share_out};
@@ -27,6 +28,7 @@ pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     warn_of_backends(settings, notes);
     warn_of_bounds(settings, machine, notes);
     acme_checks::warn(settings, notes);
+    cache_checks::warn(settings, machine, notes);
     if settings.routes.is_empty() {
         notes.add_at(
             0,
@@ -71,7 +73,12 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
         );
     }
     let needed = limits::WORKER_MEMORY_BYTES * workers(settings, machine) as u64;
-    let bytes = memory_bytes(settings, machine);
+    let cache = settings.cache.as_ref();
+    let bytes = memory_bytes(
+        settings,
+        machine,
+        cache.map_or(0, |cache| cache.max_bytes.value),
+    );
     if needed > bytes / 4 {
         let workers = workers(settings, machine);
         let what = format!(

@@ -149,9 +149,9 @@ static CACHE_SETTINGS: [Setting; 3] = [
         "max_size",
         Kind::size(limits::CACHE_BYTES_LEAST, limits::CACHE_BYTES),
         "Largest size of everything that cached responses need: bodies and heads, the index, tags, and what is being \
-         fetched. Bodies and heads lie in memory beside what `limits.memory` counts, so the two together should be less \
-         than the memory of the machine. A size above 75 % of that memory, or of what the control group of the process \
-         may have, is a mistake.",
+         fetched. What lies in memory for it counts beside `limits.memory`, so the two together should be less than the \
+         memory of the machine. A size above 75 % of that memory, or of what the control group of the process may have, \
+         is a mistake.",
     )
     .also("max_bytes"),
     Setting::new(

@@ -119,7 +119,8 @@ static LIMIT_SETTINGS: [Setting; 7] = [
         "Bytes of memory that the process may use.",
     )
     .zero_means(
-        "the process may use 75 % of the memory of the machine, or of what its control group may have if that is less",
+        "the process may use 75 % of the memory of the machine, or of what its control group may have if that is less; \
+         with a section `[cache]`, 75 % of what the cache leaves of it",
     )
     .also("memory_bytes"),
 ];

@@ -11,6 +11,7 @@ const SOCKET: &str = "[[listeners]]\naddr = 'unix:/a'\n";
 const TLS: &str = "[[listeners]]\naddr = '127.0.0.1:1'\n[listeners.tls]\ncertificates = [{ cert = '/c', key = '/k' }]\n";
 const TLS_WITH_CA: &str = "[[listeners]]\naddr = '127.0.0.1:1'\n[listeners.tls]\nclient_ca = '/a'\ncertificates = [{ cert = '/c', key = '/k' }]\n";
 const ACME: &str = "[acme]\nterms_of_service_agreed = true\nstate_dir = '/s'\n";
+const CACHE: &str = "[cache]\nmax_size = '8MiB'\n";
 const POOL: &str = "[[pools]]\nname = 'a'\nbackends = ['a:1']\n";
 const CHECK: &str = "[[pools]]\nname = 'a'\nbackends = ['a:1']\n[pools.health_check]\n";
 const HTTP_CHECK: &str =
@@ -142,6 +143,20 @@ const PLACES: &[(&str, &str, &str, &str)] = &[
     ("AdminSettings", "", "[admin]\n", ""),
     ("TracingSettings", "", "[tracing]\n", ""),
     ("TestServerSettings", "", "[test_server]\n", ""),
+    ("CacheSettings", "max_size", "[cache]\n", ""),
+    ("CacheSettings", "", CACHE, ""),
+    (
+        "CacheDiskSettings",
+        "path",
+        "[cache]\nmax_size = '8MiB'\n[cache.disk]\nmax_size = '1GiB'\n",
+        "",
+    ),
+    (
+        "CacheDiskSettings",
+        "max_size",
+        "[cache]\nmax_size = '8MiB'\n[cache.disk]\npath = '/d'\n",
+        "",
+    ),
     (
         "BackendEntry",
         "addr",
@@ -198,6 +213,53 @@ const PLACES: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
+/// Places like [`PLACES`], for the cache of a route.
+const CACHE_PLACES: &[(&str, &str, &str, &str)] = &[
+    ("RouteSettings", "cache", ROUTE, CACHE),
+    (
+        "RouteCacheSettings",
+        "slice",
+        "[[routes]]\nbackend_addrs = ['a:1']\n[routes.cache]\nmax_object = '1GiB'\n",
+        CACHE,
+    ),
+    (
+        "RouteCacheSettings",
+        "",
+        "[[routes]]\nbackend_addrs = ['a:1']\n[routes.cache]\n",
+        CACHE,
+    ),
+    (
+        "TtlSettings",
+        "",
+        "[[routes]]\nbackend_addrs = ['a:1']\n[routes.cache.ttl]\n",
+        CACHE,
+    ),
+    (
+        "HeuristicSettings",
+        "",
+        "[[routes]]\nbackend_addrs = ['a:1']\n[routes.cache.heuristic]\n",
+        CACHE,
+    ),
+    (
+        "VarySettings",
+        "",
+        "[[routes]]\nbackend_addrs = ['a:1']\n[routes.cache.vary]\n",
+        CACHE,
+    ),
+    (
+        "BypassSettings",
+        "",
+        "[[routes]]\nbackend_addrs = ['a:1']\n[routes.cache.bypass]\n",
+        CACHE,
+    ),
+    (
+        "PurgeMethodSettings",
+        "",
+        "[[routes]]\nbackend_addrs = ['a:1']\n[routes.cache.purge_method]\n",
+        CACHE,
+    ),
+];
+
 /// Places like [`PLACES`], for the sections of work that pools and routes share, and for probes.
 const WORK_PLACES: &[(&str, &str, &str, &str)] = &[
     (
@@ -239,7 +301,7 @@ const ELSEWHERE: [(&str, &str); 3] = [("owner", "'x'"), ("group", "'x'"), ("tcp"
 
 /// The file in which the setting is written as `line`.
 fn file(section: &Section, setting: &Setting, line: &str) -> String {
-    let mut places = PLACES.iter().chain(WORK_PLACES);
+    let mut places = PLACES.iter().chain(CACHE_PLACES).chain(WORK_PLACES);
     let place = places
         .find(|(name, key, ..)| *name == section.name && (*key == setting.name || key.is_empty()));
     let place = place.unwrap_or_else(|| panic!("{} has no row here", section.name));
@@ -265,6 +327,14 @@ fn values(kind: Kind) -> (Vec<String>, Vec<String>) {
             (
                 texts(&[&least.as_secs_f64(), &most.as_secs(), &text]),
                 texts(&[&shorter, &(most.as_secs() + 1), &"'1'", &true]),
+            )
+        }
+        Kind::Lifetime => {
+            let most = limits::LONGEST_LIFETIME;
+            let text = format!("'{}'", show_time(most));
+            (
+                texts(&[&0, &most.as_secs(), &"1.0", &text]),
+                texts(&[&-1, &(most.as_secs() + 1), &0.5, &"'1'", &"'1500ms'"]),
             )
         }
         Kind::Size { least, most } => {
@@ -294,6 +364,16 @@ fn values(kind: Kind) -> (Vec<String>, Vec<String>) {
         Kind::Table(section) => (
             vec![smallest_table(section)],
             texts(&[&"'a'", &"2026-01-01"]),
+        ),
+        Kind::ByStatus { example, .. } => (
+            texts(&[&"{}", &format!("{{ {example} }}")]),
+            texts(&[
+                &"'a'",
+                &"{ 199 = 1 }",
+                &"{ 600 = 1 }",
+                &"{ 0200 = 1 }",
+                &"{ 200 = 0.5 }",
+            ]),
         ),
         Kind::Any(kinds) => {
             let right = kinds.iter().flat_map(|kind| values(*kind).0);

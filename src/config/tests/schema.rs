@@ -6,6 +6,7 @@ use toml::Table;
 use super::declared::SHIPPED;
 use super::parsed;
 use super::snapshots::EVERY_KEY;
+use crate::base::setting::STATUS_PATTERN;
 use crate::config::schema;
 
 /// Whether a document fits a schema, as far as this project's schemas go.
@@ -41,6 +42,9 @@ fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
                     && members
                         .iter()
                         .all(|(key, member)| match &schema["properties"][key] {
+                            Value::Null if has_status(schema, key) => {
+                                fits(whole, &schema["patternProperties"][STATUS_PATTERN], member)
+                            }
                             Value::Null if schema["additionalProperties"] == false => false,
                             Value::Null => fits(whole, &schema["additionalProperties"], member),
                             property => fits(whole, property, member),
@@ -48,6 +52,12 @@ fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
             }
             _ => false,
         }
+}
+
+/// Whether the schema knows a key as a status.
+fn has_status(schema: &Value, key: &str) -> bool {
+    let is_status = key.len() == 3 && matches!(key.parse(), Ok(200..=599));
+    is_status && schema["patternProperties"][STATUS_PATTERN].is_object()
 }
 
 /// A value that the reader takes fits the schema, and the schema refuses values that no reader would take.

@@ -19,6 +19,7 @@ mod send_request;
 mod serve;
 mod settings;
 mod shown;
+mod shown_cache;
 mod times;
 mod tokens;
 mod view;

@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::shown::Members;
 use crate::base::setting::{Plain, Section};
 use crate::config::schema::{Form, below, of_section};
-use crate::config::{BACKEND, POOL};
+use crate::config::{BACKEND, POOL, ROUTE_CACHE};
 use crate::snapshot::{RouteOptions, RouteTimeouts};
 
 /// The settings of a pool, for a change.
@@ -41,6 +41,11 @@ pub struct ShownRoute(pub Members);
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct ShownRouteTimeouts(pub Members);
+
+/// The cache of a route in force.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct ShownRouteCache(pub Members);
 
 static SHOWN_ROUTE: Section = Section {
     name: "ShownRoute",
@@ -171,6 +176,18 @@ impl PartialSchema for ShownRouteTimeouts {
 }
 
 impl ToSchema for ShownRouteTimeouts {}
+
+impl PartialSchema for ShownRouteCache {
+    fn schema() -> RefOr<Schema> {
+        read(of_section(&ROUTE_CACHE, Form::Api))
+    }
+}
+
+impl ToSchema for ShownRouteCache {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        put_below(&ROUTE_CACHE, schemas);
+    }
+}
 
 /// The settings of a server, whose address stands elsewhere.
 fn of_server() -> Value {

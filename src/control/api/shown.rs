@@ -127,7 +127,7 @@ fn probe(kind: &ProbeKind) -> Value {
 }
 
 /// The members of an object.
-fn members(object: Value) -> Members {
+pub(super) fn members(object: Value) -> Members {
     match object {
         Value::Object(members) => members,
         _ => Members::new(),

@@ -10,8 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::control::api::etag::etag;
-use crate::control::api::schemas::{ShownRoute, ShownRouteTimeouts};
-use crate::control::api::{Api, ApiState, shown};
+use crate::control::api::schemas::{ShownRoute, ShownRouteCache, ShownRouteTimeouts};
+use crate::control::api::{Api, ApiState, shown, shown_cache};
 use crate::snapshot::{HostHeader, Snapshot};
 
 /// The resource `/routes`.
@@ -42,6 +42,8 @@ struct Route {
     timeouts: ShownRouteTimeouts,
     /// Largest request body in bytes; `null`: unlimited.
     request_body_bytes: Option<u64>,
+    /// How responses are cached, every default filled in; `null`: they are not.
+    cache: Option<ShownRouteCache>,
 }
 
 /// All routes
@@ -65,6 +67,10 @@ fn routes_of(snapshot: &Snapshot) -> Vec<Route> {
         options: ShownRoute(shown::plain(&route.options)),
         timeouts: ShownRouteTimeouts(shown::plain(&route.timeouts)),
         request_body_bytes: Some(route.request_body_bytes).filter(|bytes| *bytes != u64::MAX),
+        cache: route
+            .cache
+            .as_deref()
+            .map(|cache| ShownRouteCache(shown_cache::route_cache(cache))),
     });
     routes.collect()
 }
