@@ -4,6 +4,9 @@
 pub mod content_location;
 pub mod facts;
 pub mod freshness;
+pub mod negotiated;
+pub mod normal_form;
+pub mod not_stored;
 pub mod omitted;
 pub mod pattern;
 pub mod policy;
@@ -14,3 +17,4 @@ pub mod statuses;
 pub mod storable;
 pub mod targeted;
 pub mod vary;
+pub mod weighted;
