@@ -1,5 +1,20 @@
 //! The decisions of a shared cache (RFC 9111): what is stored, for how long it is fresh, and which request it answers.
 //! Plain functions of plain values: no I/O, no clock.
 
+pub mod content_location;
+pub mod facts;
+pub mod freshness;
+pub mod negotiated;
+pub mod normal_form;
+pub mod not_stored;
+pub mod omitted;
 pub mod pattern;
 pub mod policy;
+pub mod request;
+pub mod response;
+pub mod reuse;
+pub mod statuses;
+pub mod storable;
+pub mod targeted;
+pub mod vary;
+pub mod weighted;

@@ -37,3 +37,17 @@ const _: () = assert!(CACHE_BYTES_LEAST < CACHE_BYTES && CACHE_BYTES < u64::MAX 
 const _: () = assert!(CACHE_MEMORY_PERCENT <= 100);
 const _: () = assert!(CACHE_SLICE_BYTES_LEAST < CACHE_SLICE_BYTES);
 const _: () = assert!(LONGEST_LIFETIME.as_secs() < 1 << 30);
+
+/// Largest number of seconds of a lifetime or an age: larger ones count as this one (RFC 9111 section 1.2.2).
+pub const CACHE_DELTA_SECONDS: u32 = 1 << 31;
+
+/// Largest number of different names in `Vary` of a stored response. A look-up compares the request by each.
+pub const CACHE_VARY_NAMES: usize = 32;
+
+/// Largest number of members of a field that are put in order before fields are compared; a longer list is compared in
+/// the order in which it was sent. The members are sorted on the stack at every look-up.
+pub const CACHE_VARY_MEMBERS: usize = 32;
+
+/// Largest number of bytes of the names and values by which a variant is selected. It bounds what an entry costs beside
+/// its head and body.
+pub const CACHE_VARIANT_BYTES: usize = 4_096;
