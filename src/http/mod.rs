@@ -5,6 +5,7 @@
 
 pub mod cookies;
 pub mod date;
+pub mod entity_tag;
 pub mod fields;
 pub mod forwarded;
 pub mod grpc;
@@ -14,6 +15,7 @@ pub mod names;
 pub mod path;
 mod proxy_fields;
 pub mod proxy_protocol;
+pub mod range;
 pub mod references;
 pub mod refusal;
 pub mod status;
