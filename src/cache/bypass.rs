@@ -43,9 +43,8 @@ pub fn reason(
     if !rules.headers.is_empty() && fields.iter().any(is_listed) {
         return Some(BypassReason::Header);
     }
-    let is_meant = |name: &[u8]| {
-        is_one_of(&rules.cookies, name) && !is_one_of(&policy.strip_cookies, name)
-    };
+    let is_meant =
+        |name: &[u8]| is_one_of(&rules.cookies, name) && !is_one_of(&policy.strip_cookies, name);
     let mut cookies = values(fields, "cookie").flat_map(pairs).map(name_of);
     let has_cookie = !rules.cookies.is_empty() && cookies.any(is_meant);
     has_cookie.then_some(BypassReason::Cookie)

@@ -102,7 +102,9 @@ pub fn stays_in_304(name: &[u8], has_etag: bool) -> bool {
         b"trailer",
         b"transfer-encoding",
     ];
-    let is_of_content = OF_CONTENT.iter().any(|known| name.eq_ignore_ascii_case(known));
+    let is_of_content = OF_CONTENT
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known));
     !is_of_content && !(has_etag && name.eq_ignore_ascii_case(b"last-modified"))
 }
 

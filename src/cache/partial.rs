@@ -67,7 +67,9 @@ impl Stretches {
 
     /// Whether every byte of the representation is stored: the response is a 200 then.
     pub fn is_complete(&self) -> bool {
-        self.as_slice().first().is_some_and(|range| range.len() == self.total)
+        self.as_slice()
+            .first()
+            .is_some_and(|range| range.len() == self.total)
     }
 
     /// Whether every byte of a range is stored.
@@ -79,24 +81,29 @@ impl Stretches {
     /// differ, or there would be too many stretches.
     fn with(&self, other: &Stretches) -> Option<Stretches> {
         let mut joined = *self;
-        let are_joined = self.total == other.total
-            && other.as_slice().iter().all(|range| joined.add(*range));
+        let are_joined =
+            self.total == other.total && other.as_slice().iter().all(|range| joined.add(*range));
         are_joined.then_some(joined)
     }
 
     /// Adds a range; `false`: there would be too many stretches.
     fn add(&mut self, range: ByteRange) -> bool {
-        let before = self.as_slice().iter().take_while(|known| {
-            known.last < range.first && !known.touches(&range)
-        });
+        let before = self
+            .as_slice()
+            .iter()
+            .take_while(|known| known.last < range.first && !known.touches(&range));
         let start = before.count();
-        let touching = self.as_slice()[start..].iter().take_while(|known| known.touches(&range));
+        let touching = self.as_slice()[start..]
+            .iter()
+            .take_while(|known| known.touches(&range));
         let end = start + touching.count();
         let count = self.count + 1 - (end - start);
         if count > limits::CACHE_STRETCHES {
             return false;
         }
-        let joined = self.ranges[start..end].iter().fold(range, |joined, known| joined.joined(known));
+        let joined = self.ranges[start..end]
+            .iter()
+            .fold(range, |joined, known| joined.joined(known));
         self.ranges.copy_within(end..self.count, start + 1);
         self.ranges[start] = joined;
         self.count = count;

@@ -72,7 +72,10 @@ impl Ranges {
 
     /// Adds a range, joined with those that it touches. The joined one stands where the first of them stood.
     fn add(&mut self, range: ByteRange) {
-        let touching = self.as_slice().iter().position(|known| known.touches(&range));
+        let touching = self
+            .as_slice()
+            .iter()
+            .position(|known| known.touches(&range));
         let Some(at) = touching else {
             self.ranges[self.count] = range;
             self.count += 1;

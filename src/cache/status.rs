@@ -165,9 +165,8 @@ fn write_number(name: &[u8], number: i64, out: &mut Vec<u8>) {
 /// A token where the text is one (RFC 9651 section 3.3.4), else a string.
 fn write_word(text: &[u8], out: &mut Vec<u8>) {
     let begins_token = |first: &u8| first.is_ascii_alphabetic() || *first == b'*';
-    let is_token_byte = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(byte)
-    };
+    let is_token_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(byte);
     if text.first().is_some_and(begins_token) && text.iter().all(is_token_byte) {
         out.extend_from_slice(text);
     } else {

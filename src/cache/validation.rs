@@ -62,7 +62,12 @@ pub enum Freshened {
 
 impl Freshened {
     /// Whether the stored response at a position is one that the 304 is for.
-    pub fn includes(&self, position: usize, stored: &Validators<'_>, of_304: &Validators<'_>) -> bool {
+    pub fn includes(
+        &self,
+        position: usize,
+        stored: &Validators<'_>,
+        of_304: &Validators<'_>,
+    ) -> bool {
         match *self {
             Freshened::Sharing => has_strong(stored, of_304),
             Freshened::One(only) => only == position,
@@ -142,7 +147,9 @@ pub fn head_effect(
         (None, Some(_)) => stored.etag.is_none(),
     };
     let is_same_date = new.last_modified.is_none_or(|new| {
-        stored.last_modified.is_some_and(|stored| stored.secs == new.secs)
+        stored
+            .last_modified
+            .is_some_and(|stored| stored.secs == new.secs)
     });
     let is_same_length = values(fields, "content-length").all(|value| {
         let text = std::str::from_utf8(value).ok();

@@ -51,7 +51,9 @@ impl<'b> Validators<'b> {
         const NAMES: [&[u8]; 3] = [b"etag", b"last-modified", b"date"];
         let mut found: [(usize, &[u8]); 3] = [(0, b""); 3];
         for (name, value) in fields {
-            let at = NAMES.iter().position(|known| name.eq_ignore_ascii_case(known));
+            let at = NAMES
+                .iter()
+                .position(|known| name.eq_ignore_ascii_case(known));
             if let Some(at) = at {
                 found[at] = (found[at].0 + 1, value);
             }

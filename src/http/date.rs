@@ -1,6 +1,15 @@
 //! Dates as HTTP writes them.
 
 const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
+const LONG_DAYS: [&[u8]; 7] = [
+    b"Thursday",
+    b"Friday",
+    b"Saturday",
+    b"Sunday",
+    b"Monday",
+    b"Tuesday",
+    b"Wednesday",
+];
 const MONTHS: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
@@ -43,6 +52,114 @@ fn civil(days: u64) -> (u64, u64, u64) {
     };
     debug_assert!((1..=12).contains(&month) && (1..=31).contains(&day));
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// Reads a date in one of the three forms that a recipient accepts (RFC 9110 section 5.6.7), as seconds after 1970.
+/// A two-digit year is read as one until 2076; [`parse_at`] reads it as seen from a given instant.
+pub fn parse(value: &[u8]) -> Option<i64> {
+    const YEAR_2026: i64 = 1_767_225_600;
+    parse_at(value, YEAR_2026)
+}
+
+/// Reads a date as [`parse`] does, where a two-digit year lies at most 50 years after `now` (seconds after 1970).
+///
+/// Names are read in any case, as RFC 9111 section 4.2 asks for; anything else must be exact, and the zone is `GMT`.
+/// The name of the day need not agree with the date. Range: the years 1600 to 9999.
+pub fn parse_at(value: &[u8], now: i64) -> Option<i64> {
+    let comma = value.iter().position(|&byte| byte == b',');
+    match comma {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        Some(3) if value.len() == 29 && is_name(&value[..3], &DAYS) => {
+            let day = two(&value[5..7])?;
+            let year = two(&value[12..14])? * 100 + two(&value[14..16])?;
+            let rest = [value[4], value[7], value[11], value[16]] == *b"    ";
+            let is_exact = rest && value[25..].eq_ignore_ascii_case(b" GMT");
+            is_exact.then_some(())?;
+            instant(year, month(&value[8..11])?, day, &value[17..25])
+        }
+        // Sunday, 06-Nov-94 08:49:37 GMT
+        Some(at) if is_name(&value[..at], &LONG_DAYS) => {
+            let rest: &[u8; 24] = value[at + 1..].try_into().ok()?;
+            let signs = [rest[0], rest[3], rest[7], rest[10]];
+            let is_exact = signs == *b" -- " && rest[19..].eq_ignore_ascii_case(b" GMT");
+            is_exact.then_some(())?;
+            let of = |year| instant(year, month(&rest[4..7])?, two(&rest[1..3])?, &rest[11..19]);
+            of_two_digits(two(&rest[8..10])?, now, of)
+        }
+        // Sun Nov  6 08:49:37 1994
+        None if value.len() == 24 && is_name(&value[..3], &DAYS) => {
+            let day = match value[8] {
+                b' ' => two(&[b'0', value[9]])?,
+                _ => two(&value[8..10])?,
+            };
+            let year = two(&value[20..22])? * 100 + two(&value[22..24])?;
+            let signs = [value[3], value[7], value[10], value[19]];
+            (signs == *b"    ").then_some(())?;
+            instant(year, month(&value[4..7])?, day, &value[11..19])
+        }
+        _ => None,
+    }
+}
+
+/// The instant of a date whose year has two digits.
+fn of_two_digits(year: i64, now: i64, of: impl Fn(i64) -> Option<i64>) -> Option<i64> {
+    let (this_year, ..) = civil(now.div_euclid(86_400).max(0) as u64);
+    let same_century = this_year as i64 / 100 * 100 + year;
+    // The last instant that lies at most 50 years ahead, with the lengths of years as the calendar has them.
+    let latest = now.saturating_add(50 * 31_556_952);
+    // RFC 9110 section 5.6.7 (MUST): what seems to lie more than 50 years ahead is in the last such year of the past.
+    let mut years = [same_century + 100, same_century, same_century - 100].into_iter();
+    years.find_map(|year| of(year).filter(|&instant| instant <= latest))
+}
+
+/// The instant of a time of day (`08:49:37`) on a date.
+fn instant(year: i64, month: i64, day: i64, clock: &[u8]) -> Option<i64> {
+    let (hour, minute, second) = (two(&clock[0..2])?, two(&clock[3..5])?, two(&clock[6..8])?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_in_month = match month {
+        2 => 28 + i64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let is_right = clock[2] == b':'
+        && clock[5] == b':'
+        && (1_600..=9_999).contains(&year)
+        && (1..=days_in_month).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
+    // A leap second is read as the second before it: never later than what was written (RFC 9111 section 4.2).
+    let second = second.min(59);
+    is_right.then(|| days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+/// The days from 1970-01-01 to a date: the reverse of [`civil`].
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let months_from_march = (month + 9) % 12;
+    let day_of_year = (153 * months_from_march + 2) / 5 + day - 1;
+    year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
+}
+
+/// The number of a month, 1–12.
+fn month(text: &[u8]) -> Option<i64> {
+    let mut months = MONTHS.iter();
+    let at = months.position(|name| text.eq_ignore_ascii_case(&name[..]))?;
+    Some(at as i64 + 1)
+}
+
+// RFC 9111 section 4.2 (SHOULD): the names of a date are compared without regard to case.
+fn is_name<N: AsRef<[u8]> + ?Sized>(text: &[u8], names: &[&N]) -> bool {
+    names
+        .iter()
+        .any(|name| text.eq_ignore_ascii_case((*name).as_ref()))
+}
+
+/// The number that two digits write.
+fn two(text: &[u8]) -> Option<i64> {
+    let [tens, ones] = <[u8; 2]>::try_from(text).ok()?;
+    let are_digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+    are_digits.then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
 }
 
 fn two_digits(text: &mut [u8], number: u64) {

@@ -3,6 +3,7 @@
 //! A message that two parsers could read in two ways is refused, never repaired and forwarded: see
 //! [`refusal::Refusal`].
 
+pub mod cache_control;
 pub mod cookies;
 pub mod date;
 pub mod entity_tag;
@@ -19,6 +20,7 @@ pub mod range;
 pub mod references;
 pub mod refusal;
 pub mod status;
+pub mod structured;
 pub mod traceparent;
 pub mod websocket;
 

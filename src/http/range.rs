@@ -191,7 +191,10 @@ mod tests {
             ("bytes=1-2,4-", Some(&[between(1, 2), From(4)])),
             ("bytes= 1-2 , ,-4,", Some(&[between(1, 2), Suffix(4)])),
             ("bytes=007-08", Some(&[between(7, 8)])),
-            ("bytes=0-18446744073709551616", Some(&[between(0, u64::MAX)])),
+            (
+                "bytes=0-18446744073709551616",
+                Some(&[between(0, u64::MAX)]),
+            ),
             ("bytes=99999999999999999999-", Some(&[From(u64::MAX)])),
             ("bytes=9-5", None),
             ("bytes=0-1,9-5", None),

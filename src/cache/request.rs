@@ -1,0 +1,124 @@
+//! What of a request decides about looking up and storing.
+
+use httparse::Header;
+
+use crate::cache::policy::{ClientDirectives, Policy};
+use crate::http::cache_control::{CacheControl, Scope};
+use crate::http::fields::values;
+
+/// The methods that the cache tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedMethod {
+    /// GET: looked up and stored.
+    Get,
+    /// HEAD: looked up; the response has no body, so that it is not stored.
+    Head,
+    /// POST: not looked up; a response that stands for its target is stored as that of GET.
+    Post,
+    /// Any other method: neither looked up nor stored.
+    Other,
+}
+
+impl AskedMethod {
+    /// The method of this name. Names are case-sensitive.
+    pub fn of(name: &str) -> AskedMethod {
+        match name {
+            "GET" => AskedMethod::Get,
+            "HEAD" => AskedMethod::Head,
+            "POST" => AskedMethod::Post,
+            _ => AskedMethod::Other,
+        }
+    }
+}
+
+/// What the fields of a request do not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// Whether palantir adds an identity that is not part of the key: the subject of a client certificate, a user,
+    /// claims of a token, fields of forward authentication.
+    pub is_identified: bool,
+    /// Whether the head is so near its bounds that a backend may refuse it; see [`is_near_bounds`].
+    pub is_near_bounds: bool,
+}
+
+/// What of a request decides about looking up and storing. Made once, from the request as the client sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// The method.
+    pub method: AskedMethod,
+    /// The directives of the client, as far as the policy lets them take effect.
+    pub directives: CacheControl,
+    /// Whether the request has `Authorization` or an identity, so that a response is shared only where it permits that
+    /// (RFC 9111 section 3.5), or where the settings say that palantir has decided.
+    pub is_authorized: bool,
+    /// Whether the request says who sent it: by a cookie, `Authorization` or an identity. Its response is never fresh
+    /// by heuristics.
+    pub is_personal: bool,
+    /// Whether the request asks for ranges.
+    pub has_range: bool,
+    /// Whether the head is so near its bounds that a backend may refuse it.
+    pub is_near_bounds: bool,
+}
+
+impl Asking {
+    /// What of this request decides.
+    pub fn new(
+        policy: &Policy,
+        method: &str,
+        fields: &[Header<'_>],
+        circumstances: Circumstances,
+    ) -> Asking {
+        let has = |name| values(fields, name).next().is_some();
+        let is_authorized = has("authorization") || circumstances.is_identified;
+        Asking {
+            method: AskedMethod::of(method),
+            directives: effective(policy, fields),
+            is_authorized,
+            is_personal: is_authorized || has("cookie"),
+            has_range: has("range"),
+            is_near_bounds: circumstances.is_near_bounds,
+        }
+    }
+
+    /// Whether an entry may answer the request at all.
+    pub fn is_looked_up(&self) -> bool {
+        matches!(self.method, AskedMethod::Get | AskedMethod::Head)
+    }
+
+    /// Whether the client wants no request to a backend for it: what the cache cannot answer gets a 504.
+    pub fn is_only_if_cached(&self) -> bool {
+        self.directives.is_only_if_cached
+    }
+
+    /// The same request where the wish of the client for a fresher response is no longer heard: another validation of
+    /// the key began in the same second.
+    pub fn without_wishes(self) -> Asking {
+        let mut asking = self;
+        asking.directives.no_cache = Scope::Absent;
+        asking.directives.max_age = None;
+        asking.directives.min_fresh = None;
+        asking
+    }
+}
+
+/// The directives of the client that take effect.
+fn effective(policy: &Policy, fields: &[Header<'_>]) -> CacheControl {
+    // RFC 9111 section 5.2.1: the directives of requests are advice, so that an operator may bound or ignore them.
+    let read =
+        || CacheControl::of_request(values(fields, "cache-control"), values(fields, "pragma"));
+    match policy.client_directives {
+        ClientDirectives::Ignore => CacheControl::default(),
+        ClientDirectives::Honour => read(),
+        ClientDirectives::Bounded => CacheControl {
+            max_stale: None,
+            stale_if_error: None,
+            ..read()
+        },
+    }
+}
+
+/// Whether a head is within 10 % of a bound: a backend with slightly smaller bounds answers with an error that other
+/// requests for the same key would not get.
+pub fn is_near_bounds(size: usize, largest: usize) -> bool {
+    size >= largest - largest / 10
+}
