@@ -1,20 +1,32 @@
 //! The decisions of a shared cache (RFC 9111): what is stored, for how long it is fresh, and which request it answers.
 //! Plain functions of plain values: no I/O, no clock.
 
+pub mod bypass;
+pub mod conditions;
 pub mod content_location;
 pub mod facts;
 pub mod freshness;
+pub mod invalidation;
+pub mod key;
 pub mod negotiated;
 pub mod normal_form;
 pub mod not_stored;
 pub mod omitted;
+pub mod partial;
 pub mod pattern;
 pub mod policy;
+pub mod ranges;
 pub mod request;
 pub mod response;
 pub mod reuse;
+pub mod status;
 pub mod statuses;
 pub mod storable;
+pub mod stored_head;
+pub mod tags;
 pub mod targeted;
+pub mod unkeyed;
+pub mod validation;
+pub mod validators;
 pub mod vary;
 pub mod weighted;

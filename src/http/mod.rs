@@ -6,6 +6,7 @@
 pub mod cache_control;
 pub mod cookies;
 pub mod date;
+pub mod entity_tag;
 pub mod fields;
 pub mod forwarded;
 pub mod grpc;
@@ -15,6 +16,7 @@ pub mod names;
 pub mod path;
 mod proxy_fields;
 pub mod proxy_protocol;
+pub mod range;
 pub mod references;
 pub mod refusal;
 pub mod status;
