@@ -10,6 +10,7 @@ pub mod h2_flood;
 
 mod acme;
 mod cache;
+mod cache_store;
 mod configuration;
 mod control;
 mod core;
@@ -26,6 +27,7 @@ mod upstream;
 
 pub use self::acme::*;
 pub use self::cache::*;
+pub use self::cache_store::*;
 pub use self::configuration::*;
 pub use self::control::*;
 pub use self::core::*;

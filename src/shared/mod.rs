@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod backend_table;
+pub mod cache;
 pub mod client_count;
 pub mod connection_failure;
 pub mod counter;

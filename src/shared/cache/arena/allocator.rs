@@ -1,0 +1,261 @@
+//! Which parts of a region are free: two-level segregated lists (TLSF, Masmano et al. 2004) with constant time for each
+//! step. Blocks have any size in units of 16 bytes, and free neighbours are joined, so that blocks of one size are never
+//! stuck in the memory that another size needs.
+//!
+//! Each block begins with a tag of four words: its units, the units of the block before it, its mark (0: free), and a
+//! word of its owner. A free block has the links of its list behind the tag.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::region::Region;
+
+/// Bytes of a unit.
+pub const UNIT: usize = 16;
+/// Units of the smallest block: a tag, and room for the links of a free block.
+pub const SMALLEST: u32 = 2;
+/// The mark of a free block.
+pub const FREE: u32 = 0;
+
+/// Lists of one power of two.
+const SECONDS: usize = 32;
+/// Powers of two, from 32 units; smaller blocks have a list for each size in the first row.
+const FIRSTS: usize = 28;
+/// No block.
+const NONE: u32 = u32::MAX;
+/// Blocks of the list of a size itself that are tried before a list of larger ones is.
+const TRIED: usize = 8;
+
+/// The words of a tag.
+const UNITS: usize = 0;
+const BEFORE: usize = 1;
+/// The word with the mark.
+pub const MARK: usize = 2;
+/// The word of the owner.
+pub const OWN: usize = 3;
+const NEXT: usize = 4;
+const PREVIOUS: usize = 5;
+
+/// The free blocks of a region.
+#[derive(Debug)]
+pub struct Allocator {
+    firsts: u32,
+    seconds: [u32; FIRSTS],
+    heads: Box<[[u32; SECONDS]; FIRSTS]>,
+    /// The first unit that no block has had yet.
+    end: u32,
+    /// Units of the block before `end`.
+    last: u32,
+    /// The first unit behind the region.
+    limit: u32,
+    free: u64,
+}
+
+/// The word of a tag, or of the links behind it.
+pub fn word(region: &Region, unit: u32, word: usize) -> &std::sync::atomic::AtomicU32 {
+    region.word(unit as usize * UNIT + word * 4)
+}
+
+fn get(region: &Region, unit: u32, at: usize) -> u32 {
+    word(region, unit, at).load(Relaxed)
+}
+
+fn set(region: &Region, unit: u32, at: usize, value: u32) {
+    word(region, unit, at).store(value, Relaxed);
+}
+
+/// The list that a block of so many units is in.
+fn list_of(units: u32) -> (usize, usize) {
+    if units < SECONDS as u32 {
+        return (0, units as usize);
+    }
+    let power = units.ilog2();
+    let second = (units >> (power - 5)) as usize - SECONDS;
+    (power as usize - 4, second)
+}
+
+/// The first list whose blocks all have at least so many units.
+fn list_for(units: u32) -> (usize, usize) {
+    if units < SECONDS as u32 {
+        return (0, units as usize);
+    }
+    list_of(units.saturating_add((1 << (units.ilog2() - 5)) - 1))
+}
+
+impl Allocator {
+    /// An allocator for so many units, all of which no block has had yet.
+    pub fn new(limit: u32) -> Allocator {
+        Allocator {
+            firsts: 0,
+            seconds: [0; FIRSTS],
+            heads: Box::new([[NONE; SECONDS]; FIRSTS]),
+            end: 0,
+            last: 0,
+            limit,
+            free: 0,
+        }
+    }
+
+    /// Units of all free blocks before [`Allocator::end`].
+    pub fn free_units(&self) -> u64 {
+        self.free
+    }
+
+    /// The first unit that no block has had yet.
+    pub fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// A block of so many units, whose mark becomes `mark`; `None` if no free part is large enough.
+    pub fn allocate(&mut self, region: &Region, units: u32, mark: u32) -> Option<u32> {
+        let units = units.max(SMALLEST);
+        let unit = match self.find(region, units) {
+            Some(unit) => {
+                self.unlink(region, unit);
+                set(region, unit, OWN, 0);
+                set(region, unit, MARK, mark);
+                self.cut(region, unit, units);
+                unit
+            }
+            None => self.extend(region, units, mark)?,
+        };
+        Some(unit)
+    }
+
+    /// Makes a block smaller, so that it has `units`, and frees the rest.
+    pub fn shrink(&mut self, region: &Region, unit: u32, units: u32) {
+        self.cut(region, unit, units.max(SMALLEST));
+    }
+
+    /// Frees a block and joins it with its free neighbours.
+    pub fn release(&mut self, region: &Region, unit: u32) {
+        let mut unit = unit;
+        let mut units = get(region, unit, UNITS);
+        set(region, unit, MARK, FREE);
+        let after = unit + units;
+        if after < self.end && get(region, after, MARK) == FREE {
+            self.unlink(region, after);
+            units += get(region, after, UNITS);
+        }
+        let before = get(region, unit, BEFORE);
+        if before > 0 && get(region, unit - before, MARK) == FREE {
+            unit -= before;
+            self.unlink(region, unit);
+            units += before;
+        }
+        set(region, unit, UNITS, units);
+        self.note_before(region, unit, units);
+        self.link(region, unit, units);
+    }
+
+    /// The units of a block.
+    pub fn units(region: &Region, unit: u32) -> u32 {
+        get(region, unit, UNITS)
+    }
+
+    /// A free block with at least so many units.
+    fn find(&self, region: &Region, units: u32) -> Option<u32> {
+        let (first, second) = list_for(units);
+        if let Some(found) = self.first_from(first, second) {
+            return Some(found);
+        }
+        let (first, second) = list_of(units);
+        let mut unit = self.heads[first][second];
+        for _ in 0..TRIED {
+            if unit == NONE || get(region, unit, UNITS) >= units {
+                break;
+            }
+            unit = get(region, unit, NEXT);
+        }
+        (unit != NONE && get(region, unit, UNITS) >= units).then_some(unit)
+    }
+
+    /// The first block of this list, or of the next list that has one.
+    fn first_from(&self, first: usize, second: usize) -> Option<u32> {
+        let seconds = self.seconds.get(first)? & (u32::MAX << second);
+        let (first, seconds) = match seconds {
+            0 => {
+                let firsts = self.firsts & u32::MAX.checked_shl(first as u32 + 1).unwrap_or(0);
+                let first = firsts.trailing_zeros() as usize;
+                (first, *self.seconds.get(first)?)
+            }
+            seconds => (first, seconds),
+        };
+        let unit = self.heads[first][seconds.trailing_zeros() as usize];
+        debug_assert_ne!(unit, NONE);
+        Some(unit)
+    }
+
+    /// A block at the end of those that there were.
+    fn extend(&mut self, region: &Region, units: u32, mark: u32) -> Option<u32> {
+        if units > self.limit - self.end {
+            return None;
+        }
+        let unit = self.end;
+        set(region, unit, UNITS, units);
+        set(region, unit, BEFORE, self.last);
+        set(region, unit, OWN, 0);
+        set(region, unit, MARK, mark);
+        self.end += units;
+        self.last = units;
+        Some(unit)
+    }
+
+    /// Leaves a block so many units, and makes a free block of the rest if the rest is large enough for one.
+    fn cut(&mut self, region: &Region, unit: u32, units: u32) {
+        let had = get(region, unit, UNITS);
+        if had < units + SMALLEST {
+            return;
+        }
+        let rest = unit + units;
+        set(region, unit, UNITS, units);
+        set(region, rest, UNITS, had - units);
+        set(region, rest, BEFORE, units);
+        self.note_before(region, rest, had - units);
+        self.release(region, rest);
+    }
+
+    /// Tells the block behind one of so many units, and the end of all blocks, how large that one is.
+    fn note_before(&mut self, region: &Region, unit: u32, units: u32) {
+        let after = unit + units;
+        if after < self.end {
+            set(region, after, BEFORE, units);
+        } else {
+            self.last = units;
+        }
+    }
+
+    fn link(&mut self, region: &Region, unit: u32, units: u32) {
+        let (first, second) = list_of(units);
+        let next = self.heads[first][second];
+        set(region, unit, NEXT, next);
+        set(region, unit, PREVIOUS, NONE);
+        if next != NONE {
+            set(region, next, PREVIOUS, unit);
+        }
+        self.heads[first][second] = unit;
+        self.seconds[first] |= 1 << second;
+        self.firsts |= 1 << first;
+        self.free += u64::from(units);
+    }
+
+    fn unlink(&mut self, region: &Region, unit: u32) {
+        let units = get(region, unit, UNITS);
+        let (next, previous) = (get(region, unit, NEXT), get(region, unit, PREVIOUS));
+        let (first, second) = list_of(units);
+        if next != NONE {
+            set(region, next, PREVIOUS, previous);
+        }
+        if previous != NONE {
+            set(region, previous, NEXT, next);
+        } else {
+            self.heads[first][second] = next;
+            if next == NONE {
+                self.seconds[first] &= !(1 << second);
+                if self.seconds[first] == 0 {
+                    self.firsts &= !(1 << first);
+                }
+            }
+        }
+        self.free -= u64::from(units);
+    }
+}

@@ -1,0 +1,221 @@
+//! The memory of all heads and bodies: blocks of any size in one memfd. A block has one writer, who appends; readers on
+//! any core read what was appended, without a lock.
+
+mod allocator;
+mod region;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::allocator::{Allocator, MARK, OWN, UNIT};
+use self::region::Region;
+use super::budget::Budget;
+
+/// Bytes of a page of the machine; blocks do not depend on it, only what is given back does.
+const PAGE: usize = 4_096;
+/// The bit of a block's filled length that says that the kernel was given pages of the block by reference.
+const LENT: u32 = 1 << 31;
+
+/// A region and its blocks.
+#[derive(Debug)]
+pub struct Arena {
+    region: Region,
+    blocks: Mutex<Allocator>,
+    budget: Arc<Budget>,
+}
+
+/// A block, which is freed when the value is dropped.
+#[derive(Debug)]
+pub struct ArenaBlock {
+    arena: Arc<Arena>,
+    unit: u32,
+    filled: AtomicU32,
+}
+
+/// The right to append to a block, which exists once for each block.
+#[derive(Debug)]
+pub struct BlockWriter {
+    unit: u32,
+    at: u32,
+    capacity: u32,
+}
+
+impl Arena {
+    /// An arena of at most so many bytes, which are taken from `budget` as blocks are allocated. Errors: the machine
+    /// has no descriptors or address space left.
+    pub fn new(bytes: u64, budget: Arc<Budget>) -> io::Result<Arc<Arena>> {
+        let units = (bytes / UNIT as u64).min(u64::from(u32::MAX / 2)) as u32;
+        Ok(Arc::new(Arena {
+            region: Region::new(units as usize * UNIT)?,
+            blocks: Mutex::new(Allocator::new(units)),
+            budget,
+        }))
+    }
+
+    /// The bytes that blocks and all else are taken from.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// The memfd.
+    pub fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.region.file()
+    }
+
+    /// The bytes of the region that have ever been part of a block, and those of them that are free.
+    pub fn touched(&self) -> (u64, u64) {
+        let blocks = self.lock();
+        (
+            u64::from(blocks.end()) * UNIT as u64,
+            blocks.free_units() * UNIT as u64,
+        )
+    }
+
+    /// A block for so many bytes, with a mark that says what is in the block (not 0); `None` if there is no room.
+    pub fn allocate(
+        self: &Arc<Self>,
+        bytes: usize,
+        mark: u32,
+    ) -> Option<(ArenaBlock, BlockWriter)> {
+        debug_assert_ne!(mark, allocator::FREE);
+        let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?.checked_add(1)?;
+        let charge = u64::from(units.max(allocator::SMALLEST)) * UNIT as u64;
+        if !self.budget.take(charge) {
+            return None;
+        }
+        let mut blocks = self.lock();
+        let found = blocks.allocate(&self.region, units, mark);
+        let given = found.map_or(0, |unit| Allocator::units(&self.region, unit));
+        drop(blocks);
+        let Some(unit) = found else {
+            self.budget.give(charge);
+            return None;
+        };
+        self.budget.note(u64::from(given) * UNIT as u64 - charge);
+        let block = ArenaBlock {
+            arena: self.clone(),
+            unit,
+            filled: AtomicU32::new(0),
+        };
+        let capacity = (given - 1) * UNIT as u32;
+        Some((
+            block,
+            BlockWriter {
+                unit,
+                at: 0,
+                capacity,
+            },
+        ))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Allocator> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ArenaBlock {
+    /// The arena that the block is in.
+    pub fn arena(&self) -> &Arc<Arena> {
+        &self.arena
+    }
+
+    /// The bytes that fit into the block.
+    pub fn capacity(&self) -> usize {
+        (Allocator::units(&self.arena.region, self.unit) as usize - 1) * UNIT
+    }
+
+    /// The bytes that the block takes of the budget.
+    pub fn cost(&self) -> u64 {
+        (self.capacity() + UNIT) as u64
+    }
+
+    /// The number of bytes that were appended.
+    pub fn len(&self) -> usize {
+        (self.filled.load(Acquire) & !LENT) as usize
+    }
+
+    /// Whether nothing was appended yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes that were appended.
+    #[expect(unsafe_code, reason = "the bytes of a region have no safe interface")]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: bytes that were appended are never written to until the block is dropped.
+        unsafe { self.arena.region.slice(self.offset(), self.len()) }
+    }
+
+    /// Appends as many of the bytes as fit; returns their number. The writer must be the one of this block.
+    #[expect(unsafe_code, reason = "the bytes of a region have no safe interface")]
+    pub fn append(&self, writer: &mut BlockWriter, bytes: &[u8]) -> usize {
+        assert_eq!(writer.unit, self.unit, "a block has one writer");
+        let count = bytes.len().min((writer.capacity - writer.at) as usize);
+        // SAFETY: there is one writer, and readers look at the bytes before `filled` only.
+        unsafe {
+            let at = self.offset() + writer.at as usize;
+            self.arena.region.write(at, &bytes[..count]);
+        }
+        writer.at += count as u32;
+        // One writer adds to the count, so that the bit of the lent pages stays.
+        self.filled.fetch_add(count as u32, Release);
+        count
+    }
+
+    /// Gives the room back that the writer has not used and will not use.
+    pub fn trim(&self, writer: BlockWriter) {
+        assert_eq!(writer.unit, self.unit, "a block has one writer");
+        let had = self.capacity();
+        let units = (writer.at as usize).div_ceil(UNIT) as u32 + 1;
+        let mut blocks = self.arena.lock();
+        blocks.shrink(&self.arena.region, self.unit, units);
+        drop(blocks);
+        self.arena.budget.give((had - self.capacity()) as u64);
+    }
+
+    /// Says in the region what is in the block, and the number that its owner keeps there.
+    pub fn set_mark(&self, mark: u32, own: u32) {
+        debug_assert_ne!(mark, allocator::FREE);
+        allocator::word(&self.arena.region, self.unit, OWN).store(own, Relaxed);
+        allocator::word(&self.arena.region, self.unit, MARK).store(mark, Release);
+    }
+
+    /// Where the first byte of the block is in the memfd.
+    pub fn offset(&self) -> usize {
+        (self.unit as usize + 1) * UNIT
+    }
+
+    /// Notes that the kernel was given pages of this block by reference. Only whole pages within the block may be
+    /// given: the block is not used again before these pages were taken out of the region.
+    pub fn note_lent(&self) {
+        self.filled.fetch_or(LENT, Relaxed);
+    }
+
+    /// Takes the whole pages of the block out of the region.
+    #[expect(unsafe_code, reason = "the bytes of a region have no safe interface")]
+    fn give_back_pages(&self) -> bool {
+        let start = self.offset().next_multiple_of(PAGE);
+        let end = (self.offset() + self.capacity()) / PAGE * PAGE;
+        if start >= end {
+            return true;
+        }
+        // SAFETY: the block is being dropped, so nobody else uses it.
+        unsafe { self.arena.region.give_back(start, end - start) }.is_ok()
+    }
+}
+
+impl Drop for ArenaBlock {
+    fn drop(&mut self) {
+        let is_lent = *self.filled.get_mut() & LENT != 0;
+        if is_lent && !self.give_back_pages() {
+            // The kernel may still send these pages, so they are never used again.
+            return;
+        }
+        let cost = self.cost();
+        self.arena.lock().release(&self.arena.region, self.unit);
+        self.arena.budget.give(cost);
+    }
+}

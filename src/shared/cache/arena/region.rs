@@ -1,0 +1,150 @@
+//! The memory of an arena: one memfd, mapped whole. Pages are taken from the machine when they are written to first.
+
+#![expect(
+    unsafe_code,
+    reason = "a mapping is memory that the compiler does not know"
+)]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+
+/// A mapping of a memfd. All offsets are checked against its length.
+#[derive(Debug)]
+pub struct Region {
+    base: NonNull<u8>,
+    bytes: usize,
+    file: Option<OwnedFd>,
+}
+
+// SAFETY: the mapping belongs to the region alone, and every access to it is either atomic or governed by the caller
+// as the functions below demand.
+unsafe impl Send for Region {}
+// SAFETY: the same holds for shared references.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// A region of `bytes` zeros in a new memfd. Errors: the machine has no descriptors or address space left.
+    #[cfg(not(miri))]
+    pub fn new(bytes: usize) -> io::Result<Region> {
+        use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+        let file = memfd_create("palantir-cache", MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, bytes as u64)?;
+        Region::map(file, bytes)
+    }
+
+    /// The region that a memfd of another process holds. Errors: the descriptor cannot be mapped, or is empty.
+    #[cfg(not(miri))]
+    pub fn of_file(file: OwnedFd) -> io::Result<Region> {
+        let bytes = rustix::fs::fstat(&file)?.st_size;
+        let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
+        Region::map(file, bytes)
+    }
+
+    #[cfg(not(miri))]
+    fn map(file: OwnedFd, bytes: usize) -> io::Result<Region> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap};
+
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+        // SAFETY: the kernel chooses an address that nothing else has.
+        let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, flags, &file, 0)? };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Region {
+            base,
+            bytes,
+            file: Some(file),
+        })
+    }
+
+    /// A region on the heap, for the interpreter of the tests, which knows no memfd.
+    #[cfg(miri)]
+    pub fn new(bytes: usize) -> io::Result<Region> {
+        let layout = std::alloc::Layout::from_size_align(bytes, 4096).unwrap();
+        // SAFETY: the layout is not empty.
+        let base = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).unwrap();
+        Ok(Region {
+            base,
+            bytes,
+            file: None,
+        })
+    }
+
+    /// The size in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The memfd.
+    pub fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The word of four bytes at an offset, which only the tags of blocks use.
+    #[inline]
+    pub fn word(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.bytes);
+        // SAFETY: the word is aligned, lies in the mapping, lives as long as the region, and is only used atomically.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
+    /// The bytes from an offset on.
+    ///
+    /// # Safety
+    /// Nobody writes to these bytes while the slice lives.
+    #[inline]
+    pub unsafe fn slice(&self, offset: usize, bytes: usize) -> &[u8] {
+        assert!(offset <= self.bytes && bytes <= self.bytes - offset);
+        // SAFETY: the bytes lie in the mapping and are initialised (zeros at first); the caller keeps writers away.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset), bytes) }
+    }
+
+    /// Copies bytes to an offset.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes these bytes at the same time.
+    #[inline]
+    pub unsafe fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(offset <= self.bytes && bytes.len() <= self.bytes - offset);
+        // SAFETY: the target lies in the mapping, which no slice of safe code can overlap while it is written to.
+        unsafe {
+            let target = self.base.as_ptr().add(offset);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+    }
+
+    /// Gives whole pages back to the machine; they are zeros afterwards. Pages that the kernel still sends from stay
+    /// what they were for the sender. Errors: the kernel refuses.
+    ///
+    /// # Safety
+    /// Nobody uses the pages at the same time, and no slice of them lives.
+    pub unsafe fn give_back(&self, offset: usize, bytes: usize) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+
+        assert!(offset <= self.bytes && bytes <= self.bytes - offset);
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match &self.file {
+            Some(file) => Ok(fallocate(file, flags, offset as u64, bytes as u64)?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        #[cfg(not(miri))]
+        // SAFETY: the mapping has this base and length, and no reference into it outlives the region. A failure leaves
+        // the mapping in place, which harms nobody.
+        unsafe {
+            let _ = rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes);
+        }
+        #[cfg(miri)]
+        // SAFETY: the memory was allocated with this layout.
+        unsafe {
+            let layout = std::alloc::Layout::from_size_align(self.bytes, 4096).unwrap();
+            std::alloc::dealloc(self.base.as_ptr(), layout);
+        }
+    }
+}

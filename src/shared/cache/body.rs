@@ -1,0 +1,127 @@
+//! A body in blocks of its own: what is longer than a small body, or of a length that was not known at the start.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::arena::ArenaBlock;
+
+/// Bytes at the beginning of each block that say which body the block is a part of, and where the part begins.
+pub const PART_PREFIX: usize = 24;
+/// The first bytes of every block of a body, with the version of the form.
+const PART_MAGIC: u64 = 0x7061_6301_0000_0002;
+
+/// A part of a body, in one block.
+#[derive(Debug)]
+pub struct BodyPart {
+    /// The position of the part's first byte in the body.
+    pub start: u64,
+    /// The block.
+    pub block: ArenaBlock,
+}
+
+/// A body that one writer appends to.
+#[derive(Debug)]
+pub struct LargeBody {
+    number: u64,
+    filled: AtomicU64,
+    growing: Mutex<Vec<Arc<BodyPart>>>,
+    whole: OnceLock<Box<[Arc<BodyPart>]>>,
+    trailers: OnceLock<ArenaBlock>,
+}
+
+impl BodyPart {
+    /// The bytes of the part that were appended.
+    pub fn bytes(&self) -> &[u8] {
+        self.block.bytes().get(PART_PREFIX..).unwrap_or(&[])
+    }
+
+    /// The first bytes of a block of a body.
+    pub fn prefix(body: u64, start: u64) -> [u8; PART_PREFIX] {
+        let mut prefix = [0; PART_PREFIX];
+        for (eight, number) in prefix.chunks_exact_mut(8).zip([PART_MAGIC, body, start]) {
+            eight.copy_from_slice(&u64::to_le_bytes(number));
+        }
+        prefix
+    }
+}
+
+impl LargeBody {
+    /// A body without a byte.
+    pub fn new(number: u64) -> LargeBody {
+        LargeBody {
+            number,
+            filled: AtomicU64::new(0),
+            growing: Mutex::new(Vec::new()),
+            whole: OnceLock::new(),
+            trailers: OnceLock::new(),
+        }
+    }
+
+    /// The number by which the blocks know their body.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The number of bytes that can be read.
+    pub fn filled(&self) -> u64 {
+        self.filled.load(Acquire)
+    }
+
+    /// Adds a part, which the writer fills next.
+    pub fn add_part(&self, part: Arc<BodyPart>) {
+        let mut growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        growing.push(part);
+    }
+
+    /// Lets readers see so many bytes.
+    pub fn set_filled(&self, filled: u64) {
+        self.filled.store(filled, Release);
+    }
+
+    /// Ends the body: no part is added any more.
+    pub fn finish(&self, trailers: Option<ArenaBlock>) {
+        let mut growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = std::mem::take(&mut *growing).into_boxed_slice();
+        if let Some(trailers) = trailers {
+            let _ = self.trailers.set(trailers);
+        }
+        let _ = self.whole.set(parts);
+    }
+
+    /// The parts of a body that has ended; none before.
+    pub fn parts(&self) -> &[Arc<BodyPart>] {
+        self.whole.get().map_or(&[], |parts| parts)
+    }
+
+    /// The trailers of a body that has ended.
+    pub fn trailers(&self) -> &[u8] {
+        self.trailers.get().map_or(&[], ArenaBlock::bytes)
+    }
+
+    /// The bytes that all blocks take of the budget.
+    pub fn cost(&self) -> u64 {
+        let parts = self.parts().iter().map(|part| part.block.cost());
+        parts.sum::<u64>() + self.trailers.get().map_or(0, ArenaBlock::cost)
+    }
+
+    /// The part that a position is in, if that byte can be read.
+    pub fn part_at(&self, position: u64) -> Option<Arc<BodyPart>> {
+        if position >= self.filled() {
+            return None;
+        }
+        if let Some(parts) = self.whole.get() {
+            return find(parts, position).cloned();
+        }
+        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.whole.get() {
+            Some(parts) => find(parts, position).cloned(),
+            None => find(&growing, position).cloned(),
+        }
+    }
+}
+
+fn find(parts: &[Arc<BodyPart>], position: u64) -> Option<&Arc<BodyPart>> {
+    let behind = parts.partition_point(|part| part.start <= position);
+    parts.get(behind.checked_sub(1)?)
+}

@@ -1,0 +1,275 @@
+//! An entry: a stored response, or one that is being stored. All that it says lies in blocks of the arena.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+
+use super::arena::ArenaBlock;
+use super::body::LargeBody;
+use super::facts::Facts;
+use super::header::{self, Header};
+use super::s3_fifo::Evictable;
+
+/// The byte between two tags of an entry.
+pub const TAG_SEPARATOR: u8 = 0;
+/// The largest number of uses that an entry remembers.
+const MOST_USES: u8 = 3;
+/// The node of an entry that the policy of eviction does not know.
+pub(super) const NO_NODE: u32 = u32::MAX;
+
+/// Whether an entry may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EntryState {
+    /// The entry may be used as its facts say.
+    Live = 1,
+    /// A soft purge made the entry stale, whatever its facts say.
+    Stale = 2,
+    /// The entry is not used any more.
+    Dead = 3,
+}
+
+/// What a block holds, as the marks of the arena say it.
+pub(super) mod mark {
+    /// An entry that is being stored.
+    pub const FILLING: u32 = 1;
+    /// A whole entry that is live or stale; the block's own number is the length of a body behind the head.
+    pub const WHOLE: u32 = 2;
+    /// An entry that is not used any more.
+    pub const DEAD: u32 = 3;
+    /// A part of a body; the block's own number is the length of the part.
+    pub const PART: u32 = 4;
+    /// The trailers of a body.
+    pub const TRAILERS: u32 = 5;
+}
+
+/// A response of the store.
+#[derive(Debug)]
+pub struct Entry {
+    hash: u64,
+    /// The purge number up to which the entry was checked.
+    checked: AtomicU64,
+    block: ArenaBlock,
+    body: Option<Arc<LargeBody>>,
+    state: AtomicU8,
+    uses: AtomicU8,
+    zone: u16,
+    node: AtomicU32,
+}
+
+/// Bytes of the heap that an entry takes, with the counts of its `Arc`.
+pub(super) const ENTRY_BYTES: u64 = size_of::<Entry>() as u64 + 16;
+
+impl Entry {
+    /// An entry whose block has the header and all before the body.
+    pub(super) fn new(hash: u64, block: ArenaBlock, body: Option<Arc<LargeBody>>) -> Entry {
+        let header = Header::read(block.bytes());
+        block.arena().budget().note(ENTRY_BYTES);
+        Entry {
+            hash,
+            checked: AtomicU64::new(header.purge_number),
+            block,
+            body,
+            state: AtomicU8::new(EntryState::Live as u8),
+            uses: AtomicU8::new(0),
+            zone: header.zone,
+            node: AtomicU32::new(NO_NODE),
+        }
+    }
+
+    fn header(&self) -> Header {
+        Header::read(self.block.bytes())
+    }
+
+    fn part(&self, at: usize) -> &[u8] {
+        let starts = self.header().starts();
+        &self.block.bytes()[starts[at]..starts[at + 1]]
+    }
+
+    /// The hash of the key.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The facts of the response.
+    pub fn facts(&self) -> Facts {
+        self.header().facts
+    }
+
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        header::key_of(self.block.bytes())
+    }
+
+    /// The variant: what the response's `Vary` names, as the request for the response had it.
+    pub fn variant(&self) -> &[u8] {
+        header::variant_of(self.block.bytes())
+    }
+
+    /// The tags, with a [`TAG_SEPARATOR`] between two of them.
+    pub fn tags(&self) -> &[u8] {
+        self.part(2)
+    }
+
+    /// The head in the form of HTTP/1.
+    pub fn head(&self) -> &[u8] {
+        self.part(3)
+    }
+
+    /// Seconds since 1970 of the response's `Date`.
+    pub fn date(&self) -> u64 {
+        self.header().date
+    }
+
+    /// The purge number at the time when the request for the response was sent.
+    pub fn purge_number(&self) -> u64 {
+        self.header().purge_number
+    }
+
+    /// The zone.
+    pub fn zone(&self) -> u16 {
+        self.zone
+    }
+
+    /// The trailers in the form of HTTP/1, without the empty line; mostly empty.
+    pub fn trailers(&self) -> &[u8] {
+        self.body.as_ref().map_or(&[], |body| body.trailers())
+    }
+
+    /// The number of bytes of the body that can be read: all of them once the entry is whole.
+    pub fn body_len(&self) -> u64 {
+        match &self.body {
+            Some(body) => body.filled(),
+            None => self.own_body().len() as u64,
+        }
+    }
+
+    fn own_body(&self) -> &[u8] {
+        let bytes = self.block.bytes();
+        &bytes[Header::read(bytes).starts()[4]..]
+    }
+
+    /// The body of a whole entry, piece by piece.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let parts = self.body.as_ref().map_or(&[][..], |body| body.parts());
+        let own = match &self.body {
+            Some(_) => &[],
+            None => self.own_body(),
+        };
+        let own = (!own.is_empty()).then_some(own);
+        own.into_iter().chain(parts.iter().map(|part| part.bytes()))
+    }
+
+    /// Shows `read` the bytes from a position of the body on that lie in one piece; returns their number, 0 if that
+    /// byte cannot be read yet.
+    pub fn read_at(&self, position: u64, read: &mut dyn FnMut(&[u8])) -> usize {
+        let Some(body) = &self.body else {
+            let own = self.own_body();
+            let rest = usize::try_from(position).ok().and_then(|at| own.get(at..));
+            let rest = rest.unwrap_or(&[]);
+            read(rest);
+            return rest.len();
+        };
+        let Some(part) = body.part_at(position) else {
+            return 0;
+        };
+        let within = part.bytes();
+        let end = (body.filled() - part.start).min(within.len() as u64) as usize;
+        let rest = &within[(position - part.start) as usize..end];
+        read(rest);
+        rest.len()
+    }
+
+    /// Whether the entry may be used. A front compares [`Entry::checked`] with the store's purge number beside it.
+    #[inline]
+    pub fn state(&self) -> EntryState {
+        match self.state.load(Acquire) {
+            1 => EntryState::Live,
+            2 => EntryState::Stale,
+            _ => EntryState::Dead,
+        }
+    }
+
+    /// The purge number up to which the entry was checked.
+    #[inline]
+    pub fn checked(&self) -> u64 {
+        self.checked.load(Acquire)
+    }
+
+    /// Marks the entry as used, so that it is not evicted soon. No locked instruction: a mark that two cores set at
+    /// once may count once.
+    #[inline]
+    pub fn note_used(&self) {
+        let uses = self.uses.load(Relaxed);
+        if uses < MOST_USES {
+            self.uses.store(uses + 1, Relaxed);
+        }
+    }
+
+    /// Notes that the kernel was given whole pages of the body by reference.
+    pub fn note_lent(&self) {
+        self.block.note_lent();
+        for part in self.body.iter().flat_map(|body| body.parts()) {
+            part.block.note_lent();
+        }
+    }
+
+    /// The bytes that the entry takes of the store.
+    pub fn cost(&self) -> u64 {
+        ENTRY_BYTES + self.block.cost() + self.body.as_ref().map_or(0, |body| body.cost())
+    }
+
+    /// How often the entry was used since the policy of eviction looked at it last; at most 3.
+    pub fn recent_uses(&self) -> u8 {
+        self.uses.load(Relaxed)
+    }
+
+    pub(super) fn node(&self) -> u32 {
+        self.node.load(Relaxed)
+    }
+
+    pub(super) fn set_node(&self, node: u32) {
+        self.node.store(node, Relaxed);
+    }
+
+    pub(super) fn block(&self) -> &ArenaBlock {
+        &self.block
+    }
+
+    pub(super) fn body(&self) -> Option<&Arc<LargeBody>> {
+        self.body.as_ref()
+    }
+
+    /// Notes a check; the number never falls.
+    pub(super) fn set_checked(&self, number: u64) {
+        self.checked.fetch_max(number, Release);
+    }
+
+    /// Makes the entry stale or dead; a dead one stays dead.
+    pub(super) fn set_state(&self, state: EntryState) {
+        self.state.fetch_max(state as u8, AcqRel);
+        if state == EntryState::Dead {
+            self.block.set_mark(mark::DEAD, 0);
+        }
+    }
+}
+
+impl Evictable for Arc<Entry> {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn uses(&self) -> u8 {
+        self.uses.load(Relaxed)
+    }
+
+    fn set_uses(&self, uses: u8) {
+        self.uses.store(uses, Relaxed);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.block.arena().budget().give(ENTRY_BYTES);
+    }
+}

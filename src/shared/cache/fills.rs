@@ -1,0 +1,267 @@
+//! A fetch that others wait for: what is known of its response, and whom to wake when more is known.
+
+use std::ops::Deref;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
+use std::sync::{Arc, OnceLock};
+
+use super::budget::Budget;
+use super::entry::Entry;
+
+/// Wakes the tasks of one core that follow a fill. The call comes from any thread, and must not wait.
+pub trait Wake: Send + Sync + std::fmt::Debug {
+    /// Wakes those who follow the fill of this number.
+    fn wake(&self, fill: u64);
+}
+
+/// The cores that may follow fills, each with how it is woken.
+#[derive(Debug)]
+pub struct Wakers(Box<[OnceLock<Arc<dyn Wake>>]>);
+
+impl Wakers {
+    /// Wakers for so many cores, none of which is known yet.
+    pub fn new(cores: usize) -> Wakers {
+        Wakers((0..cores).map(|_| OnceLock::new()).collect())
+    }
+
+    /// Makes known how a core is woken; the first call for a core counts.
+    pub fn register(&self, core: usize, wake: Arc<dyn Wake>) {
+        if let Some(slot) = self.0.get(core) {
+            let _ = slot.set(wake);
+        }
+    }
+
+    fn wake(&self, core: usize, fill: u64) {
+        if let Some(wake) = self.0.get(core).and_then(OnceLock::get) {
+            wake.wake(fill);
+        }
+    }
+}
+
+/// What is known of the response of a fill.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The head has not come, or nobody has decided about it.
+    Undecided,
+    /// The response is being stored: this is its entry, whose body grows until [`Fill::end`] says more.
+    Storable(Arc<Entry>),
+    /// The response is not stored. Everybody fetches alone, and the key is not collapsed until this time in
+    /// milliseconds since 1970 (0: it is collapsed again at once).
+    Uncacheable(u64),
+    /// The fetch ended without a response. One of those that waited may fetch for the others.
+    Gone,
+}
+
+/// How the body of a fill stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FillEnd {
+    /// More bytes may come.
+    Open = 0,
+    /// The body is whole.
+    Complete = 1,
+    /// The body has ended before it was whole.
+    Failed = 2,
+    /// There was no room for the rest: who follows cannot have it from here.
+    Broken = 3,
+}
+
+const UNDECIDED: u32 = 0;
+const STORABLE: u32 = 1;
+const UNCACHEABLE: u32 = 2;
+const GONE: u32 = 3;
+
+/// A fetch that others may wait for.
+#[derive(Debug)]
+pub struct Fill {
+    number: u64,
+    /// The purge number when the request of the fetch was sent.
+    purge_number: AtomicU64,
+    outcome: AtomicU32,
+    until: AtomicU64,
+    entry: OnceLock<Arc<Entry>>,
+    trailers: OnceLock<Box<[u8]>>,
+    end: AtomicU8,
+    followers: AtomicU32,
+    /// A bit for each core that has to be woken.
+    waiting: Box<[AtomicU64]>,
+    wakers: Arc<Wakers>,
+    budget: Arc<Budget>,
+}
+
+impl Fill {
+    /// A fill of which nothing is known.
+    pub(super) fn new(
+        number: u64,
+        purge_number: u64,
+        wakers: Arc<Wakers>,
+        budget: Arc<Budget>,
+    ) -> Fill {
+        let words = wakers.0.len().div_ceil(64);
+        let fill = Fill {
+            number,
+            purge_number: AtomicU64::new(purge_number),
+            outcome: AtomicU32::new(UNDECIDED),
+            until: AtomicU64::new(0),
+            entry: OnceLock::new(),
+            trailers: OnceLock::new(),
+            end: AtomicU8::new(FillEnd::Open as u8),
+            followers: AtomicU32::new(0),
+            waiting: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            wakers,
+            budget,
+        };
+        fill.budget.note(fill.cost());
+        fill
+    }
+
+    fn cost(&self) -> u64 {
+        (size_of::<Fill>() + 16 + self.waiting.len() * 8) as u64
+    }
+
+    /// The number by which [`Wake::wake`] calls the fill.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What is known of the response.
+    pub fn outcome(&self) -> Outcome {
+        match self.outcome.load(Acquire) {
+            UNDECIDED => Outcome::Undecided,
+            UNCACHEABLE => Outcome::Uncacheable(self.until.load(Relaxed)),
+            STORABLE => match self.entry.get() {
+                Some(entry) => Outcome::Storable(entry.clone()),
+                None => Outcome::Gone,
+            },
+            _ => Outcome::Gone,
+        }
+    }
+
+    /// The entry that is being stored.
+    pub fn entry(&self) -> Option<&Arc<Entry>> {
+        self.entry.get()
+    }
+
+    /// The number of bytes of the body that can be read by [`Entry::read_at`]. Read [`Fill::end`] first: what has
+    /// ended does not grow.
+    pub fn filled(&self) -> u64 {
+        self.entry.get().map_or(0, |entry| entry.body_len())
+    }
+
+    /// How the body stands.
+    pub fn end(&self) -> FillEnd {
+        match self.end.load(Acquire) {
+            0 => FillEnd::Open,
+            1 => FillEnd::Complete,
+            2 => FillEnd::Failed,
+            _ => FillEnd::Broken,
+        }
+    }
+
+    /// The trailers of a complete body; mostly empty.
+    pub fn trailers(&self) -> &[u8] {
+        self.trailers.get().map_or(&[], |trailers| trailers)
+    }
+
+    /// The number of those who follow.
+    pub fn followers(&self) -> u32 {
+        self.followers.load(Relaxed)
+    }
+
+    /// Asks that this core be woken once when more is known. Who waits looks at the fill again after this call, for what
+    /// came before the call wakes nobody.
+    pub fn wait(&self, core: usize) {
+        if let Some(word) = self.waiting.get(core / 64) {
+            word.fetch_or(1 << (core % 64), SeqCst);
+        }
+        fence(SeqCst);
+    }
+
+    /// Wakes the cores that have asked for it, each once.
+    pub(super) fn wake(&self) {
+        fence(SeqCst);
+        for (at, word) in self.waiting.iter().enumerate() {
+            if word.load(Relaxed) == 0 {
+                continue;
+            }
+            let mut cores = word.swap(0, SeqCst);
+            while cores != 0 {
+                self.wakers
+                    .wake(at * 64 + cores.trailing_zeros() as usize, self.number);
+                cores &= cores - 1;
+            }
+        }
+    }
+
+    pub(super) fn purge_number(&self) -> u64 {
+        self.purge_number.load(Relaxed)
+    }
+
+    pub(super) fn set_purge_number(&self, number: u64) {
+        self.purge_number.store(number, Relaxed);
+    }
+
+    pub(super) fn decide_storable(&self, entry: Arc<Entry>) {
+        let _ = self.entry.set(entry);
+        self.decide(STORABLE);
+    }
+
+    pub(super) fn decide_uncacheable(&self, until: u64) {
+        self.until.store(until, Relaxed);
+        self.decide(UNCACHEABLE);
+    }
+
+    pub(super) fn decide_gone(&self) {
+        self.decide(GONE);
+    }
+
+    /// The first decision counts.
+    fn decide(&self, outcome: u32) {
+        let undecided = self
+            .outcome
+            .compare_exchange(UNDECIDED, outcome, Release, Relaxed);
+        if undecided.is_ok() {
+            self.wake();
+        }
+    }
+
+    pub(super) fn set_end(&self, end: FillEnd, trailers: &[u8]) {
+        if !trailers.is_empty() {
+            let _ = self.trailers.set(trailers.into());
+        }
+        self.end.store(end as u8, Release);
+        self.wake();
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        self.budget.give(self.cost());
+    }
+}
+
+/// One who follows a fill.
+#[derive(Debug)]
+pub struct Follower(Arc<Fill>);
+
+impl Follower {
+    /// A new follower.
+    pub(super) fn new(fill: Arc<Fill>) -> Follower {
+        fill.followers.fetch_add(1, Relaxed);
+        Follower(fill)
+    }
+}
+
+impl Deref for Follower {
+    type Target = Fill;
+
+    fn deref(&self) -> &Fill {
+        &self.0
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.0.followers.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,554 @@
+//! The store of cached responses, which all cores share. The store knows nothing of freshness: it finds the entries of a
+//! key, takes new ones in, lets one fetch serve many requests, forgets what was purged or is used least, and never takes
+//! more memory than it may.
+//!
+//! Who uses an entry on one core again and again keeps its `Arc` there, and asks [`Entry::state`], and
+//! [`CacheStore::check`] if [`CacheStore::purge_number`] is above [`Entry::checked`]: that takes no lock.
+
+mod arena;
+mod body;
+mod budget;
+mod entry;
+pub mod facts;
+mod fetch;
+mod fills;
+mod ghost;
+mod header;
+mod listing;
+mod purges;
+pub mod s3_fifo;
+mod shard;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_utils::CachePadded;
+
+use self::arena::{Arena, ArenaBlock, BlockWriter};
+use self::body::{BodyPart, LargeBody, PART_PREFIX};
+use self::budget::Budget;
+use self::entry::{NO_NODE, mark};
+use self::fills::Wakers;
+use self::purges::{Purgeable, Purges};
+use self::s3_fifo::S3Fifo;
+use self::shard::{Start, StoreShard};
+use self::sweep::Sweep;
+use crate::base::limits;
+
+pub use self::entry::{Entry, EntryState, TAG_SEPARATOR};
+pub use self::fetch::{Fetch, Filling, NewEntry, NoRoom, Share, Unpublished};
+pub use self::fills::{Fill, FillEnd, Follower, Outcome, Wake};
+pub use self::listing::{CacheUsage, EntrySummary, Listing, Order};
+pub use self::purges::{Purge, PurgeEffect};
+pub use self::sweep::Swept;
+
+/// How a store is made.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreSettings {
+    /// The bytes that everything in the store may take.
+    pub max_bytes: u64,
+    /// The cores that may follow fills.
+    pub cores: usize,
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct CacheStore {
+    seed: RandomState,
+    max_bytes: u64,
+    budget: Arc<Budget>,
+    arena: Arc<Arena>,
+    shards: Box<[CachePadded<Mutex<StoreShard>>]>,
+    policy: CachePadded<Mutex<S3Fifo<Arc<Entry>>>>,
+    purges: Purges,
+    zones: Mutex<Vec<Box<str>>>,
+    wakers: Arc<Wakers>,
+    next_fill: AtomicU64,
+    next_body: AtomicU64,
+    counters: StoreCounters,
+    sweep: Mutex<Sweep>,
+}
+
+/// What has happened in the store.
+#[derive(Debug, Default)]
+struct StoreCounters {
+    stored: AtomicU64,
+    evicted: AtomicU64,
+    replaced: AtomicU64,
+    purged: AtomicU64,
+    invalidated: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What the store knows of a key.
+#[derive(Debug)]
+pub struct Found {
+    /// The newest entry that matches.
+    pub entry: Option<Arc<Entry>>,
+    /// The further entries that match, the newest first.
+    pub further: Vec<Arc<Entry>>,
+    /// The newest entry that does not match, which shows what the responses of the key vary by.
+    pub other: Option<Arc<Entry>>,
+    /// The time in milliseconds since 1970 until which requests for the key are not collapsed; 0: they are.
+    pub uncacheable_until: u64,
+    /// A fetch of the key that runs.
+    pub fill: Option<Arc<Fill>>,
+}
+
+/// What a request that needs a fetch does.
+#[derive(Debug)]
+pub enum Joined {
+    /// The request fetches, and others may wait for it.
+    Lead(Fetch),
+    /// The request waits for another's fetch.
+    Follow(Follower),
+    /// The request fetches for itself.
+    Alone(Fetch),
+}
+
+/// A lock on a part of the store; what that part has grown by is counted when the lock ends.
+struct Counted<'a, T: HeapBytes> {
+    guard: MutexGuard<'a, T>,
+    before: u64,
+    budget: &'a Budget,
+}
+
+trait HeapBytes {
+    fn heap_bytes(&self) -> u64;
+}
+
+impl HeapBytes for StoreShard {
+    fn heap_bytes(&self) -> u64 {
+        StoreShard::heap_bytes(self)
+    }
+}
+
+impl HeapBytes for S3Fifo<Arc<Entry>> {
+    fn heap_bytes(&self) -> u64 {
+        S3Fifo::heap_bytes(self)
+    }
+}
+
+impl<'a, T: HeapBytes> Counted<'a, T> {
+    fn new(lock: &'a Mutex<T>, budget: &'a Budget) -> Counted<'a, T> {
+        let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = guard.heap_bytes();
+        Counted {
+            guard,
+            before,
+            budget,
+        }
+    }
+}
+
+impl<T: HeapBytes> Deref for Counted<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T: HeapBytes> DerefMut for Counted<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
+impl<T: HeapBytes> Drop for Counted<'_, T> {
+    fn drop(&mut self) {
+        let after = self.guard.heap_bytes();
+        if after > self.before {
+            self.budget.note(after - self.before);
+        } else if after < self.before {
+            self.budget.give(self.before - after);
+        }
+    }
+}
+
+impl CacheStore {
+    /// An empty store. Errors: the machine has no descriptors or address space left, or the bytes are too few or too
+    /// many.
+    pub fn new(settings: StoreSettings) -> io::Result<Arc<CacheStore>> {
+        let max_bytes = settings.max_bytes;
+        if !(limits::STORE_LEAST_BYTES..=limits::STORE_MOST_BYTES).contains(&max_bytes) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // Tables may grow by the slack between two looks at the budget.
+        let budget = Arc::new(Budget::new(max_bytes - max_bytes / limits::STORE_SLACK));
+        let arena = Arena::new(max_bytes, budget.clone())?;
+        let shards = (0..limits::STORE_SHARDS).map(|_| CachePadded::default());
+        let store = CacheStore {
+            seed: RandomState::new(),
+            max_bytes,
+            budget,
+            arena,
+            shards: shards.collect(),
+            policy: CachePadded::default(),
+            purges: Purges::default(),
+            zones: Mutex::default(),
+            wakers: Arc::new(Wakers::new(settings.cores)),
+            next_fill: AtomicU64::new(1),
+            next_body: AtomicU64::new(1),
+            counters: StoreCounters::default(),
+            sweep: Mutex::default(),
+        };
+        store.budget.note(store.policy().heap_bytes());
+        Ok(Arc::new(store))
+    }
+
+    /// Makes known how the tasks of a core that follow a fill are woken.
+    pub fn register_core(&self, core: usize, wake: Arc<dyn Wake>) {
+        self.wakers.register(core, wake);
+    }
+
+    /// The number of a zone.
+    pub fn zone(&self, name: &str) -> u16 {
+        let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = zones.iter().position(|zone| **zone == *name);
+        let at = known.unwrap_or_else(|| {
+            if zones.len() < limits::STORE_ZONES {
+                zones.push(name.into());
+            }
+            zones.len() - 1
+        });
+        at as u16
+    }
+
+    /// The hash of a key, which differs from process to process.
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    /// The number of the last purge: entries that were checked before it are checked anew.
+    #[inline]
+    pub fn purge_number(&self) -> u64 {
+        self.purges.number()
+    }
+
+    /// What the store knows of a key. `matches` says whether a request gets the entry of a variant.
+    pub fn look_up(&self, hash: u64, key: &[u8], mut matches: impl FnMut(&[u8]) -> bool) -> Found {
+        let shard = self.shard(hash);
+        let (uncacheable_until, fill) = shard.pending(hash, key);
+        let mut found = Found {
+            entry: None,
+            further: Vec::new(),
+            other: None,
+            uncacheable_until,
+            fill,
+        };
+        for entry in shard.entries(hash, key) {
+            if !matches(entry.variant()) {
+                found.other.get_or_insert_with(|| entry.clone());
+            } else if found.entry.is_none() {
+                found.entry = Some(entry.clone());
+            } else {
+                found.further.push(entry.clone());
+            }
+        }
+        drop(shard);
+        let is_usable = |entry: &Arc<Entry>| self.check(entry) != EntryState::Dead;
+        found.further.retain(is_usable);
+        found.entry = found.entry.filter(is_usable);
+        if found.entry.is_none() && !found.further.is_empty() {
+            found.entry = Some(found.further.remove(0));
+        }
+        found.other = found.other.filter(is_usable);
+        found
+    }
+
+    /// Whether an entry may be used, after the purges that have come since the last check.
+    pub fn check(&self, entry: &Arc<Entry>) -> EntryState {
+        let since = entry.checked();
+        if since < self.purges.number() && entry.state() != EntryState::Dead {
+            let (state, number) = self.purged_state(entry, since);
+            if state == EntryState::Dead {
+                self.counters.purged.fetch_add(1, Relaxed);
+                self.remove(entry);
+            } else if state == EntryState::Stale {
+                entry.set_state(state);
+            }
+            entry.set_checked(number);
+        }
+        entry.state()
+    }
+
+    fn purged_state(&self, entry: &Entry, since: u64) -> (EntryState, u64) {
+        let of = Purgeable {
+            hash: entry.hash(),
+            key: entry.key(),
+            tags: entry.tags(),
+        };
+        self.purges.state(since, of, |tag| self.hash(tag))
+    }
+
+    /// A fetch that nobody waits for.
+    pub fn begin_fetch(self: &Arc<Self>, hash: u64, key: &[u8]) -> Fetch {
+        let mut shard = self.shard(hash);
+        self.fetch(&mut shard, (hash, key))
+    }
+
+    fn fetch(self: &Arc<Self>, shard: &mut StoreShard, (hash, key): (u64, &[u8])) -> Fetch {
+        let purge_number = self.purges.number();
+        Fetch {
+            store: self.clone(),
+            hash,
+            key: key.into(),
+            purge_number,
+            invalidation: shard.begin_fetch(purge_number),
+            fill: None,
+        }
+    }
+
+    /// A fetch, or the one of another request for the same. `variant` is what the request has of what the responses of
+    /// the key vary by, if that is known; `now` is in milliseconds since 1970.
+    pub fn join(
+        self: &Arc<Self>,
+        hash: u64,
+        key: &[u8],
+        variant: Option<&[u8]>,
+        now: u64,
+    ) -> Joined {
+        let mut shard = self.shard(hash);
+        let usable = |fill: &Fill| {
+            // Who comes after a purge does not get what was asked for before it.
+            let since = fill.purge_number();
+            since == self.purges.number() || !self.is_purged_since(since, hash, key, fill)
+        };
+        match shard.start((hash, key), variant, now, usable) {
+            Start::Follow(fill) => Joined::Follow(Follower::new(fill)),
+            Start::Alone => Joined::Alone(self.fetch(&mut shard, (hash, key))),
+            Start::Lead => {
+                let mut fetch = self.fetch(&mut shard, (hash, key));
+                let number = self.next_fill.fetch_add(1, Relaxed);
+                let (wakers, budget) = (self.wakers.clone(), self.budget.clone());
+                let fill = Arc::new(Fill::new(number, fetch.purge_number, wakers, budget));
+                shard.add_fill((hash, key), variant, fill.clone());
+                fetch.fill = Some(fill);
+                Joined::Lead(fetch)
+            }
+        }
+    }
+
+    fn is_purged_since(&self, since: u64, hash: u64, key: &[u8], fill: &Fill) -> bool {
+        let tags = fill.entry().map_or(&[][..], |entry| entry.tags());
+        let of = Purgeable { hash, key, tags };
+        let (state, _) = self.purges.state(since, of, |tag| self.hash(tag));
+        state != EntryState::Live
+    }
+
+    fn renew_fetch(&self, fetch: &mut Fetch) {
+        let mut shard = self.shard(fetch.hash);
+        shard.end_fetch(fetch.purge_number);
+        fetch.purge_number = self.purges.number();
+        fetch.invalidation = shard.begin_fetch(fetch.purge_number);
+        if let Some(fill) = &fetch.fill {
+            fill.set_purge_number(fetch.purge_number);
+        }
+    }
+
+    /// Invalidates a key (RFC 9111 section 4.4): its entries are not used any more, and what was asked for before is
+    /// not stored.
+    pub fn invalidate(&self, hash: u64, key: &[u8]) {
+        let mut shard = self.shard(hash);
+        shard.invalidate(hash, key);
+        let entries = shard.entries(hash, key).to_vec();
+        for entry in &entries {
+            entry.set_state(EntryState::Dead);
+            shard.remove(entry);
+        }
+        drop(shard);
+        self.counters
+            .invalidated
+            .fetch_add(entries.len() as u64, Relaxed);
+        entries.iter().for_each(|entry| self.forget(entry));
+    }
+
+    /// Purges; in force when the call returns. Returns the number of the purge.
+    pub fn purge(&self, purge: Purge<'_>, effect: PurgeEffect) -> u64 {
+        while self.purges.is_full() {
+            self.sweep(limits::LISTED_AT_ONCE, 0);
+        }
+        let hash = match purge {
+            Purge::Key(bytes) | Purge::Tag(bytes) => self.hash(bytes),
+            Purge::Prefix(_) | Purge::All => 0,
+        };
+        let before = self.purges.heap_bytes();
+        let number = self.purges.add(purge, hash, effect);
+        self.budget
+            .note(self.purges.heap_bytes().saturating_sub(before));
+        if let Purge::Key(key) = purge {
+            let entries = self.shard(hash).entries(hash, key).to_vec();
+            for entry in &entries {
+                self.check(entry);
+            }
+        }
+        number
+    }
+
+    /// Puts an entry into the index. Errors: a purge or an invalidation came after its request was sent.
+    fn publish(&self, fetch: &Fetch, entry: &Arc<Entry>, most: usize) -> Result<(), Unpublished> {
+        let mut shard = self.shard(fetch.hash);
+        if shard.is_invalidated_since(fetch.hash, fetch.invalidation) {
+            self.counters.refused.fetch_add(1, Relaxed);
+            return Err(Unpublished::Invalidated);
+        }
+        let (state, number) = self.purged_state(entry, fetch.purge_number);
+        if state == EntryState::Dead || self.purges.is_too_old(fetch.purge_number) {
+            self.counters.refused.fetch_add(1, Relaxed);
+            return Err(Unpublished::Purged);
+        }
+        entry.set_state(state);
+        entry.set_checked(number);
+        let replaced = shard.insert(entry.clone(), most);
+        let mut policy = self.policy();
+        for old in &replaced {
+            old.set_state(EntryState::Dead);
+            policy.remove(old.node());
+            old.set_node(NO_NODE);
+        }
+        let node = policy.insert(entry.clone(), entry.cost(), entry.zone());
+        entry.set_node(node);
+        drop(policy);
+        drop(shard);
+        self.counters.stored.fetch_add(1, Relaxed);
+        self.counters
+            .replaced
+            .fetch_add(replaced.len() as u64, Relaxed);
+        self.settle();
+        Ok(())
+    }
+
+    /// Evicts until the zone has no more than its share.
+    fn keep_share(&self, share: Share) {
+        let most = self.max_bytes / 100 * u64::from(share.max_percent);
+        for _ in 0..limits::STORE_EVICTIONS {
+            let mut policy = self.policy();
+            if share.max_percent >= 100 || policy.of_zone(share.zone).0 <= most {
+                return;
+            }
+            let victim = policy.evict_of_zone(share.zone);
+            self.evicted(policy, victim);
+        }
+    }
+
+    /// Evicts until the tables that have grown fit.
+    fn settle(&self) {
+        let mut steps = 0..limits::STORE_EVICTIONS;
+        while self.budget.used() > self.budget.most() && steps.next().is_some() {
+            if !self.evict() {
+                return;
+            }
+        }
+    }
+
+    /// Evicts an entry; returns whether there was one.
+    fn evict(&self) -> bool {
+        let mut policy = self.policy();
+        let victim = policy.evict();
+        self.evicted(policy, victim)
+    }
+
+    fn evicted(&self, policy: Counted<'_, S3Fifo<Arc<Entry>>>, victim: Option<Arc<Entry>>) -> bool {
+        let Some(victim) = victim else { return false };
+        victim.set_node(NO_NODE);
+        drop(policy);
+        victim.set_state(EntryState::Dead);
+        self.shard(victim.hash()).remove(&victim);
+        self.counters.evicted.fetch_add(1, Relaxed);
+        true
+    }
+
+    /// Takes an entry out of the store.
+    fn remove(&self, entry: &Arc<Entry>) {
+        entry.set_state(EntryState::Dead);
+        self.shard(entry.hash()).remove(entry);
+        self.forget(entry);
+    }
+
+    /// Takes an entry out of the policy of eviction.
+    fn forget(&self, entry: &Arc<Entry>) {
+        let mut policy = self.policy();
+        let removed = policy.remove(entry.node());
+        entry.set_node(NO_NODE);
+        drop(policy);
+        drop(removed);
+    }
+
+    /// A block, for which entries are evicted if need be.
+    fn allocate(&self, bytes: usize, mark: u32) -> Option<(ArenaBlock, BlockWriter)> {
+        for _ in 0..limits::STORE_EVICTIONS {
+            if let Some(allocated) = self.arena.allocate(bytes, mark) {
+                return Some(allocated);
+            }
+            if !self.evict() {
+                break;
+            }
+        }
+        self.arena.allocate(bytes, mark)
+    }
+
+    /// A block for a part of a body: a shorter one if the store has room, but not in one piece.
+    fn allocate_part(&self, wanted: usize) -> Result<(ArenaBlock, BlockWriter), NoRoom> {
+        let mut bytes = wanted;
+        let has_room = self.budget.used() + bytes as u64 <= self.budget.most();
+        while has_room && bytes > limits::BODY_BLOCK_LEAST_BYTES {
+            if let Some(allocated) = self.arena.allocate(bytes + PART_PREFIX, mark::PART) {
+                return Ok(allocated);
+            }
+            bytes /= 2;
+        }
+        let allocated = self.allocate(wanted + PART_PREFIX, mark::PART);
+        allocated.ok_or(NoRoom::Full)
+    }
+
+    /// Adds bytes to a body that nobody reads yet.
+    fn write_part(&self, body: &LargeBody, bytes: &[u8]) -> Result<(), NoRoom> {
+        let (block, mut writer) = self.allocate_part(bytes.len())?;
+        let start = body.filled();
+        block.append(&mut writer, &BodyPart::prefix(body.number(), start));
+        let taken = block.append(&mut writer, bytes);
+        if taken < bytes.len() {
+            return Err(NoRoom::Full);
+        }
+        block.set_mark(mark::PART, block.len() as u32);
+        body.add_part(Arc::new(BodyPart { start, block }));
+        body.set_filled(start + taken as u64);
+        Ok(())
+    }
+
+    /// A block with trailers; `None` if there are none.
+    fn write_trailers(&self, trailers: &[u8]) -> Result<Option<ArenaBlock>, NoRoom> {
+        if trailers.is_empty() {
+            return Ok(None);
+        }
+        let allocated = self.allocate(trailers.len(), mark::TRAILERS);
+        let (block, mut writer) = allocated.ok_or(NoRoom::Full)?;
+        block.append(&mut writer, trailers);
+        block.set_mark(mark::TRAILERS, trailers.len() as u32);
+        Ok(Some(block))
+    }
+
+    fn new_body(&self) -> Arc<LargeBody> {
+        Arc::new(LargeBody::new(self.next_body.fetch_add(1, Relaxed)))
+    }
+
+    fn shard(&self, hash: u64) -> Counted<'_, StoreShard> {
+        // The table of a shard uses the lowest and the highest bits.
+        let at = (hash >> 32) as usize & (self.shards.len() - 1);
+        Counted::new(&self.shards[at], &self.budget)
+    }
+
+    fn policy(&self) -> Counted<'_, S3Fifo<Arc<Entry>>> {
+        Counted::new(&self.policy, &self.budget)
+    }
+}

@@ -1,0 +1,360 @@
+//! A part of the index: the entries of the keys whose hashes fall into it, the fetches that run for them, and what is
+//! remembered of keys without an entry.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as TableEntry;
+
+use super::entry::Entry;
+use super::fills::Fill;
+use crate::base::limits;
+
+/// The entries of one key.
+#[derive(Debug)]
+struct Slot {
+    hash: u64,
+    variants: Variants,
+}
+
+/// One entry mostly; several are in the order of their dates, the newest first.
+#[derive(Debug)]
+enum Variants {
+    One(Arc<Entry>),
+    Several(Box<Vec<Arc<Entry>>>),
+}
+
+/// What is known of a key beside its entries.
+#[derive(Debug)]
+struct Pending {
+    hash: u64,
+    key: Box<[u8]>,
+    /// The key is not collapsed until this time, in milliseconds since 1970.
+    uncacheable_until: u64,
+    running: Vec<Running>,
+}
+
+/// A fetch that others may wait for.
+#[derive(Debug)]
+struct Running {
+    variant: Option<Box<[u8]>>,
+    fill: Arc<Fill>,
+}
+
+/// A part of the index.
+#[derive(Debug, Default)]
+pub struct StoreShard {
+    slots: HashTable<Slot>,
+    pending: HashTable<Pending>,
+    /// The number of the last invalidation, and the last of them with their hashes, the oldest first.
+    invalidation: u64,
+    invalidations: VecDeque<(u64, u64)>,
+    /// The fetches that run, by the purge numbers at which their requests were sent.
+    fetches: BTreeMap<u64, u32>,
+    pending_bytes: u64,
+    /// Bytes of the lists of several variants.
+    variant_bytes: u64,
+}
+
+/// What becomes of a fetch that wants to begin.
+pub enum Start {
+    /// Somebody fetches the same.
+    Follow(Arc<Fill>),
+    /// Nobody does.
+    Lead,
+    /// The key is not collapsed.
+    Alone,
+}
+
+impl Variants {
+    fn as_slice(&self) -> &[Arc<Entry>] {
+        match self {
+            Variants::One(entry) => std::slice::from_ref(entry),
+            Variants::Several(entries) => entries,
+        }
+    }
+
+    fn heap_bytes(&self) -> u64 {
+        match self {
+            Variants::One(_) => 0,
+            Variants::Several(entries) => (size_of::<Vec<()>>() + entries.capacity() * 8) as u64,
+        }
+    }
+}
+
+impl StoreShard {
+    /// Bytes of the heap.
+    pub fn heap_bytes(&self) -> u64 {
+        let tables = self.slots.allocation_size() + self.pending.allocation_size();
+        let ring = self.invalidations.capacity() * size_of::<(u64, u64)>();
+        (tables + ring) as u64 + self.pending_bytes + self.variant_bytes
+    }
+
+    /// The entries of a key, the newest first.
+    pub fn entries(&self, hash: u64, key: &[u8]) -> &[Arc<Entry>] {
+        let found = self.slots.find(hash, |slot| slot.is_of(hash, key));
+        found.map_or(&[], |slot| slot.variants.as_slice())
+    }
+
+    /// Adds an entry. Returns the entries that it takes the place of: that of the same variant, and the oldest if there
+    /// are more than `most` variants.
+    pub fn insert(&mut self, entry: Arc<Entry>, most: usize) -> Vec<Arc<Entry>> {
+        let (hash, mut replaced) = (entry.hash(), Vec::new());
+        let is_same = |slot: &Slot| slot.is_of(hash, entry.key());
+        let mut slot = match self.slots.entry(hash, is_same, |slot| slot.hash) {
+            TableEntry::Vacant(vacant) => {
+                let variants = Variants::One(entry);
+                vacant.insert(Slot { hash, variants });
+                return replaced;
+            }
+            TableEntry::Occupied(slot) => slot,
+        };
+        let variants = &mut slot.get_mut().variants;
+        self.variant_bytes -= variants.heap_bytes();
+        let old = std::mem::replace(variants, Variants::Several(Box::default()));
+        let mut entries = match old {
+            Variants::One(entry) => vec![entry],
+            Variants::Several(entries) => *entries,
+        };
+        let same = entries
+            .iter()
+            .position(|other| other.variant() == entry.variant());
+        if let Some(same) = same {
+            replaced.push(entries.remove(same));
+        }
+        let date = entry.date();
+        let at = entries.partition_point(|other| other.date() > date);
+        entries.insert(at, entry.clone());
+        while entries.len() > most.max(1) {
+            // The newest stays, and the entry that has just come.
+            let last = entries
+                .iter()
+                .rposition(|other| !Arc::ptr_eq(other, &entry));
+            replaced.extend(last.map(|last| entries.remove(last)));
+        }
+        *variants = match entries.pop() {
+            Some(only) if entries.is_empty() => Variants::One(only),
+            last => {
+                entries.extend(last);
+                Variants::Several(Box::new(entries))
+            }
+        };
+        self.variant_bytes += variants.heap_bytes();
+        replaced
+    }
+
+    /// Takes an entry out; returns whether it was there.
+    pub fn remove(&mut self, entry: &Arc<Entry>) -> bool {
+        let hash = entry.hash();
+        let is_there = |slot: &Slot| {
+            let mut entries = slot.variants.as_slice().iter();
+            entries.any(|other| Arc::ptr_eq(other, entry))
+        };
+        let Ok(mut slot) = self.slots.find_entry(hash, is_there) else {
+            return false;
+        };
+        let is_empty = match &mut slot.get_mut().variants {
+            Variants::One(_) => true,
+            Variants::Several(entries) => {
+                entries.retain(|other| !Arc::ptr_eq(other, entry));
+                entries.is_empty()
+            }
+        };
+        if is_empty {
+            self.variant_bytes -= slot.get().variants.heap_bytes();
+            slot.remove();
+        }
+        true
+    }
+
+    /// Begins a fetch; returns the number of the last invalidation.
+    pub fn begin_fetch(&mut self, purge_number: u64) -> u64 {
+        *self.fetches.entry(purge_number).or_insert(0) += 1;
+        self.invalidation
+    }
+
+    /// Ends a fetch that began at this purge number.
+    pub fn end_fetch(&mut self, purge_number: u64) {
+        if let Some(count) = self.fetches.get_mut(&purge_number) {
+            *count -= 1;
+            if *count == 0 {
+                self.fetches.remove(&purge_number);
+            }
+        }
+    }
+
+    /// The purge number of the oldest fetch that runs.
+    pub fn oldest_fetch(&self) -> Option<u64> {
+        self.fetches.keys().next().copied()
+    }
+
+    /// Notes an invalidation: fetches of the key that run do not store, and nobody follows them any more.
+    pub fn invalidate(&mut self, hash: u64, key: &[u8]) {
+        self.invalidation += 1;
+        if self.invalidations.len() == limits::INVALIDATIONS {
+            self.invalidations.pop_front();
+        }
+        self.invalidations.push_back((hash, self.invalidation));
+        self.forget_fills(hash, key);
+    }
+
+    /// Whether a key may have been invalidated after this number.
+    pub fn is_invalidated_since(&self, hash: u64, number: u64) -> bool {
+        let oldest = self.invalidations.front().map_or(1, |(_, oldest)| *oldest);
+        let newer = self.invalidations.iter().rev();
+        let mut newer = newer.take_while(|(_, newer)| *newer > number);
+        number + 1 < oldest || newer.any(|(other, _)| *other == hash)
+    }
+
+    /// The time until which a key is not collapsed, and the fetches of the key that can be followed.
+    pub fn pending(&self, hash: u64, key: &[u8]) -> (u64, Option<Arc<Fill>>) {
+        match self.pending.find(hash, |pending| *pending.key == *key) {
+            Some(pending) => {
+                let fill = pending.running.last().map(|running| running.fill.clone());
+                (pending.uncacheable_until, fill)
+            }
+            None => (0, None),
+        }
+    }
+
+    /// What a request for a key and, if its variant is known, for a variant does. `usable` says whether a fill may be
+    /// followed still.
+    pub fn start(
+        &mut self,
+        (hash, key): (u64, &[u8]),
+        variant: Option<&[u8]>,
+        now: u64,
+        usable: impl Fn(&Fill) -> bool,
+    ) -> Start {
+        let found = self.pending.find(hash, |pending| *pending.key == *key);
+        let Some(pending) = found else {
+            return Start::Lead;
+        };
+        if pending.uncacheable_until > now {
+            return Start::Alone;
+        }
+        // Who does not know the variant follows any fetch, and looks at its head. A fetch whose variant nobody knows
+        // may bring any.
+        let may_bring = |running: &&Running| match (variant, &running.variant) {
+            (None, _) | (_, None) => true,
+            (Some(wanted), Some(brings)) => wanted == &**brings,
+        };
+        let mut candidates = pending.running.iter().filter(may_bring);
+        match candidates.find(|running| usable(&running.fill)) {
+            Some(running) => Start::Follow(running.fill.clone()),
+            None if pending.running.len() >= limits::FILLS_PER_KEY => Start::Alone,
+            None => Start::Lead,
+        }
+    }
+
+    /// Makes a fill known to those who want the same.
+    pub fn add_fill(&mut self, (hash, key): (u64, &[u8]), variant: Option<&[u8]>, fill: Arc<Fill>) {
+        let pending = self.pending_of(hash, key);
+        pending.running.push(Running {
+            variant: variant.map(Into::into),
+            fill,
+        });
+    }
+
+    /// Notes the variant that a fill brings.
+    pub fn set_fill_variant(&mut self, (hash, key): (u64, &[u8]), fill: u64, variant: &[u8]) {
+        let found = self.pending.find_mut(hash, |pending| *pending.key == *key);
+        let mut running = found.into_iter().flat_map(|pending| &mut pending.running);
+        if let Some(running) = running.find(|running| running.fill.number() == fill) {
+            running.variant = Some(variant.into());
+        }
+    }
+
+    /// Takes a fill out. Its key is not collapsed until `uncacheable_until`, if that is given.
+    pub fn end_fill(&mut self, hash: u64, key: &[u8], fill: u64, uncacheable_until: Option<u64>) {
+        if uncacheable_until.is_some_and(|until| until > 0) {
+            self.pending_of(hash, key);
+        }
+        let is_same = |pending: &Pending| *pending.key == *key;
+        let Ok(mut found) = self.pending.find_entry(hash, is_same) else {
+            return;
+        };
+        let pending = found.get_mut();
+        pending
+            .running
+            .retain(|running| running.fill.number() != fill);
+        if let Some(until) = uncacheable_until {
+            pending.uncacheable_until = until;
+        }
+        if pending.is_empty() {
+            self.pending_bytes -= pending.bytes();
+            found.remove();
+        }
+    }
+
+    /// Nobody follows the fetches of a key any more.
+    fn forget_fills(&mut self, hash: u64, key: &[u8]) {
+        let found = self.pending.find_mut(hash, |pending| *pending.key == *key);
+        if let Some(pending) = found {
+            pending.running.clear();
+        }
+    }
+
+    /// What is known of a key; made if nothing is.
+    fn pending_of(&mut self, hash: u64, key: &[u8]) -> &mut Pending {
+        if self.pending.len() >= limits::UNCACHEABLE_KEYS {
+            self.drop_markers();
+        }
+        let is_same = |pending: &Pending| *pending.key == *key;
+        let slot = self.pending.entry(hash, is_same, |pending| pending.hash);
+        let bytes = &mut self.pending_bytes;
+        let found = slot.or_insert_with(|| {
+            let pending = Pending {
+                hash,
+                key: key.into(),
+                uncacheable_until: 0,
+                running: Vec::new(),
+            };
+            *bytes += pending.bytes();
+            pending
+        });
+        found.into_mut()
+    }
+
+    /// Forgets half of the keys that are only remembered as not cacheable.
+    fn drop_markers(&mut self) {
+        let (mut is_odd, mut freed) = (false, 0);
+        self.pending.retain(|pending| {
+            is_odd = !is_odd;
+            let keeps = !pending.running.is_empty() || is_odd;
+            freed += if keeps { 0 } else { pending.bytes() };
+            keeps
+        });
+        self.pending_bytes -= freed;
+    }
+
+    /// Forgets the keys whose time as not cacheable is over.
+    pub fn drop_old_markers(&mut self, now: u64) {
+        let mut freed = 0;
+        self.pending.retain(|pending| {
+            let keeps = !pending.running.is_empty() || pending.uncacheable_until > now;
+            freed += if keeps { 0 } else { pending.bytes() };
+            keeps
+        });
+        self.pending_bytes -= freed;
+    }
+}
+
+impl Slot {
+    fn is_of(&self, hash: u64, key: &[u8]) -> bool {
+        let entries = self.variants.as_slice();
+        self.hash == hash && entries.first().is_some_and(|entry| entry.key() == key)
+    }
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.uncacheable_until == 0
+    }
+
+    fn bytes(&self) -> u64 {
+        // A fetch with its variant is counted with its fill; the list of fetches is counted here once for one of them.
+        (self.key.len() + 16 + 4 * size_of::<Running>()) as u64
+    }
+}
