@@ -20,6 +20,18 @@ pub enum BypassReason {
     Cookie,
 }
 
+impl BypassReason {
+    /// The label for logs, metrics and `palantir explain`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            BypassReason::Method => "method",
+            BypassReason::Path => "bypass_path",
+            BypassReason::Header => "bypass_header",
+            BypassReason::Cookie => "bypass_cookie",
+        }
+    }
+}
+
 /// Why a request bypasses the cache of its route; `None`: it does not. Cookies that are stripped do not count. `path`
 /// is the one that is forwarded, before a prefix is stripped, without the query.
 pub fn reason(

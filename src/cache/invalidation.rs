@@ -7,7 +7,12 @@ use crate::http::path;
 /// Whether a response invalidates the target of its request, and what `Location` and `Content-Location` name.
 pub fn invalidates(method: &[u8], status: u16) -> bool {
     // RFC 9111 section 4.4 (MUST): after a non-error answer to an unsafe method, or one whose safety is unknown.
-    !is_safe(method) && (200..400).contains(&status)
+    !is_safe(method) && changes(status)
+}
+
+/// Whether an answer of this status to an unsafe method says that the method may have changed something.
+pub fn changes(status: u16) -> bool {
+    (200..400).contains(&status)
 }
 
 /// Whether a method is known to change nothing (RFC 9110 section 9.2.1 and the registry of methods). Methods are

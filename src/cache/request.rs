@@ -80,6 +80,14 @@ impl Asking {
         }
     }
 
+    /// The same request as a GET, whose response is stored.
+    pub fn for_get(self) -> Asking {
+        Asking {
+            method: AskedMethod::Get,
+            ..self
+        }
+    }
+
     /// Whether an entry may answer the request at all.
     pub fn is_looked_up(&self) -> bool {
         matches!(self.method, AskedMethod::Get | AskedMethod::Head)

@@ -40,6 +40,22 @@ pub fn variant_of(
     Ok(variant)
 }
 
+/// What a request has of the fields by which a known variant was selected. Requests with the same bytes would select the
+/// same variant. `None`: the bytes are no variant, or the request has too much of these fields.
+pub fn variant_like(known: &[u8], request: &[Header<'_>]) -> Option<Vec<u8>> {
+    let (mut rest, mut variant) = (known, Vec::new());
+    while !rest.is_empty() {
+        let name = Record::take(&mut rest)?.name;
+        put(&mut variant, |part| part.extend_from_slice(name)).ok()?;
+        let at = variant.len();
+        variant.push(0);
+        let mut is_there = false;
+        put(&mut variant, |part| is_there = write(name, request, part)).ok()?;
+        variant[at] = u8::from(is_there);
+    }
+    Some(variant)
+}
+
 /// Whether a request selects a variant. Bytes that are no variant are selected by none.
 pub fn matches(variant: &[u8], request: &[Header<'_>]) -> bool {
     let mut rest = variant;

@@ -78,3 +78,22 @@ pub const CACHE_TAG_BYTES: usize = 16 << 10;
 
 /// Groups that one `Cache-Group-Invalidation` may name. The field is ignored with more of them: each one costs a purge.
 pub const CACHE_GROUPS_INVALIDATED: usize = 64;
+
+/// Bytes that are set aside for the fields of a request which may be stored: as many as most requests have, so that no
+/// second allocation is needed.
+pub const KEPT_FIELDS_BYTES: usize = 512;
+
+/// Largest number of bytes of a stored head as it is read again. A head that came from a backend has fewer, and some
+/// fields may be added to it.
+pub const STORED_HEAD_BYTES: u32 = 2 * super::RESPONSE_HEAD_BYTES;
+
+/// Bytes that are set aside for a key, as many as most keys have.
+pub const KEY_BYTES: usize = 256;
+
+/// How often a request may wait for the answers to others, whose answers it then cannot use. Then the request goes by
+/// itself.
+pub const COLLAPSED_WAITS: u8 = 3;
+
+/// Bytes of an answer that are received for the cache alone when the client has gone. A larger rest is received only if
+/// it is less than has come, or if other requests wait for it.
+pub const FILL_REST_BYTES: u64 = 1 << 20;
