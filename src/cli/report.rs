@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use super::report_cache::report_cache;
 use crate::balance::{AlgorithmSettings, HashKey};
 use crate::base::quantity::show_time;
 use crate::base::setting::{Plain, Value};
@@ -39,6 +40,7 @@ pub(super) fn report_route(
     report.line("route", &route.name);
     report_forwarding(report, route, method, path);
     report_pool(report, &snapshot.pools[route.pool.index()]);
+    report_cache(report, route.cache.as_deref());
     report_limits(report, snapshot, route);
 }
 

@@ -247,10 +247,16 @@ fn read_override(item: &Item<'_>) -> Option<Replaces> {
 }
 
 fn read_allowed(table: &mut DocumentTable<'_>) -> Vec<Positioned<Cidr>> {
-    table.require("allow");
-    table.list("allow", |item| {
-        Some(item.positioned(item.parsed(str::parse)?))
-    })
+    let networks = table.must("allow", |item| {
+        let networks = item.list()?;
+        if networks.is_empty() {
+            return item.wrong("must not be empty: name the networks of those who may purge");
+        }
+        Some(networks)
+    });
+    let networks = networks.into_iter().flatten();
+    let read = |item: Item<'_>| Some(item.positioned(item.parsed(str::parse)?));
+    networks.filter_map(read).collect()
 }
 
 /// A pattern of names.

@@ -83,10 +83,16 @@ static PURGE_METHOD: Section = Section {
 
 /// The name of a field.
 const FIELD: Kind = Kind::text("", "accept-language");
-/// A pattern of names.
-const PATTERN: Kind = Kind::text("^[*]?[^*]{0,256}[*]?$", "utm_*");
+/// The form of a pattern of names.
+const NAMES: &str = "^[*]?[^*]{0,256}[*]?$";
+/// The form of a pattern of paths.
+const PATHS: &str = "^[*/][^*]{0,256}[*]?$";
+/// A pattern of parameters of the query.
+const PATTERN: Kind = Kind::text(NAMES, "utm_*");
+/// A pattern of the names of cookies.
+const COOKIE_PATTERN: Kind = Kind::text(NAMES, "_ga*");
 /// A pattern of paths.
-const PATH_PATTERN: Kind = Kind::text("^[*]?[^*]{0,256}[*]?$", "/cart*");
+const PATH_PATTERN: Kind = Kind::text(PATHS, "/cart*");
 
 plain_settings! {
     /// The times of a route's cache.
@@ -278,7 +284,7 @@ static KEY: [Setting; 9] = [
     ),
     list(
         "strip_cookies",
-        &PATTERN,
+        &COOKIE_PATTERN,
         limits::CACHE_PATTERNS,
         "Patterns of the names of cookies that are taken out of requests before anything else is decided. Backends do \
          not get these cookies.",
@@ -344,7 +350,7 @@ static VARY_SETTINGS: [Setting; 2] = [
 static BYPASS_SETTINGS: [Setting; 3] = [
     list(
         "cookies",
-        &PATTERN,
+        &COOKIE_PATTERN,
         limits::CACHE_PATTERNS,
         "Patterns of the names of cookies: a request with such a cookie bypasses the cache.",
     ),
