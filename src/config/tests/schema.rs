@@ -30,10 +30,11 @@ fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
         && match (schema["type"].as_str().unwrap(), value) {
             ("boolean", Value::Bool(_)) => true,
             ("string", Value::String(_)) => true,
-            ("integer" | "number", Value::Number(number)) => {
+            (kind @ ("integer" | "number"), Value::Number(number)) => {
                 let number = number.as_f64().unwrap();
+                let is_of_kind = kind == "number" || number.fract() == 0.0;
                 let bound = |key: &str| schema[key].as_f64().unwrap();
-                (bound("minimum")..=bound("maximum")).contains(&number)
+                is_of_kind && (bound("minimum")..=bound("maximum")).contains(&number)
             }
             ("array", Value::Array(items)) => {
                 let most = schema["maxItems"].as_u64().unwrap() as usize;
@@ -102,7 +103,7 @@ fn the_schema_fits_the_reader() {
         "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { ttl = { 99 = 1 } }\n",
         "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { ttl = { 200 = true } }\n",
         "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { ttl = { override = 1 } }\n",
-        "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { stale_after = 'on' }\n",
+        "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { stale_after = true }\n",
         "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { stale_if_error = 0.5 }\n",
     ];
     for text in wrong {
