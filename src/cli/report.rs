@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::report_cache::report_cache;
+use super::report_cache::cache_lines;
 use crate::balance::{AlgorithmSettings, HashKey};
 use crate::base::quantity::show_time;
 use crate::base::setting::{Plain, Value};
@@ -40,7 +40,9 @@ pub(super) fn report_route(
     report.line("route", &route.name);
     report_forwarding(report, route, method, path);
     report_pool(report, &snapshot.pools[route.pool.index()]);
-    report_cache(report, route.cache.as_deref());
+    for (label, text) in cache_lines(route.cache.as_deref()) {
+        report.line(label, text);
+    }
     report_limits(report, snapshot, route);
 }
 

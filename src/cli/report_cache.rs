@@ -2,24 +2,33 @@
 
 use std::time::Duration;
 
-use super::report::Report;
 use crate::base::quantity::{show_size, show_time};
 use crate::base::setting::Word;
 use crate::cache::pattern::Pattern;
 use crate::cache::policy::{Policy, Replaces};
 
+/// A line of the report: a label and a text.
+type Line = (&'static str, String);
+
 /// All that holds for responses of a route with this policy; `None`: they are not cached.
-pub(super) fn report_cache(report: &mut Report, policy: Option<&Policy>) {
+pub(super) fn cache_lines(policy: Option<&Policy>) -> Vec<Line> {
     let Some(policy) = policy else {
-        report.line("cache", "none");
-        return;
+        return vec![("cache", "none".to_owned())];
     };
     let (zone, most) = (&policy.zone, show_size(policy.max_object));
-    report.line("cache", format!("zone {zone}, bodies of at most {most}"));
-    report.line("cache fresh", fresh(policy));
-    report.line("cache stale", stale(policy));
-    report_key(report, policy);
-    report_requests(report, policy);
+    let mut lines = vec![
+        ("cache", format!("zone {zone}, bodies of at most {most}")),
+        ("cache fresh", fresh(policy)),
+        ("cache stale", stale(policy)),
+    ];
+    lines.extend(key(policy).map(|key| ("cache key", key)));
+    lines.extend(bypass(policy).map(|bypass| ("cache bypass", bypass)));
+    if !policy.strip_cookies.is_empty() {
+        let names = names(&policy.strip_cookies);
+        lines.push(("cookies", format!("without {names}")));
+    }
+    lines.push(("cache rules", rules(policy)));
+    lines
 }
 
 fn fresh(policy: &Policy) -> String {
@@ -57,57 +66,49 @@ fn stale(policy: &Policy) -> String {
     let after = policy.stale_after.iter();
     let after = after.map(|time| format!("at once if the backend takes over {}", show_time(*time)));
     let all: Vec<String> = windows.chain(after).collect();
-    match all.is_empty() {
-        true => "never".to_owned(),
-        false => all.join(", "),
+    if all.is_empty() {
+        "never".to_owned()
+    } else {
+        all.join(", ")
     }
 }
 
-fn report_key(report: &mut Report, policy: &Policy) {
-    let query = names(&policy.ignore_query);
-    let parts = [
-        ("without the parameters ", query),
+fn key(policy: &Policy) -> Option<String> {
+    let mut parts = parts([
+        ("without the parameters ", names(&policy.ignore_query)),
         ("with the fields ", policy.key_headers.join(" ")),
         ("Vary without ", policy.vary_ignore.join(" ")),
-    ];
-    let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
-    let parts = parts.map(|(what, names)| format!("{what}{names}"));
-    let sorted = policy
-        .sort_query
-        .then(|| "parameters in any order".to_owned());
-    let parts: Vec<String> = parts.chain(sorted).collect();
-    if !parts.is_empty() {
-        report.line("cache key", parts.join(", "));
+    ]);
+    if policy.sort_query {
+        parts.push("parameters in any order".to_owned());
     }
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-fn report_requests(report: &mut Report, policy: &Policy) {
-    let bypass = &policy.bypass;
-    let parts = [
-        ("the cookies ", names(&bypass.cookies)),
-        ("the fields ", bypass.headers.join(" ")),
-        ("the paths ", names(&bypass.paths)),
-    ];
+fn bypass(policy: &Policy) -> Option<String> {
+    let parts = parts([
+        ("the cookies ", names(&policy.bypass.cookies)),
+        ("the fields ", policy.bypass.headers.join(" ")),
+        ("the paths ", names(&policy.bypass.paths)),
+    ]);
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Texts before names, where there are any.
+fn parts(parts: [(&str, String); 3]) -> Vec<String> {
     let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
-    let parts: Vec<String> = parts
+    parts
         .map(|(what, names)| format!("{what}{names}"))
-        .collect();
-    if !parts.is_empty() {
-        report.line("cache bypass", parts.join(", "));
-    }
-    if !policy.strip_cookies.is_empty() {
-        report.line(
-            "cookies",
-            format!("without {}", names(&policy.strip_cookies)),
-        );
-    }
-    let line = format!(
+        .collect()
+}
+
+fn rules(policy: &Policy) -> String {
+    format!(
         "Set-Cookie {}, Authorization {}, directives of clients {}",
         policy.set_cookie.word(),
         policy.authorization.word(),
         policy.client_directives.word()
-    );
-    report.line("cache rules", line);
+    )
 }
 
 fn names(patterns: &[Pattern]) -> String {
@@ -132,20 +133,19 @@ mod tests {
         );
         let config = config::parse(Path::new("c.toml"), text).unwrap();
         let policy = config.settings.routes[0].cache.as_ref().unwrap();
-        let mut report = Report::default();
-        report_cache(
-            &mut report,
-            Some(&policy.policy("palantir", "/".to_owned())),
-        );
-        report.into_text()
+        let policy = policy.policy("palantir", "/".to_owned());
+        let lines = cache_lines(Some(&policy)).into_iter();
+        lines
+            .map(|(label, text)| format!("{label}: {text}\n"))
+            .collect()
     }
 
     #[test]
     fn defaults_are_shown() {
-        let expected = "cache           zone /, bodies of at most 8MiB\n\
-            cache fresh     as the backend says; else 10 % of its age, at most 1h; an error at most 10s\n\
-            cache stale     1d if no answer can be had\n\
-            cache rules     Set-Cookie refuse, Authorization rfc, directives of clients bounded\n";
+        let expected = "cache: zone /, bodies of at most 8MiB\n\
+            cache fresh: as the backend says; else 10 % of its age, at most 1h; an error at most 10s\n\
+            cache stale: 1d if no answer can be had\n\
+            cache rules: Set-Cookie refuse, Authorization rfc, directives of clients bounded\n";
         assert_eq!(reported(""), expected);
     }
 
@@ -157,17 +157,15 @@ mod tests {
              key_headers = ['X-A'], vary = { ignore = ['user-agent'] }, \
              bypass = { cookies = ['s*'], headers = ['X-P'], paths = ['/cart*'] }, strip_cookies = ['_ga*']",
         );
-        let expected = "cache           zone z, bodies of at most 8MiB\n\
-            cache fresh     200 for 10m, 404 for 30s, unless for one client alone; an error at most 10s\n\
-            cache stale     at once if the backend takes over 2s\n\
-            cache key       without the parameters utm_* a, with the fields x-a, Vary without user-agent, \
+        let expected = "cache: zone z, bodies of at most 8MiB\n\
+            cache fresh: 200 for 10m, 404 for 30s, unless for one client alone; an error at most 10s\n\
+            cache stale: at once if the backend takes over 2s\n\
+            cache key: without the parameters utm_* a, with the fields x-a, Vary without user-agent, \
             parameters in any order\n\
-            cache bypass    the cookies s*, the fields x-p, the paths /cart*\n\
-            cookies         without _ga*\n\
-            cache rules     Set-Cookie refuse, Authorization rfc, directives of clients bounded\n";
+            cache bypass: the cookies s*, the fields x-p, the paths /cart*\n\
+            cookies: without _ga*\n\
+            cache rules: Set-Cookie refuse, Authorization rfc, directives of clients bounded\n";
         assert_eq!(shown, expected);
-        let mut report = Report::default();
-        report_cache(&mut report, None);
-        assert_eq!(report.into_text(), "cache           none\n");
+        assert_eq!(cache_lines(None), [("cache", "none".to_owned())]);
     }
 }

@@ -40,9 +40,9 @@ pub struct RouteCacheSettings {
     pub ttl: Positioned<TtlRules>,
     /// The freshness of responses that name no lifetime.
     pub heuristic: Heuristic,
-    /// What happens to a response with `Set-Cookie`.
+    /// The treatment of a response with `Set-Cookie`.
     pub set_cookie: Positioned<SetCookie>,
-    /// Who decides on requests with `Authorization`.
+    /// The side that decides on requests with `Authorization`.
     pub authorization: Positioned<Authorization>,
     /// Times.
     pub times: RouteCacheTimes,
@@ -272,9 +272,10 @@ fn pattern(text: &str) -> Result<Pattern, String> {
 
 /// A pattern of paths.
 fn path_pattern(text: &str) -> Result<Pattern, String> {
-    match text.starts_with(['/', '*']) {
-        true => pattern(text),
-        false => Err("never matches: a path begins with \"/\"".to_owned()),
+    if text.starts_with(['/', '*']) {
+        pattern(text)
+    } else {
+        Err("never matches: a path begins with \"/\"".to_owned())
     }
 }
 

@@ -143,7 +143,7 @@ plain_settings! {
     /// The freshness of responses that name no lifetime.
     pub struct Heuristic {
         /// Share of the time since `Last-Modified`, in percent, for which such a response is fresh.
-        percent zero "such a response is never fresh": u8 = Kind::PERCENT,
+        percent zero "a response without a lifetime is never fresh": u8 = Kind::PERCENT,
             Absent::Is(Value::Whole(default::HEURISTIC_PERCENT as u64));
         /// Longest time for which such a response is fresh.
         max: Duration = Kind::Lifetime, Absent::secs(default::HEURISTIC_MAX);
@@ -155,8 +155,8 @@ static CACHE_SETTINGS: [Setting; 3] = [
         "max_size",
         Kind::size(limits::CACHE_BYTES_LEAST, limits::CACHE_BYTES),
         "Largest size of everything that cached responses need: bodies and heads, the index, tags, and what is being \
-         fetched. What lies in memory for it counts beside `limits.memory`, so the two together should be less than the \
-         memory of the machine. A size above 75 % of that memory, or of what the control group of the process may have, \
+         fetched. Heads and bodies lie in memory beside what `limits.memory` counts, so the two together should be less than \
+         the memory of the machine. A size above 75 % of that memory, or of what the control group of the process may have, \
          is a mistake.",
     )
     .also("max_bytes"),
@@ -178,7 +178,7 @@ static DISK_SETTINGS: [Setting; 2] = [
     required("path", Kind::FILE, "Folder for the files of the cache."),
     required(
         "max_size",
-        Kind::size(limits::CACHE_BYTES_LEAST, limits::CACHE_BYTES),
+        Kind::size(limits::CACHE_BYTES_LEAST, limits::CACHE_DISK_BYTES),
         "Largest size of all files in the folder.",
     )
     .also("max_bytes"),

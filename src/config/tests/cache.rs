@@ -300,7 +300,7 @@ fn the_process_has_what_the_cache_leaves() {
     assert_eq!(warnings(&with("'800MiB'")), [expected]);
 }
 
-/// What a process that was started with the first text makes of the second.
+/// The snapshot that a process which was started with the first text makes of the second.
 fn reloaded(first: &str, second: &str) -> Snapshot {
     let (first, second) = (parsed(first).unwrap(), parsed(second).unwrap());
     let process = ProcessFacts {

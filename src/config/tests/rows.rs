@@ -1,8 +1,8 @@
 //! Every declared setting against the reader: its bounds, what lies beyond them, both of its keys, and its default.
 
-mod places;
+mod texts;
 
-use places::{CACHE_PLACES, LISTENER, PLACES, POOL, SOCKET, WORK_PLACES};
+use texts::{CACHE_PLACES, LISTENER, PLACES, POOL, SOCKET, WORK_PLACES};
 
 use super::declared::settings;
 use super::parsed;

@@ -15,7 +15,7 @@ disk = { path = "", max_size = 0, sync = true }
 size = 1
 "#,
         &[
-            "2:13: cache.max_bytes = \"1GB \": must be a whole number of bytes from 1048576 to 1125899906842624, or a text such as \"64KiB\" or \"10MB\"",
+            "2:13: cache.max_bytes = \"1GB \": must be a whole number of bytes from 1048576 to 17179869184, or a text such as \"64KiB\" or \"10MB\"",
             "3:8: cache.name = \"my cache\": must be a letter, and at most 63 further letters, digits, \"-\", \"_\" or \".\"",
             "4:17: cache.disk.path = \"\": must name a file",
             "4:32: cache.disk.max_size = 0: must be a whole number of bytes from 1048576 to 1125899906842624, or a text such as \"64KiB\" or \"10MB\"",
