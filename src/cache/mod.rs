@@ -13,6 +13,8 @@ pub mod policy;
 pub mod request;
 pub mod response;
 pub mod reuse;
+#[cfg(test)]
+pub mod sample;
 pub mod statuses;
 pub mod storable;
 pub mod targeted;

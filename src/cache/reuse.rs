@@ -227,3 +227,6 @@ fn demand(facts: &EntryFacts, asking: &Asking, ttl: i64, now: u64) -> Option<Why
         .is_some_and(is_short)
         .then_some(Why::ClientMinFresh)
 }
+
+#[cfg(test)]
+mod tests;

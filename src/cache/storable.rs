@@ -120,3 +120,6 @@ fn by_use(policy: &Policy, facts: &EntryFacts) -> Option<NotStored> {
     let is_useful = facts.has_validator() || (!is_validated && (is_fresh || has_window));
     (!is_useful).then_some(NotStored::Useless)
 }
+
+#[cfg(test)]
+mod tests;
