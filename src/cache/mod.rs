@@ -20,6 +20,8 @@ pub mod request;
 pub mod response;
 pub mod reuse;
 pub mod status;
+#[cfg(test)]
+pub mod sample;
 pub mod statuses;
 pub mod storable;
 pub mod stored_head;
