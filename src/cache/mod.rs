@@ -23,6 +23,7 @@ pub mod stored_head;
 pub mod tags;
 pub mod targeted;
 pub mod unkeyed;
+pub mod update;
 pub mod validation;
 pub mod validators;
 pub mod vary;

@@ -12,7 +12,8 @@ use crate::http::structured::strings;
 pub struct Tags {
     /// Each tag behind its length of two bytes.
     bytes: Vec<u8>,
-    count: usize,
+    /// Where the tags begin in `bytes`, in the order of their texts.
+    starts: Vec<u16>,
 }
 
 /// The response has more tags than may be stored. It must not be stored, since a purge could not find it.
@@ -36,32 +37,21 @@ impl Tags {
         for value in values(fields, "cache-tag") {
             tags.add_named(list(value))?;
         }
-        let mut result = Ok(());
-        let mut groups = Tags::default();
+        let mut groups = Vec::new();
         let is_list = strings(values(fields, "cache-groups"), |group| {
-            result = result.and_then(|()| groups.add(&group_tag(origin, group)));
+            groups.push(group_tag(origin, group));
         });
         // RFC 9651 section 4.2 (MUST): a field that is no list of strings is ignored as a whole.
         if is_list.is_ok() {
-            result?;
-            for group in groups.iter() {
+            for group in &groups {
                 tags.add(group)?;
             }
         }
         Ok(tags)
     }
 
-    /// Tags that were stored: see [`Tags::as_bytes`]. `None`: the bytes are no tags.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Tags> {
-        let tags = Tags {
-            count: tags_in(bytes).count(),
-            bytes: bytes.to_vec(),
-        };
-        let read: usize = tags.iter().map(|tag| 2 + tag.len()).sum();
-        (read == bytes.len()).then_some(tags)
-    }
-
     /// The tags as one text to store.
+    /// See [`tags_in`].
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -73,12 +63,12 @@ impl Tags {
 
     /// The number of tags.
     pub fn len(&self) -> usize {
-        self.count
+        self.starts.len()
     }
 
     /// Whether there are no tags.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.starts.is_empty()
     }
 
     fn add_named<'b>(&mut self, tags: impl Iterator<Item = &'b [u8]>) -> Result<(), TooManyTags> {
@@ -89,16 +79,23 @@ impl Tags {
     }
 
     fn add(&mut self, tag: &[u8]) -> Result<(), TooManyTags> {
-        if self.iter().any(|known| known == tag) {
+        let known = |start: &u16| tags_in(&self.bytes[usize::from(*start)..]).next();
+        let Err(at) = self
+            .starts
+            .binary_search_by(|start| known(start).cmp(&Some(tag)))
+        else {
             return Ok(());
-        }
-        let is_full = self.count == limits::CACHE_TAGS
-            || self.bytes.len() + 2 + tag.len() > limits::CACHE_TAG_BYTES;
-        let len = u16::try_from(tag.len()).ok().filter(|_| !is_full);
-        self.bytes
-            .extend_from_slice(&len.ok_or(TooManyTags)?.to_be_bytes());
+        };
+        let end = self.bytes.len();
+        let is_full = self.starts.len() == limits::CACHE_TAGS
+            || end + 2 + tag.len() > limits::CACHE_TAG_BYTES;
+        let (Ok(start), Ok(len), false) = (u16::try_from(end), u16::try_from(tag.len()), is_full)
+        else {
+            return Err(TooManyTags);
+        };
+        self.starts.insert(at, start);
+        self.bytes.extend_from_slice(&len.to_be_bytes());
         self.bytes.extend_from_slice(tag);
-        self.count += 1;
         Ok(())
     }
 }
@@ -125,25 +122,20 @@ pub fn group_tag(origin: &[u8], group: &str) -> Vec<u8> {
 }
 
 /// The groups, as stored, that the response to an unsafe method invalidates (RFC 9875 section 3). `origin`: see
-/// [`Tags::of`].
-pub fn invalidated_groups(
-    is_safe: bool,
-    fields: &[Header<'_>],
-    origin: &[u8],
-) -> Result<Vec<Vec<u8>>, TooManyTags> {
+/// [`Tags::of`]. Groups beyond the bound are not invalidated, as the RFC permits.
+pub fn invalidated_groups(is_safe: bool, fields: &[Header<'_>], origin: &[u8]) -> Vec<Vec<u8>> {
+    let mut groups = Vec::new();
     // RFC 9875 section 3 (MUST): the field is ignored on responses to safe methods.
     if is_safe {
-        return Ok(Vec::new());
+        return groups;
     }
-    let mut groups = Vec::new();
     let is_list = strings(values(fields, "cache-group-invalidation"), |group| {
-        if groups.len() <= limits::CACHE_GROUPS_INVALIDATED {
+        if groups.len() < limits::CACHE_GROUPS_INVALIDATED {
             groups.push(group_tag(origin, group));
         }
     });
-    match is_list {
-        Ok(()) if groups.len() > limits::CACHE_GROUPS_INVALIDATED => Err(TooManyTags),
-        Ok(()) => Ok(groups),
-        Err(_) => Ok(Vec::new()),
+    if is_list.is_err() {
+        groups.clear();
     }
+    groups
 }
