@@ -255,3 +255,6 @@ fn content_length(fields: &[Header<'_>]) -> Result<Option<u64>, NotPartial> {
     let length = value.map(|value| decimal(trim(value)).ok_or(NotPartial::Disagreement));
     length.transpose()
 }
+
+#[cfg(test)]
+mod tests;

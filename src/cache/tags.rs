@@ -139,3 +139,167 @@ pub fn invalidated_groups(is_safe: bool, fields: &[Header<'_>], origin: &[u8]) -
     }
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ORIGIN: &[u8] = b"https://a.test";
+
+    fn of(fields: &[(&str, &str)]) -> Result<Vec<String>, TooManyTags> {
+        let header = |(name, value): &(&'static str, &'static str)| Header {
+            name,
+            value: value.as_bytes(),
+        };
+        let leak = |text: &str| -> &'static str { text.to_owned().leak() };
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (leak(name), leak(value)))
+            .collect();
+        let fields: Vec<_> = fields.iter().map(header).collect();
+        let tags = Tags::of(&fields, ORIGIN)?;
+        assert_eq!(tags.len(), tags.iter().count());
+        assert_eq!(tags.is_empty(), tags.len() == 0);
+        assert!(tags_in(tags.as_bytes()).eq(tags.iter()));
+        let shown = tags
+            .iter()
+            .map(|tag| String::from_utf8_lossy(tag).replace('\0', " "));
+        Ok(shown.collect())
+    }
+
+    #[test]
+    fn tags_table() {
+        let rows: [(&[(&str, &str)], &[&str]); 13] = [
+            (&[], &[]),
+            (&[("Surrogate-Key", "a b  c")], &["ta", "tb", "tc"]),
+            (&[("surrogate-key", " a\tb ")], &["ta", "tb"]),
+            (&[("Cache-Tag", "a, b c,,d")], &["ta", "tb c", "td"]),
+            (
+                &[
+                    ("Surrogate-Key", "b a"),
+                    ("Cache-Tag", "a,b"),
+                    ("Cache-Tag", "c"),
+                ],
+                &["tb", "ta", "tc"],
+            ),
+            (&[("Surrogate-Key", "a,b")], &["ta,b"]),
+            (
+                &[("Cache-Groups", "\"a\", \"b c\";x=1")],
+                &["ghttps://a.test a", "ghttps://a.test b c"],
+            ),
+            (
+                &[("Cache-Groups", "\"a\""), ("Cache-Groups", "\"a\", \"b\"")],
+                &["ghttps://a.test a", "ghttps://a.test b"],
+            ),
+            // A tag and a group of one name are two tags.
+            (
+                &[("Cache-Tag", "a"), ("Cache-Groups", "\"a\"")],
+                &["ta", "ghttps://a.test a"],
+            ),
+            // RFC 9651 section 4.2 (MUST): a field that is no list of strings is ignored as a whole.
+            (&[("Cache-Groups", "a")], &[]),
+            (&[("Cache-Groups", "\"a\", b")], &[]),
+            (&[("Cache-Groups", "\"a\", \"b")], &[]),
+            (&[("Cache-Groups", "\"a\","), ("Cache-Tag", "t")], &["tt"]),
+        ];
+        for (fields, expected) in rows {
+            assert_eq!(of(fields).unwrap(), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_with_too_many_tags_is_told() {
+        let many = |count: usize| {
+            (0..count)
+                .map(|number| format!("{number}"))
+                .collect::<Vec<_>>()
+        };
+        let most = many(limits::CACHE_TAGS).join(" ");
+        assert_eq!(
+            of(&[("Surrogate-Key", &most)]).unwrap().len(),
+            limits::CACHE_TAGS
+        );
+        assert_eq!(
+            of(&[("Surrogate-Key", &most), ("Cache-Tag", "7")])
+                .unwrap()
+                .len(),
+            limits::CACHE_TAGS
+        );
+        assert_eq!(
+            of(&[("Surrogate-Key", &most), ("Cache-Tag", "a")]),
+            Err(TooManyTags)
+        );
+        assert_eq!(
+            of(&[("Surrogate-Key", &most), ("Cache-Groups", "\"7\"")]),
+            Err(TooManyTags)
+        );
+        // The length and the kind of a tag count too.
+        let largest = "x".repeat(limits::CACHE_TAG_BYTES - 3);
+        assert_eq!(of(&[("Cache-Tag", &largest)]).unwrap().len(), 1);
+        assert_eq!(
+            of(&[("Cache-Tag", &format!("{largest}x"))]),
+            Err(TooManyTags)
+        );
+    }
+
+    /// RFC 9875 section 2 (MUST): 32 groups of 32 characters at least.
+    #[test]
+    fn as_many_groups_as_the_rfc_demands_fit() {
+        let groups = (0..32)
+            .map(|number| format!("\"{number:032}\""))
+            .collect::<Vec<_>>();
+        assert_eq!(
+            of(&[("Cache-Groups", &groups.join(", "))]).unwrap().len(),
+            32
+        );
+    }
+
+    #[test]
+    fn invalidated_groups_table() {
+        let of = |is_safe, value: &str| {
+            let field = Header {
+                name: "Cache-Group-Invalidation",
+                value: value.as_bytes(),
+            };
+            invalidated_groups(is_safe, &[field], ORIGIN)
+        };
+        assert_eq!(
+            of(false, "\"a\", \"b\""),
+            [group_tag(ORIGIN, "a"), group_tag(ORIGIN, "b")]
+        );
+        // RFC 9875 section 3 (MUST): the field has no effect after safe methods.
+        assert!(of(true, "\"a\"").is_empty());
+        assert!(of(false, "\"a\", b").is_empty() && of(false, "").is_empty());
+        let many = "\"a\",".repeat(1_000) + "\"a\"";
+        assert_eq!(of(false, &many).len(), limits::CACHE_GROUPS_INVALIDATED);
+    }
+
+    #[test]
+    fn groups_of_other_origins_are_other_tags() {
+        assert_ne!(group_tag(ORIGIN, "a"), group_tag(b"http://a.test", "a"));
+        assert_ne!(group_tag(b"a", "b"), group_tag(b"ab", ""));
+    }
+
+    proptest! {
+        #[test]
+        fn each_tag_is_kept_once(names in proptest::collection::vec("[ab]{1,3}", 0..20)) {
+            let found = of(&[("Surrogate-Key", &names.join(" "))]).unwrap();
+            let mut expected: Vec<String> = Vec::new();
+            for name in &names {
+                let tag = format!("t{name}");
+                if !expected.contains(&tag) {
+                    expected.push(tag);
+                }
+            }
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn any_stored_bytes_are_safe(bytes: Vec<u8>) {
+            let read: usize = tags_in(&bytes).map(|tag| 2 + tag.len()).sum();
+            prop_assert!(read <= bytes.len());
+        }
+    }
+}

@@ -160,3 +160,154 @@ pub fn head_effect(
         HeadEffect::Invalidate
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const LATER: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
+
+    fn headers<'f>(fields: &[(&'f str, &'f str)]) -> Vec<Header<'f>> {
+        let header = |&(name, value): &(&'f str, &'f str)| Header {
+            name,
+            value: value.as_bytes(),
+        };
+        fields.iter().map(header).collect()
+    }
+
+    fn tag(text: &str) -> EntityTag<'_> {
+        EntityTag::read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn each_tag_is_sent_once() {
+        let tags = ["\"a\"", "W/\"b\"", "\"a\"", "W/\"a\""];
+        let mut out = b"before ".to_vec();
+        assert_eq!(write_if_none_match(tags.into_iter().map(tag), &mut out), 3);
+        assert_eq!(out, b"before \"a\", W/\"b\", W/\"a\"");
+        assert_eq!(write_if_none_match(std::iter::empty(), &mut out), 0);
+    }
+
+    #[test]
+    fn the_tags_of_a_validation_are_bounded() {
+        let short: Vec<_> = (0..1_000).map(|number| format!("\"{number}\"")).collect();
+        let long: Vec<_> = (0..3)
+            .map(|digit| format!("\"{digit}{}\"", "x".repeat(900)))
+            .collect();
+        let mut out = Vec::new();
+        let written = write_if_none_match(short.iter().map(|text| tag(text)), &mut out);
+        assert_eq!(written, limits::CACHE_VALIDATION_TAGS);
+        out.clear();
+        assert_eq!(
+            write_if_none_match(long.iter().map(|text| tag(text)), &mut out),
+            2
+        );
+        assert!(out.len() <= limits::CACHE_VALIDATION_BYTES);
+    }
+
+    #[test]
+    fn a_date_is_sent_as_it_came() {
+        let odd = "Sun Nov  6 08:49:37 1994";
+        let fields = headers(&[("Last-Modified", odd), ("Date", LATER)]);
+        assert_eq!(
+            if_modified_since(&Validators::of(&fields)),
+            Some(odd.as_bytes())
+        );
+        let dated = headers(&[("Date", LATER)]);
+        assert_eq!(if_modified_since(&Validators::of(&dated)), None);
+    }
+
+    #[test]
+    fn freshened_table() {
+        type Fields<'f> = &'f [(&'f str, &'f str)];
+        const STRONG: Fields<'_> = &[("ETag", "\"a\"")];
+        const OTHER: Fields<'_> = &[("ETag", "\"b\"")];
+        const WEAK: Fields<'_> = &[("ETag", "W/\"a\"")];
+        const DATED: Fields<'_> = &[("Last-Modified", MODIFIED)];
+        const BOTH: Fields<'_> = &[("ETag", "\"a\""), ("Last-Modified", MODIFIED)];
+        let rows: [(&[Fields<'_>], Fields<'_>, &[usize]); 21] = [
+            (&[STRONG], STRONG, &[0]),
+            (&[OTHER, STRONG, BOTH], STRONG, &[1, 2]),
+            // RFC 9111 section 4.3.4 (MUST NOT): a strong validator that no stored response has.
+            (&[OTHER], STRONG, &[]),
+            (&[WEAK], STRONG, &[]),
+            (&[DATED], STRONG, &[]),
+            (&[DATED], BOTH, &[]),
+            (&[&[]], STRONG, &[]),
+            // Weak validators: the newest one of the stored responses that have them.
+            (&[WEAK], WEAK, &[0]),
+            (&[OTHER, WEAK, STRONG], WEAK, &[1]),
+            (&[OTHER, BOTH, WEAK], WEAK, &[1]),
+            (&[OTHER], WEAK, &[]),
+            (&[DATED], DATED, &[0]),
+            (&[OTHER, DATED, DATED], DATED, &[1]),
+            (&[BOTH], DATED, &[0]),
+            (&[DATED], &[("Last-Modified", LATER)], &[]),
+            (&[&[]], DATED, &[]),
+            // No validator at all: the only stored response.
+            (&[&[]], &[], &[0]),
+            (&[STRONG], &[], &[0]),
+            (&[DATED], &[("Date", LATER)], &[0]),
+            (&[STRONG, OTHER], &[], &[]),
+            (&[], &[], &[]),
+        ];
+        for (stored, new, expected) in rows {
+            let stored: Vec<_> = stored.iter().map(|fields| headers(fields)).collect();
+            let stored: Vec<_> = stored.iter().map(|fields| Validators::of(fields)).collect();
+            let new = headers(new);
+            let new = Validators::of(&new);
+            let found = freshened(&stored, &new);
+            let meant = stored.iter().enumerate();
+            let meant = meant.filter(|(position, stored)| found.includes(*position, stored, &new));
+            let meant: Vec<_> = meant.map(|(position, _)| position).collect();
+            assert_eq!(meant, expected, "{stored:?} {new:?}");
+        }
+    }
+
+    /// RFC 9111 section 4.3.5: the answer to a HEAD updates or invalidates what is stored.
+    #[test]
+    fn head_effects_table() {
+        use HeadEffect::{Invalidate, Update};
+        let held = headers(&[("ETag", "\"a\""), ("Last-Modified", MODIFIED)]);
+        let held = Validators::of(&held);
+        let plain = Validators::default();
+        let rows: [(&Validators<'_>, u16, &[(&str, &str)], HeadEffect); 16] = [
+            (&held, 200, &[], Update),
+            (
+                &held,
+                200,
+                &[("ETag", "\"a\""), ("Content-Length", "10")],
+                Update,
+            ),
+            (&held, 200, &[("Last-Modified", MODIFIED)], Update),
+            (&held, 200, &[("ETag", "\"b\"")], Invalidate),
+            (&held, 200, &[("ETag", "W/\"a\"")], Invalidate),
+            (&held, 200, &[("ETag", "a")], Invalidate),
+            (&held, 200, &[("Last-Modified", LATER)], Invalidate),
+            (
+                &held,
+                200,
+                &[("ETag", "\"a\""), ("Last-Modified", LATER)],
+                Invalidate,
+            ),
+            (
+                &held,
+                200,
+                &[("ETag", "\"a\""), ("Content-Length", "11")],
+                Invalidate,
+            ),
+            (&held, 200, &[("Content-Length", "x")], Invalidate),
+            (&plain, 200, &[], Update),
+            (&plain, 200, &[("Content-Length", "10")], Update),
+            (&plain, 200, &[("ETag", "\"a\"")], Invalidate),
+            (&plain, 200, &[("Last-Modified", MODIFIED)], Invalidate),
+            (&held, 410, &[("ETag", "\"b\"")], HeadEffect::None),
+            (&held, 304, &[("ETag", "\"a\"")], HeadEffect::None),
+        ];
+        for (stored, status, fields, expected) in rows {
+            let found = head_effect(status, &headers(fields), stored, 10);
+            assert_eq!(found, expected, "{stored:?} {status} {fields:?}");
+        }
+    }
+}
