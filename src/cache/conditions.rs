@@ -140,6 +140,8 @@ fn is_unmodified_since(fields: &[Header<'_>], stored: &Validators<'_>) -> bool {
 mod tests {
     use super::*;
 
+    type Fields<'f> = &'f [(&'static str, &'static str)];
+
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const DATE: &str = "Sun, 06 Nov 1994 09:49:37 GMT";
@@ -201,7 +203,7 @@ mod tests {
         use Precondition::{Met, NotModified};
         let modified = [("Last-Modified", MODIFIED), ("Date", DATE)];
         let dated = [("Date", DATE)];
-        let rows: [(&[(&str, &str)], &str, Precondition); 16] = [
+        let rows: [(Fields<'_>, &str, Precondition); 16] = [
             (&modified, MODIFIED, NotModified),
             (&modified, DATE, NotModified),
             (&modified, BEFORE, Met),
@@ -238,7 +240,7 @@ mod tests {
             ("Last-Modified", MODIFIED),
             ("Date", DATE),
         ]);
-        let rows: [(&[u8], &[(&str, &str)], u16, Precondition); 13] = [
+        let rows: [(&[u8], Fields<'_>, u16, Precondition); 13] = [
             (b"GET", &[], 200, Met),
             // RFC 9110 section 13.1.3 (MUST): If-Modified-Since has no effect beside If-None-Match.
             (
@@ -295,7 +297,7 @@ mod tests {
             ("Date", DATE),
         ];
         let fresh = [("Last-Modified", MODIFIED), ("Date", MODIFIED)];
-        let rows: [(&[(&str, &str)], &[&str], bool); 15] = [
+        let rows: [(Fields<'_>, &[&str], bool); 15] = [
             (&strong, &[], true),
             (&[], &[], true),
             (&strong, &["\"a\""], true),

@@ -146,9 +146,11 @@ mod tests {
 
     use super::*;
 
+    type Fields<'f> = &'f [(&'f str, &'f str)];
+
     const ORIGIN: &[u8] = b"https://a.test";
 
-    fn of(fields: &[(&str, &str)]) -> Result<Vec<String>, TooManyTags> {
+    fn of(fields: Fields<'_>) -> Result<Vec<String>, TooManyTags> {
         let header = |(name, value): &(&'static str, &'static str)| Header {
             name,
             value: value.as_bytes(),
@@ -161,7 +163,7 @@ mod tests {
         let fields: Vec<_> = fields.iter().map(header).collect();
         let tags = Tags::of(&fields, ORIGIN)?;
         assert_eq!(tags.len(), tags.iter().count());
-        assert_eq!(tags.is_empty(), tags.len() == 0);
+        assert_eq!(tags.is_empty(), tags.iter().next().is_none());
         assert!(tags_in(tags.as_bytes()).eq(tags.iter()));
         let shown = tags
             .iter()
@@ -171,7 +173,7 @@ mod tests {
 
     #[test]
     fn tags_table() {
-        let rows: [(&[(&str, &str)], &[&str]); 13] = [
+        let rows: [(Fields<'_>, &[&str]); 13] = [
             (&[], &[]),
             (&[("Surrogate-Key", "a b  c")], &["ta", "tb", "tc"]),
             (&[("surrogate-key", " a\tb ")], &["ta", "tb"]),

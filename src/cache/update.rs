@@ -94,11 +94,13 @@ fn is_of_connection(name: &str, fields: &[Header<'_>]) -> bool {
 mod tests {
     use super::*;
 
+    type Fields<'f> = &'f [(&'f str, &'f str)];
+
     const STORED: &str = "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nETag: \"a\"\r\nAge: 7\r\n\
         Content-Type: text/plain\r\nContent-Length: 5\r\nContent-Encoding: gzip\r\nX-A: 1\r\nx-a: 2\r\n\
         Set-Cookie: a=b\r\n\r\n";
 
-    fn updated(fields: &[(&str, &str)], keeps_cookies: bool) -> String {
+    fn updated(fields: Fields<'_>, keeps_cookies: bool) -> String {
         let header = |(name, value): &(&'static str, &'static str)| Header {
             name,
             value: value.as_bytes(),
@@ -119,7 +121,7 @@ mod tests {
     }
 
     /// The values of a field after an update, joined.
-    fn value(name: &str, fields: &[(&str, &str)]) -> String {
+    fn value(name: &str, fields: Fields<'_>) -> String {
         let head = updated(fields, true);
         let found = stored_head::fields(head.as_bytes());
         let found = found.filter(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
@@ -147,7 +149,6 @@ mod tests {
 
     #[test]
     fn fields_table() {
-        type Fields<'f> = &'f [(&'f str, &'f str)];
         let rows: [(&str, Fields<'_>, &str); 24] = [
             // RFC 9111 section 3.2 (MUST): each field of the new response replaces the stored ones of its name.
             ("x-a", &[], "1+2"),

@@ -165,6 +165,8 @@ pub fn head_effect(
 mod tests {
     use super::*;
 
+    type Fields<'f> = &'f [(&'f str, &'f str)];
+
     const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LATER: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 
@@ -220,7 +222,6 @@ mod tests {
 
     #[test]
     fn freshened_table() {
-        type Fields<'f> = &'f [(&'f str, &'f str)];
         const STRONG: Fields<'_> = &[("ETag", "\"a\"")];
         const OTHER: Fields<'_> = &[("ETag", "\"b\"")];
         const WEAK: Fields<'_> = &[("ETag", "W/\"a\"")];
@@ -272,7 +273,7 @@ mod tests {
         let held = headers(&[("ETag", "\"a\""), ("Last-Modified", MODIFIED)]);
         let held = Validators::of(&held);
         let plain = Validators::default();
-        let rows: [(&Validators<'_>, u16, &[(&str, &str)], HeadEffect); 16] = [
+        let rows: [(&Validators<'_>, u16, Fields<'_>, HeadEffect); 16] = [
             (&held, 200, &[], Update),
             (
                 &held,

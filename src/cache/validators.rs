@@ -111,6 +111,8 @@ impl<'b> Validators<'b> {
 mod tests {
     use super::*;
 
+    type Fields<'f> = &'f [(&'static str, &'static str)];
+
     const EARLY: &str = "Thu, 01 Jan 1970 00:00:01 GMT";
     const MINUTE_LATER: &str = "Thu, 01 Jan 1970 00:01:01 GMT";
     const LESS_LATER: &str = "Thu, 01 Jan 1970 00:01:00 GMT";
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn strong_table() {
-        let rows: [(&[(&str, &str)], Option<&str>); 8] = [
+        let rows: [(Fields<'_>, Option<&str>); 8] = [
             (&[("ETag", "\"a\"")], Some("\"a\"")),
             (&[("ETag", "W/\"a\"")], None),
             // RFC 9110 section 8.8.2.2: two states of one second cannot be told apart by their second.
@@ -195,7 +197,7 @@ mod tests {
             ("Last-Modified", LESS_LATER),
             ("Date", "Thu, 01 Jan 1970 01:00:00 GMT"),
         ];
-        let rows: [(&[(&str, &str)], &[(&str, &str)], bool); 9] = [
+        let rows: [(Fields<'_>, Fields<'_>, bool); 9] = [
             (&[("ETag", "\"a\"")], &[("ETag", "\"a\"")], true),
             (&[("ETag", "\"a\"")], &[("ETag", "\"b\"")], false),
             (&[("ETag", "W/\"a\"")], &[("ETag", "W/\"a\"")], false),

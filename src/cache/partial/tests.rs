@@ -4,6 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Names and values.
+type Fields<'f> = &'f [(&'f str, &'f str)];
+/// A status, fields, the bytes that came, and what they are.
+type Part<'f> = (u16, Fields<'f>, u64, Result<(u64, u64), NotPartial>);
+
 fn headers<'f>(fields: &[(&'f str, &'f str)]) -> Vec<Header<'f>> {
     let header = |&(name, value): &(&'f str, &'f str)| Header {
         name,
@@ -24,7 +29,7 @@ fn parts_table() {
     const TAG: (&str, &str) = ("ETag", "\"a\"");
     const WEAK: (&str, &str) = ("ETag", "W/\"a\"");
     const MIDDLE: (&str, &str) = ("Content-Range", "bytes 4-8/10");
-    let rows: [(u16, &[(&str, &str)], u64, Result<(u64, u64), NotPartial>); 22] = [
+    let rows: [Part<'_>; 22] = [
         (206, &[MIDDLE], 5, Ok((4, 8))),
         (206, &[MIDDLE, TAG, ("Content-Length", "5")], 5, Ok((4, 8))),
         (206, &[("Content-Range", "bytes 0-9/10")], 10, Ok((0, 9))),
