@@ -4,10 +4,10 @@ use httparse::Header;
 
 use crate::cache::stored_head;
 use crate::cache::validators::{DateField, Validators};
-use crate::http::entity_tag::{EntityTag, Named, named};
+use crate::http::entity_tag::{EntityTag, TagMatch, named};
 use crate::http::fields::{find, values};
 
-/// What the conditions of a request mean for a stored response that may be reused.
+/// The meaning of the conditions of a request for a stored response that may be reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// The stored response is the answer, in full or in the ranges that the client wants.
@@ -118,9 +118,9 @@ fn is_named(fields: &[Header<'_>], etag: Option<&EntityTag<'_>>) -> bool {
     // RFC 9110 section 13.1.2 (MUST): weak comparison.
     let is_own = |tag: &EntityTag<'_>| etag.is_some_and(|own| own.is_weakly(tag));
     match named(values(fields, "if-none-match"), is_own) {
-        Named::Any | Named::Listed => true,
+        TagMatch::Any | TagMatch::Listed => true,
         // A text that is no list may mean anything: the whole answer is never wrong.
-        Named::Unlisted | Named::Malformed => false,
+        TagMatch::Unlisted | TagMatch::Malformed => false,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::cache::policy::Policy;
 use crate::http::fields::values;
 use crate::http::host::without_root;
 
-/// What a key is made of. The method is not among it: GET and HEAD share a stored response.
+/// The parts of a key. The method is none of them: GET and HEAD share a stored response.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyParts<'a> {
     /// The zone, and the rules for the query and for fields.
@@ -379,7 +379,7 @@ mod tests {
         )
     }
 
-    /// What the backend is told: the request target, Host and X-Forwarded-Host, X-Forwarded-Proto, the fields.
+    /// The words that the backend is told: the request target, Host and X-Forwarded-Host, X-Forwarded-Proto, the fields.
     fn forwarded(request: &Sent) -> (String, Vec<u8>, &'static str, &[String]) {
         let (is_https, host, port, path, query, values) = request;
         let scheme = if *is_https { "https" } else { "http" };

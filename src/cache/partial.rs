@@ -4,7 +4,7 @@
 use httparse::Header;
 
 use crate::base::limits;
-use crate::cache::ranges::{self, Selection};
+use crate::cache::ranges::{self, RangeSelection};
 use crate::cache::stored_head;
 use crate::cache::validators::Validators;
 use crate::http::fields::{trim, values};
@@ -35,15 +35,15 @@ pub enum NotPartial {
     NoStrongValidator,
 }
 
-/// What stored parts mean for a request.
+/// The meaning of stored parts for a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(
     clippy::large_enum_variant,
     reason = "the ranges are on the stack, where half a kilobyte costs nothing"
 )]
 pub enum FromParts {
-    /// The stored parts have what is asked for; never [`Selection::Whole`].
-    Answer(Selection),
+    /// The stored parts have what is asked for; never [`RangeSelection::Whole`].
+    Answer(RangeSelection),
     /// The bytes from the first to the last one that is asked for and not stored.
     Missing(ByteRange),
 }
@@ -175,7 +175,7 @@ pub fn combined(
     is_same.then(|| stored.0.with(newer.0)).flatten()
 }
 
-/// What stored parts mean for a request. `range_counts`: see `conditions::range_counts`.
+/// Finds out whether stored parts answer a request. `range_counts`: see `conditions::range_counts`.
 pub fn from_parts(
     stored: &Stretches,
     method: &[u8],
@@ -185,14 +185,14 @@ pub fn from_parts(
     let selection = if range_counts {
         ranges::select(method, fields, 200, stored.total)
     } else {
-        Selection::Whole
+        RangeSelection::Whole
     };
     // RFC 9111 section 3.3 (MUST NOT): an incomplete response answers nothing but requests for ranges that lie within.
     let wanted = match &selection {
-        Selection::Unsatisfiable => &[][..],
-        Selection::Single(range) => std::slice::from_ref(range),
-        Selection::Several(ranges) => ranges.as_slice(),
-        Selection::Whole => &[ByteRange {
+        RangeSelection::Unsatisfiable => &[][..],
+        RangeSelection::Single(range) => std::slice::from_ref(range),
+        RangeSelection::Several(ranges) => ranges.as_slice(),
+        RangeSelection::Whole => &[ByteRange {
             first: 0,
             last: stored.total.saturating_sub(1),
         }],

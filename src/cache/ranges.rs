@@ -7,13 +7,13 @@ use crate::base::limits;
 use crate::http::fields::values;
 use crate::http::range::{ByteRange, ContentRange, specs};
 
-/// What a client gets of a body.
+/// The bytes that a client gets of a body.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(
     clippy::large_enum_variant,
     reason = "the ranges are on the stack, where half a kilobyte costs nothing"
 )]
-pub enum Selection {
+pub enum RangeSelection {
     /// The whole body with status 200.
     Whole,
     /// One range with status 206.
@@ -31,35 +31,35 @@ pub struct Ranges {
     count: usize,
 }
 
-/// Selects what a client gets of a complete stored body of `total` bytes. If-Range is evaluated before: see
+/// Selects the bytes that a client gets of a complete stored body of `total` bytes. If-Range is evaluated before: see
 /// `conditions::range_counts`.
-pub fn select(method: &[u8], fields: &[Header<'_>], status: u16, total: u64) -> Selection {
+pub fn select(method: &[u8], fields: &[Header<'_>], status: u16, total: u64) -> RangeSelection {
     // RFC 9110 section 14.2 (MUST): Range has no effect with another method than GET, nor where the answer without it
     // would be no 200. Of a body without bytes the server may send the whole.
     if method != b"GET" || status != 200 || total == 0 {
-        return Selection::Whole;
+        return RangeSelection::Whole;
     }
     let mut lines = values(fields, "range");
     let (Some(value), None) = (lines.next(), lines.next()) else {
-        return Selection::Whole;
+        return RangeSelection::Whole;
     };
     let Some(specs) = specs(value) else {
-        return Selection::Whole;
+        return RangeSelection::Whole;
     };
     let mut ranges = Ranges::NONE;
     for (index, spec) in specs.enumerate() {
         // RFC 9110 section 14.2: ranges in such numbers may be ignored.
         if index == limits::CACHE_RANGES {
-            return Selection::Whole;
+            return RangeSelection::Whole;
         }
         if let Some(range) = spec.resolve(total) {
             ranges.add(range);
         }
     }
     match *ranges.as_slice() {
-        [] => Selection::Unsatisfiable,
-        [range] => Selection::Single(range),
-        _ => Selection::Several(ranges),
+        [] => RangeSelection::Unsatisfiable,
+        [range] => RangeSelection::Single(range),
+        _ => RangeSelection::Several(ranges),
     }
 }
 
@@ -124,7 +124,7 @@ impl Multipart<'_> {
         out.extend_from_slice(self.boundary);
     }
 
-    /// Appends what stands before the bytes of a range: the end of the part before, the boundary, the part's fields.
+    /// Appends the text before the bytes of a range: the end of the part before, the boundary, the part's fields.
     pub fn write_part_head(&self, is_first: bool, range: ByteRange, out: &mut Vec<u8>) {
         out.extend_from_slice(if is_first { b"--" } else { b"\r\n--" });
         out.extend_from_slice(self.boundary);
@@ -137,7 +137,7 @@ impl Multipart<'_> {
         out.extend_from_slice(b"\r\n\r\n");
     }
 
-    /// Appends what stands behind the last range.
+    /// Appends the text behind the last range.
     pub fn write_end(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n--");
         out.extend_from_slice(self.boundary);
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    fn selected(method: &[u8], lines: &[&str], status: u16, total: u64) -> Selection {
+    fn selected(method: &[u8], lines: &[&str], status: u16, total: u64) -> RangeSelection {
         let header = |value: &&'static str| Header {
             name: "range",
             value: value.as_bytes(),
@@ -183,13 +183,13 @@ mod tests {
     }
 
     /// `whole`, `none` or the ranges, with `+` between them.
-    fn shown(selection: Selection) -> String {
+    fn shown(selection: RangeSelection) -> String {
         let one = |range: &ByteRange| format!("{}-{}", range.first, range.last);
         match selection {
-            Selection::Whole => "whole".to_owned(),
-            Selection::Unsatisfiable => "none".to_owned(),
-            Selection::Single(range) => one(&range),
-            Selection::Several(ranges) => {
+            RangeSelection::Whole => "whole".to_owned(),
+            RangeSelection::Unsatisfiable => "none".to_owned(),
+            RangeSelection::Single(range) => one(&range),
+            RangeSelection::Several(ranges) => {
                 let shown: Vec<_> = ranges.as_slice().iter().map(one).collect();
                 shown.join("+")
             }
@@ -257,7 +257,7 @@ mod tests {
             format!("bytes={}", members.join(","))
         };
         let most = many(limits::CACHE_RANGES);
-        let Selection::Several(ranges) = selected(b"GET", &[&most], 200, 1_000) else {
+        let RangeSelection::Several(ranges) = selected(b"GET", &[&most], 200, 1_000) else {
             panic!("{most}");
         };
         assert_eq!(ranges.as_slice().len(), limits::CACHE_RANGES);
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_body_of_parts_is_written_out() {
-        let Selection::Several(ranges) = selected(b"GET", &["bytes=0-1,-1"], 200, 11) else {
+        let RangeSelection::Several(ranges) = selected(b"GET", &["bytes=0-1,-1"], 200, 11) else {
             panic!("two ranges");
         };
         let (body, length) = written(Some(b"text/plain"), &ranges, b"0123456789A");
@@ -321,11 +321,11 @@ mod tests {
             let is_asked = |at: u64| asked.iter().any(|(first, more)| (*first..=first + more).contains(&at));
             let selection = selected(b"GET", &[&value], 200, total);
             let chosen = match &selection {
-                Selection::Single(range) => vec![*range],
-                Selection::Several(ranges) => ranges.as_slice().to_vec(),
+                RangeSelection::Single(range) => vec![*range],
+                RangeSelection::Several(ranges) => ranges.as_slice().to_vec(),
                 _ => Vec::new(),
             };
-            prop_assert!(selection != Selection::Whole);
+            prop_assert!(selection != RangeSelection::Whole);
             for at in 0..total {
                 let count = chosen.iter().filter(|range| (range.first..=range.last).contains(&at)).count();
                 prop_assert_eq!(count, usize::from(is_asked(at)), "{} {}", at, value);
@@ -333,7 +333,7 @@ mod tests {
             for (index, range) in chosen.iter().enumerate() {
                 prop_assert!(chosen[..index].iter().all(|other| !other.touches(range)), "{:?}", chosen);
             }
-            if let Selection::Several(ranges) = &selection {
+            if let RangeSelection::Several(ranges) = &selection {
                 let content_type = typed.then_some(&b"image/png"[..]);
                 let (body, length) = written(content_type, ranges, &[b'x'; 50]);
                 prop_assert_eq!(body.len() as u64, length);

@@ -47,7 +47,7 @@ pub fn if_modified_since<'b>(stored: &Validators<'b>) -> Option<&'b [u8]> {
     stored.last_modified.map(|date| date.text)
 }
 
-/// Which of the stored responses a 304 is for.
+/// The stored responses that a 304 is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshened {
     /// Each stored response that has this strong validator: see [`Freshened::includes`].
@@ -118,7 +118,7 @@ fn corresponds(stored: &Validators<'_>, of_304: &Validators<'_>) -> bool {
     }
 }
 
-/// What the answer to a HEAD means for a stored response to GET that the request could have selected.
+/// The meaning of the answer to a HEAD for a stored response to GET that the request could have selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadEffect {
     /// Nothing: the status is not 200.

@@ -174,7 +174,7 @@ fn answers_table() {
     assert!(whole.is_complete() && !stored.is_complete());
     assert_eq!(
         from_parts(&whole, b"GET", &[], true),
-        FromParts::Answer(Selection::Whole)
+        FromParts::Answer(RangeSelection::Whole)
     );
 }
 
@@ -182,10 +182,10 @@ fn shown(found: &FromParts) -> String {
     let one = |range: &ByteRange| format!("{}-{}", range.first, range.last);
     match found {
         FromParts::Missing(range) => format!("missing {}", one(range)),
-        FromParts::Answer(Selection::Whole) => "whole".to_owned(),
-        FromParts::Answer(Selection::Unsatisfiable) => "none".to_owned(),
-        FromParts::Answer(Selection::Single(range)) => one(range),
-        FromParts::Answer(Selection::Several(ranges)) => ranges
+        FromParts::Answer(RangeSelection::Whole) => "whole".to_owned(),
+        FromParts::Answer(RangeSelection::Unsatisfiable) => "none".to_owned(),
+        FromParts::Answer(RangeSelection::Single(range)) => one(range),
+        FromParts::Answer(RangeSelection::Several(ranges)) => ranges
             .as_slice()
             .iter()
             .map(one)
