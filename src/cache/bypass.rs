@@ -50,7 +50,7 @@ pub fn reason(
     has_cookie.then_some(BypassReason::Cookie)
 }
 
-/// What remains of a value of `Cookie` without the stripped cookies.
+/// The rest of a value of `Cookie` without the stripped cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrippedCookie {
     /// The value has none of them and stays as it is.

@@ -379,7 +379,7 @@ mod tests {
         )
     }
 
-    /// The words that the backend is told: the request target, Host and X-Forwarded-Host, X-Forwarded-Proto, the fields.
+    /// The words that the backend is told: the request target, Host and X-Forwarded-Host, X-Forwarded-Proto, fields.
     fn forwarded(request: &Sent) -> (String, Vec<u8>, &'static str, &[String]) {
         let (is_https, host, port, path, query, values) = request;
         let scheme = if *is_https { "https" } else { "http" };

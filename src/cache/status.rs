@@ -331,7 +331,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the words are, the field is a structured one with one member.
+        /// The field is a structured one with one member, whatever the words are.
         #[test]
         fn the_field_is_well_formed(name: String, key: Vec<u8>, detail: String, ttl: i64) {
             let status = CacheStatus {

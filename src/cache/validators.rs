@@ -23,7 +23,7 @@ impl<'b> DateField<'b> {
     }
 }
 
-/// What a response says of the state of its representation. A field that is malformed, or there more than once, is as
+/// The words of a response on the state of its representation. A field that is malformed, or there more than once, is as
 /// if absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Validators<'b> {

@@ -225,7 +225,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is read as a tag is found in a list beside others, and bytes of any kind cause no panic.
+        /// A text that is read as a tag is found in a list beside others, and bytes of any kind cause no panic.
         #[test]
         fn a_tag_is_found_in_its_list(opaque in "[!#-~\u{e9}]{0,12}", other in "[a-z, ]{0,6}", weak: bool) {
             let tag = format!("{}\"{opaque}\"", if weak { "W/" } else { "" });

@@ -278,7 +278,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn written_ranges_are_read_again(first in 0u64..1 << 40, len in 1u64..1 << 40, behind in proptest::option::of(0u64..9)) {
+        fn written_ranges_are_read_again(
+            first in 0u64..1 << 40, len in 1u64..1 << 40, behind in proptest::option::of(0u64..9))
+        {
             let range = ByteRange { first, last: first + len - 1 };
             let written = ContentRange { range, total: behind.map(|behind| first + len + behind) };
             let mut out = Vec::new();
