@@ -55,7 +55,7 @@ fn is_at(rest: &[u8], target: &TargetUri<'_>) -> bool {
     is_same_path && plain(authority) == plain(target.authority)
 }
 
-/// What stands behind the scheme and its colon.
+/// The text behind the scheme and its colon.
 fn strip_scheme<'r>(reference: &'r [u8], scheme: &[u8]) -> Option<&'r [u8]> {
     let (start, rest) = reference.split_at_checked(scheme.len())?;
     let rest = rest.strip_prefix(b":")?;

@@ -1,4 +1,4 @@
-//! What of a request decides about looking up and storing.
+//! The parts of a request that decide about looking up and storing.
 
 use httparse::Header;
 
@@ -31,7 +31,7 @@ impl AskedMethod {
     }
 }
 
-/// What the fields of a request do not tell.
+/// The circumstances of a request that its fields do not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
     /// Whether palantir adds an identity that is not part of the key: the subject of a client certificate, a user,
@@ -41,7 +41,7 @@ pub struct Circumstances {
     pub is_near_bounds: bool,
 }
 
-/// What of a request decides about looking up and storing. Made once, from the request as the client sent it.
+/// The parts of a request that decide about looking up and storing. Made once, from the request as the client sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asking {
     /// The method.
@@ -61,7 +61,7 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// What of this request decides.
+    /// Reads what of this request decides.
     pub fn new(
         policy: &Policy,
         method: &str,
@@ -90,9 +90,9 @@ impl Asking {
         self.directives.is_only_if_cached
     }
 
-    /// The same request where the wish of the client for a fresher response is no longer heard: another validation of
+    /// A copy of the request where a demand of the client for a fresher response is no longer heard: another validation of
     /// the key began in the same second.
-    pub fn without_wishes(self) -> Asking {
+    pub fn without_demands(self) -> Asking {
         let mut asking = self;
         asking.directives.no_cache = Scope::Absent;
         asking.directives.max_age = None;

@@ -1,7 +1,8 @@
 //! Whether a response is stored, and without which of its fields (RFC 9111 section 3).
 
-use crate::cache::facts::{Facts, Flags, Source};
+use crate::cache::facts::{EntryFacts, Flags, LifetimeSource};
 use crate::cache::freshness::{age, lifetime, replaces};
+use crate::cache::not_stored::NotStored;
 use crate::cache::policy::{Authorization, Policy, Replaces, SetCookie};
 use crate::cache::request::{AskedMethod, Asking};
 use crate::cache::response::{Response, facts_of};
@@ -10,90 +11,13 @@ use crate::cache::targeted::control_of;
 use crate::cache::vary;
 use crate::http::cache_control::CacheControl;
 
-/// Why a response is not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotStored {
-    /// The method is none whose responses are stored, or a POST whose response does not stand for its target.
-    Method,
-    /// The status speaks of its own request alone.
-    Status,
-    /// The response has `must-understand`, and the cache does not understand the status.
-    NotUnderstood,
-    /// The response is a part that the caller does not combine.
-    Partial,
-    /// The request has `no-store`.
-    RequestNoStore,
-    /// The response has `no-store`.
-    NoStore,
-    /// The response has `private`.
-    Private,
-    /// The request has `Authorization` or an identity, and the response does not permit to share it.
-    Authorization,
-    /// The response has `Set-Cookie`.
-    SetCookie,
-    /// `Vary` is `*`, is malformed, or names a field that the settings take for uncacheable.
-    Vary,
-    /// The fields that select the variant are too many or too long.
-    VariantTooLong,
-    /// The body is larger than the settings permit.
-    TooLarge,
-    /// The response is a 4xx, and the head of the request was near the bounds of what backends accept.
-    NearBounds,
-    /// Nothing says that a response of this status may be stored: no lifetime and no `public`.
-    NoLifetime,
-    /// The response is stale at once and can neither be validated nor be served stale.
-    Useless,
-}
-
-impl NotStored {
-    /// All reasons.
-    pub const ALL: [NotStored; 15] = [
-        NotStored::Method,
-        NotStored::Status,
-        NotStored::NotUnderstood,
-        NotStored::Partial,
-        NotStored::RequestNoStore,
-        NotStored::NoStore,
-        NotStored::Private,
-        NotStored::Authorization,
-        NotStored::SetCookie,
-        NotStored::Vary,
-        NotStored::VariantTooLong,
-        NotStored::TooLarge,
-        NotStored::NearBounds,
-        NotStored::NoLifetime,
-        NotStored::Useless,
-    ];
-
-    /// The label for `Cache-Status`, metrics and `palantir explain`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            NotStored::Method => "method",
-            NotStored::Status => "status",
-            NotStored::NotUnderstood => "not_understood",
-            NotStored::Partial => "partial",
-            NotStored::RequestNoStore => "request_no_store",
-            NotStored::NoStore => "no_store",
-            NotStored::Private => "private",
-            NotStored::Authorization => "authorization",
-            NotStored::SetCookie => "set_cookie",
-            NotStored::Vary => "vary",
-            NotStored::VariantTooLong => "variant_too_long",
-            NotStored::TooLarge => "too_large",
-            NotStored::NearBounds => "near_bounds",
-            NotStored::NoLifetime => "no_lifetime",
-            NotStored::Useless => "useless",
-        }
-    }
-}
-
 /// Whether a response is stored, and the facts to store it with. After a validation the caller asks with the status and
 /// the fields of the head that follows from it: an error then means that the entry ends.
 pub fn storable(
     policy: &Policy,
     asking: &Asking,
     response: &Response<'_>,
-) -> Result<Facts, NotStored> {
+) -> Result<EntryFacts, NotStored> {
     let control = control_of(policy, response.fields);
     let facts = facts_of(asking, response, &control);
     let reasons = [
@@ -112,8 +36,8 @@ pub fn storable(
     reasons.into_iter().flatten().next().map_or(Ok(facts), Err)
 }
 
-/// What forbids to store a response, or to reuse one that was stored under other settings.
-pub fn forbidden(policy: &Policy, facts: &Facts) -> Option<NotStored> {
+/// The reason that forbids to store a response, or to reuse one that was stored under other settings.
+pub fn forbidden(policy: &Policy, facts: &EntryFacts) -> Option<NotStored> {
     let has = |flags| facts.flags.has(flags);
     // RFC 9111 section 3.5 (MUST NOT): the response to a request with `Authorization` answers no other one, unless it
     // permits that. An identity that palantir adds tells the backend no less.
@@ -136,7 +60,7 @@ pub fn forbidden(policy: &Policy, facts: &Facts) -> Option<NotStored> {
     is_refused.then_some(NotStored::SetCookie)
 }
 
-fn by_method(asking: &Asking, response: &Response<'_>, facts: &Facts) -> Option<NotStored> {
+fn by_method(asking: &Asking, response: &Response<'_>, facts: &EntryFacts) -> Option<NotStored> {
     let is_stored = match asking.method {
         AskedMethod::Get => true,
         // RFC 9110 section 9.3.3: explicit freshness and the target as Content-Location make it the response of GET.
@@ -150,8 +74,8 @@ fn by_method(asking: &Asking, response: &Response<'_>, facts: &Facts) -> Option<
 
 fn by_status(response: &Response<'_>, control: &CacheControl) -> Option<NotStored> {
     let status = response.status;
-    // RFC 9111 section 3 (MUST NOT): only final statuses are stored, and none whose meaning the cache does not know where
-    // the response asks for that.
+    // RFC 9111 section 3 (MUST NOT): only final statuses are stored, and none whose meaning the cache does not know
+    // where the response asks for that.
     if is_of_its_request(status) {
         return Some(NotStored::Status);
     }
@@ -174,14 +98,16 @@ fn by_bounds(policy: &Policy, asking: &Asking, response: &Response<'_>) -> Optio
 }
 
 /// Whether a stored response could ever answer.
-fn by_use(policy: &Policy, facts: &Facts) -> Option<NotStored> {
+fn by_use(policy: &Policy, facts: &EntryFacts) -> Option<NotStored> {
     let flags = facts.flags;
     let lifetime = lifetime(policy, facts);
     let is_personal = flags.has(Flags::PERSONAL) || flags.has(Flags::SET_COOKIE);
     // RFC 9111 section 3 (MUST NOT): without a lifetime and `public`, only heuristically cacheable statuses are stored.
     // A personal response is not stored either: the date of its last change could validate it for somebody else.
-    let is_named =
-        !matches!(lifetime.source, Source::None | Source::Heuristic) || flags.has(Flags::PUBLIC);
+    let is_named = !matches!(
+        lifetime.source,
+        LifetimeSource::None | LifetimeSource::Heuristic
+    ) || flags.has(Flags::PUBLIC);
     if !is_named && (is_personal || !is_heuristically_cacheable(facts.status)) {
         return Some(NotStored::NoLifetime);
     }
@@ -194,3 +120,6 @@ fn by_use(policy: &Policy, facts: &Facts) -> Option<NotStored> {
     let is_useful = facts.has_validator() || (!is_validated && (is_fresh || has_window));
     (!is_useful).then_some(NotStored::Useless)
 }
+
+#[cfg(test)]
+mod tests;

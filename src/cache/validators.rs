@@ -23,8 +23,8 @@ impl<'b> DateField<'b> {
     }
 }
 
-/// The words of a response on the state of its representation. A field that is malformed, or there more than once, is as
-/// if absent.
+/// The words of a response on the state of its representation. A field that is malformed, or there more than once, is
+/// as if absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Validators<'b> {
     /// `ETag`.

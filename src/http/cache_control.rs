@@ -1,9 +1,9 @@
-//! `Cache-Control` (RFC 9111 section 5.2): the directives that a cache knows, read as tolerantly as the RFC asks for and
-//! otherwise on the side of not reusing.
+//! `Cache-Control` (RFC 9111 section 5.2): the directives that a cache knows, read as tolerantly as the RFC asks for,
+//! and otherwise on the side of not reusing.
 
 use crate::base::limits::CACHE_DELTA_SECONDS;
 use crate::http::fields::{is_token, list, trim};
-use crate::http::structured::Value;
+use crate::http::structured::MemberValue;
 
 /// How far a directive reaches that may name fields (`no-cache`, `private`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,12 +112,12 @@ impl CacheControl {
     }
 
     /// Adds a directive of a dictionary (RFC 9213 section 2.1). Returns whether the value has the right type.
-    pub fn note_typed(&mut self, name: &str, value: Value<'_>) -> bool {
+    pub fn note_typed(&mut self, name: &str, value: MemberValue<'_>) -> bool {
         let Some(name) = Name::recognise(name.as_bytes()) else {
             return true;
         };
         if let Some(time) = self.time(name) {
-            let Value::Integer(secs) = value else {
+            let MemberValue::Integer(secs) = value else {
                 return false;
             };
             // RFC 9651 section 4.2.2: of equal keys the last one counts.
@@ -125,9 +125,9 @@ impl CacheControl {
             return true;
         }
         match (name, value) {
-            (_, Value::Boolean(false)) => true,
-            (_, Value::Boolean(true)) => self.set_flag(name),
-            (Name::NoCache | Name::Private, Value::Text(names)) => {
+            (_, MemberValue::Boolean(false)) => true,
+            (_, MemberValue::Boolean(true)) => self.set_flag(name),
+            (Name::NoCache | Name::Private, MemberValue::Text(names)) => {
                 self.widen(name, scope_of(names.as_bytes()))
             }
             (Name::NoCache | Name::Private, _) => self.widen(name, Scope::Whole),
