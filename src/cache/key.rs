@@ -147,7 +147,8 @@ fn write_query(query: &[u8], ignored: &[Pattern], is_sorted: bool, out: &mut Vec
             .any(|known| known.matches(name_of(parameter)))
     };
     let kept = query.split(|&byte| byte == b'&').filter(is_kept);
-    if is_sorted {
+    let is_in_order = || kept.clone().is_sorted_by_key(name_of);
+    if is_sorted && !is_in_order() {
         let mut kept: Vec<&[u8]> = kept.collect();
         // Parameters of the same name keep their order, which may have a meaning.
         kept.sort_by_key(|parameter| name_of(parameter));

@@ -42,7 +42,7 @@ pub enum NotPartial {
     reason = "the ranges are on the stack, where half a kilobyte costs nothing"
 )]
 pub enum FromParts {
-    /// The stored parts have what is asked for; never [`RangeSelection::Whole`].
+    /// The stored parts have what is asked for. [`RangeSelection::Whole`] is selected only of complete parts.
     Answer(RangeSelection),
     /// The bytes from the first to the last one that is asked for and not stored.
     Missing(ByteRange),

@@ -1,19 +1,27 @@
 //! Unkeyed input: fields of requests that are no part of the key, and by which frameworks change their answer as if
-//! another URL, host or method had been asked for. Who sends one could put a wrong answer into the cache for all.
+//! another URL, scheme, host or method had been asked for. Who sends one could put a wrong answer into the cache for all.
 
 use crate::http::names;
 
 /// Names of such fields. `X-Forwarded-Proto` is not among them: the scheme that the backend is told is a part of the
 /// key.
-const NAMES: [&[u8]; 21] = [
+const NAMES: [&[u8]; 33] = [
     b"forwarded",
+    b"front-end-https",
+    b"x-envoy-original-host",
+    b"x-envoy-original-path",
+    b"x-forward-host",
+    b"x-forward-port",
+    b"x-forward-proto",
     b"x-forwarded-host",
     b"x-forwarded-path",
     b"x-forwarded-port",
     b"x-forwarded-prefix",
+    b"x-forwarded-protocol",
     b"x-forwarded-scheme",
     b"x-forwarded-server",
-    b"x-forward-host",
+    b"x-forwarded-ssl",
+    b"x-forwarded-uri",
     b"x-host",
     b"x-http-host-override",
     b"x-http-method",
@@ -22,11 +30,15 @@ const NAMES: [&[u8]; 21] = [
     b"x-original-host",
     b"x-original-path",
     b"x-original-prefix",
+    b"x-original-proto",
+    b"x-original-scheme",
     b"x-original-uri",
     b"x-original-url",
     b"x-real-host",
     b"x-rewrite-uri",
     b"x-rewrite-url",
+    b"x-scheme",
+    b"x-url-scheme",
 ];
 
 /// Whether a field of a GET or HEAD is not forwarded on a route with a cache. `is_keyed` says whether a name, in lower
@@ -60,6 +72,8 @@ mod tests {
             ("X-HTTP-Method-Override", true),
             ("X-Method-Override", true),
             ("Forwarded", true),
+            ("Front-End-Https", true),
+            ("X-Forwarded-Port", true),
             // A name that a gateway reads as one of these.
             ("X_Rewrite_Url", true),
             ("X.Original.URL", true),
