@@ -45,9 +45,6 @@ pub struct Key<'k> {
     pub values: &'k [u8],
 }
 
-/// Stands for the length of the value of a field that the request does not have.
-const ABSENT: u32 = u32::MAX;
-
 impl<'k> Key<'k> {
     /// Appends the key of a request.
     pub fn write(parts: &KeyParts<'_>, out: &mut Vec<u8>) {
@@ -67,8 +64,8 @@ impl<'k> Key<'k> {
         let mut rest = out.len() - values_start;
         for name in &policy.key_headers {
             let len = value_len(parts.fields, name);
-            out.extend_from_slice(&len.map_or(ABSENT, length).to_be_bytes());
-            rest -= len.unwrap_or(0);
+            out.extend_from_slice(&length(len).to_be_bytes());
+            rest -= len;
         }
         debug_assert_eq!(rest, 0, "each value has its length");
         out.extend_from_slice(&length(policy.key_headers.len()).to_be_bytes());
@@ -178,15 +175,14 @@ fn write_value(fields: &[Header<'_>], name: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// The number of bytes that [`write_value`] appends. `None`: the request does not have the field.
-fn value_len(fields: &[Header<'_>], name: &str) -> Option<usize> {
-    let lines = values(fields, name).map(|value| 1 + value.len());
-    lines.reduce(|all, line| all + line)
+/// The number of bytes that [`write_value`] appends: 0 only if the request does not have the field.
+fn value_len(fields: &[Header<'_>], name: &str) -> usize {
+    values(fields, name).map(|value| 1 + value.len()).sum()
 }
 
 /// A length in a key. Heads are bounded far below.
 fn length(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(ABSENT - 1)
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
