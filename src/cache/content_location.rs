@@ -68,3 +68,57 @@ fn split_query(text: &[u8]) -> (&[u8], Option<&[u8]>) {
         None => (text, None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_table() {
+        let target = TargetUri {
+            scheme: b"https",
+            authority: b"Example.org:443",
+            path_and_query: b"/a/b?c",
+        };
+        let rows = [
+            ("https://example.org/a/b?c", true),
+            ("HTTPS://EXAMPLE.org:443/a/b?c", true),
+            ("http://example.org/a/b?c", false),
+            ("https://example.org:80/a/b?c", false),
+            ("https://example.org/a/b", false),
+            ("https://example.com/a/b?c", false),
+            ("https:/a/b?c", false),
+            ("//example.org/a/b?c", true),
+            ("//example.org", false),
+            ("/a/b?c", true),
+            ("/a/b", false),
+            ("/a/./b?c", false),
+            ("?c", true),
+            ("?", false),
+            ("b?c", true),
+            ("b", false),
+            ("c?c", false),
+            ("", true),
+            ("#x", false),
+        ];
+        for (reference, expected) in rows {
+            assert_eq!(
+                names_target(reference.as_bytes(), &target),
+                expected,
+                "{reference}"
+            );
+        }
+        let root = TargetUri {
+            path_and_query: b"/",
+            ..target
+        };
+        assert!(names_target(b"https://example.org", &root));
+        assert!(!names_target(b".", &root));
+        let colon = TargetUri {
+            path_and_query: b"/a:b",
+            ..target
+        };
+        assert!(!names_target(b"a:b", &colon));
+        assert!(names_target(b"/a:b", &colon));
+    }
+}

@@ -122,3 +122,51 @@ fn effective(policy: &Policy, fields: &[Header<'_>]) -> CacheControl {
 pub fn is_near_bounds(size: usize, largest: usize) -> bool {
     size >= largest - largest / 10
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::sample::{asking, policy};
+
+    #[test]
+    fn requests_table() {
+        let rows: [(&[&str], bool, bool); 4] = [
+            (&[], false, false),
+            (&["Cookie: a=b"], false, true),
+            (&["authorization: x"], true, true),
+            (&["Range: bytes=0-"], false, false),
+        ];
+        for (lines, is_authorized, is_personal) in rows {
+            let asking = asking(&policy(), "GET", lines);
+            let found = (asking.is_authorized, asking.is_personal);
+            assert_eq!(found, (is_authorized, is_personal), "{lines:?}");
+        }
+        assert!(asking(&policy(), "GET", &["Range: bytes=0-"]).has_range);
+        let methods = ["GET", "HEAD", "POST", "PUT", "get"];
+        let found = methods.map(|method| asking(&policy(), method, &[]).is_looked_up());
+        assert_eq!(found, [true, true, false, false, false]);
+    }
+
+    #[test]
+    fn only_if_cached_counts_unless_clients_are_ignored() {
+        let mut policy = policy();
+        let line = ["Cache-Control: only-if-cached"];
+        assert!(asking(&policy, "GET", &line).is_only_if_cached());
+        policy.client_directives = ClientDirectives::Ignore;
+        assert!(!asking(&policy, "GET", &line).is_only_if_cached());
+    }
+
+    #[test]
+    fn heads_near_their_bounds_table() {
+        let rows = [
+            (89, 100, false),
+            (90, 100, true),
+            (100, 100, true),
+            (0, 1, false),
+            (1, 1, true),
+        ];
+        for (size, largest, expected) in rows {
+            assert_eq!(is_near_bounds(size, largest), expected, "{size} {largest}");
+        }
+    }
+}

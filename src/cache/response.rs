@@ -141,3 +141,6 @@ fn flags(asking: &Asking, response: &Response<'_>, control: &Control<'_>, is_dat
 fn delta(secs: i64) -> u32 {
     secs.clamp(0, i64::from(CACHE_DELTA_SECONDS)) as u32
 }
+
+#[cfg(test)]
+mod tests;

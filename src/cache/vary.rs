@@ -126,3 +126,6 @@ fn take<'v>(rest: &mut &'v [u8]) -> Option<&'v [u8]> {
     *rest = behind;
     Some(part)
 }
+
+#[cfg(test)]
+mod tests;
