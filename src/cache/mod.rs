@@ -22,12 +22,14 @@ pub mod reuse;
 pub mod status;
 #[cfg(test)]
 pub mod sample;
+#[cfg(test)]
 pub mod statuses;
 pub mod storable;
 pub mod stored_head;
 pub mod tags;
 pub mod targeted;
 pub mod unkeyed;
+pub mod update;
 pub mod validation;
 pub mod validators;
 pub mod vary;

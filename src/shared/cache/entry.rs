@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 use super::arena::ArenaBlock;
 use super::body::LargeBody;
-use super::facts::Facts;
+use super::facts::EntryFacts;
 use super::header::{self, Header};
 use super::s3_fifo::Evictable;
 
@@ -92,7 +92,7 @@ impl Entry {
     }
 
     /// The facts of the response.
-    pub fn facts(&self) -> Facts {
+    pub fn facts(&self) -> EntryFacts {
         self.header().facts
     }
 

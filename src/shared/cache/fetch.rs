@@ -6,7 +6,7 @@ use super::CacheStore;
 use super::arena::BlockWriter;
 use super::body::{BodyPart, LargeBody};
 use super::entry::{Entry, EntryState, mark};
-use super::facts::Facts;
+use super::facts::EntryFacts;
 use super::fills::{Fill, FillEnd};
 use super::header::{HEADER_BYTES, Header};
 use crate::base::limits;
@@ -46,7 +46,7 @@ pub enum Unpublished {
 #[derive(Clone, Copy, Debug)]
 pub struct NewEntry<'a> {
     /// The facts of the response.
-    pub facts: Facts,
+    pub facts: EntryFacts,
     /// What the response's `Vary` names, as the request had it.
     pub variant: &'a [u8],
     /// The head in the form of HTTP/1.

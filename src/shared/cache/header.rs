@@ -1,6 +1,6 @@
 //! What stands before the head of an entry in its block, so that the index can be made anew from the blocks alone.
 
-use super::facts::{FACTS_BYTES, Facts};
+use super::facts::{FACTS_BYTES, EntryFacts};
 
 /// The first bytes of every entry, with the version of the form.
 const MAGIC: u32 = 0x7061_6301;
@@ -33,7 +33,7 @@ pub struct Header {
     /// The length of the body, if it was known at the start; else `u64::MAX`.
     pub body_length: u64,
     /// The facts of the response.
-    pub facts: Facts,
+    pub facts: EntryFacts,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -88,8 +88,8 @@ impl Header {
             body: u64_at(bytes, BODY),
             date: u64_at(bytes, DATE),
             body_length: u64_at(bytes, BODY_LENGTH),
-            // Facts of another format, which no entry of this process has, permit nothing.
-            facts: Facts::from_bytes(&facts).unwrap_or_default(),
+            // EntryFacts of another format, which no entry of this process has, permit nothing.
+            facts: EntryFacts::from_bytes(&facts).unwrap_or_default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::facts::{FACTS_BYTES, Facts};
+use super::facts::{FACTS_BYTES, EntryFacts};
 use super::*;
 
 const ANY: fn(&[u8]) -> bool = |_| true;
@@ -17,8 +17,8 @@ fn store(max_bytes: u64) -> Arc<CacheStore> {
     CacheStore::new(settings).unwrap()
 }
 
-fn facts() -> Facts {
-    Facts::from_bytes([7; FACTS_BYTES])
+fn facts() -> EntryFacts {
+    EntryFacts::from_bytes([7; FACTS_BYTES])
 }
 
 const SHARE: Share = Share {

@@ -3,7 +3,7 @@
 
 use crate::base::time::unix_millis;
 use crate::cache::content_location::names_target;
-use crate::cache::facts::Facts;
+use crate::cache::facts::EntryFacts;
 use crate::cache::freshness::{age, lifetime, ttl};
 use crate::cache::invalidation::{changes, resolve};
 use crate::cache::not_stored::NotStored;
@@ -233,7 +233,7 @@ impl Judgment<'_> {
     }
 
     /// The facts of a response with this head, which was validated now.
-    fn facts_of(&self, text: &[u8], now: u64) -> Result<Facts, NotStored> {
+    fn facts_of(&self, text: &[u8], now: u64) -> Result<EntryFacts, NotStored> {
         let mut slots = FieldSlots::new();
         let asked = AskedOfHead {
             head: false,

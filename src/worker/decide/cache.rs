@@ -182,7 +182,7 @@ impl LookUp<'_> {
             && self.policy.client_directives == ClientDirectives::Bounded
             && !self.cache.store.may_validate(asked.hash, self.now)
         {
-            asking = asking.without_wishes();
+            asking = asking.without_demands();
             reused = reuse(self.policy, &facts, &asking, is_purged, self.now);
         }
         let precondition = self.precondition(&entry, asked.fields);
