@@ -9,15 +9,14 @@ mod arena;
 mod body;
 mod budget;
 mod entry;
-pub mod facts;
 mod fetch;
 mod fills;
-mod ghost;
 mod header;
 mod listing;
 mod purges;
 pub mod s3_fifo;
 mod shard;
+mod sketch;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -42,7 +41,7 @@ use self::shard::{Start, StoreShard};
 use self::sweep::Sweep;
 use crate::base::limits;
 
-pub use self::entry::{Entry, EntryState, TAG_SEPARATOR};
+pub use self::entry::{Entry, EntryState};
 pub use self::fetch::{Fetch, Filling, NewEntry, NoRoom, Share, Unpublished};
 pub use self::fills::{Fill, FillEnd, Follower, Outcome, Wake};
 pub use self::listing::{CacheUsage, EntrySummary, Listing, Order};
@@ -284,11 +283,10 @@ impl CacheStore {
 
     fn purged_state(&self, entry: &Entry, since: u64) -> (EntryState, u64) {
         let of = Purgeable {
-            hash: entry.hash(),
             key: entry.key(),
             tags: entry.tags(),
         };
-        self.purges.state(since, of, |tag| self.hash(tag))
+        self.purges.state(since, of, |bytes| self.hash(bytes))
     }
 
     /// A fetch that nobody waits for.
@@ -322,7 +320,7 @@ impl CacheStore {
         let usable = |fill: &Fill| {
             // Who comes after a purge does not get what was asked for before it.
             let since = fill.purge_number();
-            since == self.purges.number() || !self.is_purged_since(since, hash, key, fill)
+            since == self.purges.number() || !self.is_purged_since(since, key, fill)
         };
         match shard.start((hash, key), variant, now, usable) {
             Start::Follow(fill) => Joined::Follow(Follower::new(fill)),
@@ -339,10 +337,10 @@ impl CacheStore {
         }
     }
 
-    fn is_purged_since(&self, since: u64, hash: u64, key: &[u8], fill: &Fill) -> bool {
+    fn is_purged_since(&self, since: u64, key: &[u8], fill: &Fill) -> bool {
         let tags = fill.entry().map_or(&[][..], |entry| entry.tags());
-        let of = Purgeable { hash, key, tags };
-        let (state, _) = self.purges.state(since, of, |tag| self.hash(tag));
+        let of = Purgeable { key, tags };
+        let (state, _) = self.purges.state(since, of, |bytes| self.hash(bytes));
         state != EntryState::Live
     }
 
@@ -379,19 +377,13 @@ impl CacheStore {
             self.sweep(limits::LISTED_AT_ONCE, 0);
         }
         let hash = match purge {
-            Purge::Key(bytes) | Purge::Tag(bytes) => self.hash(bytes),
+            Purge::Url(bytes) | Purge::Tag(bytes) => self.hash(bytes),
             Purge::Prefix(_) | Purge::All => 0,
         };
         let before = self.purges.heap_bytes();
         let number = self.purges.add(purge, hash, effect);
-        self.budget
-            .note(self.purges.heap_bytes().saturating_sub(before));
-        if let Purge::Key(key) = purge {
-            let entries = self.shard(hash).entries(hash, key).to_vec();
-            for entry in &entries {
-                self.check(entry);
-            }
-        }
+        let after = self.purges.heap_bytes();
+        self.budget.note(after.saturating_sub(before));
         number
     }
 
