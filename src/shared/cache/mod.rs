@@ -17,6 +17,7 @@ mod purges;
 pub mod s3_fifo;
 mod shard;
 mod sketch;
+mod slots;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -245,7 +246,7 @@ impl CacheStore {
             uncacheable_until,
             fill,
         };
-        for entry in shard.entries(hash, key) {
+        for entry in shard.slots.entries(hash, key) {
             if !matches(entry.variant()) {
                 found.other.get_or_insert_with(|| entry.clone());
             } else if found.entry.is_none() {
@@ -359,10 +360,10 @@ impl CacheStore {
     pub fn invalidate(&self, hash: u64, key: &[u8]) {
         let mut shard = self.shard(hash);
         shard.invalidate(hash, key);
-        let entries = shard.entries(hash, key).to_vec();
+        let entries = shard.slots.entries(hash, key).to_vec();
         for entry in &entries {
             entry.set_state(EntryState::Dead);
-            shard.remove(entry);
+            shard.slots.remove(entry);
         }
         drop(shard);
         self.counters
@@ -401,7 +402,7 @@ impl CacheStore {
         }
         entry.set_state(state);
         entry.set_checked(number);
-        let replaced = shard.insert(entry.clone(), most);
+        let replaced = shard.slots.insert(entry.clone(), most);
         let mut policy = self.policy();
         for old in &replaced {
             old.set_state(EntryState::Dead);
@@ -455,7 +456,7 @@ impl CacheStore {
         victim.set_node(NO_NODE);
         drop(policy);
         victim.set_state(EntryState::Dead);
-        self.shard(victim.hash()).remove(&victim);
+        self.shard(victim.hash()).slots.remove(&victim);
         self.counters.evicted.fetch_add(1, Relaxed);
         true
     }
@@ -463,7 +464,7 @@ impl CacheStore {
     /// Takes an entry out of the store.
     fn remove(&self, entry: &Arc<Entry>) {
         entry.set_state(EntryState::Dead);
-        self.shard(entry.hash()).remove(entry);
+        self.shard(entry.hash()).slots.remove(entry);
         self.forget(entry);
     }
 

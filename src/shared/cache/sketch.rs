@@ -10,14 +10,17 @@ const MOST: u64 = 15;
 /// Counts after which one line is halved: the older a count, the less it says. Fewer of them forget sooner what was
 /// wanted once, and more of them tell better how keys rank that are wanted for long.
 const HALVE_EVERY: u32 = 200;
+/// Words that are allocated when the first of them is needed, so that growth takes no time.
+const CHUNK: usize = 2_048;
 /// Entries of the smallest sketch.
 const LEAST_ENTRIES: usize = 1 << 10;
 
 /// Counts of four bits each.
 #[derive(Debug)]
 pub struct Sketch {
-    words: Box<[u64]>,
+    chunks: Vec<Option<Box<[u64; CHUNK]>>>,
     entries: usize,
+    allocated: usize,
     /// Counts since a line was halved, and the line that is halved next.
     counted: u32,
     next: usize,
@@ -32,8 +35,9 @@ impl Default for Sketch {
 impl Sketch {
     fn new(entries: usize) -> Sketch {
         Sketch {
-            words: vec![0; entries * COUNTERS_PER_ENTRY / 16].into_boxed_slice(),
+            chunks: vec![None; entries * COUNTERS_PER_ENTRY / 16 / CHUNK],
             entries,
+            allocated: 0,
             counted: 0,
             next: 0,
         }
@@ -41,7 +45,8 @@ impl Sketch {
 
     /// Bytes of the heap.
     pub fn heap_bytes(&self) -> u64 {
-        size_of_val(&*self.words) as u64
+        let list = self.chunks.capacity() * size_of::<Option<Box<[u64; CHUNK]>>>();
+        (list + self.allocated * size_of::<[u64; CHUNK]>()) as u64
     }
 
     /// Makes the sketch large enough for so many entries. A larger sketch begins anew: to lose what the smaller one
@@ -52,10 +57,24 @@ impl Sketch {
         }
     }
 
+    fn lines(&self) -> usize {
+        self.chunks.len() * CHUNK / LINE
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        let chunk = self.chunks[at / CHUNK].as_ref();
+        chunk.map_or(0, |chunk| chunk[at % CHUNK])
+    }
+
+    fn word_mut(&mut self, at: usize) -> &mut u64 {
+        let chunk = &mut self.chunks[at / CHUNK];
+        self.allocated += usize::from(chunk.is_none());
+        &mut chunk.get_or_insert_with(|| Box::new([0; CHUNK]))[at % CHUNK]
+    }
+
     /// Where the counters of a hash are: the word, and the shift within it.
     fn counters(&self, hash: u64) -> [(usize, u32); 4] {
-        let lines = self.words.len() / LINE;
-        let line = (hash >> 20) as usize & (lines - 1);
+        let line = (hash >> 20) as usize & (self.lines() - 1);
         let mut bits = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         // Each counter has two words of the line for itself.
         std::array::from_fn(|at| {
@@ -69,7 +88,7 @@ impl Sketch {
     /// The count of a hash; mostly right, sometimes too large.
     pub fn count(&self, hash: u64) -> u64 {
         let counters = self.counters(hash).into_iter();
-        let counts = counters.map(|(word, shift)| self.words[word] >> shift & MOST);
+        let counts = counters.map(|(word, shift)| self.word(word) >> shift & MOST);
         counts.min().unwrap_or(0)
     }
 
@@ -77,7 +96,7 @@ impl Sketch {
     pub fn add(&mut self, hash: u64, times: u64) {
         let count = (self.count(hash) + times).min(MOST);
         for (word, shift) in self.counters(hash) {
-            let word = &mut self.words[word];
+            let word = self.word_mut(word);
             if *word >> shift & MOST < count {
                 *word = *word & !(MOST << shift) | count << shift;
             }
@@ -90,11 +109,13 @@ impl Sketch {
     }
 
     fn halve_line(&mut self) {
-        let line = self.words.chunks_exact_mut(LINE).nth(self.next);
-        for word in line.into_iter().flatten() {
-            *word = *word >> 1 & 0x7777_7777_7777_7777;
+        let first = self.next * LINE;
+        if let Some(chunk) = &mut self.chunks[first / CHUNK] {
+            for word in &mut chunk[first % CHUNK..][..LINE] {
+                *word = *word >> 1 & 0x7777_7777_7777_7777;
+            }
         }
-        self.next = (self.next + 1) % (self.words.len() / LINE);
+        self.next = (self.next + 1) % self.lines();
     }
 }
 
