@@ -19,10 +19,9 @@ pub mod ranges;
 pub mod request;
 pub mod response;
 pub mod reuse;
-pub mod status;
 #[cfg(test)]
 pub mod sample;
-#[cfg(test)]
+pub mod status;
 pub mod statuses;
 pub mod storable;
 pub mod stored_head;
