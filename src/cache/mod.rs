@@ -19,6 +19,8 @@ pub mod ranges;
 pub mod request;
 pub mod response;
 pub mod reuse;
+#[cfg(test)]
+pub mod sample;
 pub mod status;
 pub mod statuses;
 pub mod storable;
@@ -26,6 +28,7 @@ pub mod stored_head;
 pub mod tags;
 pub mod targeted;
 pub mod unkeyed;
+pub mod update;
 pub mod validation;
 pub mod validators;
 pub mod vary;

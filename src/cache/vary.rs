@@ -1,8 +1,8 @@
 //! Variants: which of the responses stored for one key a request selects (RFC 9111 section 4.1).
 //!
-//! A variant is kept as one record for each field that `Vary` names, in the order of their names. A record has the name,
-//! whether the request had the field, the normal form of its value, and what the response itself says of its coding or
-//! language; each part but the second begins with its length.
+//! A variant is kept as one record for each field that `Vary` names, in the order of their names. A record has the
+//! name, whether the request had the field, the normal form of its value, and what the response itself says of its
+//! coding or language; each part but the second begins with its length.
 
 use httparse::Header;
 
@@ -142,3 +142,6 @@ fn take<'v>(rest: &mut &'v [u8]) -> Option<&'v [u8]> {
     *rest = behind;
     Some(part)
 }
+
+#[cfg(test)]
+mod tests;

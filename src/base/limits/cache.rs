@@ -78,7 +78,7 @@ pub const CACHE_TAGS: usize = 1_000;
 /// Bytes of all tags of one response. A response with more of them is not stored, because no purge could find it.
 pub const CACHE_TAG_BYTES: usize = 16 << 10;
 
-/// Groups that one `Cache-Group-Invalidation` may name. The field is ignored with more of them: each one costs a purge.
+/// Groups of one `Cache-Group-Invalidation` that are invalidated, the first ones: each of them costs a purge.
 pub const CACHE_GROUPS_INVALIDATED: usize = 64;
 
 /// Bytes that are set aside for the fields of a request which may be stored: as many as most requests have, so that no

@@ -6,12 +6,10 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 use super::arena::ArenaBlock;
 use super::body::LargeBody;
-use super::facts::Facts;
 use super::header::{self, Header};
 use super::s3_fifo::Evictable;
+use crate::cache::facts::EntryFacts;
 
-/// The byte between two tags of an entry.
-pub const TAG_SEPARATOR: u8 = 0;
 /// The largest number of uses that an entry remembers.
 const MOST_USES: u8 = 3;
 /// The node of an entry that the policy of eviction does not know.
@@ -92,7 +90,7 @@ impl Entry {
     }
 
     /// The facts of the response.
-    pub fn facts(&self) -> Facts {
+    pub fn facts(&self) -> EntryFacts {
         self.header().facts
     }
 
@@ -106,7 +104,7 @@ impl Entry {
         header::variant_of(self.block.bytes())
     }
 
-    /// The tags, with a [`TAG_SEPARATOR`] between two of them.
+    /// The tags, as `cache::tags` writes them.
     pub fn tags(&self) -> &[u8] {
         self.part(2)
     }
@@ -117,8 +115,8 @@ impl Entry {
     }
 
     /// Seconds since 1970 of the response's `Date`.
-    pub fn date(&self) -> u64 {
-        self.header().date
+    pub fn date(&self) -> i64 {
+        self.header().facts.date
     }
 
     /// The purge number at the time when the request for the response was sent.

@@ -6,10 +6,10 @@ use super::CacheStore;
 use super::arena::BlockWriter;
 use super::body::{BodyPart, LargeBody};
 use super::entry::{Entry, EntryState, mark};
-use super::facts::Facts;
 use super::fills::{Fill, FillEnd};
 use super::header::{HEADER_BYTES, Header};
 use crate::base::limits;
+use crate::cache::facts::EntryFacts;
 
 /// There is no room for a response, or for the rest of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,15 +46,13 @@ pub enum Unpublished {
 #[derive(Clone, Copy, Debug)]
 pub struct NewEntry<'a> {
     /// The facts of the response.
-    pub facts: Facts,
+    pub facts: EntryFacts,
     /// What the response's `Vary` names, as the request had it.
     pub variant: &'a [u8],
     /// The head in the form of HTTP/1.
     pub head: &'a [u8],
-    /// The tags, with a [`super::TAG_SEPARATOR`] between two of them.
+    /// The tags, as `cache::tags` writes them.
     pub tags: &'a [u8],
-    /// Seconds since 1970 of the response's `Date`.
-    pub date: u64,
     /// The length of the body, if it is known.
     pub length: Option<u64>,
     /// What the route allows.
@@ -241,7 +239,6 @@ impl Fetch {
             zone: new.share.zone,
             purge_number: self.purge_number,
             body: body.as_ref().map_or(0, |body| body.number()),
-            date: new.date,
             body_length: new.length.unwrap_or(u64::MAX),
             facts: new.facts,
         };
@@ -402,7 +399,6 @@ impl Filling {
             variant: old.variant(),
             head: old.head(),
             tags: old.tags(),
-            date: old.date(),
             length: self.length,
             share: self.share,
         };

@@ -1,11 +1,11 @@
 //! What stands before the head of an entry in its block, so that the index can be made anew from the blocks alone.
 
-use super::facts::{FACTS_BYTES, Facts};
+use crate::cache::facts::EntryFacts;
 
 /// The first bytes of every entry, with the version of the form.
 const MAGIC: u32 = 0x7061_6301;
 /// Bytes of the header.
-pub const HEADER_BYTES: usize = 64 + FACTS_BYTES;
+pub const HEADER_BYTES: usize = FACTS + EntryFacts::BYTES;
 
 /// Where the fields are.
 const CHECKSUM: usize = 4;
@@ -13,9 +13,8 @@ const LENGTHS: usize = 8;
 const ZONE: usize = 24;
 const PURGE: usize = 32;
 const BODY: usize = 40;
-const DATE: usize = 48;
-const BODY_LENGTH: usize = 56;
-const FACTS: usize = 64;
+const BODY_LENGTH: usize = 48;
+const FACTS: usize = 56;
 
 /// What the header of an entry says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +27,10 @@ pub struct Header {
     pub purge_number: u64,
     /// The number of the body whose blocks lie elsewhere; 0: the body follows the head.
     pub body: u64,
-    /// Seconds since 1970 of the response's `Date`.
-    pub date: u64,
     /// The length of the body, if it was known at the start; else `u64::MAX`.
     pub body_length: u64,
     /// The facts of the response.
-    pub facts: Facts,
+    pub facts: EntryFacts,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -61,7 +58,6 @@ impl Header {
         let numbers = [
             (PURGE, self.purge_number),
             (BODY, self.body),
-            (DATE, self.date),
             (BODY_LENGTH, self.body_length),
         ];
         for (at, number) in numbers {
@@ -78,7 +74,7 @@ impl Header {
 
     /// The header at the beginning of these bytes, without a check.
     pub fn read(bytes: &[u8]) -> Header {
-        let mut facts = [0; FACTS_BYTES];
+        let mut facts = [0; EntryFacts::BYTES];
         facts.copy_from_slice(&bytes[FACTS..HEADER_BYTES]);
         let length = |at: usize| u32_at(bytes, LENGTHS + 4 * at);
         Header {
@@ -86,10 +82,9 @@ impl Header {
             zone: u16::from_le_bytes([bytes[ZONE], bytes[ZONE + 1]]),
             purge_number: u64_at(bytes, PURGE),
             body: u64_at(bytes, BODY),
-            date: u64_at(bytes, DATE),
             body_length: u64_at(bytes, BODY_LENGTH),
-            // Facts of another format, which no entry of this process has, permit nothing.
-            facts: Facts::from_bytes(&facts).unwrap_or_default(),
+            // The store alone writes facts, and a checksum tells what another process wrote.
+            facts: EntryFacts::from_bytes(&facts).unwrap_or_default(),
         }
     }
 

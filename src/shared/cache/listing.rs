@@ -64,7 +64,7 @@ pub struct EntrySummary {
     /// Whether the entry may be used.
     pub state: EntryState,
     /// Seconds since 1970 of the response's `Date`.
-    pub date: u64,
+    pub date: i64,
 }
 
 /// A part of a list.

@@ -9,15 +9,15 @@ mod arena;
 mod body;
 mod budget;
 mod entry;
-pub mod facts;
 mod fetch;
 mod fills;
-mod ghost;
 mod header;
 mod listing;
 mod purges;
 pub mod s3_fifo;
 mod shard;
+mod sketch;
+mod slots;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -44,7 +44,7 @@ use self::sweep::Sweep;
 use self::validations::Validations;
 use crate::base::limits;
 
-pub use self::entry::{Entry, EntryState, TAG_SEPARATOR};
+pub use self::entry::{Entry, EntryState};
 pub use self::fetch::{Fetch, Filling, NewEntry, NoRoom, Share, Unpublished};
 pub use self::fills::{Fill, FillEnd, Follower, Outcome, Wake};
 pub use self::listing::{CacheUsage, EntrySummary, Listing, Order};
@@ -257,7 +257,7 @@ impl CacheStore {
             uncacheable_until,
             fill,
         };
-        for entry in shard.entries(hash, key) {
+        for entry in shard.slots.entries(hash, key) {
             if !matches(entry.variant()) {
                 found.other.get_or_insert_with(|| entry.clone());
             } else if found.entry.is_none() {
@@ -295,11 +295,10 @@ impl CacheStore {
 
     fn purged_state(&self, entry: &Entry, since: u64) -> (EntryState, u64) {
         let of = Purgeable {
-            hash: entry.hash(),
             key: entry.key(),
             tags: entry.tags(),
         };
-        self.purges.state(since, of, |tag| self.hash(tag))
+        self.purges.state(since, of, |bytes| self.hash(bytes))
     }
 
     /// A fetch that nobody waits for.
@@ -333,7 +332,7 @@ impl CacheStore {
         let usable = |fill: &Fill| {
             // Who comes after a purge does not get what was asked for before it.
             let since = fill.purge_number();
-            since == self.purges.number() || !self.is_purged_since(since, hash, key, fill)
+            since == self.purges.number() || !self.is_purged_since(since, key, fill)
         };
         match shard.start((hash, key), variant, now, usable) {
             Start::Follow(fill) => Joined::Follow(Follower::new(fill)),
@@ -350,10 +349,10 @@ impl CacheStore {
         }
     }
 
-    fn is_purged_since(&self, since: u64, hash: u64, key: &[u8], fill: &Fill) -> bool {
+    fn is_purged_since(&self, since: u64, key: &[u8], fill: &Fill) -> bool {
         let tags = fill.entry().map_or(&[][..], |entry| entry.tags());
-        let of = Purgeable { hash, key, tags };
-        let (state, _) = self.purges.state(since, of, |tag| self.hash(tag));
+        let of = Purgeable { key, tags };
+        let (state, _) = self.purges.state(since, of, |bytes| self.hash(bytes));
         state != EntryState::Live
     }
 
@@ -372,10 +371,10 @@ impl CacheStore {
     pub fn invalidate(&self, hash: u64, key: &[u8]) {
         let mut shard = self.shard(hash);
         shard.invalidate(hash, key);
-        let entries = shard.entries(hash, key).to_vec();
+        let entries = shard.slots.entries(hash, key).to_vec();
         for entry in &entries {
             entry.set_state(EntryState::Dead);
-            shard.remove(entry);
+            shard.slots.remove(entry);
         }
         drop(shard);
         self.counters
@@ -390,19 +389,13 @@ impl CacheStore {
             self.sweep(limits::LISTED_AT_ONCE, 0);
         }
         let hash = match purge {
-            Purge::Key(bytes) | Purge::Tag(bytes) => self.hash(bytes),
+            Purge::Url(bytes) | Purge::Tag(bytes) => self.hash(bytes),
             Purge::Prefix(_) | Purge::All => 0,
         };
         let before = self.purges.heap_bytes();
         let number = self.purges.add(purge, hash, effect);
-        self.budget
-            .note(self.purges.heap_bytes().saturating_sub(before));
-        if let Purge::Key(key) = purge {
-            let entries = self.shard(hash).entries(hash, key).to_vec();
-            for entry in &entries {
-                self.check(entry);
-            }
-        }
+        let after = self.purges.heap_bytes();
+        self.budget.note(after.saturating_sub(before));
         number
     }
 
@@ -420,7 +413,7 @@ impl CacheStore {
         }
         entry.set_state(state);
         entry.set_checked(number);
-        let replaced = shard.insert(entry.clone(), most);
+        let replaced = shard.slots.insert(entry.clone(), most);
         let mut policy = self.policy();
         for old in &replaced {
             old.set_state(EntryState::Dead);
@@ -474,7 +467,7 @@ impl CacheStore {
         victim.set_node(NO_NODE);
         drop(policy);
         victim.set_state(EntryState::Dead);
-        self.shard(victim.hash()).remove(&victim);
+        self.shard(victim.hash()).slots.remove(&victim);
         self.counters.evicted.fetch_add(1, Relaxed);
         true
     }
@@ -482,7 +475,7 @@ impl CacheStore {
     /// Takes an entry out of the store.
     fn remove(&self, entry: &Arc<Entry>) {
         entry.set_state(EntryState::Dead);
-        self.shard(entry.hash()).remove(entry);
+        self.shard(entry.hash()).slots.remove(entry);
         self.forget(entry);
     }
 

@@ -8,17 +8,19 @@ use std::sync::{PoisonError, RwLock};
 
 use crossbeam_utils::CachePadded;
 
-use super::entry::{EntryState, TAG_SEPARATOR};
+use super::entry::EntryState;
 use crate::base::limits;
+use crate::cache::key::Key;
+use crate::cache::tags::tags_in;
 
 /// What a purge is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purge<'a> {
-    /// The entries of exactly this key.
-    Key(&'a [u8]),
+    /// The entries of a URL, whatever the fields of their keys: zone and URL as `cache::key` writes a prefix.
+    Url(&'a [u8]),
     /// The entries whose keys begin so.
     Prefix(&'a [u8]),
-    /// The entries with this tag.
+    /// The entries with this tag, as `cache::tags` writes it.
     Tag(&'a [u8]),
     /// All entries.
     All,
@@ -36,11 +38,9 @@ pub enum PurgeEffect {
 /// What a purge is compared with.
 #[derive(Clone, Copy, Debug)]
 pub struct Purgeable<'a> {
-    /// The hash of the key.
-    pub hash: u64,
     /// The key.
     pub key: &'a [u8],
-    /// The tags, with a [`TAG_SEPARATOR`] between two of them.
+    /// The tags.
     pub tags: &'a [u8],
 }
 
@@ -70,8 +70,8 @@ struct Table {
     /// In the order of the prefixes.
     prefixes: Vec<PrefixPurge>,
     tags: HashMap<u64, Last>,
-    keys: HashMap<u64, Last>,
-    /// The purges of tags and keys in the order of their numbers.
+    urls: HashMap<u64, Last>,
+    /// The purges of tags and URLs in the order of their numbers.
     exact: VecDeque<Exact>,
     /// The number of the last purge that was forgotten while fetches from before that purge may run.
     floor: u64,
@@ -143,20 +143,20 @@ impl Purges {
         table.bytes
     }
 
-    /// Whether purges of keys and tags have to end before there can be more.
+    /// Whether purges of URLs and tags have to end before there can be more.
     pub fn is_full(&self) -> bool {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.exact.len() >= limits::EXACT_PURGES
     }
 
-    /// Adds a purge; returns its number. `hash` is that of the key or of the tag.
+    /// Adds a purge; returns its number. `hash` is that of the URL or of the tag.
     pub fn add(&self, purge: Purge<'_>, hash: u64, effect: PurgeEffect) -> u64 {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let number = self.number.load(Acquire) + 1;
         match purge {
             Purge::All => table.all.note(number, effect),
             Purge::Prefix(prefix) => table.add_prefix(prefix, number, effect),
-            Purge::Key(_) => table.add_exact(hash, number, effect, false),
+            Purge::Url(_) => table.add_exact(hash, number, effect, false),
             Purge::Tag(_) => table.add_exact(hash, number, effect, true),
         }
         table.count_bytes();
@@ -164,18 +164,18 @@ impl Purges {
         number
     }
 
-    /// What the purges after `since` make of an entry, and the number up to which this holds. `tag_hash` gives the hash
-    /// of a tag.
+    /// What the purges after `since` make of an entry, and the number up to which this holds. `hash` gives the hash of
+    /// a URL or a tag.
     pub fn state(
         &self,
         since: u64,
         of: Purgeable<'_>,
-        tag_hash: impl Fn(&[u8]) -> u64,
+        hash: impl Fn(&[u8]) -> u64,
     ) -> (EntryState, u64) {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         // The number is that of the table: a purge changes both while nobody reads.
         let number = self.number();
-        (table.state(since, of, tag_hash), number)
+        (table.state(since, of, hash), number)
     }
 
     /// Whether purges were forgotten that a fetch from the time of this number would have to know.
@@ -202,7 +202,7 @@ impl Purges {
             let map = if first.is_tag {
                 &mut table.tags
             } else {
-                &mut table.keys
+                &mut table.urls
             };
             if map
                 .get(&first.hash)
@@ -220,7 +220,7 @@ impl Table {
         let map = if is_tag {
             &mut self.tags
         } else {
-            &mut self.keys
+            &mut self.urls
         };
         map.entry(hash).or_default().note(number, effect);
         self.exact.push_back(Exact {
@@ -277,12 +277,18 @@ impl Table {
                 state = worse(state, purge.last.state(since));
             }
         }
-        if let Some(last) = self.keys.get(&of.hash) {
+        if self.exact.back().is_none_or(|last| last.number <= since) {
+            return state;
+        }
+        if !self.urls.is_empty()
+            && let Some(Key { zone, url, .. }) = Key::read(of.key)
+        {
+            let url = hash(&of.key[..size_of::<u16>() + zone.len() + url.len()]);
+            let last = self.urls.get(&url).copied().unwrap_or_default();
             state = worse(state, last.state(since));
         }
-        let has_newer = self.exact.back().is_some_and(|last| last.number > since);
-        if !of.tags.is_empty() && has_newer && !self.tags.is_empty() {
-            for tag in of.tags.split(|byte| *byte == TAG_SEPARATOR) {
+        if !self.tags.is_empty() {
+            for tag in tags_in(of.tags) {
                 let last = self.tags.get(&hash(tag)).copied().unwrap_or_default();
                 state = worse(state, last.state(since));
             }
@@ -294,7 +300,7 @@ impl Table {
         let prefixes = self.prefixes.iter().map(|purge| purge.prefix.len() + 16);
         let rows = self.prefixes.capacity() * size_of::<PrefixPurge>();
         let map = size_of::<(u64, Last)>() + 1;
-        let maps = (self.tags.capacity() + self.keys.capacity()) * map * 8 / 7;
+        let maps = (self.tags.capacity() + self.urls.capacity()) * map * 8 / 7;
         let exact = self.exact.capacity() * size_of::<Exact>();
         self.bytes = (prefixes.sum::<usize>() + rows + maps + exact) as u64;
     }

@@ -5,25 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as TableEntry;
 
-use super::entry::Entry;
 use super::fills::Fill;
+use super::slots::Slots;
 use crate::base::limits;
-
-/// The entries of one key.
-#[derive(Debug)]
-struct Slot {
-    hash: u64,
-    variants: Variants,
-}
-
-/// One entry mostly; several are in the order of their dates, the newest first.
-#[derive(Debug)]
-enum Variants {
-    One(Arc<Entry>),
-    Several(Box<Vec<Arc<Entry>>>),
-}
 
 /// What is known of a key beside its entries.
 #[derive(Debug)]
@@ -45,7 +30,8 @@ struct Running {
 /// A part of the index.
 #[derive(Debug, Default)]
 pub struct StoreShard {
-    slots: HashTable<Slot>,
+    /// The entries.
+    pub slots: Slots,
     pending: HashTable<Pending>,
     /// The number of the last invalidation, and the last of them with their hashes, the oldest first.
     invalidation: u64,
@@ -53,8 +39,6 @@ pub struct StoreShard {
     /// The fetches that run, by the purge numbers at which their requests were sent.
     fetches: BTreeMap<u64, u32>,
     pending_bytes: u64,
-    /// Bytes of the lists of several variants.
-    variant_bytes: u64,
 }
 
 /// What becomes of a fetch that wants to begin.
@@ -67,105 +51,12 @@ pub enum Start {
     Alone,
 }
 
-impl Variants {
-    fn as_slice(&self) -> &[Arc<Entry>] {
-        match self {
-            Variants::One(entry) => std::slice::from_ref(entry),
-            Variants::Several(entries) => entries,
-        }
-    }
-
-    fn heap_bytes(&self) -> u64 {
-        match self {
-            Variants::One(_) => 0,
-            Variants::Several(entries) => (size_of::<Vec<()>>() + entries.capacity() * 8) as u64,
-        }
-    }
-}
-
 impl StoreShard {
     /// Bytes of the heap.
     pub fn heap_bytes(&self) -> u64 {
-        let tables = self.slots.allocation_size() + self.pending.allocation_size();
         let ring = self.invalidations.capacity() * size_of::<(u64, u64)>();
-        (tables + ring) as u64 + self.pending_bytes + self.variant_bytes
-    }
-
-    /// The entries of a key, the newest first.
-    pub fn entries(&self, hash: u64, key: &[u8]) -> &[Arc<Entry>] {
-        let found = self.slots.find(hash, |slot| slot.is_of(hash, key));
-        found.map_or(&[], |slot| slot.variants.as_slice())
-    }
-
-    /// Adds an entry. Returns the entries that it takes the place of: that of the same variant, and the oldest if there
-    /// are more than `most` variants.
-    pub fn insert(&mut self, entry: Arc<Entry>, most: usize) -> Vec<Arc<Entry>> {
-        let (hash, mut replaced) = (entry.hash(), Vec::new());
-        let is_same = |slot: &Slot| slot.is_of(hash, entry.key());
-        let mut slot = match self.slots.entry(hash, is_same, |slot| slot.hash) {
-            TableEntry::Vacant(vacant) => {
-                let variants = Variants::One(entry);
-                vacant.insert(Slot { hash, variants });
-                return replaced;
-            }
-            TableEntry::Occupied(slot) => slot,
-        };
-        let variants = &mut slot.get_mut().variants;
-        self.variant_bytes -= variants.heap_bytes();
-        let old = std::mem::replace(variants, Variants::Several(Box::default()));
-        let mut entries = match old {
-            Variants::One(entry) => vec![entry],
-            Variants::Several(entries) => *entries,
-        };
-        let same = entries
-            .iter()
-            .position(|other| other.variant() == entry.variant());
-        if let Some(same) = same {
-            replaced.push(entries.remove(same));
-        }
-        let date = entry.date();
-        let at = entries.partition_point(|other| other.date() > date);
-        entries.insert(at, entry.clone());
-        while entries.len() > most.max(1) {
-            // The newest stays, and the entry that has just come.
-            let last = entries
-                .iter()
-                .rposition(|other| !Arc::ptr_eq(other, &entry));
-            replaced.extend(last.map(|last| entries.remove(last)));
-        }
-        *variants = match entries.pop() {
-            Some(only) if entries.is_empty() => Variants::One(only),
-            last => {
-                entries.extend(last);
-                Variants::Several(Box::new(entries))
-            }
-        };
-        self.variant_bytes += variants.heap_bytes();
-        replaced
-    }
-
-    /// Takes an entry out; returns whether it was there.
-    pub fn remove(&mut self, entry: &Arc<Entry>) -> bool {
-        let hash = entry.hash();
-        let is_there = |slot: &Slot| {
-            let mut entries = slot.variants.as_slice().iter();
-            entries.any(|other| Arc::ptr_eq(other, entry))
-        };
-        let Ok(mut slot) = self.slots.find_entry(hash, is_there) else {
-            return false;
-        };
-        let is_empty = match &mut slot.get_mut().variants {
-            Variants::One(_) => true,
-            Variants::Several(entries) => {
-                entries.retain(|other| !Arc::ptr_eq(other, entry));
-                entries.is_empty()
-            }
-        };
-        if is_empty {
-            self.variant_bytes -= slot.get().variants.heap_bytes();
-            slot.remove();
-        }
-        true
+        let own = (self.pending.allocation_size() + ring) as u64;
+        self.slots.heap_bytes() + own + self.pending_bytes
     }
 
     /// Begins a fetch; returns the number of the last invalidation.
@@ -338,13 +229,6 @@ impl StoreShard {
             keeps
         });
         self.pending_bytes -= freed;
-    }
-}
-
-impl Slot {
-    fn is_of(&self, hash: u64, key: &[u8]) -> bool {
-        let entries = self.variants.as_slice();
-        self.hash == hash && entries.first().is_some_and(|entry| entry.key() == key)
     }
 }
 

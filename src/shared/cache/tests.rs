@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::facts::{FACTS_BYTES, Facts};
 use super::*;
+use crate::cache::facts::EntryFacts;
 
 const ANY: fn(&[u8]) -> bool = |_| true;
 
@@ -17,8 +17,25 @@ fn store(max_bytes: u64) -> Arc<CacheStore> {
     CacheStore::new(settings).unwrap()
 }
 
-fn facts() -> Facts {
-    Facts::from_bytes([7; FACTS_BYTES])
+fn facts(date: i64) -> EntryFacts {
+    EntryFacts {
+        date,
+        status: 200,
+        ..EntryFacts::default()
+    }
+}
+
+/// A key as `cache::key` writes it.
+fn key_of(url: &str, values: &[u8]) -> Vec<u8> {
+    let mut key = url_of(url);
+    key.extend_from_slice(values);
+    key.extend_from_slice(&[0; 4]);
+    key.extend_from_slice(&(url.len() as u32).to_be_bytes());
+    key
+}
+
+fn url_of(url: &str) -> Vec<u8> {
+    [b"\0\x04zone", url.as_bytes()].concat()
 }
 
 const SHARE: Share = Share {
@@ -30,11 +47,10 @@ const SHARE: Share = Share {
 
 fn new_entry(length: Option<u64>) -> NewEntry<'static> {
     NewEntry {
-        facts: facts(),
+        facts: facts(1),
         variant: b"",
         head: b"HTTP/1.1 200 OK\r\n\r\n",
         tags: b"",
-        date: 1,
         length,
         share: SHARE,
     }
@@ -81,7 +97,7 @@ fn what_was_stored_is_found_whole() {
                 let key = format!("zone key {at} {length:?} {}", trailers.len()).into_bytes();
                 let new = NewEntry {
                     variant: b"gzip",
-                    tags: b"one\0two",
+                    tags: b"\0\x03one\0\x03two",
                     ..new_entry(length)
                 };
                 let mut filling = begin(&store, &key).store(new).unwrap();
@@ -91,9 +107,9 @@ fn what_was_stored_is_found_whole() {
                 let entry = get(&store, &key).unwrap();
                 assert_eq!(entry.key(), key);
                 assert_eq!(entry.variant(), b"gzip");
-                assert_eq!(entry.tags(), b"one\0two");
+                assert_eq!(entry.tags(), b"\0\x03one\0\x03two");
                 assert_eq!(entry.head(), new.head);
-                assert_eq!(entry.facts(), facts());
+                assert_eq!(entry.facts(), facts(1));
                 assert_eq!(entry.body_len(), body.len() as u64);
                 assert_eq!(body_of(&entry), *body);
                 assert_eq!(entry.trailers(), trailers);
@@ -127,10 +143,10 @@ fn a_body_that_is_not_as_announced_is_not_stored() {
 fn the_variants_of_a_key_are_bounded_and_replace_each_other() {
     let store = store(4 << 20);
     let hash = store.hash(b"key");
-    let variant = |name: &'static [u8], date: u64, body: &[u8]| {
+    let variant = |name: &'static [u8], date: i64, body: &[u8]| {
         let new = NewEntry {
             variant: name,
-            date,
+            facts: facts(date),
             ..new_entry(Some(body.len() as u64))
         };
         complete(begin(&store, b"key"), new, body).unwrap()
@@ -179,23 +195,24 @@ fn a_304_keeps_the_body_and_replaces_the_head() {
 
 #[test]
 fn purges_are_in_force_at_once() {
+    let url = url_of("/a");
     let purges = [
         (Purge::All, 4),
-        (Purge::Prefix(b"zone /a"), 3),
-        (Purge::Key(b"zone /a"), 1),
-        (Purge::Tag(b"red"), 2),
-        (Purge::Tag(b"re"), 0),
+        (Purge::Prefix(&url), 3),
+        (Purge::Url(&url), 2),
+        (Purge::Tag(b"tred"), 2),
+        (Purge::Tag(b"tre"), 0),
     ];
-    let entries: [(&[u8], &[u8]); 4] = [
-        (b"zone /a", b""),
-        (b"zone /a/1", b"red"),
-        (b"zone /a/2", b"blue\0red"),
-        (b"zone /b", b"redder"),
+    let entries: [(Vec<u8>, &[u8]); 4] = [
+        (key_of("/a", b""), b""),
+        (key_of("/a", b"value"), b"\0\x04tred"),
+        (key_of("/a/2", b""), b"\0\x05tblue\0\x04tred"),
+        (key_of("/b", b""), b"\0\x07tredder"),
     ];
     for (purge, count) in purges {
         for effect in [PurgeEffect::Hard, PurgeEffect::Soft] {
             let store = store(4 << 20);
-            for (key, tags) in entries {
+            for (key, tags) in &entries {
                 let new = NewEntry {
                     tags,
                     ..new_entry(Some(0))
@@ -204,7 +221,7 @@ fn purges_are_in_force_at_once() {
             }
             let before = store.purge_number();
             assert_eq!(store.purge(purge, effect), before + 1);
-            let found = entries.map(|(key, _)| get(&store, key));
+            let found: Vec<_> = entries.iter().map(|(key, _)| get(&store, key)).collect();
             let is_stale = |entry: &&Arc<Entry>| entry.state() == EntryState::Stale;
             let (stale, live) = (
                 found.iter().flatten().filter(is_stale).count(),
@@ -214,7 +231,7 @@ fn purges_are_in_force_at_once() {
                 PurgeEffect::Hard => assert_eq!((stale, live), (0, 4 - count), "{purge:?}"),
                 PurgeEffect::Soft => assert_eq!((stale, live), (count, 4), "{purge:?}"),
             }
-            let new = put(&store, b"zone /a", b"");
+            let new = put(&store, &entries[0].0, b"");
             assert_eq!(
                 new.state(),
                 EntryState::Live,
@@ -249,7 +266,7 @@ fn what_was_asked_for_before_a_purge_is_not_fresh_after_it() {
     assert_eq!(refused, Unpublished::Invalidated);
     assert!(complete(renewed, new, b"").is_ok());
     assert!(complete(other, new, b"").is_ok());
-    store.purge(Purge::Key(b"none"), PurgeEffect::Hard);
+    store.purge(Purge::Url(b"none"), PurgeEffect::Hard);
     while !store.sweep(1_000, 0).is_done {}
     assert_eq!(store.usage().standing_purges, 0);
 }
@@ -322,8 +339,9 @@ fn one_fetch_serves_those_who_want_the_same() {
 #[test]
 fn nobody_follows_what_was_asked_for_before_a_purge_or_an_invalidation() {
     let store = store(4 << 20);
-    let hash = store.hash(b"key");
-    let join = || store.join(hash, b"key", None, 0);
+    let key = key_of("/a", b"");
+    let hash = store.hash(&key);
+    let join = || store.join(hash, &key, None, 0);
     let first = join();
     assert!(matches!(join(), Joined::Follow(_)));
     store.purge(Purge::Prefix(b"other"), PurgeEffect::Hard);
@@ -331,11 +349,11 @@ fn nobody_follows_what_was_asked_for_before_a_purge_or_an_invalidation() {
         matches!(join(), Joined::Follow(_)),
         "the purge is of other keys"
     );
-    store.purge(Purge::Key(b"key"), PurgeEffect::Soft);
+    store.purge(Purge::Url(&url_of("/a")), PurgeEffect::Soft);
     let second = join();
     assert!(matches!(second, Joined::Lead(_)));
     assert!(matches!(join(), Joined::Follow(_)));
-    store.invalidate(hash, b"key");
+    store.invalidate(hash, &key);
     assert!(matches!(join(), Joined::Lead(_)));
     drop((first, second));
 }
