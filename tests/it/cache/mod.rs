@@ -17,13 +17,15 @@ mod variants;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::SystemTime;
 
 use crate::support::h2::{H2, frame};
 use crate::support::head::Head;
 use crate::support::origin::Received;
+use crate::support::place::free_addr;
 use crate::support::proxy::list;
-use crate::support::{Client, Link, Origin, Proxy};
+use crate::support::{Client, Origin, PATIENCE, Proxy, eventually, metrics};
 
 /// A configuration with a cache for two workers and with one route for everything, whose cache has these settings.
 pub fn settings(cache: &str, backends: &[SocketAddr]) -> String {
@@ -260,7 +262,65 @@ pub fn requests_for(origin: &Origin, path: &str) -> usize {
     requests.iter().filter(is_for).count()
 }
 
-/// Answers the next request; false if there is none.
-pub fn answer_next(link: &mut Link, answer: impl AsRef<[u8]>) -> bool {
-    link.request().is_some() && link.try_send(answer)
+/// Lets threads pass that wait for a number of steps.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<usize>, Condvar)>);
+
+impl Gate {
+    /// Waits until so many steps are open.
+    pub fn wait(&self, steps: usize) {
+        let (open, moved) = &*self.0;
+        let open = open.lock().unwrap();
+        drop(moved.wait_timeout_while(open, 2 * PATIENCE, |open| *open < steps));
+    }
+
+    /// Opens one more step, and gives the number of open ones.
+    pub fn open(&self) -> usize {
+        let (open, moved) = &*self.0;
+        let mut open = open.lock().unwrap();
+        *open += 1;
+        moved.notify_all();
+        *open
+    }
+}
+
+/// A proxy that caches, with its management API.
+pub struct Watched {
+    pub proxy: Proxy,
+    pub admin: SocketAddr,
+    config: String,
+}
+
+impl Watched {
+    /// See [`pooled`].
+    #[track_caller]
+    pub fn start(pool: &str, cache: &str, route: &str, backends: &[SocketAddr]) -> Watched {
+        let admin = free_addr();
+        let admin_section = format!("[admin]\nlisten_addr = \"{admin}\"\n");
+        let config = pooled(pool, cache, route, backends) + &admin_section;
+        Watched {
+            proxy: Proxy::start(&config),
+            admin,
+            config,
+        }
+    }
+
+    /// Has the configuration replaced by the same one with this change, on every worker.
+    #[track_caller]
+    pub fn reload(&self, from: &str, to: &str) {
+        assert!(self.config.contains(from), "{from} in {}", self.config);
+        self.proxy.reload_everywhere(self.admin, &self.config.replace(from, to));
+    }
+
+    /// Waits until so many requests of clients are under way.
+    #[track_caller]
+    pub fn wait_for_requests(&self, count: usize) {
+        eventually(&format!("{count} requests are under way"), || {
+            let metrics = metrics(self.admin);
+            let lines = metrics.lines();
+            let ours = lines.filter(|line| line.starts_with("palantir_requests_in_flight"));
+            let values = ours.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+            values.sum::<usize>() == count
+        });
+    }
 }
