@@ -90,8 +90,8 @@ impl Asking {
         self.directives.is_only_if_cached
     }
 
-    /// A copy of the request where a demand of the client for a fresher response is no longer heard: another validation of
-    /// the key began in the same second.
+    /// A copy of the request where a demand of the client for a fresher response is no longer heard: another validation
+    /// of the key began in the same second.
     pub fn without_demands(self) -> Asking {
         let mut asking = self;
         asking.directives.no_cache = Scope::Absent;
