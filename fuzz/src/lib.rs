@@ -1,14 +1,20 @@
 //! The common ground of the fuzz targets: the parsers of palantir, requests as palantir forwards them, and two other
 //! parsers that read the result.
 
-// Only these two modules of palantir are compiled here: they import none of the others, and the rest of the program
+// Only these three modules of palantir are compiled here: they import none of the others, and the rest of the program
 // would take minutes to build with the instructions of the fuzzer.
 #[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../../src/base/mod.rs"]
 pub mod base;
 #[allow(dead_code, unused_imports, unused_macros)]
+#[path = "../../src/cache/mod.rs"]
+pub mod cache;
+#[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../../src/http/mod.rs"]
 pub mod http;
+#[allow(dead_code)]
+#[path = "../../src/cache/sample.rs"]
+pub mod sample;
 
 pub mod forward;
 pub mod hyper_reader;

@@ -1,7 +1,7 @@
 //! Time as a number. Decisions take it as an argument; only the edges of the program read the clock.
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Microseconds on the monotonic clock since the program first asked. Never goes back; wraps after 584,000 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,4 +38,14 @@ impl Micros {
     pub fn as_millis(self) -> u64 {
         self.0 / 1_000
     }
+}
+
+/// Milliseconds since 1970 by the clock of the machine.
+pub fn unix_millis() -> u64 {
+    #[cfg(test)]
+    if let Some(now) = crate::simulated::clock::read() {
+        return crate::simulated::clock::UNIX_START + now.as_millis();
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
 }

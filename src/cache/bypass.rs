@@ -20,6 +20,18 @@ pub enum BypassReason {
     Cookie,
 }
 
+impl BypassReason {
+    /// The label for logs, metrics and `palantir explain`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            BypassReason::Method => "method",
+            BypassReason::Path => "bypass_path",
+            BypassReason::Header => "bypass_header",
+            BypassReason::Cookie => "bypass_cookie",
+        }
+    }
+}
+
 /// Why a request bypasses the cache of its route; `None`: it does not. Cookies that are stripped do not count. `path`
 /// is the one that is forwarded, before a prefix is stripped, without the query.
 pub fn reason(
@@ -50,7 +62,7 @@ pub fn reason(
     has_cookie.then_some(BypassReason::Cookie)
 }
 
-/// What remains of a value of `Cookie` without the stripped cookies.
+/// The rest of a value of `Cookie` without the stripped cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrippedCookie {
     /// The value has none of them and stays as it is.
@@ -91,4 +103,102 @@ fn name_of(pair: &[u8]) -> &[u8] {
 
 fn is_one_of(patterns: &[Pattern], name: &[u8]) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::sample;
+
+    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+        let read = texts.iter().map(|text| Pattern::read(text).unwrap());
+        read.collect()
+    }
+
+    #[test]
+    fn reasons_table() {
+        use BypassReason::{Cookie, Header, Method, Path};
+        let mut policy = sample::policy();
+        policy.bypass.cookies = patterns(&["session*", "_ga"]);
+        policy.bypass.headers = vec!["x-preview".to_owned()];
+        policy.bypass.paths = patterns(&["/cart*"]);
+        policy.strip_cookies = patterns(&["_ga*"]);
+        let rows: [(&str, &str, &[&str], Option<BypassReason>); 19] = [
+            ("GET", "/", &[], None),
+            ("HEAD", "/", &[], None),
+            ("POST", "/", &[], Some(Method)),
+            ("get", "/", &[], Some(Method)),
+            ("OPTIONS", "*", &[], Some(Method)),
+            ("GET", "/cart", &[], Some(Path)),
+            ("GET", "/cart/1", &[], Some(Path)),
+            ("GET", "/a/cart", &[], None),
+            ("GET", "/", &["X-Preview: 1"], Some(Header)),
+            ("GET", "/", &["x-preview:"], Some(Header)),
+            ("GET", "/", &["X_Preview: 1"], Some(Header)),
+            ("GET", "/", &["X-Previews: 1"], None),
+            ("GET", "/", &["Cookie: session=1"], Some(Cookie)),
+            ("GET", "/", &["Cookie: a=b; sessionid=1"], Some(Cookie)),
+            (
+                "GET",
+                "/",
+                &["Cookie: a=b", "cookie: c=d;session"],
+                Some(Cookie),
+            ),
+            ("GET", "/", &["Cookie: Session=1"], None),
+            ("GET", "/", &["Cookie: a=session"], None),
+            // A cookie that is stripped does not count.
+            ("GET", "/", &["Cookie: _ga=1"], None),
+            ("GET", "/", &["Cookie: _ga=1; session=2"], Some(Cookie)),
+        ];
+        for (method, path, lines, expected) in rows {
+            let fields = sample::fields(lines);
+            let found = reason(&policy, method.as_bytes(), path.as_bytes(), &fields);
+            assert_eq!(found, expected, "{method} {path} {lines:?}");
+        }
+        let fields = sample::fields(&["Cookie: session=1", "X-Preview: 1"]);
+        assert_eq!(reason(&sample::policy(), b"GET", b"/cart", &fields), None);
+    }
+
+    #[test]
+    fn stripped_cookies_table() {
+        use StrippedCookie::{Changed, Removed, Unchanged};
+        let stripped = patterns(&["_ga*", "x"]);
+        let rows = [
+            ("a=b", Unchanged, ""),
+            ("a=b;c=d ;; e", Unchanged, ""),
+            ("", Unchanged, ""),
+            ("_ga=1", Removed, ""),
+            ("_ga=1; _gat=2;x", Removed, ""),
+            ("_ga=1; a=b", Changed, "a=b"),
+            ("a=b; _ga=1", Changed, "a=b"),
+            ("a=b;_ga_X=1;  c=\"d\" ", Changed, "a=b; c=\"d\""),
+            ("a=_ga; x=1; b=c=d", Changed, "a=_ga; b=c=d"),
+            ("x =1; X=2", Changed, "X=2"),
+            ("a=b; a=b; x=", Changed, "a=b; a=b"),
+        ];
+        for (value, result, expected) in rows {
+            let mut out = b"before ".to_vec();
+            let found = strip_cookies(&stripped, value.as_bytes(), &mut out);
+            assert_eq!(found, result, "{value}");
+            assert_eq!(
+                String::from_utf8(out).unwrap(),
+                format!("before {expected}")
+            );
+        }
+    }
+
+    proptest::proptest! {
+        /// A stripped value has no cookie of these names any more, and the others in their order.
+        #[test]
+        fn nothing_else_is_taken(value in "[ax=; ]{0,24}") {
+            let stripped = patterns(&["x*"]);
+            let mut out = Vec::new();
+            let kept: Vec<_> = pairs(value.as_bytes()).filter(|pair| !name_of(pair).starts_with(b"x")).collect();
+            match strip_cookies(&stripped, value.as_bytes(), &mut out) {
+                StrippedCookie::Unchanged => proptest::prop_assert!(kept.iter().copied().eq(pairs(value.as_bytes()))),
+                StrippedCookie::Removed => proptest::prop_assert!(kept.is_empty() && out.is_empty()),
+                StrippedCookie::Changed => proptest::prop_assert_eq!(out, kept.join(&b"; "[..])),
+            }
+        }
+    }
 }

@@ -4,10 +4,10 @@ use httparse::Header;
 
 use crate::cache::stored_head;
 use crate::cache::validators::{DateField, Validators};
-use crate::http::entity_tag::{EntityTag, Named, named};
+use crate::http::entity_tag::{EntityTag, TagMatch, named};
 use crate::http::fields::{find, values};
 
-/// What the conditions of a request mean for a stored response that may be reused.
+/// The meaning of the conditions of a request for a stored response that may be reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// The stored response is the answer, in full or in the ranges that the client wants.
@@ -105,7 +105,8 @@ pub fn stays_in_304(name: &[u8], has_etag: bool) -> bool {
     let is_of_content = OF_CONTENT
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known));
-    !is_of_content && !(has_etag && name.eq_ignore_ascii_case(b"last-modified"))
+    let is_spare = has_etag && name.eq_ignore_ascii_case(b"last-modified");
+    !(is_of_content || is_spare)
 }
 
 fn has(fields: &[Header<'_>], name: &str) -> bool {
@@ -117,9 +118,9 @@ fn is_named(fields: &[Header<'_>], etag: Option<&EntityTag<'_>>) -> bool {
     // RFC 9110 section 13.1.2 (MUST): weak comparison.
     let is_own = |tag: &EntityTag<'_>| etag.is_some_and(|own| own.is_weakly(tag));
     match named(values(fields, "if-none-match"), is_own) {
-        Named::Any | Named::Listed => true,
+        TagMatch::Any | TagMatch::Listed => true,
         // A text that is no list may mean anything: the whole answer is never wrong.
-        Named::Unlisted | Named::Malformed => false,
+        TagMatch::Unlisted | TagMatch::Malformed => false,
     }
 }
 
@@ -133,4 +134,209 @@ fn is_unmodified_since(fields: &[Header<'_>], stored: &Validators<'_>) -> bool {
     // RFC 9111 section 4.3.2: Date stands in for an absent Last-Modified. It is there in every stored head.
     let changed = stored.last_modified.or(stored.date);
     changed.is_some_and(|changed| changed.secs <= since.secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Fields<'f> = &'f [(&'static str, &'static str)];
+
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const DATE: &str = "Sun, 06 Nov 1994 09:49:37 GMT";
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> Vec<Header<'static>> {
+        let header = |(name, value): &(&'static str, &'static str)| Header {
+            name,
+            value: value.as_bytes(),
+        };
+        fields.iter().map(header).collect()
+    }
+
+    fn stored(fields: &[(&'static str, &'static str)]) -> Validators<'static> {
+        Validators::of(&headers(fields))
+    }
+
+    #[test]
+    fn entity_tags_table() {
+        use Precondition::{Met, NotModified};
+        let rows: [(Option<&str>, &[&str], Precondition); 20] = [
+            (Some("\"a\""), &["\"a\""], NotModified),
+            (Some("\"a\""), &["\"b\", \"a\""], NotModified),
+            (Some("\"a\""), &["\"b\"", "\"a\", \"c\""], NotModified),
+            (Some("\"a\""), &["\"b\""], Met),
+            (Some("\"a\""), &[""], Met),
+            (Some("\"a\u{fc}\""), &["\"a\u{fc}\""], NotModified),
+            // RFC 9110 section 13.1.2 (MUST): weak comparison.
+            (Some("W/\"a\""), &["W/\"a\""], NotModified),
+            (Some("W/\"a\""), &["\"a\""], NotModified),
+            (Some("\"a\""), &["W/\"a\""], NotModified),
+            (Some("\"a\""), &["*"], NotModified),
+            (None, &["*"], NotModified),
+            (None, &["\"a\""], Met),
+            // A text that is no list of entity tags is never taken for one.
+            (Some("\"a\""), &["a"], Met),
+            (Some("a"), &["a"], Met),
+            (Some("a"), &["\"a\""], Met),
+            (Some("\"a\""), &["\"a\", b"], Met),
+            (Some("\"a\""), &["*, \"a\""], Met),
+            (Some("w/\"a\""), &["w/\"a\""], Met),
+            (Some("*"), &["\"*\""], Met),
+            (Some("\"a\", \"b\""), &["\"a\", \"b\""], Met),
+        ];
+        for (etag, wanted, expected) in rows {
+            let etag: Vec<_> = etag.iter().map(|etag| ("ETag", *etag)).collect();
+            let wanted: Vec<_> = wanted
+                .iter()
+                .map(|value| ("if-none-match", *value))
+                .collect();
+            for method in [&b"GET"[..], b"HEAD"] {
+                let found = evaluate(method, &headers(&wanted), 200, &stored(&etag));
+                assert_eq!(found, expected, "{etag:?} {wanted:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn dates_table() {
+        use Precondition::{Met, NotModified};
+        let modified = [("Last-Modified", MODIFIED), ("Date", DATE)];
+        let dated = [("Date", DATE)];
+        let rows: [(Fields<'_>, &str, Precondition); 16] = [
+            (&modified, MODIFIED, NotModified),
+            (&modified, DATE, NotModified),
+            (&modified, BEFORE, Met),
+            (&modified, "Sunday, 06-Nov-94 08:49:37 GMT", NotModified),
+            (&modified, "Sunday, 06-Nov-94 08:49:36 GMT", Met),
+            (&modified, "Sun Nov  6 08:49:37 1994", NotModified),
+            (&modified, "Sun Nov  6 08:49:36 1994", Met),
+            // RFC 9110 section 13.1.3 (MUST): a value that is no date has no effect.
+            (&modified, "", Met),
+            (&modified, "0", Met),
+            (&modified, "tomorrow", Met),
+            (&modified, "Sun, 06 Nov 1994 08:49:37 GMT; length=5", Met),
+            // RFC 9111 section 4.3.2: Date stands in for Last-Modified.
+            (&dated, DATE, NotModified),
+            (&dated, "Mon, 07 Nov 1994 09:49:37 GMT", NotModified),
+            (&dated, MODIFIED, Met),
+            (&[("Last-Modified", "x"), ("Date", DATE)], DATE, NotModified),
+            (&[], DATE, Met),
+        ];
+        for (fields, since, expected) in rows {
+            let asked = headers(&[("If-Modified-Since", since)]);
+            let found = evaluate(b"GET", &asked, 200, &stored(fields));
+            assert_eq!(found, expected, "{fields:?} {since}");
+        }
+        let twice = headers(&[("If-Modified-Since", DATE), ("If-Modified-Since", DATE)]);
+        assert_eq!(evaluate(b"GET", &twice, 200, &stored(&modified)), Met);
+    }
+
+    #[test]
+    fn precedence_table() {
+        use Precondition::{ForBackend, Met, NotModified};
+        let held = stored(&[
+            ("ETag", "\"a\""),
+            ("Last-Modified", MODIFIED),
+            ("Date", DATE),
+        ]);
+        let rows: [(&[u8], Fields<'_>, u16, Precondition); 13] = [
+            (b"GET", &[], 200, Met),
+            // RFC 9110 section 13.1.3 (MUST): If-Modified-Since has no effect beside If-None-Match.
+            (
+                b"GET",
+                &[("If-None-Match", "\"a\""), ("If-Modified-Since", BEFORE)],
+                200,
+                NotModified,
+            ),
+            (
+                b"GET",
+                &[("If-None-Match", "\"b\""), ("If-Modified-Since", DATE)],
+                200,
+                Met,
+            ),
+            (
+                b"GET",
+                &[("If-None-Match", "b"), ("If-Modified-Since", DATE)],
+                200,
+                Met,
+            ),
+            // RFC 9111 section 4.3.2 (MUST NOT): conditions for an origin server are not evaluated by a cache.
+            (b"GET", &[("If-Match", "\"a\"")], 200, ForBackend),
+            (
+                b"GET",
+                &[("If-Match", "*"), ("If-None-Match", "\"a\"")],
+                200,
+                ForBackend,
+            ),
+            (b"GET", &[("If-Unmodified-Since", DATE)], 200, ForBackend),
+            (b"POST", &[("If-None-Match", "\"a\"")], 200, ForBackend),
+            (b"OPTIONS", &[("If-Modified-Since", DATE)], 200, ForBackend),
+            // RFC 9110 section 13.2.1 (MUST): conditions count only where the answer would be a success.
+            (b"GET", &[("If-None-Match", "\"a\"")], 404, Met),
+            (b"GET", &[("If-Modified-Since", DATE)], 301, Met),
+            (b"GET", &[("If-None-Match", "*")], 500, Met),
+            (b"GET", &[("If-None-Match", "\"a\"")], 206, NotModified),
+        ];
+        for (method, fields, status, expected) in rows {
+            let found = evaluate(method, &headers(fields), status, &held);
+            assert_eq!(found, expected, "{fields:?} {status}");
+        }
+    }
+
+    #[test]
+    fn if_range_table() {
+        let strong = [
+            ("ETag", "\"a\""),
+            ("Last-Modified", MODIFIED),
+            ("Date", DATE),
+        ];
+        let weak = [
+            ("ETag", "W/\"a\""),
+            ("Last-Modified", MODIFIED),
+            ("Date", DATE),
+        ];
+        let fresh = [("Last-Modified", MODIFIED), ("Date", MODIFIED)];
+        let rows: [(Fields<'_>, &[&str], bool); 15] = [
+            (&strong, &[], true),
+            (&[], &[], true),
+            (&strong, &["\"a\""], true),
+            (&strong, &["\"b\""], false),
+            // RFC 9110 section 13.1.5 (MUST): strong comparison.
+            (&strong, &["W/\"a\""], false),
+            (&weak, &["W/\"a\""], false),
+            (&weak, &["\"a\""], false),
+            (&strong, &["\"a\", \"a\""], false),
+            (&strong, &["\"a\"", "\"a\""], false),
+            (&strong, &["*"], false),
+            // RFC 9110 section 13.1.5 (MUST): a date that is strong, and exactly the one of the stored response.
+            (&strong, &[MODIFIED], true),
+            (&strong, &[DATE], false),
+            (&strong, &[BEFORE], false),
+            (&fresh, &[MODIFIED], false),
+            (&[], &["yesterday"], false),
+        ];
+        for (fields, wanted, expected) in rows {
+            let wanted: Vec<_> = wanted.iter().map(|value| ("If-Range", *value)).collect();
+            let found = range_counts(&headers(&wanted), &stored(fields));
+            assert_eq!(found, expected, "{fields:?} {wanted:?}");
+        }
+    }
+
+    /// RFC 9110 section 15.4.5 (MUST): the fields by which a client updates what it stored.
+    #[test]
+    fn a_304_has_the_fields_that_a_client_needs() {
+        let kept = "Date: x\r\nETag: \"a\"\r\nVary: b\r\nCache-Control: c\r\nExpires: d\r\n\
+            Content-Location: /e\r\nX-Own: f\r\nSet-Cookie: g=h\r\n";
+        let left = "Content-Type: a\r\ncontent-length: 5\r\nContent-Encoding: gzip\r\nLast-Modified: x\r\n\
+            Content-Language: de\r\nRepr-Digest: x\r\n";
+        let head = format!("HTTP/1.1 200 OK\r\n{left}{kept}\r\n");
+        let mut out = Vec::new();
+        write_not_modified(head.as_bytes(), &mut out);
+        let expected = format!("HTTP/1.1 304 Not Modified\r\n{kept}\r\n");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        // Without an entity tag, the date tells a client which response is meant.
+        assert!(stays_in_304(b"Last-Modified", false));
+        assert!(!stays_in_304(b"Last-Modified", true));
+    }
 }

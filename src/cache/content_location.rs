@@ -55,7 +55,7 @@ fn is_at(rest: &[u8], target: &TargetUri<'_>) -> bool {
     is_same_path && plain(authority) == plain(target.authority)
 }
 
-/// What stands behind the scheme and its colon.
+/// The text behind the scheme and its colon.
 fn strip_scheme<'r>(reference: &'r [u8], scheme: &[u8]) -> Option<&'r [u8]> {
     let (start, rest) = reference.split_at_checked(scheme.len())?;
     let rest = rest.strip_prefix(b":")?;
@@ -66,5 +66,59 @@ fn split_query(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|&byte| byte == b'?') {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_table() {
+        let target = TargetUri {
+            scheme: b"https",
+            authority: b"Example.org:443",
+            path_and_query: b"/a/b?c",
+        };
+        let rows = [
+            ("https://example.org/a/b?c", true),
+            ("HTTPS://EXAMPLE.org:443/a/b?c", true),
+            ("http://example.org/a/b?c", false),
+            ("https://example.org:80/a/b?c", false),
+            ("https://example.org/a/b", false),
+            ("https://example.com/a/b?c", false),
+            ("https:/a/b?c", false),
+            ("//example.org/a/b?c", true),
+            ("//example.org", false),
+            ("/a/b?c", true),
+            ("/a/b", false),
+            ("/a/./b?c", false),
+            ("?c", true),
+            ("?", false),
+            ("b?c", true),
+            ("b", false),
+            ("c?c", false),
+            ("", true),
+            ("#x", false),
+        ];
+        for (reference, expected) in rows {
+            assert_eq!(
+                names_target(reference.as_bytes(), &target),
+                expected,
+                "{reference}"
+            );
+        }
+        let root = TargetUri {
+            path_and_query: b"/",
+            ..target
+        };
+        assert!(names_target(b"https://example.org", &root));
+        assert!(!names_target(b".", &root));
+        let colon = TargetUri {
+            path_and_query: b"/a:b",
+            ..target
+        };
+        assert!(!names_target(b"a:b", &colon));
+        assert!(names_target(b"/a:b", &colon));
     }
 }

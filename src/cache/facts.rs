@@ -1,10 +1,11 @@
-//! What of a stored response decides when it may be reused, in a form that is copied and kept beside the entry.
+//! The facts of a stored response that decide when it may be reused, in a form that is copied and kept beside the
+//! entry.
 
 use std::ops::{BitOr, BitOrAssign};
 
 /// Where the freshness lifetime of a response comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
+pub enum LifetimeSource {
     /// Nothing tells a lifetime.
     #[default]
     None,
@@ -22,26 +23,26 @@ pub enum Source {
     Heuristic,
 }
 
-impl Source {
+impl LifetimeSource {
     /// The sources that a stored response itself may have, by the number under which it is kept.
-    const KEPT: [Source; 5] = [
-        Source::None,
-        Source::Targeted,
-        Source::SMaxage,
-        Source::MaxAge,
-        Source::Expires,
+    const KEPT: [LifetimeSource; 5] = [
+        LifetimeSource::None,
+        LifetimeSource::Targeted,
+        LifetimeSource::SMaxage,
+        LifetimeSource::MaxAge,
+        LifetimeSource::Expires,
     ];
 
     /// The label for `Cache-Status`, metrics and `palantir explain`.
     pub const fn label(self) -> &'static str {
         match self {
-            Source::None => "none",
-            Source::Targeted => "targeted",
-            Source::SMaxage => "s_maxage",
-            Source::MaxAge => "max_age",
-            Source::Expires => "expires",
-            Source::Configured => "configured",
-            Source::Heuristic => "heuristic",
+            LifetimeSource::None => "none",
+            LifetimeSource::Targeted => "targeted",
+            LifetimeSource::SMaxage => "s_maxage",
+            LifetimeSource::MaxAge => "max_age",
+            LifetimeSource::Expires => "expires",
+            LifetimeSource::Configured => "configured",
+            LifetimeSource::Heuristic => "heuristic",
         }
     }
 }
@@ -81,7 +82,7 @@ impl Flags {
         self.0 & flags.0 == flags.0
     }
 
-    /// These properties if `is_so`, else none.
+    /// The properties if `is_so`, else none.
     pub fn when(self, is_so: bool) -> Flags {
         if is_so { self } else { Flags::default() }
     }
@@ -101,10 +102,10 @@ impl BitOrAssign for Flags {
     }
 }
 
-/// What of a stored response decides when it may be reused. Settings are not part of it, so that a change of settings
-/// is in force at the next look-up.
+/// The facts of a stored response that decide when it may be reused. Settings are not part of them, so that a change of
+/// settings is in force at the next look-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct EntryFacts {
     /// When the response arrived, in milliseconds since 1970.
     pub received: u64,
     /// The age that the response had when it arrived (`corrected_initial_age` of RFC 9111 section 4.2.3), in
@@ -116,7 +117,7 @@ pub struct Facts {
     /// The lifetime that the response names, in seconds; `source` tells whether it names one.
     pub explicit: u32,
     /// Where `explicit` comes from.
-    pub source: Source,
+    pub source: LifetimeSource,
     /// The time from `Last-Modified` to `Date`, in seconds; 0 where there is none.
     pub unmodified: u32,
     /// `stale-while-revalidate` of the response, in seconds.
@@ -129,7 +130,7 @@ pub struct Facts {
     pub flags: Flags,
 }
 
-impl Facts {
+impl EntryFacts {
     /// The size of the form in which facts are kept.
     pub const BYTES: usize = 48;
 
@@ -137,7 +138,7 @@ impl Facts {
 
     /// The lifetime that the response itself names, in seconds.
     pub fn explicit(&self) -> Option<u32> {
-        (self.source != Source::None).then_some(self.explicit)
+        (self.source != LifetimeSource::None).then_some(self.explicit)
     }
 
     /// Whether the response can be validated.
@@ -153,8 +154,8 @@ impl Facts {
     }
 
     /// The facts in the form in which they are kept.
-    pub fn to_bytes(&self) -> [u8; Facts::BYTES] {
-        let mut bytes = [0; Facts::BYTES];
+    pub fn to_bytes(&self) -> [u8; EntryFacts::BYTES] {
+        let mut bytes = [0; EntryFacts::BYTES];
         bytes[0..8].copy_from_slice(&self.received.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.initial_age.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.date.to_le_bytes());
@@ -165,23 +166,23 @@ impl Facts {
         bytes[36..40].copy_from_slice(&window(self.stale_if_error));
         bytes[40..42].copy_from_slice(&self.status.to_le_bytes());
         bytes[42..44].copy_from_slice(&self.flags.0.to_le_bytes());
-        let mut sources = Source::KEPT.iter();
+        let mut sources = LifetimeSource::KEPT.iter();
         let source = sources.position(|source| *source == self.source);
         bytes[44] = source.unwrap_or_default() as u8;
-        bytes[45] = Facts::FORMAT;
+        bytes[45] = EntryFacts::FORMAT;
         bytes
     }
 
     /// The facts that were kept. `None`: the bytes are none of this format.
-    pub fn from_bytes(bytes: &[u8; Facts::BYTES]) -> Option<Facts> {
+    pub fn from_bytes(bytes: &[u8; EntryFacts::BYTES]) -> Option<EntryFacts> {
         let word = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
         let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         let short = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let window = |at: usize| Some(word(at)).filter(|&seconds| seconds != u32::MAX);
-        let source = *Source::KEPT.get(usize::from(bytes[44]))?;
-        (bytes[45] == Facts::FORMAT).then(|| Facts {
+        let source = *LifetimeSource::KEPT.get(usize::from(bytes[44]))?;
+        (bytes[45] == EntryFacts::FORMAT).then(|| EntryFacts {
             received: long(0),
             initial_age: long(8),
             date: long(16) as i64,

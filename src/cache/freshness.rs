@@ -1,7 +1,7 @@
 //! How long a stored response is fresh, and how old it is (RFC 9111 section 4.2).
 
 use crate::base::limits::CACHE_DELTA_SECONDS;
-use crate::cache::facts::{Facts, Flags, Source};
+use crate::cache::facts::{EntryFacts, Flags, LifetimeSource};
 use crate::cache::policy::{Policy, Replaces};
 use crate::cache::statuses::is_heuristically_cacheable;
 
@@ -11,11 +11,11 @@ pub struct Lifetime {
     /// The lifetime in seconds, counted from when the backend made the response.
     pub secs: u32,
     /// Where the lifetime comes from.
-    pub source: Source,
+    pub source: LifetimeSource,
 }
 
 /// The freshness lifetime of a stored response under the settings that are now in force.
-pub fn lifetime(policy: &Policy, facts: &Facts) -> Lifetime {
+pub fn lifetime(policy: &Policy, facts: &EntryFacts) -> Lifetime {
     let Lifetime { secs, source } = uncapped(policy, facts);
     let secs = if is_capped(facts.status) {
         secs.min(policy.error_ttl_max)
@@ -25,10 +25,10 @@ pub fn lifetime(policy: &Policy, facts: &Facts) -> Lifetime {
     Lifetime { secs, source }
 }
 
-fn uncapped(policy: &Policy, facts: &Facts) -> Lifetime {
+fn uncapped(policy: &Policy, facts: &EntryFacts) -> Lifetime {
     let configured = configured(policy, facts.status).map(|secs| Lifetime {
         secs: secs.min(CACHE_DELTA_SECONDS),
-        source: Source::Configured,
+        source: LifetimeSource::Configured,
     });
     let explicit = facts.explicit().map(|secs| Lifetime {
         secs,
@@ -47,7 +47,7 @@ fn configured(policy: &Policy, status: u16) -> Option<u32> {
     rules.find(|(of, _)| *of == status).map(|(_, secs)| *secs)
 }
 
-/// What the settings replace of what a response of this status says.
+/// Reads what the settings replace of that which a response of this status says.
 pub fn replaces(policy: &Policy, status: u16) -> Replaces {
     match configured(policy, status) {
         Some(_) => policy.ttl.replaces,
@@ -56,22 +56,22 @@ pub fn replaces(policy: &Policy, status: u16) -> Replaces {
 }
 
 /// The lifetime of a response that names none.
-fn heuristic(policy: &Policy, facts: &Facts) -> Lifetime {
+fn heuristic(policy: &Policy, facts: &EntryFacts) -> Lifetime {
     let flags = facts.flags;
-    // RFC 9111 section 4.2.2 (MUST NOT): heuristics serve only statuses that are defined as heuristically cacheable, and
-    // responses that are marked as public.
+    // RFC 9111 section 4.2.2 (MUST NOT): heuristics serve only statuses that are defined as heuristically cacheable,
+    // and responses that are marked as public.
     let may_be_guessed = is_heuristically_cacheable(facts.status) || flags.has(Flags::PUBLIC);
     let is_personal = flags.has(Flags::PERSONAL) || flags.has(Flags::SET_COOKIE);
     if !may_be_guessed || is_personal || facts.unmodified == 0 {
         return Lifetime {
             secs: 0,
-            source: Source::None,
+            source: LifetimeSource::None,
         };
     }
     let share = u64::from(facts.unmodified) * u64::from(policy.heuristic_percent) / 100;
     Lifetime {
         secs: share.min(u64::from(policy.heuristic_max)) as u32,
-        source: Source::Heuristic,
+        source: LifetimeSource::Heuristic,
     }
 }
 
@@ -83,13 +83,13 @@ pub fn is_capped(status: u16) -> bool {
 /// The current age of a stored response in whole seconds (RFC 9111 section 4.2.3), at most [`CACHE_DELTA_SECONDS`].
 /// `now` is in milliseconds since 1970. A clock that was set back makes the response no younger than it was when it
 /// arrived.
-pub fn age(facts: &Facts, now: u64) -> u32 {
+pub fn age(facts: &EntryFacts, now: u64) -> u32 {
     let resident = now.saturating_sub(facts.received);
     let secs = facts.initial_age.saturating_add(resident) / 1_000;
     secs.min(u64::from(CACHE_DELTA_SECONDS)) as u32
 }
 
 /// The seconds for which a response is still fresh; 0 or less: for how long it has been stale.
-pub fn ttl(policy: &Policy, facts: &Facts, now: u64) -> i64 {
+pub fn ttl(policy: &Policy, facts: &EntryFacts, now: u64) -> i64 {
     i64::from(lifetime(policy, facts).secs) - i64::from(age(facts, now))
 }

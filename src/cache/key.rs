@@ -15,7 +15,7 @@ use crate::cache::policy::Policy;
 use crate::http::fields::values;
 use crate::http::host::without_root;
 
-/// What a key is made of. The method is not among it: GET and HEAD share a stored response.
+/// The parts of a key. The method is none of them: GET and HEAD share a stored response.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyParts<'a> {
     /// The zone, and the rules for the query and for fields.
@@ -45,9 +45,6 @@ pub struct Key<'k> {
     pub values: &'k [u8],
 }
 
-/// Stands for the length of the value of a field that the request does not have.
-const ABSENT: u32 = u32::MAX;
-
 impl<'k> Key<'k> {
     /// Appends the key of a request.
     pub fn write(parts: &KeyParts<'_>, out: &mut Vec<u8>) {
@@ -67,8 +64,8 @@ impl<'k> Key<'k> {
         let mut rest = out.len() - values_start;
         for name in &policy.key_headers {
             let len = value_len(parts.fields, name);
-            out.extend_from_slice(&len.map_or(ABSENT, length).to_be_bytes());
-            rest -= len.unwrap_or(0);
+            out.extend_from_slice(&length(len).to_be_bytes());
+            rest -= len;
         }
         debug_assert_eq!(rest, 0, "each value has its length");
         out.extend_from_slice(&length(policy.key_headers.len()).to_be_bytes());
@@ -147,7 +144,8 @@ fn write_query(query: &[u8], ignored: &[Pattern], is_sorted: bool, out: &mut Vec
             .any(|known| known.matches(name_of(parameter)))
     };
     let kept = query.split(|&byte| byte == b'&').filter(is_kept);
-    if is_sorted {
+    let is_in_order = || kept.clone().is_sorted_by_key(name_of);
+    if is_sorted && !is_in_order() {
         let mut kept: Vec<&[u8]> = kept.collect();
         // Parameters of the same name keep their order, which may have a meaning.
         kept.sort_by_key(|parameter| name_of(parameter));
@@ -177,13 +175,284 @@ fn write_value(fields: &[Header<'_>], name: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// The number of bytes that [`write_value`] appends. `None`: the request does not have the field.
-fn value_len(fields: &[Header<'_>], name: &str) -> Option<usize> {
-    let lines = values(fields, name).map(|value| 1 + value.len());
-    lines.reduce(|all, line| all + line)
+/// The number of bytes that [`write_value`] appends: 0 only if the request does not have the field.
+fn value_len(fields: &[Header<'_>], name: &str) -> usize {
+    values(fields, name).map(|value| 1 + value.len()).sum()
 }
 
 /// A length in a key. Heads are bounded far below.
 fn length(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(ABSENT - 1)
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cache::sample;
+
+    fn parts<'a>(policy: &'a Policy, url: &'a str, fields: &'a [Header<'a>]) -> KeyParts<'a> {
+        let (scheme, rest) = url.split_once("://").unwrap();
+        let at = rest.find('/').unwrap();
+        let (host, port) = crate::http::host::split(&rest.as_bytes()[..at]).unwrap();
+        let (path, query) = match rest[at..].split_once('?') {
+            Some((path, query)) => (path, Some(query.as_bytes())),
+            None => (&rest[at..], None),
+        };
+        KeyParts {
+            policy,
+            scheme,
+            host,
+            port,
+            path: path.as_bytes(),
+            query,
+            fields,
+        }
+    }
+
+    fn key(parts: &KeyParts<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        Key::write(parts, &mut out);
+        out
+    }
+
+    /// The URL in the key of a request for a URL.
+    fn url(policy: &Policy, url: &str) -> String {
+        let bytes = key(&parts(policy, url, &[]));
+        let read = Key::read(&bytes).unwrap();
+        assert_eq!(read.zone, policy.zone.as_bytes());
+        String::from_utf8(read.url.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn urls_table() {
+        let policy = sample::policy();
+        let rows = [
+            ("https://a.test/", "https://a.test/"),
+            ("https://A.Test./b?C", "https://a.test/b?C"),
+            ("https://a.test:443/", "https://a.test/"),
+            ("http://a.test:443/", "http://a.test:443/"),
+            ("http://a.test:80/", "http://a.test/"),
+            ("http://a.test:8080/", "http://a.test:8080/"),
+            ("http://[2001:DB8:0:0::1]:80/", "http://[2001:db8::1]/"),
+            (
+                "http://[::FFFF:10.0.0.1]:81/",
+                "http://[::ffff:10.0.0.1]:81/",
+            ),
+            ("http://127.0.0.1/", "http://127.0.0.1/"),
+            ("http://a.test/a?", "http://a.test/a?"),
+            ("http://a.test/a", "http://a.test/a"),
+            (
+                "http://a.test/a//b/%2F?x=%41&&y",
+                "http://a.test/a//b/%2F?x=%41&&y",
+            ),
+        ];
+        for (asked, expected) in rows {
+            assert_eq!(url(&policy, asked), expected);
+        }
+    }
+
+    #[test]
+    fn queries_table() {
+        let mut ignoring = sample::policy();
+        let patterns = ["utm_*", "x"];
+        ignoring.ignore_query = patterns.map(|text| Pattern::read(text).unwrap()).to_vec();
+        let mut sorting = sample::policy();
+        sorting.sort_query = true;
+        let both = Policy {
+            sort_query: true,
+            ..ignoring.clone()
+        };
+        let rows = [
+            (&ignoring, "?utm_source=a&b=c", "?b=c"),
+            (&ignoring, "?b=c&utm_source=a&d", "?b=c&d"),
+            (&ignoring, "?x", ""),
+            (&ignoring, "?x=1&utm_y=2", ""),
+            (&ignoring, "?", "?"),
+            (&ignoring, "?xx=1&b=x&&", "?xx=1&b=x&&"),
+            (&ignoring, "?UTM_source=a", "?UTM_source=a"),
+            // A server that separates at `;` reads two parameters, of which one is not ignored.
+            (&ignoring, "?utm_source=a;id=5", "?utm_source=a;id=5"),
+            (&ignoring, "?a;b&x=1", "?a;b&x=1"),
+            (&sorting, "?b=1&a=2", "?a=2&b=1"),
+            (&sorting, "?b=2&a&b=1", "?a&b=2&b=1"),
+            (&sorting, "?b&a=1&&", "?&&a=1&b"),
+            (&sorting, "?", "?"),
+            (&sorting, "?b=1;a=1&a=2", "?b=1;a=1&a=2"),
+            (&both, "?z=1&x=2&a=3", "?a=3&z=1"),
+        ];
+        for (policy, query, expected) in rows {
+            let asked = format!("http://a.test/{query}");
+            assert_eq!(
+                url(policy, &asked),
+                format!("http://a.test/{expected}"),
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn fields_of_the_key_tell_requests_apart() {
+        let mut policy = sample::policy();
+        policy.key_headers = vec!["x-a".into(), "x-b".into()];
+        let requests: [&[&str]; 10] = [
+            &[],
+            &["X-A:"],
+            &["X-B:"],
+            &["X-A: 1"],
+            &["x-b: 1"],
+            &["X-A: 1", "X-B: 1"],
+            &["X-A: 11"],
+            &["X-A: 1", "X-A: 1"],
+            &["X-A: 1, 1"],
+            &["X-A:", "X-B:"],
+        ];
+        let keys =
+            requests.map(|lines| key(&parts(&policy, "http://a.test/", &sample::fields(lines))));
+        for (index, one) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(one), "{:?}", requests[index]);
+        }
+        let again = sample::fields(&["x-A: 1", "Other: 2"]);
+        assert_eq!(key(&parts(&policy, "http://a.test/", &again)), keys[3]);
+    }
+
+    #[test]
+    fn zones_tell_requests_apart_and_prefixes_find_them() {
+        let zoned = |zone: &str| Policy {
+            zone: zone.into(),
+            ..sample::policy()
+        };
+        let (a, ab) = (zoned("a"), zoned("ab"));
+        let (one, other) = (
+            key(&parts(&a, "http://b.test/c/d", &[])),
+            key(&parts(&ab, "http://b.test/c/d", &[])),
+        );
+        let starts = |zone: &str, url: &str, key: &[u8]| {
+            let mut prefix = Vec::new();
+            Key::write_prefix(zone, url.as_bytes(), &mut prefix);
+            key.starts_with(&prefix)
+        };
+        assert_ne!(one, other);
+        assert!(starts("a", "http://b.test/c", &one) && starts("ab", "", &other));
+        assert!(!starts("a", "http://b.test/c", &other) && !starts("a", "", &other));
+        assert!(!starts("a", "https://b.test/", &one) && !starts("", "", &one));
+    }
+
+    #[test]
+    fn bytes_that_are_no_key_are_told() {
+        for bytes in [
+            &b""[..],
+            b"\x00",
+            b"\x00\x01",
+            b"\x00\x05abc",
+            b"\x00\x00\x00\x00\x00\x00",
+            &[0xff; 40],
+        ] {
+            assert_eq!(Key::read(bytes), None, "{bytes:?}");
+        }
+    }
+
+    /// A request: scheme, host, port, path, query, and the values of one field.
+    type Sent = (
+        bool,
+        String,
+        Option<u16>,
+        String,
+        Option<String>,
+        Vec<String>,
+    );
+
+    /// Requests of few letters, so that two of them are often alike but for one byte.
+    fn sent() -> impl Strategy<Value = Sent> {
+        (
+            any::<bool>(),
+            prop::sample::select(vec!["a", "a.b", "ab", "A", "a.", "[::1]", "[0::1]", "[::]"])
+                .prop_map(str::to_owned),
+            prop::sample::select(vec![None, Some(80), Some(443), Some(8), Some(1)]),
+            "/[a/?:\u{e9}]{0,3}",
+            proptest::option::of("[a=&;?/]{0,3}"),
+            proptest::collection::vec("[a/]{0,2}", 0..3),
+        )
+    }
+
+    /// The words that the backend is told: the request target, Host and X-Forwarded-Host, X-Forwarded-Proto, fields.
+    fn forwarded(request: &Sent) -> (String, Vec<u8>, &'static str, &[String]) {
+        let (is_https, host, port, path, query, values) = request;
+        let scheme = if *is_https { "https" } else { "http" };
+        let mut authority = Vec::new();
+        write_authority(scheme, host.as_bytes(), *port, &mut authority);
+        let query = query
+            .as_ref()
+            .map_or(String::new(), |query| format!("?{query}"));
+        (format!("{path}{query}"), authority, scheme, values)
+    }
+
+    fn key_of(policy: &Policy, request: &Sent) -> Vec<u8> {
+        let (is_https, host, port, path, query, values) = request;
+        let fields = values.iter().map(|value| Header {
+            name: "X-A",
+            value: value.as_bytes(),
+        });
+        let fields: Vec<_> = fields.collect();
+        key(&KeyParts {
+            policy,
+            scheme: if *is_https { "https" } else { "http" },
+            host: host.as_bytes(),
+            port: *port,
+            path: path.as_bytes(),
+            query: query.as_ref().map(String::as_bytes),
+            fields: &fields,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        /// Two requests share a key exactly if the backend is told the same of both.
+        #[test]
+        fn keys_are_shared_by_equal_requests_only(one in sent(), other in sent(), is_field_keyed: bool) {
+            let mut policy = sample::policy();
+            if is_field_keyed {
+                policy.key_headers = vec!["x-a".into()];
+            }
+            let (mut first, mut second) = (forwarded(&one), forwarded(&other));
+            if !is_field_keyed {
+                (first.3, second.3) = (&[], &[]);
+            }
+            let is_shared = key_of(&policy, &one) == key_of(&policy, &other);
+            prop_assert_eq!(is_shared, first == second, "{:?} {:?}", first, second);
+        }
+
+        /// Ignored and sorted parameters change nothing but themselves.
+        #[test]
+        fn queries_keep_what_counts(names in proptest::collection::vec("[abx]{0,2}", 0..6), seed: u64) {
+            let mut policy = sample::policy();
+            policy.ignore_query = vec![Pattern::read("x*").unwrap()];
+            policy.sort_query = true;
+            let numbered = names.iter().enumerate();
+            let mut parameters: Vec<_> = numbered.map(|(index, name)| format!("{name}={index}")).collect();
+            let ask = |parameters: &[String]| url(&policy, &format!("http://h/?{}", parameters.join("&")));
+            let before = ask(&parameters);
+            let kept = parameters.iter().filter(|text| !text.starts_with('x'));
+            for parameter in kept {
+                prop_assert!(before.contains(parameter.as_str()), "{} {}", before, parameter);
+            }
+            prop_assert!(!before.contains("?x") && !before.contains("&x"), "{}", before);
+            prop_assert!(before.matches('=').count() <= names.len());
+            // Parameters of different names may change their places.
+            if parameters.len() > 1 {
+                let at = seed as usize % (parameters.len() - 1);
+                if names[at] != names[at + 1] {
+                    parameters.swap(at, at + 1);
+                    prop_assert_eq!(ask(&parameters), before);
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_safe(bytes: Vec<u8>) {
+            let _ = Key::read(&bytes);
+        }
+    }
 }

@@ -19,13 +19,17 @@ pub mod ranges;
 pub mod request;
 pub mod response;
 pub mod reuse;
+#[cfg(test)]
+pub mod sample;
 pub mod status;
+#[cfg(test)]
 pub mod statuses;
 pub mod storable;
 pub mod stored_head;
 pub mod tags;
 pub mod targeted;
 pub mod unkeyed;
+pub mod update;
 pub mod validation;
 pub mod validators;
 pub mod vary;

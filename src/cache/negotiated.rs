@@ -3,14 +3,14 @@
 
 use httparse::Header;
 
-use crate::cache::weighted::{Member, members, weighted};
+use crate::cache::weighted::{Accepted, members, weighted};
 use crate::http::fields::{list, values};
 
-/// What stands in a variant for a coding or language that is more than one.
+/// The text that stands in a variant for a coding or language that is more than one.
 const SEVERAL: &[u8] = b",";
 
-/// What a response says of its coding or language, in lower case, for the record of this field of requests. Empty: the
-/// response is not coded, its language is unknown, or the field is another one.
+/// The coding or language of a response, in lower case, for the record of this field of requests. Empty: the response is
+/// not coded, its language is unknown, or the field is another one.
 pub fn outcome(name: &str, response: &[Header<'_>]) -> Vec<u8> {
     let field = match name {
         "accept-encoding" => "content-encoding",
@@ -20,13 +20,13 @@ pub fn outcome(name: &str, response: &[Header<'_>]) -> Vec<u8> {
     let mut members = values(response, field).flat_map(list);
     match (members.next(), members.next()) {
         (None, _) => Vec::new(),
-        (Some(only), None) => Member::of(only).value.to_ascii_lowercase(),
+        (Some(only), None) => Accepted::of(only).value.to_ascii_lowercase(),
         _ => SEVERAL.to_vec(),
     }
 }
 
-/// Whether a request accepts a response with this outcome no less than any other one, where the request for which it was
-/// stored had this value (in normal form) in the field.
+/// Whether a request accepts a response with this outcome no less than any other one, where the request for which the
+/// response was stored had the value `stored` (in normal form) in the field.
 pub fn is_acceptable(
     name: &[u8],
     stored: Option<&[u8]>,
@@ -64,13 +64,13 @@ fn is_coding_preferred(coding: &[u8], request: &[Header<'_>]) -> bool {
 /// the backend would have coded no more for it.
 fn is_left_plain(stored: Option<&[u8]>, request: &[Header<'_>]) -> bool {
     let accepted = || weighted(request, "accept-encoding");
-    let mut first = members(stored.unwrap_or_default()).map(Member::of);
+    let mut first = members(stored.unwrap_or_default()).map(Accepted::of);
     let was_asked_for = first.any(|member| member.is(b"identity"));
     let was_accepted = |coding: &[u8]| {
-        let mut first = members(stored.unwrap_or_default()).map(Member::of);
+        let mut first = members(stored.unwrap_or_default()).map(Accepted::of);
         first.any(|member| member.is(coding) && member.weight > 0)
     };
-    let is_known = |member: Member<'_>| {
+    let is_known = |member: Accepted<'_>| {
         member.weight == 0 || member.is(b"identity") || was_accepted(member.value)
     };
     !was_asked_for && accepts_plain(request) && accepted().all(is_known)

@@ -6,11 +6,11 @@ use std::cmp::Ordering;
 use httparse::Header;
 
 use crate::base::limits::CACHE_VARY_MEMBERS;
-use crate::cache::weighted::{Member, members, weighted};
+use crate::cache::weighted::{Accepted, members, weighted};
 use crate::http::fields::{trim, values};
 
 /// Takes the bytes of a normal form one after the other.
-pub trait Sink {
+pub trait NormalSink {
     /// Takes more bytes.
     fn put(&mut self, bytes: &[u8]);
 
@@ -22,7 +22,7 @@ pub trait Sink {
     }
 }
 
-impl Sink for Vec<u8> {
+impl NormalSink for Vec<u8> {
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
     }
@@ -50,7 +50,7 @@ impl<'b> Comparison<'b> {
     }
 }
 
-impl Sink for Comparison<'_> {
+impl NormalSink for Comparison<'_> {
     fn put(&mut self, bytes: &[u8]) {
         match self.rest.strip_prefix(bytes) {
             Some(rest) => self.rest = rest,
@@ -61,7 +61,7 @@ impl Sink for Comparison<'_> {
 
 /// Writes the normal form of the field of this name (in lower case). Returns whether the request has the field: an
 /// absent one differs from an empty one.
-pub fn write(name: &[u8], request: &[Header<'_>], sink: &mut impl Sink) -> bool {
+pub fn write(name: &[u8], request: &[Header<'_>], sink: &mut impl NormalSink) -> bool {
     let Ok(name) = std::str::from_utf8(name) else {
         return false;
     };
@@ -77,7 +77,11 @@ pub fn write(name: &[u8], request: &[Header<'_>], sink: &mut impl Sink) -> bool 
     is_there
 }
 
-fn write_joined<'v>(parts: impl Iterator<Item = &'v [u8]>, separator: &[u8], sink: &mut impl Sink) {
+fn write_joined<'v>(
+    parts: impl Iterator<Item = &'v [u8]>,
+    separator: &[u8],
+    sink: &mut impl NormalSink,
+) {
     for (number, part) in parts.enumerate() {
         if number > 0 {
             sink.put(separator);
@@ -88,8 +92,8 @@ fn write_joined<'v>(parts: impl Iterator<Item = &'v [u8]>, separator: &[u8], sin
 
 /// Writes a list whose members have weights: the heaviest first, those of equal weight by their text, without repeats
 /// (RFC 9110 section 12.4.2).
-fn write_weighted(name: &str, request: &[Header<'_>], sink: &mut impl Sink) {
-    let mut sorted = [Member::NONE; CACHE_VARY_MEMBERS];
+fn write_weighted(name: &str, request: &[Header<'_>], sink: &mut impl NormalSink) {
+    let mut sorted = [Accepted::NONE; CACHE_VARY_MEMBERS];
     let mut count = 0;
     for member in weighted(request, name) {
         let Some(free) = sorted.get_mut(count) else {
@@ -113,7 +117,7 @@ fn write_weighted(name: &str, request: &[Header<'_>], sink: &mut impl Sink) {
     }
 }
 
-fn order(one: &Member<'_>, other: &Member<'_>) -> Ordering {
+fn order(one: &Accepted<'_>, other: &Accepted<'_>) -> Ordering {
     let by_value = || {
         let one = one.value.iter().map(u8::to_ascii_lowercase);
         one.cmp(other.value.iter().map(u8::to_ascii_lowercase))
@@ -123,7 +127,7 @@ fn order(one: &Member<'_>, other: &Member<'_>) -> Ordering {
     by_weight.then_with(by_value).then_with(by_parameters)
 }
 
-fn write_member(member: &Member<'_>, sink: &mut impl Sink) {
+fn write_member(member: &Accepted<'_>, sink: &mut impl NormalSink) {
     // RFC 9110 sections 12.5.1 to 12.5.4: types, charsets, codings and languages are compared without regard to case.
     sink.put_lower(member.value);
     for parameter in member.parameters() {

@@ -33,11 +33,15 @@ pub enum NotStored {
     NoLifetime,
     /// The response is stale at once and can neither be validated nor be served stale.
     Useless,
+    /// The response has more tags than an entry may have, so that it could not be purged by all of them.
+    TooManyTags,
+    /// The store has no room.
+    NoRoom,
 }
 
 impl NotStored {
     /// All reasons.
-    pub const ALL: [NotStored; 15] = [
+    pub const ALL: [NotStored; 17] = [
         NotStored::Method,
         NotStored::Status,
         NotStored::NotUnderstood,
@@ -53,6 +57,8 @@ impl NotStored {
         NotStored::NearBounds,
         NotStored::NoLifetime,
         NotStored::Useless,
+        NotStored::TooManyTags,
+        NotStored::NoRoom,
     ];
 
     /// The label for `Cache-Status`, metrics and `palantir explain`.
@@ -73,6 +79,8 @@ impl NotStored {
             NotStored::NearBounds => "near_bounds",
             NotStored::NoLifetime => "no_lifetime",
             NotStored::Useless => "useless",
+            NotStored::TooManyTags => "too_many_tags",
+            NotStored::NoRoom => "no_room",
         }
     }
 }

@@ -44,3 +44,67 @@ impl<'f> Omitted<'f> {
         are_named && self.control.names_field(self.fields, name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::sample::{fields, policy};
+
+    #[test]
+    fn omitted_fields_table() {
+        let rows: [(&[&str], &str, bool); 12] = [
+            (&["Cache-Control: max-age=5"], "a", false),
+            // RFC 9111 section 5.2.2.4 (MUST NOT): a field that no-cache names is not reused without a validation.
+            (&["Cache-Control: no-cache=\"a, B\""], "A", true),
+            (&["Cache-Control: no-cache=\"a, B\""], "b", true),
+            (&["Cache-Control: no-cache=\"a, B\""], "c", false),
+            (
+                &[
+                    "Cache-Control: no-cache=\"a\"",
+                    "Cache-Control: private=\"c\"",
+                ],
+                "c",
+                true,
+            ),
+            // RFC 9111 section 5.2.2.7 (MUST NOT): a field that private names is not stored.
+            (&["Cache-Control: private=a"], "a", true),
+            (&["Cache-Control: foo=\"a\", private=\"b\""], "a", false),
+            (&["Cache-Control: no-cache"], "a", false),
+            (&["CDN-Cache-Control: private=\"a\""], "a", true),
+            (
+                &[
+                    "CDN-Cache-Control: private=\"a\"",
+                    "Cache-Control: private=\"b\"",
+                ],
+                "b",
+                false,
+            ),
+            (
+                &["Cache-Control: private=\"set-cookie\""],
+                "Set-Cookie",
+                true,
+            ),
+            (&["Cache-Control: max-age=5"], "Set-Cookie", false),
+        ];
+        for (lines, name, expected) in rows {
+            let (policy, fields) = (policy(), fields(lines));
+            let omitted = Omitted::new(&policy, 200, &fields);
+            assert_eq!(omitted.contains(name), expected, "{lines:?} {name}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_omitted_unless_they_are_stored() {
+        let mut policy = policy();
+        for (set_cookie, is_omitted) in [(SetCookie::Strip, true), (SetCookie::Store, false)] {
+            policy.set_cookie = set_cookie;
+            let omitted = Omitted::new(&policy, 200, &[]);
+            assert_eq!(omitted.contains("Set-Cookie"), is_omitted, "{set_cookie:?}");
+        }
+        policy.set_cookie = SetCookie::Refuse;
+        policy.ttl.by_status = vec![(200, 5)];
+        policy.ttl.replaces = Replaces::Everything;
+        assert!(Omitted::new(&policy, 200, &[]).contains("set-cookie"));
+        assert!(!Omitted::new(&policy, 404, &[]).contains("set-cookie"));
+    }
+}

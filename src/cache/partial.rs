@@ -4,10 +4,11 @@
 use httparse::Header;
 
 use crate::base::limits;
-use crate::cache::ranges::{self, Selection};
+use crate::cache::ranges::{self, RangeSelection};
+use crate::cache::stored_head;
 use crate::cache::validators::Validators;
-use crate::http::fields::values;
-use crate::http::range::{ByteRange, ContentRange};
+use crate::http::fields::{trim, values};
+use crate::http::range::{ByteRange, ContentRange, decimal};
 
 /// The bytes of a representation that are stored: ranges in ascending order, none of which touches another one.
 #[derive(Clone, Copy, PartialEq)]
@@ -34,11 +35,15 @@ pub enum NotPartial {
     NoStrongValidator,
 }
 
-/// What stored parts mean for a request.
+/// The meaning of stored parts for a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the ranges are on the stack, where half a kilobyte costs nothing"
+)]
 pub enum FromParts {
-    /// The stored parts have what is asked for; never [`Selection::Whole`].
-    Answer(Selection),
+    /// The stored parts have what is asked for. [`RangeSelection::Whole`] is selected only of complete parts.
+    Answer(RangeSelection),
     /// The bytes from the first to the last one that is asked for and not stored.
     Missing(ByteRange),
 }
@@ -153,7 +158,7 @@ pub fn part(status: u16, fields: &[Header<'_>], received: u64) -> Result<Stretch
         return Err(NotPartial::Disagreement);
     }
     let last = received.checked_sub(1).ok_or(NotPartial::Empty)? + first;
-    if received < len && !Validators::of(fields).is_strong() {
+    if received < len && Validators::of(fields).strong().is_none() {
         return Err(NotPartial::NoStrongValidator);
     }
     Stretches::new(ByteRange { first, last }, total).ok_or(NotPartial::Disagreement)
@@ -170,7 +175,7 @@ pub fn combined(
     is_same.then(|| stored.0.with(newer.0)).flatten()
 }
 
-/// What stored parts mean for a request. `range_counts`: see `conditions::range_counts`.
+/// Finds out whether stored parts answer a request. `range_counts`: see `conditions::range_counts`.
 pub fn from_parts(
     stored: &Stretches,
     method: &[u8],
@@ -180,14 +185,14 @@ pub fn from_parts(
     let selection = if range_counts {
         ranges::select(method, fields, 200, stored.total)
     } else {
-        Selection::Whole
+        RangeSelection::Whole
     };
     // RFC 9111 section 3.3 (MUST NOT): an incomplete response answers nothing but requests for ranges that lie within.
     let wanted = match &selection {
-        Selection::Unsatisfiable => &[][..],
-        Selection::Single(range) => std::slice::from_ref(range),
-        Selection::Several(ranges) => ranges.as_slice(),
-        Selection::Whole => &[ByteRange {
+        RangeSelection::Unsatisfiable => &[][..],
+        RangeSelection::Single(range) => std::slice::from_ref(range),
+        RangeSelection::Several(ranges) => ranges.as_slice(),
+        RangeSelection::Whole => &[ByteRange {
             first: 0,
             last: stored.total.saturating_sub(1),
         }],
@@ -197,6 +202,26 @@ pub fn from_parts(
         Some(missing) => FromParts::Missing(missing),
         None => FromParts::Answer(selection),
     }
+}
+
+/// The head under which parts are stored: that of a 200 with the whole representation, which they become when they are
+/// complete (RFC 9110 section 15.3.7.3). `head` is that of a 206 or of an incomplete 200.
+pub fn whole_head(head: &[u8], total: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(head.len() + 32);
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    for (name, value) in stored_head::fields(head) {
+        let is_of_part = ["content-length", "content-range"];
+        if !is_of_part
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+        {
+            stored_head::write_field(name, value, &mut out);
+        }
+    }
+    let mut digits = itoa::Buffer::new();
+    stored_head::write_field(b"Content-Length", digits.format(total).as_bytes(), &mut out);
+    out.extend_from_slice(b"\r\n");
+    out
 }
 
 /// Appends the value of the `Range` that asks a backend for what is missing. `If-Range` with the strong validator of
@@ -224,12 +249,12 @@ fn content_range(fields: &[Header<'_>]) -> Result<ContentRange, NotPartial> {
     }
 }
 
-/// `Content-Length`, where all values agree; the parser of responses has refused other ones.
+/// `Content-Length`. The parser of responses has refused values that do not agree.
 fn content_length(fields: &[Header<'_>]) -> Result<Option<u64>, NotPartial> {
-    let Some(value) = values(fields, "content-length").next() else {
-        return Ok(None);
-    };
-    let text = std::str::from_utf8(value).ok();
-    let length = text.and_then(|text| text.trim().parse().ok());
-    length.map(Some).ok_or(NotPartial::Disagreement)
+    let value = values(fields, "content-length").next();
+    let length = value.map(|value| decimal(trim(value)).ok_or(NotPartial::Disagreement));
+    length.transpose()
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ pub struct Policy {
     pub collapse_timeout: Duration,
     /// Seconds for which a key whose response could not be stored is not collapsed (hit-for-miss).
     pub uncacheable_memory: u32,
-    /// What happens to a response with `Set-Cookie`.
+    /// The treatment of a response with `Set-Cookie`.
     pub set_cookie: SetCookie,
     /// The number of requests for a key before its response is stored; `None`: 1, and 2 when the store is full.
     pub min_uses: Option<u8>,
@@ -60,7 +60,7 @@ pub struct Policy {
     pub bypass: Bypass,
     /// The names of the cookies that are taken out of requests.
     pub strip_cookies: Vec<Pattern>,
-    /// What the directives of clients may do.
+    /// The effect that the directives of clients may have.
     pub client_directives: ClientDirectives,
     /// The names, in lower case, of the fields of RFC 9213 in the order of their precedence.
     pub targeted: Vec<String>,
@@ -68,7 +68,7 @@ pub struct Policy {
     pub strip_targeted: bool,
     /// How much `Cache-Status` says.
     pub status: StatusField,
-    /// Who decides on requests with `Authorization`.
+    /// The side that decides on requests with `Authorization`.
     pub authorization: Authorization,
     /// Whether clients get the fields with the tags of a response.
     pub forward_tags: bool,
@@ -83,11 +83,11 @@ pub struct Policy {
 pub struct TtlRules {
     /// Statuses and their lifetimes in seconds.
     pub by_status: Vec<(u16, u32)>,
-    /// What a lifetime replaces.
+    /// The words of the backend that a lifetime replaces.
     pub replaces: Replaces,
 }
 
-/// What a freshness lifetime of the operator replaces.
+/// The words of the backend that a freshness lifetime of the operator replaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Replaces {
     /// Nothing: the lifetime counts where the backend names none.
@@ -96,11 +96,11 @@ pub enum Replaces {
     /// The lifetime that the backend names, and directives that forbid to reuse or to store; but never `private`,
     /// `no-store` or `Set-Cookie`.
     Lifetimes,
-    /// Whatever the backend says.
+    /// Everything that the backend says.
     Everything,
 }
 
-/// What happens to a response with `Set-Cookie`.
+/// The treatment of a response with `Set-Cookie`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetCookie {
     /// The response is not stored.
@@ -122,7 +122,7 @@ pub struct Bypass {
     pub paths: Vec<Pattern>,
 }
 
-/// What the cache directives of clients may do.
+/// The effect that the cache directives of clients may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientDirectives {
     /// A client causes at most one validation per key and second.
@@ -144,7 +144,7 @@ pub enum StatusField {
     Off,
 }
 
-/// Who decides on requests with `Authorization`.
+/// The side that decides on requests with `Authorization`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authorization {
     /// The response permits reuse as RFC 9111 section 3.5 says.

@@ -1,4 +1,4 @@
-//! What of a request decides about looking up and storing.
+//! The parts of a request that decide about looking up and storing.
 
 use httparse::Header;
 
@@ -31,7 +31,7 @@ impl AskedMethod {
     }
 }
 
-/// What the fields of a request do not tell.
+/// The circumstances of a request that its fields do not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
     /// Whether palantir adds an identity that is not part of the key: the subject of a client certificate, a user,
@@ -41,7 +41,7 @@ pub struct Circumstances {
     pub is_near_bounds: bool,
 }
 
-/// What of a request decides about looking up and storing. Made once, from the request as the client sent it.
+/// The parts of a request that decide about looking up and storing. Made once, from the request as the client sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asking {
     /// The method.
@@ -61,7 +61,7 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// What of this request decides.
+    /// Reads what of this request decides.
     pub fn new(
         policy: &Policy,
         method: &str,
@@ -80,6 +80,14 @@ impl Asking {
         }
     }
 
+    /// The same request as a GET, whose response is stored.
+    pub fn for_get(self) -> Asking {
+        Asking {
+            method: AskedMethod::Get,
+            ..self
+        }
+    }
+
     /// Whether an entry may answer the request at all.
     pub fn is_looked_up(&self) -> bool {
         matches!(self.method, AskedMethod::Get | AskedMethod::Head)
@@ -90,9 +98,9 @@ impl Asking {
         self.directives.is_only_if_cached
     }
 
-    /// The same request where the wish of the client for a fresher response is no longer heard: another validation of
+    /// A copy of the request where a demand of the client for a fresher response is no longer heard: another validation of
     /// the key began in the same second.
-    pub fn without_wishes(self) -> Asking {
+    pub fn without_demands(self) -> Asking {
         let mut asking = self;
         asking.directives.no_cache = Scope::Absent;
         asking.directives.max_age = None;
@@ -121,4 +129,52 @@ fn effective(policy: &Policy, fields: &[Header<'_>]) -> CacheControl {
 /// requests for the same key would not get.
 pub fn is_near_bounds(size: usize, largest: usize) -> bool {
     size >= largest - largest / 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::sample::{asking, policy};
+
+    #[test]
+    fn requests_table() {
+        let rows: [(&[&str], bool, bool); 4] = [
+            (&[], false, false),
+            (&["Cookie: a=b"], false, true),
+            (&["authorization: x"], true, true),
+            (&["Range: bytes=0-"], false, false),
+        ];
+        for (lines, is_authorized, is_personal) in rows {
+            let asking = asking(&policy(), "GET", lines);
+            let found = (asking.is_authorized, asking.is_personal);
+            assert_eq!(found, (is_authorized, is_personal), "{lines:?}");
+        }
+        assert!(asking(&policy(), "GET", &["Range: bytes=0-"]).has_range);
+        let methods = ["GET", "HEAD", "POST", "PUT", "get"];
+        let found = methods.map(|method| asking(&policy(), method, &[]).is_looked_up());
+        assert_eq!(found, [true, true, false, false, false]);
+    }
+
+    #[test]
+    fn only_if_cached_counts_unless_clients_are_ignored() {
+        let mut policy = policy();
+        let line = ["Cache-Control: only-if-cached"];
+        assert!(asking(&policy, "GET", &line).is_only_if_cached());
+        policy.client_directives = ClientDirectives::Ignore;
+        assert!(!asking(&policy, "GET", &line).is_only_if_cached());
+    }
+
+    #[test]
+    fn heads_near_their_bounds_table() {
+        let rows = [
+            (89, 100, false),
+            (90, 100, true),
+            (100, 100, true),
+            (0, 1, false),
+            (1, 1, true),
+        ];
+        for (size, largest, expected) in rows {
+            assert_eq!(is_near_bounds(size, largest), expected, "{size} {largest}");
+        }
+    }
 }

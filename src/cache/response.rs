@@ -3,7 +3,7 @@
 use httparse::Header;
 
 use crate::base::limits::CACHE_DELTA_SECONDS;
-use crate::cache::facts::{Facts, Flags, Source};
+use crate::cache::facts::{EntryFacts, Flags, LifetimeSource};
 use crate::cache::request::Asking;
 use crate::cache::statuses::is_understood;
 use crate::cache::targeted::Control;
@@ -32,7 +32,7 @@ pub struct Response<'f> {
 }
 
 /// The facts of a response. `control` is what its fields say to this cache.
-pub fn facts_of(asking: &Asking, response: &Response<'_>, control: &Control<'_>) -> Facts {
+pub fn facts_of(asking: &Asking, response: &Response<'_>, control: &Control<'_>) -> EntryFacts {
     let fields = response.fields;
     let arrival = (response.received / 1_000) as i64;
     let date_of = |name| find(fields, name).and_then(|value| parse_at(value, arrival));
@@ -40,7 +40,7 @@ pub fn facts_of(asking: &Asking, response: &Response<'_>, control: &Control<'_>)
     let last_modified = date_of("last-modified");
     let (explicit, source) = explicit(response, control, date);
     let directives = &control.directives;
-    Facts {
+    EntryFacts {
         received: response.received,
         initial_age: initial_age(response, date),
         date,
@@ -55,7 +55,7 @@ pub fn facts_of(asking: &Asking, response: &Response<'_>, control: &Control<'_>)
 }
 
 /// The lifetime that a response names, in seconds, and where (RFC 9111 section 4.2.1).
-fn explicit(response: &Response<'_>, control: &Control<'_>, date: i64) -> (u32, Source) {
+fn explicit(response: &Response<'_>, control: &Control<'_>, date: i64) -> (u32, LifetimeSource) {
     let CacheControl {
         s_maxage,
         max_age,
@@ -63,15 +63,21 @@ fn explicit(response: &Response<'_>, control: &Control<'_>, date: i64) -> (u32, 
         ..
     } = control.directives;
     if has_open_quotes {
-        return (0, Source::MaxAge);
+        return (0, LifetimeSource::MaxAge);
     }
     let is_targeted = control.targeted.is_some();
-    let of = |own| if is_targeted { Source::Targeted } else { own };
+    let of = |own| {
+        if is_targeted {
+            LifetimeSource::Targeted
+        } else {
+            own
+        }
+    };
     if let Some(secs) = s_maxage {
-        return (secs, of(Source::SMaxage));
+        return (secs, of(LifetimeSource::SMaxage));
     }
     if let Some(secs) = max_age {
-        return (secs, of(Source::MaxAge));
+        return (secs, of(LifetimeSource::MaxAge));
     }
     match find(response.fields, "expires") {
         // RFC 9213 section 2.2 (MUST): a targeted field puts Cache-Control and Expires out of force.
@@ -80,9 +86,9 @@ fn explicit(response: &Response<'_>, control: &Control<'_>, date: i64) -> (u32, 
             // RFC 9111 section 5.3 (MUST): an invalid date, "0" above all, lies in the past.
             let secs =
                 parse_at(value, arrival).map_or(0, |expires| delta(expires.saturating_sub(date)));
-            (secs, Source::Expires)
+            (secs, LifetimeSource::Expires)
         }
-        _ => (0, Source::None),
+        _ => (0, LifetimeSource::None),
     }
 }
 
@@ -135,3 +141,6 @@ fn flags(asking: &Asking, response: &Response<'_>, control: &Control<'_>, is_dat
 fn delta(secs: i64) -> u32 {
     secs.clamp(0, i64::from(CACHE_DELTA_SECONDS)) as u32
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Whether an entry answers a request: as it is, while it is validated, or only after a validation.
 
-use crate::cache::facts::{Facts, Flags};
+use crate::cache::facts::{EntryFacts, Flags};
 use crate::cache::freshness::{age, is_capped, lifetime, replaces, ttl};
 use crate::cache::policy::{ClientDirectives, Policy, Replaces};
 use crate::cache::request::Asking;
@@ -64,7 +64,7 @@ impl Why {
     }
 
     /// Whether the client alone asks for the validation, so that the policy `bounded` may refuse it: the caller then
-    /// asks again with [`Asking::without_wishes`].
+    /// asks again with [`Asking::without_demands`].
     pub const fn is_from_client(self) -> bool {
         matches!(
             self,
@@ -73,7 +73,7 @@ impl Why {
     }
 }
 
-/// What went wrong when a backend was asked.
+/// The trouble that was met when a backend was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// No answer can be had: no usable backend, a failed connection, a reset, a timeout.
@@ -86,7 +86,7 @@ pub enum Trouble {
 /// variant match.
 pub fn reuse(
     policy: &Policy,
-    facts: &Facts,
+    facts: &EntryFacts,
     asking: &Asking,
     is_soft_purged: bool,
     now: u64,
@@ -106,14 +106,14 @@ pub fn reuse(
     } else {
         return Reuse::Validate(if is_purged { Why::Purged } else { Why::Stale });
     };
-    wish(facts, asking, ttl, now).map_or(usable, Reuse::Validate)
+    demand(facts, asking, ttl, now).map_or(usable, Reuse::Validate)
 }
 
 /// Whether a stale entry may answer at the time `now`, since asking a backend went wrong. An entry that is still fresh
 /// may answer too, unless its client is owed a validation.
 pub fn may_serve_stale(
     policy: &Policy,
-    facts: &Facts,
+    facts: &EntryFacts,
     asking: &Asking,
     trouble: Trouble,
     now: u64,
@@ -134,8 +134,8 @@ pub fn may_serve_stale(
     ttl > 0 || staleness(ttl) < error_window(facts, asking, default)
 }
 
-/// What forbids to use a response without a validation, however fresh it is and whatever goes wrong.
-fn barrier(policy: &Policy, facts: &Facts) -> Option<Why> {
+/// The reason for which a response is never used without a validation, however fresh it is and whatever goes wrong.
+fn barrier(policy: &Policy, facts: &EntryFacts) -> Option<Why> {
     // RFC 9111 section 5.2.2.4 (MUST NOT): a response with `no-cache` is not used without a successful validation.
     if facts.flags.has(Flags::NO_CACHE) && replaces(policy, facts.status) == Replaces::Nothing {
         return Some(Why::NoCache);
@@ -149,7 +149,7 @@ fn staleness(ttl: i64) -> u64 {
 }
 
 /// Seconds of staleness for which an entry answers while it is validated.
-fn refresh_window(policy: &Policy, facts: &Facts) -> u64 {
+fn refresh_window(policy: &Policy, facts: &EntryFacts) -> u64 {
     // The operator's default concerns what was fresh once: a lifetime of 0 says that every use is validated.
     let default = match lifetime(policy, facts).secs {
         0 => 0,
@@ -164,7 +164,7 @@ fn refresh_window(policy: &Policy, facts: &Facts) -> u64 {
 
 /// Seconds of staleness for which an entry answers when asking a backend went wrong. `default` counts where the
 /// response names no `stale-if-error`.
-fn error_window(facts: &Facts, asking: &Asking, default: u32) -> u64 {
+fn error_window(facts: &EntryFacts, asking: &Asking, default: u32) -> u64 {
     let refresh = facts.stale_while_revalidate.unwrap_or(0);
     let window = match permission(facts) {
         Stale::Never => 0,
@@ -179,7 +179,7 @@ fn error_window(facts: &Facts, asking: &Asking, default: u32) -> u64 {
 }
 
 /// Seconds of staleness that the client accepts (RFC 9111 section 5.2.1.2).
-fn accepted_window(facts: &Facts, asking: &Asking) -> u64 {
+fn accepted_window(facts: &EntryFacts, asking: &Asking) -> u64 {
     match permission(facts) {
         Stale::Permitted => u64::from(asking.directives.max_stale.unwrap_or(0)),
         Stale::AsNamed | Stale::Never => 0,
@@ -196,7 +196,7 @@ enum Stale {
     Permitted,
 }
 
-fn permission(facts: &Facts) -> Stale {
+fn permission(facts: &EntryFacts) -> Stale {
     // RFC 9111 sections 4.2.4, 5.2.2.2 and 5.2.2.8 (MUST NOT): must-revalidate and proxy-revalidate forbid stale use.
     // An error that outlives its cap would keep others from the answer that a backend now has.
     if facts.flags.has(Flags::REVALIDATE) || is_capped(facts.status) {
@@ -209,8 +209,8 @@ fn permission(facts: &Facts) -> Stale {
     }
 }
 
-/// What a client asks for that the entry does not fulfil without a validation (RFC 9111 section 5.2.1).
-fn wish(facts: &Facts, asking: &Asking, ttl: i64, now: u64) -> Option<Why> {
+/// The demand of a client that the entry does not fulfil without a validation (RFC 9111 section 5.2.1).
+fn demand(facts: &EntryFacts, asking: &Asking, ttl: i64, now: u64) -> Option<Why> {
     let client = &asking.directives;
     if client.no_cache == Scope::Whole {
         return Some(Why::ClientNoCache);
@@ -227,3 +227,6 @@ fn wish(facts: &Facts, asking: &Asking, ttl: i64, now: u64) -> Option<Why> {
         .is_some_and(is_short)
         .then_some(Why::ClientMinFresh)
 }
+
+#[cfg(test)]
+mod tests;

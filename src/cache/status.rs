@@ -191,3 +191,176 @@ fn write_string(text: &[u8], out: &mut Vec<u8>) {
     }
     out.push(b'"');
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+    use sfv::visitor::{EntryVisitor, Ignored, ListVisitor};
+
+    use super::*;
+
+    const HIT: CacheStatus<'static> = CacheStatus {
+        name: "palantir",
+        handling: Handling::Hit,
+        ttl: Some(30),
+        key: None,
+        detail: None,
+    };
+
+    fn forwarded(reason: Forwarded) -> CacheStatus<'static> {
+        let handling = Handling::Forwarded {
+            reason,
+            status: None,
+            is_stored: false,
+            is_collapsed: false,
+        };
+        CacheStatus {
+            handling,
+            ttl: None,
+            ..HIT
+        }
+    }
+
+    fn written(status: &CacheStatus<'_>, form: StatusField) -> String {
+        let mut out = Vec::new();
+        status.write(form, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn members_table() {
+        let validated = CacheStatus {
+            handling: Handling::Forwarded {
+                reason: Forwarded::Stale,
+                status: Some(304),
+                is_stored: true,
+                is_collapsed: true,
+            },
+            ttl: Some(60),
+            key: Some(b"https://a.test/\"b\"\\\xc3\x00"),
+            detail: Some("set-cookie"),
+            ..HIT
+        };
+        let named = CacheStatus {
+            name: "our cache \"1\"",
+            ttl: Some(-412),
+            detail: Some("two words"),
+            ..HIT
+        };
+        let rows = [
+            (HIT, "palantir; hit; ttl=30", "palantir; hit; ttl=30"),
+            (
+                validated,
+                "palantir; fwd=stale; ttl=60",
+                "palantir; fwd=stale; fwd-status=304; stored; collapsed; ttl=60; \
+                 key=\"https://a.test/\\\"b\\\"\\\\%C3%00\"; detail=set-cookie",
+            ),
+            (
+                named,
+                "\"our cache \\\"1\\\"\"; hit; ttl=-412",
+                "\"our cache \\\"1\\\"\"; hit; ttl=-412; detail=\"two words\"",
+            ),
+            (
+                forwarded(Forwarded::Bypass),
+                "palantir; fwd=bypass",
+                "palantir; fwd=bypass",
+            ),
+            (
+                forwarded(Forwarded::Method),
+                "palantir; fwd=method",
+                "palantir; fwd=method",
+            ),
+            (
+                forwarded(Forwarded::UriMiss),
+                "palantir; fwd=uri-miss",
+                "palantir; fwd=uri-miss",
+            ),
+            (
+                forwarded(Forwarded::VaryMiss),
+                "palantir; fwd=vary-miss",
+                "palantir; fwd=vary-miss",
+            ),
+            (
+                forwarded(Forwarded::Miss),
+                "palantir; fwd=miss",
+                "palantir; fwd=miss",
+            ),
+            (
+                forwarded(Forwarded::Request),
+                "palantir; fwd=request",
+                "palantir; fwd=request",
+            ),
+            (
+                forwarded(Forwarded::Partial),
+                "palantir; fwd=partial",
+                "palantir; fwd=partial",
+            ),
+        ];
+        for (status, brief, full) in rows {
+            assert_eq!(written(&status, StatusField::Brief), brief);
+            assert_eq!(written(&status, StatusField::Full), full);
+            assert_eq!(written(&status, StatusField::Off), "");
+        }
+    }
+
+    /// RFC 9211 section 2: the cache next to the client stands last.
+    #[test]
+    fn earlier_caches_stand_before() {
+        let rows: [(&[&str], &str, &str); 4] = [
+            (&[], "palantir; hit; ttl=30", ""),
+            (&["a; hit"], "a; hit, palantir; hit; ttl=30", "a; hit"),
+            (
+                &["a; hit", " b; fwd=miss "],
+                "a; hit, b; fwd=miss, palantir; hit; ttl=30",
+                "a; hit, b; fwd=miss",
+            ),
+            (&[""], "palantir; hit; ttl=30", ""),
+        ];
+        for (earlier, brief, off) in rows {
+            for (form, expected) in [(StatusField::Brief, brief), (StatusField::Off, off)] {
+                let mut out = b"Cache-Status: ".to_vec();
+                HIT.write_behind(earlier.iter().map(|value| value.as_bytes()), form, &mut out);
+                assert_eq!(
+                    String::from_utf8(out).unwrap(),
+                    format!("Cache-Status: {expected}")
+                );
+            }
+        }
+    }
+
+    proptest! {
+        /// The field is a structured one with one member, whatever the words are.
+        #[test]
+        fn the_field_is_well_formed(name: String, key: Vec<u8>, detail: String, ttl: i64) {
+            let status = CacheStatus {
+                name: &name,
+                ttl: Some(ttl),
+                key: Some(&key),
+                detail: Some(&detail),
+                ..forwarded(Forwarded::Miss)
+            };
+            let text = written(&status, StatusField::Full);
+            let count = sfv::Parser::new(&text).parse_list_with_visitor(Members(0));
+            prop_assert_eq!(count.ok(), Some(1), "{}", text);
+        }
+    }
+
+    /// The number of members of a list.
+    struct Members(usize);
+
+    impl<'v> ListVisitor<'v> for Members {
+        type Out = usize;
+        type Error = Infallible;
+
+        fn entry(&mut self) -> Result<impl EntryVisitor<'v>, Infallible> {
+            self.0 += 1;
+            Ok(Ignored)
+        }
+
+        fn finish(self) -> Result<usize, Infallible> {
+            Ok(self.0)
+        }
+    }
+}

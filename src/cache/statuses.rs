@@ -1,4 +1,4 @@
-//! What the cache knows of status codes (RFC 9110 section 15, RFC 9111 section 3).
+//! The meaning of status codes to the cache (RFC 9110 section 15, RFC 9111 section 3).
 
 /// Whether the cache understands what a status says about storing, as `must-understand` asks for. Partial content is
 /// understood where the caller combines it.

@@ -1,6 +1,6 @@
 //! Whether a response is stored, and without which of its fields (RFC 9111 section 3).
 
-use crate::cache::facts::{Facts, Flags, Source};
+use crate::cache::facts::{EntryFacts, Flags, LifetimeSource};
 use crate::cache::freshness::{age, lifetime, replaces};
 use crate::cache::not_stored::NotStored;
 use crate::cache::policy::{Authorization, Policy, Replaces, SetCookie};
@@ -17,7 +17,7 @@ pub fn storable(
     policy: &Policy,
     asking: &Asking,
     response: &Response<'_>,
-) -> Result<Facts, NotStored> {
+) -> Result<EntryFacts, NotStored> {
     let control = control_of(policy, response.fields);
     let facts = facts_of(asking, response, &control);
     let reasons = [
@@ -36,8 +36,8 @@ pub fn storable(
     reasons.into_iter().flatten().next().map_or(Ok(facts), Err)
 }
 
-/// What forbids to store a response, or to reuse one that was stored under other settings.
-pub fn forbidden(policy: &Policy, facts: &Facts) -> Option<NotStored> {
+/// The reason that forbids to store a response, or to reuse one that was stored under other settings.
+pub fn forbidden(policy: &Policy, facts: &EntryFacts) -> Option<NotStored> {
     let has = |flags| facts.flags.has(flags);
     // RFC 9111 section 3.5 (MUST NOT): the response to a request with `Authorization` answers no other one, unless it
     // permits that. An identity that palantir adds tells the backend no less.
@@ -60,7 +60,7 @@ pub fn forbidden(policy: &Policy, facts: &Facts) -> Option<NotStored> {
     is_refused.then_some(NotStored::SetCookie)
 }
 
-fn by_method(asking: &Asking, response: &Response<'_>, facts: &Facts) -> Option<NotStored> {
+fn by_method(asking: &Asking, response: &Response<'_>, facts: &EntryFacts) -> Option<NotStored> {
     let is_stored = match asking.method {
         AskedMethod::Get => true,
         // RFC 9110 section 9.3.3: explicit freshness and the target as Content-Location make it the response of GET.
@@ -74,8 +74,8 @@ fn by_method(asking: &Asking, response: &Response<'_>, facts: &Facts) -> Option<
 
 fn by_status(response: &Response<'_>, control: &CacheControl) -> Option<NotStored> {
     let status = response.status;
-    // RFC 9111 section 3 (MUST NOT): only final statuses are stored, and none whose meaning the cache does not know where
-    // the response asks for that.
+    // RFC 9111 section 3 (MUST NOT): only final statuses are stored, and none whose meaning the cache does not know
+    // where the response asks for that.
     if is_of_its_request(status) {
         return Some(NotStored::Status);
     }
@@ -98,14 +98,16 @@ fn by_bounds(policy: &Policy, asking: &Asking, response: &Response<'_>) -> Optio
 }
 
 /// Whether a stored response could ever answer.
-fn by_use(policy: &Policy, facts: &Facts) -> Option<NotStored> {
+fn by_use(policy: &Policy, facts: &EntryFacts) -> Option<NotStored> {
     let flags = facts.flags;
     let lifetime = lifetime(policy, facts);
     let is_personal = flags.has(Flags::PERSONAL) || flags.has(Flags::SET_COOKIE);
     // RFC 9111 section 3 (MUST NOT): without a lifetime and `public`, only heuristically cacheable statuses are stored.
     // A personal response is not stored either: the date of its last change could validate it for somebody else.
-    let is_named =
-        !matches!(lifetime.source, Source::None | Source::Heuristic) || flags.has(Flags::PUBLIC);
+    let is_named = !matches!(
+        lifetime.source,
+        LifetimeSource::None | LifetimeSource::Heuristic
+    ) || flags.has(Flags::PUBLIC);
     if !is_named && (is_personal || !is_heuristically_cacheable(facts.status)) {
         return Some(NotStored::NoLifetime);
     }
@@ -118,3 +120,6 @@ fn by_use(policy: &Policy, facts: &Facts) -> Option<NotStored> {
     let is_useful = facts.has_validator() || (!is_validated && (is_fresh || has_window));
     (!is_useful).then_some(NotStored::Useless)
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,3 +48,50 @@ fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
         (!line.is_empty()).then_some(line)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] =
+        b"HTTP/1.1 203 Other\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nA:b\r\na:  c \r\nEmpty:\r\n\r\n";
+
+    #[test]
+    fn a_head_is_taken_apart() {
+        assert_eq!(status(HEAD), 203);
+        assert_eq!(status_line(HEAD), b"HTTP/1.1 203 Other");
+        let read: Vec<_> = fields(HEAD).collect();
+        let expected: [(&[u8], &[u8]); 4] = [
+            (b"Date", b"Thu, 01 Jan 1970 00:00:00 GMT"),
+            (b"A", b"b"),
+            (b"a", b"c"),
+            (b"Empty", b""),
+        ];
+        assert_eq!(read, expected);
+        assert_eq!(find(HEAD, "a"), Some(&b"b"[..]));
+        assert_eq!(find(HEAD, "b"), None);
+    }
+
+    #[test]
+    fn nothing_behind_the_empty_line_is_a_field() {
+        let head = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nC: d\r\n";
+        assert_eq!(fields(head).count(), 1);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_safe(head in "[a:0-9 \r\n]{0,40}") {
+            let head = head.as_bytes();
+            let _ = (status(head), fields(head).count(), find(head, "a"));
+        }
+
+        #[test]
+        fn written_fields_are_read_again(name in "[a-zA-Z-]{1,8}", value in "([!-~]([ -~]{0,8}[!-~])?)?") {
+            let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+            write_field(name.as_bytes(), value.as_bytes(), &mut head);
+            head.extend_from_slice(b"\r\n");
+            proptest::prop_assert_eq!(find(&head, &name), Some(value.as_bytes()));
+            proptest::prop_assert_eq!(fields(&head).count(), 1);
+        }
+    }
+}

@@ -12,7 +12,8 @@ use crate::http::structured::strings;
 pub struct Tags {
     /// Each tag behind its length of two bytes.
     bytes: Vec<u8>,
-    count: usize,
+    /// Where the tags begin in `bytes`, in the order of their texts.
+    starts: Vec<u16>,
 }
 
 /// The response has more tags than may be stored. It must not be stored, since a purge could not find it.
@@ -36,32 +37,21 @@ impl Tags {
         for value in values(fields, "cache-tag") {
             tags.add_named(list(value))?;
         }
-        let mut result = Ok(());
-        let mut groups = Tags::default();
+        let mut groups = Vec::new();
         let is_list = strings(values(fields, "cache-groups"), |group| {
-            result = result.and_then(|()| groups.add(&group_tag(origin, group)));
+            groups.push(group_tag(origin, group));
         });
         // RFC 9651 section 4.2 (MUST): a field that is no list of strings is ignored as a whole.
         if is_list.is_ok() {
-            result?;
-            for group in groups.iter() {
+            for group in &groups {
                 tags.add(group)?;
             }
         }
         Ok(tags)
     }
 
-    /// Tags that were stored: see [`Tags::as_bytes`]. `None`: the bytes are no tags.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Tags> {
-        let tags = Tags {
-            count: tags_in(bytes).count(),
-            bytes: bytes.to_vec(),
-        };
-        let read: usize = tags.iter().map(|tag| 2 + tag.len()).sum();
-        (read == bytes.len()).then_some(tags)
-    }
-
     /// The tags as one text to store.
+    /// See [`tags_in`].
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -73,12 +63,12 @@ impl Tags {
 
     /// The number of tags.
     pub fn len(&self) -> usize {
-        self.count
+        self.starts.len()
     }
 
     /// Whether there are no tags.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.starts.is_empty()
     }
 
     fn add_named<'b>(&mut self, tags: impl Iterator<Item = &'b [u8]>) -> Result<(), TooManyTags> {
@@ -89,16 +79,23 @@ impl Tags {
     }
 
     fn add(&mut self, tag: &[u8]) -> Result<(), TooManyTags> {
-        if self.iter().any(|known| known == tag) {
+        let known = |start: &u16| tags_in(&self.bytes[usize::from(*start)..]).next();
+        let Err(at) = self
+            .starts
+            .binary_search_by(|start| known(start).cmp(&Some(tag)))
+        else {
             return Ok(());
-        }
-        let is_full = self.count == limits::CACHE_TAGS
-            || self.bytes.len() + 2 + tag.len() > limits::CACHE_TAG_BYTES;
-        let len = u16::try_from(tag.len()).ok().filter(|_| !is_full);
-        self.bytes
-            .extend_from_slice(&len.ok_or(TooManyTags)?.to_be_bytes());
+        };
+        let end = self.bytes.len();
+        let is_full = self.starts.len() == limits::CACHE_TAGS
+            || end + 2 + tag.len() > limits::CACHE_TAG_BYTES;
+        let (Ok(start), Ok(len), false) = (u16::try_from(end), u16::try_from(tag.len()), is_full)
+        else {
+            return Err(TooManyTags);
+        };
+        self.starts.insert(at, start);
+        self.bytes.extend_from_slice(&len.to_be_bytes());
         self.bytes.extend_from_slice(tag);
-        self.count += 1;
         Ok(())
     }
 }
@@ -125,25 +122,186 @@ pub fn group_tag(origin: &[u8], group: &str) -> Vec<u8> {
 }
 
 /// The groups, as stored, that the response to an unsafe method invalidates (RFC 9875 section 3). `origin`: see
-/// [`Tags::of`].
-pub fn invalidated_groups(
-    is_safe: bool,
-    fields: &[Header<'_>],
-    origin: &[u8],
-) -> Result<Vec<Vec<u8>>, TooManyTags> {
+/// [`Tags::of`]. Groups beyond the bound are not invalidated, as the RFC permits.
+pub fn invalidated_groups(is_safe: bool, fields: &[Header<'_>], origin: &[u8]) -> Vec<Vec<u8>> {
+    let mut groups = Vec::new();
     // RFC 9875 section 3 (MUST): the field is ignored on responses to safe methods.
     if is_safe {
-        return Ok(Vec::new());
+        return groups;
     }
-    let mut groups = Vec::new();
     let is_list = strings(values(fields, "cache-group-invalidation"), |group| {
-        if groups.len() <= limits::CACHE_GROUPS_INVALIDATED {
+        if groups.len() < limits::CACHE_GROUPS_INVALIDATED {
             groups.push(group_tag(origin, group));
         }
     });
-    match is_list {
-        Ok(()) if groups.len() > limits::CACHE_GROUPS_INVALIDATED => Err(TooManyTags),
-        Ok(()) => Ok(groups),
-        Err(_) => Ok(Vec::new()),
+    if is_list.is_err() {
+        groups.clear();
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Fields<'f> = &'f [(&'f str, &'f str)];
+
+    const ORIGIN: &[u8] = b"https://a.test";
+
+    fn of(fields: Fields<'_>) -> Result<Vec<String>, TooManyTags> {
+        let header = |(name, value): &(&'static str, &'static str)| Header {
+            name,
+            value: value.as_bytes(),
+        };
+        let leak = |text: &str| -> &'static str { text.to_owned().leak() };
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (leak(name), leak(value)))
+            .collect();
+        let fields: Vec<_> = fields.iter().map(header).collect();
+        let tags = Tags::of(&fields, ORIGIN)?;
+        assert_eq!(tags.len(), tags.iter().count());
+        assert_eq!(tags.is_empty(), tags.iter().next().is_none());
+        assert!(tags_in(tags.as_bytes()).eq(tags.iter()));
+        let shown = tags
+            .iter()
+            .map(|tag| String::from_utf8_lossy(tag).replace('\0', " "));
+        Ok(shown.collect())
+    }
+
+    #[test]
+    fn tags_table() {
+        let rows: [(Fields<'_>, &[&str]); 13] = [
+            (&[], &[]),
+            (&[("Surrogate-Key", "a b  c")], &["ta", "tb", "tc"]),
+            (&[("surrogate-key", " a\tb ")], &["ta", "tb"]),
+            (&[("Cache-Tag", "a, b c,,d")], &["ta", "tb c", "td"]),
+            (
+                &[
+                    ("Surrogate-Key", "b a"),
+                    ("Cache-Tag", "a,b"),
+                    ("Cache-Tag", "c"),
+                ],
+                &["tb", "ta", "tc"],
+            ),
+            (&[("Surrogate-Key", "a,b")], &["ta,b"]),
+            (
+                &[("Cache-Groups", "\"a\", \"b c\";x=1")],
+                &["ghttps://a.test a", "ghttps://a.test b c"],
+            ),
+            (
+                &[("Cache-Groups", "\"a\""), ("Cache-Groups", "\"a\", \"b\"")],
+                &["ghttps://a.test a", "ghttps://a.test b"],
+            ),
+            // A tag and a group of one name are two tags.
+            (
+                &[("Cache-Tag", "a"), ("Cache-Groups", "\"a\"")],
+                &["ta", "ghttps://a.test a"],
+            ),
+            // RFC 9651 section 4.2 (MUST): a field that is no list of strings is ignored as a whole.
+            (&[("Cache-Groups", "a")], &[]),
+            (&[("Cache-Groups", "\"a\", b")], &[]),
+            (&[("Cache-Groups", "\"a\", \"b")], &[]),
+            (&[("Cache-Groups", "\"a\","), ("Cache-Tag", "t")], &["tt"]),
+        ];
+        for (fields, expected) in rows {
+            assert_eq!(of(fields).unwrap(), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_with_too_many_tags_is_told() {
+        let many = |count: usize| {
+            (0..count)
+                .map(|number| format!("{number}"))
+                .collect::<Vec<_>>()
+        };
+        let most = many(limits::CACHE_TAGS).join(" ");
+        assert_eq!(
+            of(&[("Surrogate-Key", &most)]).unwrap().len(),
+            limits::CACHE_TAGS
+        );
+        assert_eq!(
+            of(&[("Surrogate-Key", &most), ("Cache-Tag", "7")])
+                .unwrap()
+                .len(),
+            limits::CACHE_TAGS
+        );
+        assert_eq!(
+            of(&[("Surrogate-Key", &most), ("Cache-Tag", "a")]),
+            Err(TooManyTags)
+        );
+        assert_eq!(
+            of(&[("Surrogate-Key", &most), ("Cache-Groups", "\"7\"")]),
+            Err(TooManyTags)
+        );
+        // The length and the kind of a tag count too.
+        let largest = "x".repeat(limits::CACHE_TAG_BYTES - 3);
+        assert_eq!(of(&[("Cache-Tag", &largest)]).unwrap().len(), 1);
+        assert_eq!(
+            of(&[("Cache-Tag", &format!("{largest}x"))]),
+            Err(TooManyTags)
+        );
+    }
+
+    /// RFC 9875 section 2 (MUST): 32 groups of 32 characters at least.
+    #[test]
+    fn as_many_groups_as_the_rfc_demands_fit() {
+        let groups = (0..32)
+            .map(|number| format!("\"{number:032}\""))
+            .collect::<Vec<_>>();
+        assert_eq!(
+            of(&[("Cache-Groups", &groups.join(", "))]).unwrap().len(),
+            32
+        );
+    }
+
+    #[test]
+    fn invalidated_groups_table() {
+        let of = |is_safe, value: &str| {
+            let field = Header {
+                name: "Cache-Group-Invalidation",
+                value: value.as_bytes(),
+            };
+            invalidated_groups(is_safe, &[field], ORIGIN)
+        };
+        assert_eq!(
+            of(false, "\"a\", \"b\""),
+            [group_tag(ORIGIN, "a"), group_tag(ORIGIN, "b")]
+        );
+        // RFC 9875 section 3 (MUST): the field has no effect after safe methods.
+        assert!(of(true, "\"a\"").is_empty());
+        assert!(of(false, "\"a\", b").is_empty() && of(false, "").is_empty());
+        let many = "\"a\",".repeat(1_000) + "\"a\"";
+        assert_eq!(of(false, &many).len(), limits::CACHE_GROUPS_INVALIDATED);
+    }
+
+    #[test]
+    fn groups_of_other_origins_are_other_tags() {
+        assert_ne!(group_tag(ORIGIN, "a"), group_tag(b"http://a.test", "a"));
+        assert_ne!(group_tag(b"a", "b"), group_tag(b"ab", ""));
+    }
+
+    proptest! {
+        #[test]
+        fn each_tag_is_kept_once(names in proptest::collection::vec("[ab]{1,3}", 0..20)) {
+            let found = of(&[("Surrogate-Key", &names.join(" "))]).unwrap();
+            let mut expected: Vec<String> = Vec::new();
+            for name in &names {
+                let tag = format!("t{name}");
+                if !expected.contains(&tag) {
+                    expected.push(tag);
+                }
+            }
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn any_stored_bytes_are_safe(bytes: Vec<u8>) {
+            let read: usize = tags_in(&bytes).map(|tag| 2 + tag.len()).sum();
+            prop_assert!(read <= bytes.len());
+        }
     }
 }

@@ -1,13 +1,13 @@
-//! Which field of a response speaks to this cache: a targeted one (RFC 9213), or `Cache-Control`.
+//! The field of a response that speaks to this cache: a targeted one (RFC 9213), or `Cache-Control`.
 
 use httparse::Header;
 
 use crate::cache::policy::Policy;
 use crate::http::cache_control::{CacheControl, Name, directives};
 use crate::http::fields::{list, values};
-use crate::http::structured::{Malformed, Value, dictionary};
+use crate::http::structured::{MalformedField, MemberValue, dictionary};
 
-/// What a response says to this cache.
+/// The directives of a response for this cache.
 #[derive(Clone, Copy, Debug)]
 pub struct Control<'p> {
     /// The directives.
@@ -16,7 +16,7 @@ pub struct Control<'p> {
     pub targeted: Option<&'p str>,
 }
 
-/// What the fields of a response say to this cache.
+/// Reads what the fields of a response say to this cache.
 pub fn control_of<'p>(policy: &'p Policy, fields: &[Header<'_>]) -> Control<'p> {
     // RFC 9213 section 2.2 (MUST): the first field of the list whose value is valid and not empty counts alone.
     let mut targeted = policy.targeted.iter();
@@ -34,7 +34,7 @@ pub fn control_of<'p>(policy: &'p Policy, fields: &[Header<'_>]) -> Control<'p> 
 }
 
 /// The directives of a targeted field, if it is there, valid and not empty.
-fn read(fields: &[Header<'_>], name: &str) -> Result<CacheControl, Malformed> {
+fn read(fields: &[Header<'_>], name: &str) -> Result<CacheControl, MalformedField> {
     let mut control = CacheControl::default();
     let mut is_right = true;
     let count = dictionary(values(fields, name), |key, value| {
@@ -43,7 +43,7 @@ fn read(fields: &[Header<'_>], name: &str) -> Result<CacheControl, Malformed> {
     if count > 0 && is_right {
         Ok(control)
     } else {
-        Err(Malformed)
+        Err(MalformedField)
     }
 }
 
@@ -60,7 +60,7 @@ impl Control<'_> {
         };
         let mut is_named = false;
         let read = dictionary(values(fields, targeted), |key, value| {
-            if let (true, Value::Text(names)) = (may_name_fields(key.as_bytes()), value) {
+            if let (true, MemberValue::Text(names)) = (may_name_fields(key.as_bytes()), value) {
                 is_named |= list(names.as_bytes()).any(is_same);
             }
         });

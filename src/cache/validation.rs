@@ -1,14 +1,13 @@
-//! Validation of stored responses with their backend (RFC 9111 section 4.3): the conditions that are sent, the stored
-//! responses that a 304 or the answer to a HEAD is for, and the head that follows from stored and new fields.
+//! Validation of stored responses with their backend (RFC 9111 section 4.3): the conditions that are sent, and the
+//! stored responses that a 304 or the answer to a HEAD is for. `update` makes the head that follows.
 
 use httparse::Header;
 
 use crate::base::limits;
-use crate::cache::stored_head;
 use crate::cache::validators::Validators;
-use crate::http::date;
 use crate::http::entity_tag::EntityTag;
-use crate::http::fields::{self, KnownField, list, recognise, values};
+use crate::http::fields::{self, trim, values};
+use crate::http::range::decimal;
 
 /// Appends the value of the `If-None-Match` that validates stored responses: their entity tags, each once, in the order
 /// given, so that the most likely ones come first. The number of tags that were written; 0: there is none, and the
@@ -48,7 +47,7 @@ pub fn if_modified_since<'b>(stored: &Validators<'b>) -> Option<&'b [u8]> {
     stored.last_modified.map(|date| date.text)
 }
 
-/// Which of the stored responses a 304 is for.
+/// The stored responses that a 304 is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshened {
     /// Each stored response that has this strong validator: see [`Freshened::includes`].
@@ -81,9 +80,11 @@ impl Freshened {
 pub fn freshened(stored: &[Validators<'_>], of_304: &Validators<'_>) -> Freshened {
     if of_304.strong_etag().is_some() {
         // RFC 9111 section 4.3.4 (MUST NOT): a strong validator that no stored response has is for none of them.
-        return match stored.iter().any(|stored| has_strong(stored, of_304)) {
-            true => Freshened::Sharing,
-            false => Freshened::None,
+        let is_known = stored.iter().any(|stored| has_strong(stored, of_304));
+        return if is_known {
+            Freshened::Sharing
+        } else {
+            Freshened::None
         };
     }
     if of_304.is_empty() {
@@ -117,12 +118,12 @@ fn corresponds(stored: &Validators<'_>, of_304: &Validators<'_>) -> bool {
     }
 }
 
-/// What the answer to a HEAD means for a stored response to GET that the request could have selected.
+/// The meaning of the answer to a HEAD for a stored response to GET that the request could have selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadEffect {
     /// Nothing: the status is not 200.
     None,
-    /// The stored response is still right, and takes over the fields: see [`updated_head`].
+    /// The stored response is still right, and takes over the fields: see `update`.
     Update,
     /// The representation has changed: the stored response is invalid.
     Invalidate,
@@ -151,10 +152,8 @@ pub fn head_effect(
             .last_modified
             .is_some_and(|stored| stored.secs == new.secs)
     });
-    let is_same_length = values(fields, "content-length").all(|value| {
-        let text = std::str::from_utf8(value).ok();
-        text.and_then(|text| text.trim().parse().ok()) == Some(stored_length)
-    });
+    let mut lengths = values(fields, "content-length");
+    let is_same_length = lengths.all(|value| decimal(trim(value)) == Some(stored_length));
     if is_same_tag && is_same_date && is_same_length {
         HeadEffect::Update
     } else {
@@ -162,81 +161,154 @@ pub fn head_effect(
     }
 }
 
-/// The new fields of a stored response: those of a 304, of the answer to a HEAD, or of a 206 that completes a stored
-/// part.
-#[derive(Clone, Copy)]
-pub struct NewFields<'a> {
-    /// The fields as they were received.
-    pub fields: &'a [Header<'a>],
-    /// Seconds since 1970 when they were received.
-    pub received_secs: u64,
-    /// Whether `Set-Cookie` may be stored.
-    pub keeps_cookies: bool,
-    /// Whether a field of this name must not be stored: one that `private` or `no-cache` names.
-    pub is_unstorable: &'a dyn Fn(&str) -> bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The stored head with the new fields (RFC 9111 section 3.2). A field of the new ones replaces all stored ones of its
-/// name.
-pub fn updated_head(head: &[u8], new: &NewFields<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(head.len() + 256);
-    out.extend_from_slice(stored_head::status_line(head));
-    out.extend_from_slice(b"\r\n");
-    let taken = |field: &&Header<'_>| new.takes(field.name);
-    let is_replaced = |name: &[u8]| {
-        let mut taken = new.fields.iter().filter(taken);
-        taken.any(|field| field.name.as_bytes().eq_ignore_ascii_case(name))
-    };
-    for (name, value) in stored_head::fields(head) {
-        // The stored Age was one of the old answer. Date is there in every stored head (RFC 9110 section 6.6.1).
-        let is_of_receipt = name.eq_ignore_ascii_case(b"age") || name.eq_ignore_ascii_case(b"date");
-        if !is_of_receipt && !is_replaced(name) {
-            stored_head::write_field(name, value, &mut out);
+    type Fields<'f> = &'f [(&'f str, &'f str)];
+
+    const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const LATER: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
+
+    fn headers<'f>(fields: &[(&'f str, &'f str)]) -> Vec<Header<'f>> {
+        let header = |&(name, value): &(&'f str, &'f str)| Header {
+            name,
+            value: value.as_bytes(),
+        };
+        fields.iter().map(header).collect()
+    }
+
+    fn tag(text: &str) -> EntityTag<'_> {
+        EntityTag::read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn each_tag_is_sent_once() {
+        let tags = ["\"a\"", "W/\"b\"", "\"a\"", "W/\"a\""];
+        let mut out = b"before ".to_vec();
+        assert_eq!(write_if_none_match(tags.into_iter().map(tag), &mut out), 3);
+        assert_eq!(out, b"before \"a\", W/\"b\", W/\"a\"");
+        assert_eq!(write_if_none_match(std::iter::empty(), &mut out), 0);
+    }
+
+    #[test]
+    fn the_tags_of_a_validation_are_bounded() {
+        let short: Vec<_> = (0..1_000).map(|number| format!("\"{number}\"")).collect();
+        let long: Vec<_> = (0..3)
+            .map(|digit| format!("\"{digit}{}\"", "x".repeat(900)))
+            .collect();
+        let mut out = Vec::new();
+        let written = write_if_none_match(short.iter().map(|text| tag(text)), &mut out);
+        assert_eq!(written, limits::CACHE_VALIDATION_TAGS);
+        out.clear();
+        assert_eq!(
+            write_if_none_match(long.iter().map(|text| tag(text)), &mut out),
+            2
+        );
+        assert!(out.len() <= limits::CACHE_VALIDATION_BYTES);
+    }
+
+    #[test]
+    fn a_date_is_sent_as_it_came() {
+        let odd = "Sun Nov  6 08:49:37 1994";
+        let fields = headers(&[("Last-Modified", odd), ("Date", LATER)]);
+        assert_eq!(
+            if_modified_since(&Validators::of(&fields)),
+            Some(odd.as_bytes())
+        );
+        let dated = headers(&[("Date", LATER)]);
+        assert_eq!(if_modified_since(&Validators::of(&dated)), None);
+    }
+
+    #[test]
+    fn freshened_table() {
+        const STRONG: Fields<'_> = &[("ETag", "\"a\"")];
+        const OTHER: Fields<'_> = &[("ETag", "\"b\"")];
+        const WEAK: Fields<'_> = &[("ETag", "W/\"a\"")];
+        const DATED: Fields<'_> = &[("Last-Modified", MODIFIED)];
+        const BOTH: Fields<'_> = &[("ETag", "\"a\""), ("Last-Modified", MODIFIED)];
+        let rows: [(&[Fields<'_>], Fields<'_>, &[usize]); 21] = [
+            (&[STRONG], STRONG, &[0]),
+            (&[OTHER, STRONG, BOTH], STRONG, &[1, 2]),
+            // RFC 9111 section 4.3.4 (MUST NOT): a strong validator that no stored response has.
+            (&[OTHER], STRONG, &[]),
+            (&[WEAK], STRONG, &[]),
+            (&[DATED], STRONG, &[]),
+            (&[DATED], BOTH, &[]),
+            (&[&[]], STRONG, &[]),
+            // Weak validators: the newest one of the stored responses that have them.
+            (&[WEAK], WEAK, &[0]),
+            (&[OTHER, WEAK, STRONG], WEAK, &[1]),
+            (&[OTHER, BOTH, WEAK], WEAK, &[1]),
+            (&[OTHER], WEAK, &[]),
+            (&[DATED], DATED, &[0]),
+            (&[OTHER, DATED, DATED], DATED, &[1]),
+            (&[BOTH], DATED, &[0]),
+            (&[DATED], &[("Last-Modified", LATER)], &[]),
+            (&[&[]], DATED, &[]),
+            // No validator at all: the only stored response.
+            (&[&[]], &[], &[0]),
+            (&[STRONG], &[], &[0]),
+            (&[DATED], &[("Date", LATER)], &[0]),
+            (&[STRONG, OTHER], &[], &[]),
+            (&[], &[], &[]),
+        ];
+        for (stored, new, expected) in rows {
+            let stored: Vec<_> = stored.iter().map(|fields| headers(fields)).collect();
+            let stored: Vec<_> = stored.iter().map(|fields| Validators::of(fields)).collect();
+            let new = headers(new);
+            let new = Validators::of(&new);
+            let found = freshened(&stored, &new);
+            let meant = stored.iter().enumerate();
+            let meant = meant.filter(|(position, stored)| found.includes(*position, stored, &new));
+            let meant: Vec<_> = meant.map(|(position, _)| position).collect();
+            assert_eq!(meant, expected, "{stored:?} {new:?}");
         }
     }
-    for field in new.fields.iter().filter(taken) {
-        stored_head::write_field(field.name.as_bytes(), field.value, &mut out);
-    }
-    if fields::find(new.fields, "date").is_none() {
-        // RFC 9110 section 6.6.1 (MUST): a recipient with a clock notes when a response without Date came.
-        stored_head::write_field(b"Date", &date::imf_fixdate(new.received_secs), &mut out);
-    }
-    out.extend_from_slice(b"\r\n");
-    out
-}
 
-impl NewFields<'_> {
-    /// Whether a new field replaces the stored ones of its name.
-    fn takes(&self, name: &str) -> bool {
-        // RFC 9111 section 3.2: Content-Length is excepted, and so is what describes the bytes that are stored, which
-        // a 304 does not change: a coding that does not fit would make the body unreadable.
-        const OF_BODY: [&str; 3] = ["content-encoding", "content-length", "content-range"];
-        const OF_COOKIES: [&str; 2] = ["set-cookie", "set-cookie2"];
-        let is_one = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
-        !is_one(&OF_BODY)
-            && !is_of_connection(name, self.fields)
-            && (self.keeps_cookies || !is_one(&OF_COOKIES))
-            && !(self.is_unstorable)(name)
+    /// RFC 9111 section 4.3.5: the answer to a HEAD updates or invalidates what is stored.
+    #[test]
+    fn head_effects_table() {
+        use HeadEffect::{Invalidate, Update};
+        let held = headers(&[("ETag", "\"a\""), ("Last-Modified", MODIFIED)]);
+        let held = Validators::of(&held);
+        let plain = Validators::default();
+        let rows: [(&Validators<'_>, u16, Fields<'_>, HeadEffect); 16] = [
+            (&held, 200, &[], Update),
+            (
+                &held,
+                200,
+                &[("ETag", "\"a\""), ("Content-Length", "10")],
+                Update,
+            ),
+            (&held, 200, &[("Last-Modified", MODIFIED)], Update),
+            (&held, 200, &[("ETag", "\"b\"")], Invalidate),
+            (&held, 200, &[("ETag", "W/\"a\"")], Invalidate),
+            (&held, 200, &[("ETag", "a")], Invalidate),
+            (&held, 200, &[("Last-Modified", LATER)], Invalidate),
+            (
+                &held,
+                200,
+                &[("ETag", "\"a\""), ("Last-Modified", LATER)],
+                Invalidate,
+            ),
+            (
+                &held,
+                200,
+                &[("ETag", "\"a\""), ("Content-Length", "11")],
+                Invalidate,
+            ),
+            (&held, 200, &[("Content-Length", "x")], Invalidate),
+            (&plain, 200, &[], Update),
+            (&plain, 200, &[("Content-Length", "10")], Update),
+            (&plain, 200, &[("ETag", "\"a\"")], Invalidate),
+            (&plain, 200, &[("Last-Modified", MODIFIED)], Invalidate),
+            (&held, 410, &[("ETag", "\"b\"")], HeadEffect::None),
+            (&held, 304, &[("ETag", "\"a\"")], HeadEffect::None),
+        ];
+        for (stored, status, fields, expected) in rows {
+            let found = head_effect(status, &headers(fields), stored, 10);
+            assert_eq!(found, expected, "{stored:?} {status} {fields:?}");
+        }
     }
-}
-
-/// Whether a field is meant for one connection only.
-fn is_of_connection(name: &str, fields: &[Header<'_>]) -> bool {
-    // RFC 9111 section 3.1 (MUST NOT): such fields are not stored.
-    let is_known = matches!(
-        recognise(name.as_bytes()),
-        KnownField::Connection
-            | KnownField::KeepAlive
-            | KnownField::ProxyAuthenticate
-            | KnownField::ProxyAuthorization
-            | KnownField::ProxyConnection
-            | KnownField::Te
-            | KnownField::Trailer
-            | KnownField::TransferEncoding
-            | KnownField::Upgrade
-            | KnownField::Disguised
-    );
-    let is_info = name.eq_ignore_ascii_case("proxy-authentication-info");
-    let mut options = values(fields, "connection").flat_map(list);
-    is_known || is_info || options.any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
 }

@@ -23,8 +23,8 @@ impl<'b> DateField<'b> {
     }
 }
 
-/// What a response says of the state of its representation. A field that is malformed, or there more than once, is as
-/// if absent.
+/// The words of a response on the state of its representation. A field that is malformed, or there more than once, is
+/// as if absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Validators<'b> {
     /// `ETag`.
@@ -84,11 +84,13 @@ impl<'b> Validators<'b> {
         is_strong.then_some(modified)
     }
 
-    /// Whether the response has a validator by which parts of its representation may be joined.
-    pub fn is_strong(&self) -> bool {
+    /// The strong validator by which parts of the representation may be joined, as `If-Range` names it. `None`: there
+    /// is none.
+    pub fn strong(&self) -> Option<&'b [u8]> {
         match self.etag {
-            Some(etag) => !etag.is_weak,
-            None => self.strong_date().is_some(),
+            // RFC 9110 section 13.1.5 (MUST NOT): no date where there is an entity tag, and no weak one.
+            Some(etag) => (!etag.is_weak).then_some(etag.text),
+            None => self.strong_date().map(|date| date.text),
         }
     }
 
@@ -101,6 +103,122 @@ impl<'b> Validators<'b> {
                 _ => false,
             },
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Fields<'f> = &'f [(&'static str, &'static str)];
+
+    const EARLY: &str = "Thu, 01 Jan 1970 00:00:01 GMT";
+    const MINUTE_LATER: &str = "Thu, 01 Jan 1970 00:01:01 GMT";
+    const LESS_LATER: &str = "Thu, 01 Jan 1970 00:01:00 GMT";
+
+    fn header(field: &(&'static str, &'static str)) -> Header<'static> {
+        Header {
+            name: field.0,
+            value: field.1.as_bytes(),
+        }
+    }
+
+    fn of(fields: &[(&'static str, &'static str)]) -> Validators<'static> {
+        let headers: Vec<_> = fields.iter().map(header).collect();
+        let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+        for (name, value) in fields {
+            stored_head::write_field(name.as_bytes(), value.as_bytes(), &mut head);
+        }
+        let received = Validators::of(&headers);
+        assert_eq!(received, Validators::of_head(&head));
+        received
+    }
+
+    #[test]
+    fn validators_are_read_from_fields_and_from_stored_heads() {
+        let read = of(&[
+            ("etag", "W/\"a\""),
+            ("LAST-MODIFIED", EARLY),
+            ("Date", MINUTE_LATER),
+        ]);
+        assert!(read.etag.unwrap().is_weak && !read.is_empty());
+        assert_eq!(read.last_modified.unwrap().secs, 1);
+        assert_eq!(read.last_modified.unwrap().text, EARLY.as_bytes());
+        assert_eq!(read.date.unwrap().secs, 61);
+        for bad in [
+            &[("ETag", "a"), ("Last-Modified", "yesterday")][..],
+            &[("ETag", "\"a\""), ("ETag", "\"a\"")],
+            &[("Last-Modified", EARLY), ("Last-Modified", EARLY)],
+            &[],
+        ] {
+            assert!(of(bad).is_empty(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn strong_table() {
+        let rows: [(Fields<'_>, Option<&str>); 8] = [
+            (&[("ETag", "\"a\"")], Some("\"a\"")),
+            (&[("ETag", "W/\"a\"")], None),
+            // RFC 9110 section 8.8.2.2: two states of one second cannot be told apart by their second.
+            (
+                &[("Last-Modified", EARLY), ("Date", MINUTE_LATER)],
+                Some(EARLY),
+            ),
+            (&[("Last-Modified", EARLY), ("Date", LESS_LATER)], None),
+            (&[("Last-Modified", EARLY), ("Date", EARLY)], None),
+            (&[("Last-Modified", MINUTE_LATER), ("Date", EARLY)], None),
+            (&[("Last-Modified", EARLY)], None),
+            // RFC 9110 section 13.1.5 (MUST NOT): no date where there is an entity tag.
+            (
+                &[
+                    ("ETag", "W/\"a\""),
+                    ("Last-Modified", EARLY),
+                    ("Date", MINUTE_LATER),
+                ],
+                None,
+            ),
+        ];
+        for (fields, expected) in rows {
+            assert_eq!(
+                of(fields).strong(),
+                expected.map(str::as_bytes),
+                "{fields:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn shared_validators_table() {
+        let dated = [("Last-Modified", EARLY), ("Date", MINUTE_LATER)];
+        let doubtful = [("Last-Modified", EARLY), ("Date", LESS_LATER)];
+        let other = [
+            ("Last-Modified", LESS_LATER),
+            ("Date", "Thu, 01 Jan 1970 01:00:00 GMT"),
+        ];
+        let rows: [(Fields<'_>, Fields<'_>, bool); 9] = [
+            (&[("ETag", "\"a\"")], &[("ETag", "\"a\"")], true),
+            (&[("ETag", "\"a\"")], &[("ETag", "\"b\"")], false),
+            (&[("ETag", "W/\"a\"")], &[("ETag", "W/\"a\"")], false),
+            (&[("ETag", "W/\"a\"")], &[("ETag", "\"a\"")], false),
+            (&[("ETag", "\"a\"")], &[], false),
+            (&dated, &dated, true),
+            (&dated, &doubtful, false),
+            (&dated, &other, false),
+            (&[], &[], false),
+        ];
+        for (one, other, expected) in rows {
+            assert_eq!(
+                of(one).share_strong(&of(other)),
+                expected,
+                "{one:?} {other:?}"
+            );
+            assert_eq!(
+                of(other).share_strong(&of(one)),
+                expected,
+                "{one:?} {other:?}"
+            );
         }
     }
 }

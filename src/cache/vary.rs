@@ -1,8 +1,8 @@
 //! Variants: which of the responses stored for one key a request selects (RFC 9111 section 4.1).
 //!
-//! A variant is kept as one record for each field that `Vary` names, in the order of their names. A record has the name,
-//! whether the request had the field, the normal form of its value, and what the response itself says of its coding or
-//! language; each part but the second begins with its length.
+//! A variant is kept as one record for each field that `Vary` names, in the order of their names. A record has the
+//! name, whether the request had the field, the normal form of its value, and what the response itself says of its
+//! coding or language; each part but the second begins with its length.
 
 use httparse::Header;
 
@@ -38,6 +38,22 @@ pub fn variant_of(
         put(&mut variant, |part| part.extend(outcome(&name, response)))?;
     }
     Ok(variant)
+}
+
+/// What a request has of the fields by which a known variant was selected. Requests with the same bytes would select the
+/// same variant. `None`: the bytes are no variant, or the request has too much of these fields.
+pub fn variant_like(known: &[u8], request: &[Header<'_>]) -> Option<Vec<u8>> {
+    let (mut rest, mut variant) = (known, Vec::new());
+    while !rest.is_empty() {
+        let name = Record::take(&mut rest)?.name;
+        put(&mut variant, |part| part.extend_from_slice(name)).ok()?;
+        let at = variant.len();
+        variant.push(0);
+        let mut is_there = false;
+        put(&mut variant, |part| is_there = write(name, request, part)).ok()?;
+        variant[at] = u8::from(is_there);
+    }
+    Some(variant)
 }
 
 /// Whether a request selects a variant. Bytes that are no variant are selected by none.
@@ -126,3 +142,6 @@ fn take<'v>(rest: &mut &'v [u8]) -> Option<&'v [u8]> {
     *rest = behind;
     Some(part)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use crate::http::fields::{trim, values};
 
 /// A member of a list with weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member<'v> {
+pub struct Accepted<'v> {
     /// The text before the parameters, as it was written, with the usual name of a coding that has two.
     pub value: &'v [u8],
     /// The weight in thousandths; 1,000 where none is written, or none that can be read.
@@ -14,21 +14,21 @@ pub struct Member<'v> {
     rest: &'v [u8],
 }
 
-impl<'v> Member<'v> {
+impl<'v> Accepted<'v> {
     /// No member.
-    pub const NONE: Member<'static> = Member {
+    pub const NONE: Accepted<'static> = Accepted {
         value: b"",
         weight: 0,
         rest: b"",
     };
 
     /// Reads a member.
-    pub fn of(text: &'v [u8]) -> Member<'v> {
+    pub fn of(text: &'v [u8]) -> Accepted<'v> {
         let end = text.iter().position(|&byte| byte == b';');
         let (value, rest) = text.split_at(end.unwrap_or(text.len()));
         let rest = rest.get(1..).unwrap_or_default();
         let weight = parts(rest).find_map(weight_of);
-        Member {
+        Accepted {
             value: usual_name(trim(value)),
             weight: weight.unwrap_or(1_000),
             rest,
@@ -47,11 +47,11 @@ impl<'v> Member<'v> {
 }
 
 /// The members of the lists in all lines of a field, empty ones left out.
-pub fn weighted<'v>(request: &[Header<'v>], name: &str) -> impl Iterator<Item = Member<'v>> {
+pub fn weighted<'v>(request: &[Header<'v>], name: &str) -> impl Iterator<Item = Accepted<'v>> {
     values(request, name)
         .flat_map(members)
         .filter(|member| !member.is_empty())
-        .map(Member::of)
+        .map(Accepted::of)
 }
 
 /// The members of a list, without blanks around them. A comma in a quoted string is none between members.

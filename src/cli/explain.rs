@@ -226,6 +226,7 @@ backend         unix:/run/app.sock, weight 1
 health check    GET /health for 200-299 every 2s within 2s; 3 failures down, 2 successes up
 outlier         5 failures in a row eject for 30s, at most 50 % of the backends
 idle kept       at most 1024 per core and backend, for 1m
+cache           none
 request head    at most 32768 bytes, 100 fields
 request body    unlimited
 retries         2

@@ -8,6 +8,7 @@ mod listener;
 mod output;
 mod remote;
 mod report;
+mod report_cache;
 mod run;
 mod schema;
 mod top;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use super::report_cache::cache_lines;
 use crate::balance::{AlgorithmSettings, HashKey};
 use crate::base::quantity::show_time;
 use crate::base::setting::{Plain, Value};
@@ -39,6 +40,9 @@ pub(super) fn report_route(
     report.line("route", &route.name);
     report_forwarding(report, route, method, path);
     report_pool(report, &snapshot.pools[route.pool.index()]);
+    for (label, text) in cache_lines(route.cache.as_deref()) {
+        report.line(label, text);
+    }
     report_limits(report, snapshot, route);
 }
 

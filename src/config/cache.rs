@@ -40,9 +40,9 @@ pub struct RouteCacheSettings {
     pub ttl: Positioned<TtlRules>,
     /// The freshness of responses that name no lifetime.
     pub heuristic: Heuristic,
-    /// What happens to a response with `Set-Cookie`.
+    /// The treatment of a response with `Set-Cookie`.
     pub set_cookie: Positioned<SetCookie>,
-    /// Who decides on requests with `Authorization`.
+    /// The side that decides on requests with `Authorization`.
     pub authorization: Positioned<Authorization>,
     /// Times.
     pub times: RouteCacheTimes,
@@ -247,10 +247,16 @@ fn read_override(item: &Item<'_>) -> Option<Replaces> {
 }
 
 fn read_allowed(table: &mut DocumentTable<'_>) -> Vec<Positioned<Cidr>> {
-    table.require("allow");
-    table.list("allow", |item| {
-        Some(item.positioned(item.parsed(str::parse)?))
-    })
+    let networks = table.must("allow", |item| {
+        let networks = item.list()?;
+        if networks.is_empty() {
+            return item.wrong("must not be empty: name the networks of those who may purge");
+        }
+        Some(networks)
+    });
+    let networks = networks.into_iter().flatten();
+    let read = |item: Item<'_>| Some(item.positioned(item.parsed(str::parse)?));
+    networks.filter_map(read).collect()
 }
 
 /// A pattern of names.
@@ -266,9 +272,10 @@ fn pattern(text: &str) -> Result<Pattern, String> {
 
 /// A pattern of paths.
 fn path_pattern(text: &str) -> Result<Pattern, String> {
-    match text.starts_with(['/', '*']) {
-        true => pattern(text),
-        false => Err("never matches: a path begins with \"/\"".to_owned()),
+    if text.starts_with(['/', '*']) {
+        pattern(text)
+    } else {
+        Err("never matches: a path begins with \"/\"".to_owned())
     }
 }
 

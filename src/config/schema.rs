@@ -68,6 +68,7 @@ pub fn of_section(section: &Section, form: Form) -> Value {
     let settings = (section.settings)();
     let mut properties = Map::new();
     let mut required = Vec::new();
+    let mut by_either_key = Vec::new();
     for setting in settings {
         if form == Form::Api && !setting.by_api {
             continue;
@@ -80,8 +81,13 @@ pub fn of_section(section: &Section, form: Form) -> Value {
             }
             _ => drop(properties.insert(setting.api_name().to_owned(), schema)),
         }
-        if matches!(setting.absent, Absent::Required) {
-            required.push(setting.name);
+        match (&setting.absent, form, setting.alias) {
+            (Absent::Required, Form::File, Some(alias)) => {
+                let keys = [setting.name, alias].map(|key| json!({ "required": [key] }));
+                by_either_key.push(json!({ "anyOf": keys }));
+            }
+            (Absent::Required, ..) => required.push(setting.api_name()),
+            _ => {}
         }
     }
     let mut schema = json!({
@@ -92,6 +98,9 @@ pub fn of_section(section: &Section, form: Form) -> Value {
     });
     if !required.is_empty() {
         schema["required"] = required.into();
+    }
+    if !by_either_key.is_empty() {
+        schema["allOf"] = by_either_key.into();
     }
     schema
 }

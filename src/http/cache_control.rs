@@ -1,9 +1,9 @@
-//! `Cache-Control` (RFC 9111 section 5.2): the directives that a cache knows, read as tolerantly as the RFC asks for and
-//! otherwise on the side of not reusing.
+//! `Cache-Control` (RFC 9111 section 5.2): the directives that a cache knows, read as tolerantly as the RFC asks for,
+//! and otherwise on the side of not reusing.
 
 use crate::base::limits::CACHE_DELTA_SECONDS;
 use crate::http::fields::{is_token, list, trim};
-use crate::http::structured::Value;
+use crate::http::structured::MemberValue;
 
 /// How far a directive reaches that may name fields (`no-cache`, `private`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,12 +112,12 @@ impl CacheControl {
     }
 
     /// Adds a directive of a dictionary (RFC 9213 section 2.1). Returns whether the value has the right type.
-    pub fn note_typed(&mut self, name: &str, value: Value<'_>) -> bool {
+    pub fn note_typed(&mut self, name: &str, value: MemberValue<'_>) -> bool {
         let Some(name) = Name::recognise(name.as_bytes()) else {
             return true;
         };
         if let Some(time) = self.time(name) {
-            let Value::Integer(secs) = value else {
+            let MemberValue::Integer(secs) = value else {
                 return false;
             };
             // RFC 9651 section 4.2.2: of equal keys the last one counts.
@@ -125,9 +125,9 @@ impl CacheControl {
             return true;
         }
         match (name, value) {
-            (_, Value::Boolean(false)) => true,
-            (_, Value::Boolean(true)) => self.set_flag(name),
-            (Name::NoCache | Name::Private, Value::Text(names)) => {
+            (_, MemberValue::Boolean(false)) => true,
+            (_, MemberValue::Boolean(true)) => self.set_flag(name),
+            (Name::NoCache | Name::Private, MemberValue::Text(names)) => {
                 self.widen(name, scope_of(names.as_bytes()))
             }
             (Name::NoCache | Name::Private, _) => self.widen(name, Scope::Whole),
@@ -333,13 +333,9 @@ fn member_end(text: &[u8]) -> usize {
         }
         at += 1;
     }
-    match is_quoted {
-        true => text
-            .iter()
-            .position(|&byte| byte == b',')
-            .unwrap_or(text.len()),
-        false => text.len(),
-    }
+    let next = || text.iter().position(|&byte| byte == b',');
+    let end = if is_quoted { next() } else { None };
+    end.unwrap_or(text.len())
 }
 
 /// Reads a number of seconds. `None`: the text is not wholly of digits.
@@ -354,4 +350,147 @@ pub fn delta_seconds(text: &[u8]) -> Option<u32> {
             number.min(CACHE_DELTA_SECONDS)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(lines: &[&str]) -> CacheControl {
+        CacheControl::of_response(lines.iter().map(|line| line.as_bytes()))
+    }
+
+    #[test]
+    fn lifetimes_table() {
+        // RFC 9111 sections 1.2.2 (MUST), 4.2.1 and 5.2: numbers saturate, names have no case, quotes are accepted, of
+        // several values the first counts, and an invalid one makes the response stale.
+        let rows: [(&[&str], Option<u32>); 22] = [
+            (&[], None),
+            (&["foo, no-transform"], None),
+            (&["max-age=60"], Some(60)),
+            (&["MaX-aGe=60"], Some(60)),
+            (&["foo, max-age=60"], Some(60)),
+            (&["max-age=\"60\""], Some(60)),
+            (&["max-age=003600"], Some(3_600)),
+            (&["max-age=2147483647"], Some(CACHE_DELTA_SECONDS - 1)),
+            (&["max-age=2147483649"], Some(CACHE_DELTA_SECONDS)),
+            (
+                &["max-age=99999999999999999999999"],
+                Some(CACHE_DELTA_SECONDS),
+            ),
+            (&["max-age=1800, max-age=1"], Some(1_800)),
+            (&["max-age=1", "max-age=1800"], Some(1)),
+            (&["max-age=x, max-age=1800"], Some(0)),
+            (&["extension=\"max-age=3600\", max-age=1"], Some(1)),
+            (&["max-age=1, extension=\"max-age=3600\""], Some(1)),
+            (&["max-age=-1"], Some(0)),
+            (&["max-age"], Some(0)),
+            (&["max-age="], Some(0)),
+            (&["max-age='60'"], Some(0)),
+            (&["max-age=60.0"], Some(0)),
+            (&["max-age =60"], Some(0)),
+            (&["max-age= 60"], Some(0)),
+        ];
+        for (lines, expected) in rows {
+            assert_eq!(of(lines).max_age, expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn scopes_table() {
+        let rows = [
+            ("max-age=1", Scope::Absent),
+            ("no-cache", Scope::Whole),
+            ("No-CaChE", Scope::Whole),
+            ("no-cache=\"a, b\"", Scope::Fields),
+            ("no-cache=a", Scope::Fields),
+            ("no-cache=\"\"", Scope::Whole),
+            ("no-cache=", Scope::Whole),
+            ("no-cache=\"a b\"", Scope::Whole),
+            ("no-cache=\"a\\b\"", Scope::Whole),
+            ("no-cache=\"a", Scope::Whole),
+            ("no-cache=\"a\", no-cache", Scope::Whole),
+            ("no-cache, no-cache=\"a\"", Scope::Whole),
+        ];
+        for (line, expected) in rows {
+            assert_eq!(of(&[line]).no_cache, expected, "{line}");
+            let private = line.to_lowercase().replace("no-cache", "private");
+            assert_eq!(of(&[&private]).private, expected, "{private}");
+        }
+    }
+
+    #[test]
+    fn flags_are_read_whatever_stands_beside_them() {
+        let line = "a;b, no-store=x, ,must-revalidate,\tproxy-revalidate , public, immutable, \
+                    must-understand, stale-while-revalidate=5, stale-if-error=x, s-maxage=7";
+        let read = of(&[line]);
+        let flags = [
+            read.is_no_store,
+            read.is_must_revalidate,
+            read.is_proxy_revalidate,
+            read.is_public,
+            read.is_immutable,
+            read.is_must_understand,
+        ];
+        assert_eq!(flags, [true; 6]);
+        let times = [
+            read.stale_while_revalidate,
+            read.stale_if_error,
+            read.s_maxage,
+        ];
+        assert_eq!(times, [Some(5), Some(0), Some(7)]);
+        assert!(!read.has_open_quotes);
+    }
+
+    #[test]
+    fn open_quotes_hide_no_directive() {
+        let read = of(&["foo=\"a, no-store, max-age=5"]);
+        assert!(read.is_no_store && read.has_open_quotes);
+        let closed = of(&["foo=\"a, no-store\", max-age=5"]);
+        assert!(!closed.is_no_store && !closed.has_open_quotes);
+        let literal = of(&["foo=\"a\\\", no-store\", a\"b, private"]);
+        assert!(!literal.is_no_store && literal.private == Scope::Whole);
+    }
+
+    #[test]
+    fn requests_table() {
+        let of = |control: &[&'static str], pragma: &[&'static str]| {
+            let lines = control.iter().map(|line| line.as_bytes());
+            CacheControl::of_request(lines, pragma.iter().map(|line| line.as_bytes()))
+        };
+        assert_eq!(of(&["max-age=x, min-fresh=5"], &[]).max_age, None);
+        assert_eq!(of(&["min-fresh=5"], &[]).min_fresh, Some(5));
+        assert_eq!(of(&["max-stale"], &[]).max_stale, Some(CACHE_DELTA_SECONDS));
+        assert_eq!(of(&["max-stale=5"], &[]).max_stale, Some(5));
+        assert_eq!(of(&["max-stale=x"], &[]).max_stale, None);
+        assert!(of(&["only-if-cached"], &[]).is_only_if_cached);
+        // RFC 9111 section 5.4: Pragma counts only where there is no Cache-Control.
+        assert_eq!(of(&[], &["x", "y, No-Cache"]).no_cache, Scope::Whole);
+        assert_eq!(of(&["max-age=5"], &["no-cache"]).no_cache, Scope::Absent);
+        assert_eq!(of(&[], &["no-store"]), CacheControl::default());
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_saturate(number in any::<u128>()) {
+            let expected = number.min(u128::from(CACHE_DELTA_SECONDS)) as u32;
+            prop_assert_eq!(delta_seconds(number.to_string().as_bytes()), Some(expected));
+        }
+
+        #[test]
+        fn no_store_is_never_overlooked(before in "[ -~]{0,30}", after in "[ -~]{0,30}") {
+            // A closed quoted string alone may hide the directive.
+            prop_assume!(!before.contains('"'));
+            let line = format!("{before},no-store,{after}");
+            prop_assert!(of(&[&line]).is_no_store);
+        }
+
+        #[test]
+        fn any_bytes_are_read(line in prop::collection::vec(any::<u8>(), 0..64)) {
+            let count = directives(&line).count();
+            prop_assert!(count <= line.len());
+        }
+    }
 }

@@ -79,7 +79,7 @@ pub fn parse_at(value: &[u8], now: i64) -> Option<i64> {
         }
         // Sunday, 06-Nov-94 08:49:37 GMT
         Some(at) if is_name(&value[..at], &LONG_DAYS) => {
-            let rest: &[u8; 24] = value[at + 1..].try_into().ok()?;
+            let rest: &[u8; 23] = value[at + 1..].try_into().ok()?;
             let signs = [rest[0], rest[3], rest[7], rest[10]];
             let is_exact = signs == *b" -- " && rest[19..].eq_ignore_ascii_case(b" GMT");
             is_exact.then_some(())?;
@@ -169,6 +169,8 @@ fn two_digits(text: &mut [u8], number: u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -184,6 +186,121 @@ mod tests {
         ];
         for (seconds, expected) in rows {
             assert_eq!(std::str::from_utf8(&imf_fixdate(seconds)), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn forms_table() {
+        // RFC 9110 section 5.6.7 (MUST): all three forms are read; RFC 9111 section 4.2: names have no case.
+        let rows = [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(784_111_777)),
+            ("Sun Nov  6 08:49:37 1994", Some(784_111_777)),
+            ("Sun Nov 06 08:49:37 1994", Some(784_111_777)),
+            ("SUN, 06 nov 1994 08:49:37 gmt", Some(784_111_777)),
+            ("sunday, 06-NOV-94 08:49:37 gMT", Some(784_111_777)),
+            ("Mon, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Wed, 31 Dec 1969 23:59:59 GMT", Some(-1)),
+            ("Tue, 29 Feb 2000 00:00:00 GMT", Some(951_782_400)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799)),
+            ("Sat, 01 Jan 1600 00:00:00 GMT", Some(-11_676_096_000)),
+            ("Fri, 31 Dec 1599 23:59:59 GMT", None),
+            ("Tue, 30 Jun 2015 23:59:60 GMT", Some(1_435_708_799)),
+            ("Thu, 18 Aug 2050 02:01:18 GMT", Some(2_544_400_878)),
+            ("Thursday, 18-Aug-50 02:01:18 GMT", Some(2_544_400_878)),
+            ("Thu Aug 18 02:01:18 2050", Some(2_544_400_878)),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(parse(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_exact_is_no_date() {
+        let rows = [
+            "",
+            "0",
+            "-1",
+            "1994-11-06T08:49:37Z",
+            "Thu, 18 Aug 2050 02:01:18 UTC",
+            "Thu, 18 Aug 2050 02:01:18 AEST",
+            "Thu, 18 Aug 2050 02:01:18 +0000",
+            "Thu, 18 Aug 2050 02:01:18",
+            "Thu, 18 Aug 50 02:01:18 GMT",
+            "Thu 18 Aug 2050 02:01:18 GMT",
+            "Thu, 18  Aug  2050 02:01:18 GMT",
+            "Thu, 18-Aug-2050 02:01:18 GMT",
+            "Thu, 18-Aug-50 02:01:18 GMT",
+            "Thu, 18 Aug 2050 02.01.18 GMT",
+            "Thu, 18 Aug 2050 2:01:18 GMT",
+            "Thu, 8 Aug 2050 02:01:18 GMT",
+            "Thx, 18 Aug 2050 02:01:18 GMT",
+            "Thu, 18 Agu 2050 02:01:18 GMT",
+            "Thu, 00 Aug 2050 02:01:18 GMT",
+            "Wed, 29 Feb 2023 02:01:18 GMT",
+            "Mon, 29 Feb 2100 02:01:18 GMT",
+            "Thu, 31 Jun 2050 02:01:18 GMT",
+            "Thu, 18 Aug 2050 24:01:18 GMT",
+            "Thu, 18 Aug 2050 02:60:18 GMT",
+            "Thu, 18 Aug 2050 02:01:61 GMT",
+            " Thu, 18 Aug 2050 02:01:18 GMT",
+            "Thursday, 18-Aug-2050 02:01:18 GMT",
+            "Thu Aug 8 02:01:18 2050",
+        ];
+        for text in rows {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn two_digits_mean_the_nearest_past_beyond_fifty_years() {
+        let rows = [
+            ("Thu, 01 Jan 2026 00:00:00 GMT", "26", 2026),
+            ("Thu, 01 Jan 2026 00:00:00 GMT", "75", 2075),
+            ("Thu, 01 Jan 2026 00:00:00 GMT", "77", 1977),
+            ("Thu, 01 Jan 2026 00:00:00 GMT", "99", 1999),
+            ("Thu, 01 Jan 1998 00:00:00 GMT", "01", 2001),
+            ("Thu, 01 Jan 1998 00:00:00 GMT", "49", 1949),
+            ("Thu, 01 Jan 2080 00:00:00 GMT", "05", 2105),
+            ("Thu, 01 Jan 2080 00:00:00 GMT", "75", 2075),
+        ];
+        for (now, two, expected) in rows {
+            let now = parse(now.as_bytes()).expect(now);
+            let text = format!("Sunday, 01-Jan-{two} 00:00:00 GMT");
+            let full = format!("Sun, 01 Jan {expected} 00:00:00 GMT");
+            let read = parse_at(text.as_bytes(), now);
+            assert_eq!(read, parse(full.as_bytes()), "{now} {two}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn written_dates_are_read_again(seconds in 0u64..253_402_300_800) {
+            prop_assert_eq!(parse(&imf_fixdate(seconds)), Some(seconds as i64));
+        }
+
+        #[test]
+        fn any_bytes_are_read(
+            text in prop::collection::vec(any::<u8>(), 0..40),
+            now in any::<i64>(),
+        ) {
+            parse_at(&text, now);
+        }
+
+        #[test]
+        fn a_changed_date_is_read_without_harm(at in 0usize..29, byte in any::<u8>()) {
+            for form in [
+                "Sun, 06 Nov 1994 08:49:37 GMT",
+                "Sunday, 06-Nov-94 08:49:37 GMT",
+                "Sun Nov  6 08:49:37 1994",
+            ] {
+                let mut text = form.as_bytes().to_vec();
+                if let Some(changed) = text.get_mut(at) {
+                    *changed = byte;
+                }
+                parse(&text);
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ impl<'b> EntityTag<'b> {
 
 /// The tags that `If-None-Match` or `If-Match` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum TagMatch {
     /// `*`: any tag.
     Any,
     /// A list that has the tag in question.
@@ -79,7 +79,7 @@ pub enum Named {
 pub fn named<'b>(
     values: impl Iterator<Item = &'b [u8]>,
     mut is_meant: impl FnMut(&EntityTag<'b>) -> bool,
-) -> Named {
+) -> TagMatch {
     let (mut is_any, mut is_listed, mut count) = (false, false, 0);
     for value in values {
         let mut rest = trim(value);
@@ -100,20 +100,20 @@ pub fn named<'b>(
                         is_listed |= is_meant(&tag);
                         behind
                     }
-                    None => return Named::Malformed,
+                    None => return TagMatch::Malformed,
                 },
             };
             rest = trim(behind);
             if !matches!(rest, [] | [b',', ..]) {
-                return Named::Malformed;
+                return TagMatch::Malformed;
             }
         }
     }
     match (is_any, is_listed) {
-        (true, _) if count == 1 => Named::Any,
-        (true, _) => Named::Malformed,
-        (false, true) => Named::Listed,
-        (false, false) => Named::Unlisted,
+        (true, _) if count == 1 => TagMatch::Any,
+        (true, _) => TagMatch::Malformed,
+        (false, true) => TagMatch::Listed,
+        (false, false) => TagMatch::Unlisted,
     }
 }
 
@@ -179,27 +179,27 @@ mod tests {
 
     #[test]
     fn lists_table() {
-        let rows: [(&[&str], Named); 20] = [
-            (&["*"], Named::Any),
-            (&[" * "], Named::Any),
-            (&["\"a\""], Named::Listed),
-            (&["\"b\""], Named::Unlisted),
-            (&["\"b\", \"a\""], Named::Listed),
-            (&["\"b\",\"c\" ,\t\"a\""], Named::Listed),
-            (&["\"b\"", "\"a\""], Named::Listed),
-            (&[",, \"a\",,"], Named::Listed),
-            (&["W/\"a\""], Named::Listed),
-            (&["\"x,\", \"a\""], Named::Listed),
-            (&["\"x, \"a\", \""], Named::Malformed),
-            (&[""], Named::Unlisted),
-            (&[], Named::Unlisted),
-            (&["a"], Named::Malformed),
-            (&["\"a\", b"], Named::Malformed),
-            (&["\"a\" \"b\""], Named::Malformed),
-            (&["\"a\"; x"], Named::Malformed),
-            (&["*, \"a\""], Named::Malformed),
-            (&["*", "\"a\""], Named::Malformed),
-            (&["**"], Named::Malformed),
+        let rows: [(&[&str], TagMatch); 20] = [
+            (&["*"], TagMatch::Any),
+            (&[" * "], TagMatch::Any),
+            (&["\"a\""], TagMatch::Listed),
+            (&["\"b\""], TagMatch::Unlisted),
+            (&["\"b\", \"a\""], TagMatch::Listed),
+            (&["\"b\",\"c\" ,\t\"a\""], TagMatch::Listed),
+            (&["\"b\"", "\"a\""], TagMatch::Listed),
+            (&[",, \"a\",,"], TagMatch::Listed),
+            (&["W/\"a\""], TagMatch::Listed),
+            (&["\"x,\", \"a\""], TagMatch::Listed),
+            (&["\"x, \"a\", \""], TagMatch::Malformed),
+            (&[""], TagMatch::Unlisted),
+            (&[], TagMatch::Unlisted),
+            (&["a"], TagMatch::Malformed),
+            (&["\"a\", b"], TagMatch::Malformed),
+            (&["\"a\" \"b\""], TagMatch::Malformed),
+            (&["\"a\"; x"], TagMatch::Malformed),
+            (&["*, \"a\""], TagMatch::Malformed),
+            (&["*", "\"a\""], TagMatch::Malformed),
+            (&["**"], TagMatch::Malformed),
         ];
         let own = EntityTag::read(b"\"a\"").unwrap();
         for (values, expected) in rows {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is read as a tag is found in a list beside others, and bytes of any kind cause no panic.
+        /// A text that is read as a tag is found in a list beside others, and bytes of any kind cause no panic.
         #[test]
         fn a_tag_is_found_in_its_list(opaque in "[!#-~\u{e9}]{0,12}", other in "[a-z, ]{0,6}", weak: bool) {
             let tag = format!("{}\"{opaque}\"", if weak { "W/" } else { "" });
@@ -233,7 +233,7 @@ mod tests {
             prop_assert_eq!(own.opaque(), opaque.as_bytes());
             let list = format!("\"{}\" , {tag}", other.replace(' ', "-"));
             let found = named([list.as_bytes()].into_iter(), |tag| tag.is_weakly(&own));
-            prop_assert_eq!(found, Named::Listed);
+            prop_assert_eq!(found, TagMatch::Listed);
         }
 
         #[test]

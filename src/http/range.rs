@@ -86,18 +86,18 @@ fn spec(member: &[u8]) -> Option<RangeSpec> {
     let at = memchr::memchr(b'-', member)?;
     let (first, last) = (&member[..at], &member[at + 1..]);
     match (first, last) {
-        (b"", _) => number(last).map(RangeSpec::Suffix),
-        (_, b"") => number(first).map(RangeSpec::From),
+        (b"", _) => decimal(last).map(RangeSpec::Suffix),
+        (_, b"") => decimal(first).map(RangeSpec::From),
         _ => {
-            let (first, last) = (number(first)?, number(last)?);
+            let (first, last) = (decimal(first)?, decimal(last)?);
             // RFC 9110 section 14.1.1: an end before the start makes a range invalid.
             (first <= last).then_some(RangeSpec::Between(ByteRange { first, last }))
         }
     }
 }
 
-/// A decimal number. A number beyond all offsets is read as the largest one.
-fn number(digits: &[u8]) -> Option<u64> {
+/// A decimal number of digits only. A number beyond all offsets is read as the largest one.
+pub fn decimal(digits: &[u8]) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     is_number.then(|| {
         digits.iter().fold(0u64, |number, digit| {
@@ -132,7 +132,7 @@ impl ContentRange {
         };
         let total = match &rest[slash + 1..] {
             b"*" => None,
-            digits => Some(number(digits)?),
+            digits => Some(decimal(digits)?),
         };
         // RFC 9110 section 14.4: a range whose end is not before that of the representation is invalid, and a
         // recipient must not combine it with stored content. The largest number stands for all that are too large.
@@ -278,7 +278,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn written_ranges_are_read_again(first in 0u64..1 << 40, len in 1u64..1 << 40, behind in proptest::option::of(0u64..9)) {
+        fn written_ranges_are_read_again(
+            first in 0u64..1 << 40, len in 1u64..1 << 40, behind in proptest::option::of(0u64..9))
+        {
             let range = ByteRange { first, last: first + len - 1 };
             let written = ContentRange { range, total: behind.map(|behind| first + len + behind) };
             let mut out = Vec::new();

@@ -1,59 +1,69 @@
 //! Structured fields (RFC 9651), as far as the cache reads them: dictionaries of simple items, and lists of strings.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 
-use sfv::visitor::{
-    DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ListVisitor, ParameterVisitor,
-};
-use sfv::{BareItemFromInput, KeyRef, Parser};
+use sfv::{BareItem, Dictionary, Item, List, ListEntry, Parser};
 
 /// The value of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'v> {
+pub enum MemberValue<'v> {
     /// An integer of at most fifteen digits.
     Integer(i64),
     /// A Boolean; a key without a value is true.
     Boolean(bool),
     /// A string, without its quotes and escapes.
     Text(&'v str),
-    /// Anything else: a token, a decimal, a date, bytes, an inner list.
+    /// Anything else: a token, a decimal, a date, bytes, a list.
     Other,
 }
 
 /// The field is no structured field of the wanted type, and must be ignored as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub struct MalformedField;
 
-/// Reads the dictionary in all lines of a field, and calls `each` with every member in order. Returns the number of
-/// members. Of equal keys the last one counts; the caller lets later calls replace earlier ones. `each` may have been
-/// called when the field turns out to be malformed.
+/// Reads the dictionary in all lines of a field, and calls `each` with every member. Returns the number of members. Of
+/// equal keys the last one counts.
 pub fn dictionary<'v>(
     lines: impl Iterator<Item = &'v [u8]>,
-    each: impl FnMut(&str, Value<'_>),
-) -> Result<usize, Malformed> {
+    mut each: impl FnMut(&str, MemberValue<'_>),
+) -> Result<usize, MalformedField> {
     let text = combine(lines);
-    let members = Members { each, count: 0 };
-    Parser::new(&text)
-        .parse_dictionary_with_visitor(members)
-        .map_err(|_| Malformed)
+    let parsed = Parser::new(&text).parse::<Dictionary>();
+    let members = parsed.map_err(|_| MalformedField)?;
+    for (key, member) in &members {
+        each(key.as_str(), value_of(member));
+    }
+    Ok(members.len())
 }
 
 /// Reads the list of strings in all lines of a field, and calls `each` with every string in order. A member of another
-/// type makes the field malformed. `each` may have been called when the field turns out to be malformed.
+/// type makes the field malformed; `each` may have been called with those before it.
 pub fn strings<'v>(
     lines: impl Iterator<Item = &'v [u8]>,
-    each: impl FnMut(&str),
-) -> Result<(), Malformed> {
+    mut each: impl FnMut(&str),
+) -> Result<(), MalformedField> {
     let text = combine(lines);
-    let strings = Strings {
-        each,
-        is_malformed: false,
+    let parsed = Parser::new(&text).parse::<List>();
+    for member in &parsed.map_err(|_| MalformedField)? {
+        let MemberValue::Text(text) = value_of(member) else {
+            return Err(MalformedField);
+        };
+        each(text);
+    }
+    Ok(())
+}
+
+/// The value of a member; its parameters are left out.
+fn value_of(member: &ListEntry) -> MemberValue<'_> {
+    let ListEntry::Item(Item { bare_item, .. }) = member else {
+        return MemberValue::Other;
     };
-    let is_malformed = Parser::new(&text)
-        .parse_list_with_visitor(strings)
-        .map_err(|_| Malformed)?;
-    if is_malformed { Err(Malformed) } else { Ok(()) }
+    match bare_item {
+        BareItem::Integer(number) => MemberValue::Integer((*number).into()),
+        BareItem::Boolean(is_true) => MemberValue::Boolean(*is_true),
+        BareItem::String(text) => MemberValue::Text(text.as_str()),
+        _ => MemberValue::Other,
+    }
 }
 
 /// The lines of a field as one (RFC 9651 section 4.2).
@@ -67,78 +77,65 @@ fn combine<'v>(mut lines: impl Iterator<Item = &'v [u8]>) -> Cow<'v, [u8]> {
     text
 }
 
-struct Members<F> {
-    each: F,
-    count: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<'v, F: FnMut(&str, Value<'_>)> DictionaryVisitor<'v> for Members<F> {
-    type Out = usize;
-    type Error = Infallible;
-
-    fn entry(&mut self, key: &'v KeyRef) -> Result<impl EntryVisitor<'v>, Infallible> {
-        self.count += 1;
-        let each = &mut self.each;
-        let key = key.as_str();
-        Ok(Member(move |value: Value<'_>| each(key, value)))
+    fn members(lines: &[&'static str]) -> Result<String, MalformedField> {
+        let mut text = String::new();
+        let count = dictionary(lines.iter().map(|line| line.as_bytes()), |key, value| {
+            text += &format!("{key}={value:?};");
+        })?;
+        Ok(format!("{count}:{text}"))
     }
 
-    fn finish(self) -> Result<usize, Infallible> {
-        Ok(self.count)
-    }
-}
-
-struct Strings<F> {
-    each: F,
-    is_malformed: bool,
-}
-
-impl<'v, F: FnMut(&str)> ListVisitor<'v> for Strings<F> {
-    type Out = bool;
-    type Error = Infallible;
-
-    fn entry(&mut self) -> Result<impl EntryVisitor<'v>, Infallible> {
-        Ok(Member(|value: Value<'_>| match value {
-            Value::Text(text) => (self.each)(text),
-            _ => self.is_malformed = true,
-        }))
-    }
-
-    fn finish(self) -> Result<bool, Infallible> {
-        Ok(self.is_malformed)
-    }
-}
-
-/// Calls a function with the value of one member; parameters are read and left out.
-struct Member<F>(F);
-
-impl<'v, F: FnMut(Value<'_>)> ItemVisitor<'v> for Member<F> {
-    type Out = ();
-    type Error = Infallible;
-
-    fn bare_item(
-        mut self,
-        item: BareItemFromInput<'v>,
-    ) -> Result<impl ParameterVisitor<'v, Out = ()>, Infallible> {
-        match &item {
-            BareItemFromInput::Integer(number) => (self.0)(Value::Integer((*number).into())),
-            BareItemFromInput::Boolean(is_true) => (self.0)(Value::Boolean(*is_true)),
-            BareItemFromInput::String(text) => (self.0)(Value::Text(text.as_str())),
-            _ => (self.0)(Value::Other),
+    #[test]
+    fn dictionaries_table() {
+        let rows: [(&[&'static str], Option<&str>); 14] = [
+            (&[], Some("0:")),
+            (&[""], Some("0:")),
+            (&["max-age=5"], Some("1:max-age=Integer(5);")),
+            (&["a, b=?0"], Some("2:a=Boolean(true);b=Boolean(false);")),
+            (&["a=1;q=2"], Some("1:a=Integer(1);")),
+            // RFC 9651 section 4.2 (MUST): lines are read as one, and the last of equal keys counts.
+            (&["a=1", "a=2"], Some("1:a=Integer(2);")),
+            (&["a=\"x\\\"y\""], Some("1:a=Text(\"x\\\"y\");")),
+            (
+                &["a=tok, b=1.5, c=(1 2)"],
+                Some("3:a=Other;b=Other;c=Other;"),
+            ),
+            (&["a=1,"], None),
+            (&["A=1"], None),
+            (&["a =1"], None),
+            (&["a= 1"], None),
+            (&["a=1, &&&"], None),
+            (&["a=1234567890123456"], None),
+        ];
+        for (lines, expected) in rows {
+            assert_eq!(members(lines).ok().as_deref(), expected, "{lines:?}");
         }
-        Ok(sfv::visitor::Ignored)
-    }
-}
-
-impl<'v, F: FnMut(Value<'_>)> EntryVisitor<'v> for Member<F> {
-    type Error = Infallible;
-
-    fn item(self) -> Result<impl ItemVisitor<'v>, Infallible> {
-        Ok(self)
     }
 
-    fn inner_list(mut self) -> Result<impl InnerListVisitor<'v>, Infallible> {
-        (self.0)(Value::Other);
-        Ok(sfv::visitor::Ignored)
+    #[test]
+    fn lists_of_strings_table() {
+        let rows: [(&[&str], Option<&[&str]>); 7] = [
+            (&[], Some(&[])),
+            (&["\"a\", \"b c\""], Some(&["a", "b c"])),
+            (&["\"a\"", "\"b\";x=1"], Some(&["a", "b"])),
+            (&["\"a\", b"], None),
+            (&["\"a"], None),
+            (&["a"], None),
+            (&["(\"a\")"], None),
+        ];
+        for (lines, expected) in rows {
+            let mut read = Vec::new();
+            let result = strings(lines.iter().map(|line| line.as_bytes()), |text| {
+                read.push(text.to_owned());
+            });
+            let read = result.is_ok().then_some(read);
+            let expected =
+                expected.map(|texts| texts.iter().map(|text| (*text).to_owned()).collect());
+            assert_eq!(read, expected, "{lines:?}");
+        }
     }
 }

@@ -59,6 +59,8 @@ pub enum ToWorker {
     Permit(Permit),
     /// Requests wait on another worker for a connection to the pool of this backend: give idle ones up for them.
     GiveIdle(BackendId),
+    /// The fill of this number has made progress, for which tasks of this worker wait.
+    FillMoved(u64),
     /// There may be a place for a client that waits here.
     LookForPlaces,
     /// A client waits for a place at this listener on the worker `asker`: close an idle connection, or ask the next

@@ -91,6 +91,12 @@ impl Block {
         self.start = 0;
     }
 
+    /// Keeps the first `count` bytes of the filled part alone.
+    pub fn truncate(&mut self, count: usize) {
+        self.initialised = self.initialised.max(self.bytes.len());
+        self.bytes.truncate(self.start + count);
+    }
+
     /// Moves the filled part to the front, so that all the room is behind it.
     pub fn compact(&mut self) {
         if self.start > 0 {

@@ -289,6 +289,11 @@ impl Failure {
         self.row().fault == Fault::Backend
     }
 
+    /// Whether the failure means that no answer of a backend can be had.
+    pub fn is_of_upstream(self) -> bool {
+        matches!(self.row().fault, Fault::Backend | Fault::Pool)
+    }
+
     /// Whether nothing of the request can have reached the backend.
     pub fn is_before_sending(self) -> bool {
         matches!(

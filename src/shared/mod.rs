@@ -18,6 +18,12 @@ pub mod socket_files;
 pub mod sockets;
 pub mod worker_counters;
 
+/// The store of the cache as every thread holds it.
+pub type SharedStore = std::sync::Arc<cache::CacheStore>;
+/// An entry of the cache as whoever uses it holds it.
+pub type SharedEntry = std::sync::Arc<cache::Entry>;
+/// A fetch that others may wait for.
+pub type SharedFill = std::sync::Arc<cache::Fill>;
 /// A pool's counts as every snapshot of the pool holds them.
 pub type SharedPoolCounters = std::sync::Arc<route_counters::PoolCounters>;
 /// The backend tables as every thread holds them.

@@ -8,6 +8,9 @@ use crate::base::time::Micros;
 /// Invariant: no turn lasts without an end.
 const READINGS_PER_TURN: u32 = 20_000;
 
+/// The instant at which the simulated world begins, in milliseconds since 1970.
+pub const UNIX_START: u64 = 1_700_000_000_000;
+
 thread_local! {
     static NOW: Cell<Option<u64>> = const { Cell::new(None) };
     static READINGS: Cell<u32> = const { Cell::new(0) };

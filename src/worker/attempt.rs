@@ -15,6 +15,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::{Block, Timer};
 use crate::worker::body::Body;
+use crate::worker::cache::serving::Serving;
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
@@ -31,7 +32,8 @@ use send::{Rest, Sent, send_request, send_rest};
 pub use duplex::Side;
 pub use parties::Attempt;
 
-/// Makes an attempt: sends the request and receives the answer. While more of the request's body comes, both happen at
+/// Makes an attempt: sends the request and receives the answer. The result is a stored response that is to be served, if
+/// the answer says so. While more of the request's body comes, both happen at
 /// the same time.
 pub async fn make(
     shard: &Rc<Shard>,
@@ -39,7 +41,7 @@ pub async fn make(
     exchange: &Exchange,
     request: &mut PreparedRequest,
     upstream: Box<Upstream>,
-) -> Result<(), FailedAttempt> {
+) -> Result<Option<Box<Serving>>, FailedAttempt> {
     #[cfg(test)]
     let is_planted = crate::simulated::is_planted(crate::simulated::Fault::ResendsPart);
     #[cfg(not(test))]
@@ -80,12 +82,15 @@ impl Answering<'_> {
         mut self,
         request: &mut PreparedRequest,
         upstream: Box<Upstream>,
-    ) -> Result<(), FailedAttempt> {
+    ) -> Result<Option<Box<Serving>>, FailedAttempt> {
         let (reused, asked_at) = (upstream.reused, Micros::now());
         let unfinished = Unfinished {
             shard: self.shard,
             stream: &upstream.wire.stream,
         };
+        if let Some(fetch) = &request.fetch {
+            fetch.note_sent();
+        }
         let sent = send_request(self.client, self.exchange, request, &upstream).await;
         let took_nothing = sent == Ok(Sent::Nothing);
         self.exchange.backend_has_time();
@@ -110,6 +115,16 @@ impl Answering<'_> {
                 self.keep(reusable, upstream);
                 Ok(())
             }
+            Delivered::Stored { serving, reusable } => {
+                drop(unfinished);
+                self.keep(reusable, upstream);
+                return Ok(Some(serving));
+            }
+            Delivered::Abandoned { failure, reusable } => {
+                drop(unfinished);
+                self.keep(reusable, upstream);
+                Err(failure)
+            }
             Delivered::Whole { reusable } => {
                 drop(unfinished);
                 self.keep(reusable, upstream);
@@ -120,7 +135,8 @@ impl Answering<'_> {
                 tunnel::run(self.shard, self.client, self.exchange, &upstream).await
             }
         };
-        ended.map_err(FailedAttempt::without_connection)
+        ended.map_err(FailedAttempt::without_connection)?;
+        Ok(None)
     }
 
     /// Has the answer delivered while the rest of the request is sent: `left` bytes of the kept part, and the rest of
@@ -186,6 +202,7 @@ impl Answering<'_> {
             upload_timer: None,
             reader_rate: OnceCell::new(),
             duplex: Cell::default(),
+            abandoned: Cell::default(),
         }
     }
 
@@ -261,7 +278,7 @@ async fn receive_answer(
     })
     .await?;
     let is_sending = attempt.client.is_body_pending() && !attempt.is_client_waiting();
-    if uploaded.is_none() && is_sending && delivered != Delivered::Switched {
+    if uploaded.is_none() && is_sending && !matches!(delivered, Delivered::Switched) {
         end_upload(attempt, uploading).await;
     }
     Ok(delivered)

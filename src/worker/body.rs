@@ -12,6 +12,7 @@ use crate::http::h1::{
 use crate::http::refusal::Refusal;
 use crate::net::Block;
 use crate::worker::body::trailers::TrailerRules;
+use crate::worker::cache::fill::Fill;
 use crate::worker::relay::Filters;
 
 /// The framing of the part that is still to come.
@@ -38,6 +39,8 @@ pub struct Body {
     pub rules: Option<TrailerRules>,
     /// The filters that change the body on its way; `None`: no filter does.
     pub filters: Option<Box<Filters>>,
+    /// The store of the cache, which gets a copy of the body as its sender sent it; `None`: the body is not stored.
+    pub fill: Option<Box<Fill>>,
 }
 
 /// Why a body is refused.
@@ -69,6 +72,7 @@ impl Body {
             trailers: Vec::new(),
             rules: None,
             filters: None,
+            fill: None,
         }
     }
 
@@ -95,12 +99,19 @@ impl Body {
 
     /// Takes bytes of a verbatim body. The result says how many of the `available` bytes belong to the body. These
     /// bytes count as passed on.
-    pub fn take_verbatim(&mut self, available: usize) -> Result<usize, Unacceptable> {
+    pub fn take_verbatim(&mut self, available: &[u8]) -> Result<usize, Unacceptable> {
         debug_assert!(self.is_verbatim(), "other bodies are framed anew");
         if matches!(self.coming, Coming::UntilClose) {
-            self.spend(available)?;
+            self.spend(available.len())?;
         }
-        Ok(self.take(available))
+        let taken = self.take(available.len());
+        if let Some(fill) = &mut self.fill {
+            fill.pass(&available[..taken]);
+            if matches!(self.coming, Coming::Nothing) {
+                fill.end(&[]);
+            }
+        }
+        Ok(taken)
     }
 
     /// Counts bytes of a body whose length is not announced, or is not reliable.
@@ -185,6 +196,9 @@ impl Body {
     /// them.
     fn pass(&mut self, data: &[u8], out: &mut Block) -> Result<(), Unacceptable> {
         self.spend(data.len())?;
+        if let Some(fill) = &mut self.fill {
+            fill.pass(data);
+        }
         match &mut self.filters {
             None => self.put(data, out),
             Some(filters) => filters.pass(data),
@@ -232,6 +246,9 @@ impl Body {
         }
         if let Some(rules) = &self.rules {
             rules.apply(&mut self.trailers);
+        }
+        if let Some(fill) = &mut self.fill {
+            fill.end(&self.trailers);
         }
         if let Some(filters) = &mut self.filters {
             filters.end();
@@ -300,6 +317,7 @@ mod tests {
                 trailers: Vec::new(),
                 rules: None,
                 filters: None,
+                fill: None,
             };
             let (mut received, mut out) = (block(input), block(b""));
             assert_eq!(
@@ -320,6 +338,7 @@ mod tests {
             trailers: Vec::new(),
             rules: None,
             filters: None,
+            fill: None,
         };
         assert!(body.source_ended(Vec::new(), &mut out) && body.has_ended());
         assert_eq!(out.filled(), b"0\r\n\r\n");
@@ -331,6 +350,7 @@ mod tests {
                 trailers: Vec::new(),
                 rules: None,
                 filters: None,
+                fill: None,
             };
             assert!(!body.source_ended(Vec::new(), &mut out));
         }
@@ -345,6 +365,7 @@ mod tests {
             trailers: Vec::new(),
             rules: None,
             filters: None,
+            fill: None,
         };
         let (mut received, mut out) = (block(b"3\r\nabc\r\n2\r\nde\r\n"), block(b""));
         assert_eq!(
@@ -374,6 +395,7 @@ mod tests {
                 trailers: Vec::new(),
                 rules: None,
                 filters: None,
+                fill: None,
             };
             let mut passed = Vec::new();
             for piece in sent.chunks(split) {

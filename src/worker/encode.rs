@@ -17,6 +17,7 @@ use crate::snapshot::{HostHeader, Protocol, Route};
 use crate::worker::body::Body;
 use crate::worker::body::framing;
 use crate::worker::body::trailers::TrailerRules;
+use crate::worker::cache::fetch::Fetch;
 use crate::worker::decide::{Balanced, Incoming};
 use crate::worker::exchange::Exchange;
 use crate::worker::references::{AskedFor, asked_for};
@@ -63,16 +64,32 @@ pub struct PreparedRequest {
     host_value: Range<usize>,
     /// The backend that the value of `Host` names, as index in the pool; `None`: the value names no backend.
     host_of: Option<u32>,
+    /// The part of the cache in the request; `None`: the cache is not concerned.
+    pub fetch: Option<Box<Fetch>>,
 }
 
 /// Encodes the request of an exchange for the backend that was picked.
 #[inline]
-pub fn encode(incoming: &Incoming<'_>, exchange: &Exchange, balanced: Balanced) -> PreparedRequest {
+pub fn encode(
+    incoming: &Incoming<'_>,
+    exchange: &Exchange,
+    balanced: Balanced,
+    fetch: Option<Box<Fetch>>,
+) -> PreparedRequest {
     let route = exchange.route();
     let (client, head) = (incoming.client, incoming.head);
     let is_trusted = client.arrival.is_trusted(exchange.config.snapshot());
     let mut bytes = incoming.shard.blocks.take();
-    let host_value = encode_head(incoming, exchange, &balanced, &mut bytes);
+    let host_value = match &fetch {
+        None => encode_head(
+            incoming,
+            exchange,
+            &balanced,
+            ReplacedFields::NONE,
+            &mut bytes,
+        ),
+        Some(fetch) => encode_fetch(incoming, exchange, &balanced, fetch, &mut bytes),
+    };
     debug_assert!(host_value.end <= bytes.len() && host_value.start <= host_value.end);
     PreparedRequest {
         pool: route.pool,
@@ -96,9 +113,28 @@ pub fn encode(incoming: &Incoming<'_>, exchange: &Exchange, balanced: Balanced) 
         asked_for: asked_for(client, head, route, is_trusted),
         websocket_key: balanced.websocket_key,
         host_value,
+        fetch,
         host_of: matches!(route.host_header, HostHeader::Backend)
             .then_some(balanced.first.unwrap_or(0)),
     }
+}
+
+/// Writes the head of a request whose answer concerns the cache.
+#[inline(never)]
+fn encode_fetch(
+    incoming: &Incoming<'_>,
+    exchange: &Exchange,
+    balanced: &Balanced,
+    fetch: &Fetch,
+    bytes: &mut Block,
+) -> Range<usize> {
+    let keyed = exchange.route().cache.as_ref();
+    let keyed = keyed.map_or(&[][..], |policy| &policy.key_headers);
+    let replaced = ReplacedFields {
+        left_out: &fetch.left_out(incoming.head, keyed),
+        written: &fetch.written(),
+    };
+    encode_head(incoming, exchange, balanced, replaced, bytes)
 }
 
 /// Writes the head for the backend. The result is the position of the value of `Host`.
@@ -106,6 +142,7 @@ fn encode_head(
     incoming: &Incoming<'_>,
     exchange: &Exchange,
     balanced: &Balanced,
+    replaced: ReplacedFields<'_>,
     bytes: &mut Block,
 ) -> Range<usize> {
     let (client, route) = (incoming.client, exchange.route());
@@ -130,7 +167,7 @@ fn encode_head(
         trace: incoming.trace.fields(),
         websocket_key: balanced.own_key.as_ref().map(|key| &key[..]),
         max_forwards: incoming.forwards.ok().and_then(Forwards::written),
-        replaced: ReplacedFields::NONE,
+        replaced,
     };
     h1::encode_request(bytes.vec(), incoming.head, &edits).host_value
 }
@@ -170,6 +207,7 @@ fn body_of(incoming: &Incoming<'_>, exchange: &Exchange, carrier: Carrier) -> Bo
         rules: (head.body != RequestBody::None)
             .then(|| TrailerRules::of_request(exchange, incoming.client)),
         filters: None,
+        fill: None,
     }
 }
 

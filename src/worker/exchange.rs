@@ -11,6 +11,7 @@ use crate::http::names::{FieldEdits, NO_EDITS};
 use crate::shared::access::{CacheOutcome, CachePart, LoggedTexts, RequestFacts, Tally};
 use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
+use crate::worker::cache::follow::Collapsed;
 use crate::worker::failure::Failure;
 use crate::worker::live_config::LiveConfig;
 use crate::worker::retry::Used;
@@ -57,6 +58,8 @@ pub struct Progress {
     pub place: Option<usize>,
     /// The time until which the request would have waited for an answer of the backend that it left last.
     patience: Option<Micros>,
+    /// How far the request has come with waiting for the answers to others.
+    pub collapsed: Collapsed,
     /// The reason for which the exchange has failed.
     pub failure: Option<Failure>,
 }

@@ -8,6 +8,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::snapshot::Protocol;
 use crate::worker::attempt;
+use crate::worker::cache::serving::Serving;
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
@@ -21,8 +22,8 @@ use connection::Seeking;
 
 /// The outcome of an attempt.
 enum Tried {
-    /// The client has its answer.
-    Answered,
+    /// The client has its answer. A stored response is still to be served if there is one here.
+    Answered(Option<Box<Serving>>),
     /// Another core has opened the last connection that the backend may have.
     LostRace,
     Failed(FailedAttempt),
@@ -36,13 +37,14 @@ struct Forwarding<'a> {
     request: &'a mut PreparedRequest,
 }
 
-/// Gets the request answered by a backend of its pool.
+/// Gets the request answered by a backend of its pool. The result is a stored response that is to be served, if the
+/// answer of the backend says so.
 pub async fn forward(
     shard: &Rc<Shard>,
     client: &Client,
     exchange: &mut Exchange,
     request: &mut PreparedRequest,
-) -> Result<(), Failure> {
+) -> Result<Option<Box<Serving>>, Failure> {
     exchange.config.live(request.pool).note_request();
     if request.is_whole {
         client.watch();
@@ -57,7 +59,7 @@ pub async fn forward(
 }
 
 impl Forwarding<'_> {
-    async fn run(mut self) -> Result<(), Failure> {
+    async fn run(mut self) -> Result<Option<Box<Serving>>, Failure> {
         let pool = self.request.pool;
         let mut target = self.request.first.map(|index| Target::at(pool, index));
         let mut is_fresh = self.wants_fresh();
@@ -73,7 +75,7 @@ impl Forwarding<'_> {
             };
             let began = Micros::now();
             let failed = match self.attempt_at(next, is_fresh).await {
-                Tried::Answered => return Ok(()),
+                Tried::Answered(stored) => return Ok(stored),
                 Tried::LostRace => {
                     self.pass_after_lost_race().await?;
                     continue;
@@ -157,7 +159,7 @@ impl Forwarding<'_> {
         let backend = self.exchange.tally().backend.unwrap_or(picked);
         self.request.prepare_for(self.exchange, backend);
         match attempt::make(shard, client, self.exchange, self.request, upstream).await {
-            Ok(()) => Tried::Answered,
+            Ok(stored) => Tried::Answered(stored),
             Err(failed) => Tried::Failed(failed),
         }
     }

@@ -50,6 +50,17 @@ pub fn poll_unanswered(
     if let Poll::Ready(failure) = client.poll_gone(shard, cx) {
         return Poll::Ready(failure);
     }
+    poll_unanswered_alone(shard, exchange, request, cx)
+}
+
+/// Watches a request as [`poll_unanswered`] does, without its client.
+#[inline]
+pub fn poll_unanswered_alone(
+    shard: &Shard,
+    exchange: &Exchange,
+    request: impl FnOnce() -> Repeatable,
+    _: &mut Context<'_>,
+) -> Poll<Failure> {
     if !is_down(shard, exchange) {
         return Poll::Pending;
     }
@@ -72,6 +83,15 @@ pub fn poll_answered(
         Poll::Ready(Failure::BackendDown)
     } else {
         client.poll_gone(shard, cx)
+    }
+}
+
+/// Ready when an exchange without a client is cut.
+pub fn poll_cut(shard: &Shard, exchange: &Exchange) -> Poll<Failure> {
+    if is_cut(shard, exchange) {
+        Poll::Ready(Failure::BackendDown)
+    } else {
+        Poll::Pending
     }
 }
 

@@ -58,6 +58,7 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
         ToWorker::Permit(permit) => shard.take_permit(permit),
         ToWorker::GiveIdle(id) => shard.give_idle(id),
         ToWorker::Look(id) => shard.look_for(id),
+        ToWorker::FillMoved(fill) => shard.wake_followers(fill),
         ToWorker::LookForPlaces => shard.look_for_places(),
         ToWorker::CloseIdleClient { listener, asker } => {
             client_room::close_idle(shard, &listener, asker);

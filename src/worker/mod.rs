@@ -5,6 +5,7 @@ mod attempt;
 mod body;
 mod buffer_body;
 mod bulk_turns;
+mod cache;
 mod client_room;
 mod connection;
 mod decide;
@@ -47,8 +48,8 @@ use crate::base::memory::count_in_steps;
 use crate::messages::ToWorker;
 use crate::messages::links::Links;
 use crate::net::{Engine, Ticker, pin, run, spawn};
-use crate::shared::SharedTables;
 use crate::shared::mailbox::{Inbox, Mailbox};
+use crate::shared::{SharedStore, SharedTables};
 use crate::snapshot::SharedSnapshot;
 use crate::worker::live_config::LiveConfig;
 use crate::worker::shard::Shard;
@@ -68,6 +69,8 @@ pub struct Start {
     pub snapshot: SharedSnapshot,
     /// The tables of all workers.
     pub tables: SharedTables,
+    /// The store of the cache; `None`: nothing is cached.
+    pub cache: Option<SharedStore>,
     /// The messages of other threads to the worker.
     pub inbox: Inbox<ToWorker>,
     /// The ways to other threads.
@@ -108,7 +111,7 @@ async fn work_here(start: Start) -> io::Result<()> {
         mailboxes: start.mailboxes,
     });
     let config = LiveConfig::new(start.snapshot, &neighbours);
-    let shard = Shard::new(neighbours, start.tables, start.links, config)?;
+    let shard = Shard::new(neighbours, start.tables, start.links, config, start.cache)?;
     let shard = Rc::new(shard);
     let ticker = Ticker::new()?;
     let ticked = Vital(shard.clone(), "keeping time");

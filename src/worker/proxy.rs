@@ -7,6 +7,10 @@ use std::task::{Context, Poll};
 
 use crate::net::Timer;
 use crate::worker::buffer_body::buffer_body;
+use crate::worker::cache::follow::await_decision;
+use crate::worker::cache::judge::stored_instead;
+use crate::worker::cache::refresh::refresh;
+use crate::worker::cache::serve::answer_from_store;
 use crate::worker::decide::{Decision, decide, wait_for_memory};
 use crate::worker::downstream::{Client, Next, receive_rest_of_head};
 use crate::worker::exchange::Exchange;
@@ -114,18 +118,35 @@ async fn answer(
                 reply::send(shard, client, exchange, &reply).await;
                 return Ok(());
             }
+            Decision::Serve(mut serving) => {
+                if let Some(request) = serving.refresh.take() {
+                    refresh(shard, &client.arrival, exchange, request);
+                }
+                return answer_from_store(shard, client, exchange, *serving).await;
+            }
+            Decision::Follow(fill) => {
+                await_decision(shard, client, exchange, &fill).await?;
+                exchange.leave_route();
+            }
             Decision::Forward(request, promise) => break (request, promise),
         }
     };
     buffer_body(&shard.blocks, client, exchange, &mut request)?;
-    let answered = forward(shard, client, exchange, &mut request).await;
-    shard.blocks.give(request.bytes);
+    let forwarded = forward(shard, client, exchange, &mut request).await;
+    shard.blocks.give(std::mem::take(&mut request.bytes));
     drop(promise);
+    let stored = match forwarded {
+        Ok(stored) => stored,
+        Err(failure) => Some(stored_instead(exchange, &request, failure).ok_or(failure)?),
+    };
+    if let Some(serving) = stored {
+        return answer_from_store(shard, client, exchange, *serving).await;
+    }
     debug_assert!(
-        answered.is_err() || exchange.tally().is_answered,
+        exchange.tally().is_answered,
         "an exchange ends with an answer or a failure"
     );
-    answered
+    Ok(())
 }
 
 #[cfg(test)]

@@ -105,7 +105,14 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
     {
         return;
     }
-    let status = tally.status;
+    count_judged(shard, exchange, tally.status, micros);
+}
+
+/// Counts an answer of a backend that a stored response takes the place of.
+pub fn count_judged(shard: &Shard, exchange: &Exchange, status: u16, micros: u64) {
+    let Some(backend) = exchange.backend_counters() else {
+        return;
+    };
     let succeeded = status < 500;
     backend.answers[status_class(status)].add(1);
     backend.response_times.observe(micros);
@@ -113,6 +120,11 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
     if !succeeded {
         backend.note_failure(STATUS_5XX, Micros::now());
     }
+}
+
+/// Records a request of the cache's own: it counts for its backend, and for no client.
+pub fn record_refresh(shard: &Shard, exchange: &Exchange) {
+    count_answer(shard, exchange);
 }
 
 /// Counts an attempt that failed by the fault of its backend.

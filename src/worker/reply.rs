@@ -111,6 +111,17 @@ impl Reply {
         }
     }
 
+    /// Answers a client that wants a stored response or none (RFC 9111 section 5.2.1.7).
+    pub fn not_cached() -> Reply {
+        const LABEL: &str = "not_cached";
+        Reply {
+            status: 504,
+            fields: [Some(proxy_status("http_request_denied", LABEL)), None],
+            body: ReplyBody::Label(LABEL),
+            close: false,
+        }
+    }
+
     /// Answers a client that asks for the options of the proxy at which its `Max-Forwards` ends (RFC 9110 section
     /// 7.6.2).
     pub fn options() -> Reply {

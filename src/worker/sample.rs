@@ -58,7 +58,7 @@ pub fn run_worker_with<T>(
     let (links, _ends) = messages::sample::links();
     let worked = run(Engine::Epoll, async move {
         let config = LiveConfig::new(snapshot, &neighbours);
-        let shard = Rc::new(Shard::new(neighbours, tables, links, config).unwrap());
+        let shard = Rc::new(Shard::new(neighbours, tables, links, config, None).unwrap());
         let (ticked, ticker) = (shard.clone(), Ticker::new().unwrap());
         spawn(async move {
             while let Ok(lag) = ticker.tick().await {

@@ -20,8 +20,10 @@ use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
 use crate::messages::links::Links;
 use crate::net::{AcceptSwitch, Blocks, Timers, Turn, thread_number};
-use crate::shared::SharedTables;
+use crate::shared::{SharedStore, SharedTables};
 use crate::worker::bulk_turns::BulkTurns;
+use crate::worker::cache::Cache;
+use crate::worker::cache::waits::Wait;
 use crate::worker::client_room::idle::IdleClients;
 use crate::worker::exchange::Exchange;
 use crate::worker::live_config::LiveConfig;
@@ -70,6 +72,8 @@ pub struct Shard {
     pub rendered_replies: RenderedReplies,
     /// The attempts at backends that are under way.
     pub under_way: UnderWay,
+    /// The cache; `None`: nothing is cached.
+    pub cache: Option<Cache>,
     config: RefCell<Rc<LiveConfig>>,
     /// Earlier live configurations, while requests that began with them may still run.
     earlier_configs: RefCell<Vec<Weak<LiveConfig>>>,
@@ -100,8 +104,11 @@ impl Shard {
         tables: SharedTables,
         links: Links,
         config: LiveConfig,
+        store: Option<SharedStore>,
     ) -> io::Result<Shard> {
         let worker = neighbours.worker;
+        let mailbox = |worker: WorkerId| neighbours.mailboxes[worker.index()].clone();
+        let cache = store.map(|store| Cache::new(store, worker, mailbox(worker)));
         let shard = Shard {
             worker,
             neighbours,
@@ -120,6 +127,7 @@ impl Shard {
             log_ration: LogRation::default(),
             rendered_replies: RenderedReplies::default(),
             under_way: UnderWay::default(),
+            cache,
             config: RefCell::new(Rc::new(config)),
             earlier_configs: RefCell::default(),
             untold: Cell::default(),
@@ -174,6 +182,21 @@ impl Shard {
     pub fn other_workers(&self) -> impl Iterator<Item = WorkerId> {
         let workers = (0..self.tables.workers() as u32).map(WorkerId);
         workers.filter(|&worker| worker != self.worker)
+    }
+
+    /// Lets a task wait for the fill of this number.
+    pub fn wait_for_fill(&self, fill: u64) -> Rc<Wait> {
+        let cache = self.cache.as_ref();
+        cache
+            .map(|cache| cache.waits.join(fill))
+            .unwrap_or_default()
+    }
+
+    /// Wakes the tasks that wait for the fill of this number.
+    pub fn wake_followers(&self, fill: u64) {
+        if let Some(cache) = &self.cache {
+            cache.waits.wake(fill);
+        }
     }
 
     /// Notes how long the event loop was delayed, in microseconds.

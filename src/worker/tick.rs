@@ -23,6 +23,9 @@ pub fn tick(shard: &Rc<Shard>, lag: u64) {
     spare_descriptors(shard);
     go_on_with_rests(shard);
     relief::look_around(shard, now);
+    if let Some(cache) = &shard.cache {
+        cache.tick();
+    }
     counters.set_operations(operations());
     shard.end_tick(now);
 }

@@ -14,7 +14,7 @@ use crate::worker::downstream::{Client, Lingering};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::min_rate::MinRate;
-use crate::worker::relay::{Broken, Relay, Sink, Source};
+use crate::worker::relay::{Absence, Broken, Relay, Sink, Source, Supply};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Amount, nothing};
@@ -34,7 +34,7 @@ pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Re
     let relay = Relay {
         source: Source {
             shard: attempt.shard,
-            wire: &client.wire,
+            supply: Supply::Wire(&client.wire),
             timer,
             idle: &|| attempt.wait_to_upload(Side::Client),
             is_slow: &|waited, bytes| rate.is_slow(attempt, waited, bytes),
@@ -55,6 +55,7 @@ pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Re
             // The side that receives the answer checks whether the exchange is cut.
             is_cut: &|| false,
             has_sent: Cell::default(),
+            absence: &Absence::ends(),
         },
     };
     let mut out = attempt.shard.blocks.take();

@@ -7,8 +7,10 @@ use std::time::Duration;
 pub const CACHE_VARIANTS: u16 = 1_024;
 /// Bytes of the smallest cache: with fewer, the index alone would fill it.
 pub const CACHE_BYTES_LEAST: u64 = 1 << 20;
-/// Bytes of the largest cache, in memory or on disk. The bound protects arithmetic with percents of it.
-pub const CACHE_BYTES: u64 = 1 << 50;
+/// Bytes of the largest cache in memory: its blocks are counted in units of 16 bytes by numbers of 31 bits.
+pub const CACHE_BYTES: u64 = 1 << 34;
+/// Bytes of the largest tier on disk. The bound protects arithmetic with percents of it.
+pub const CACHE_DISK_BYTES: u64 = 1 << 50;
 /// Percent of the memory that this process may have which the cache may take at most: the kernel, connections and the
 /// other processes of the machine need the rest.
 pub const CACHE_MEMORY_PERCENT: u64 = 75;
@@ -33,7 +35,7 @@ pub const CACHE_FIELDS: usize = 16;
 /// Bytes of the name of the cache, which stands in every response.
 pub const CACHE_NAME_BYTES: usize = 64;
 
-const _: () = assert!(CACHE_BYTES_LEAST < CACHE_BYTES && CACHE_BYTES < u64::MAX / 100);
+const _: () = assert!(CACHE_BYTES_LEAST < CACHE_BYTES && CACHE_DISK_BYTES < u64::MAX / 100);
 const _: () = assert!(CACHE_MEMORY_PERCENT <= 100);
 const _: () = assert!(CACHE_SLICE_BYTES_LEAST < CACHE_SLICE_BYTES);
 const _: () = assert!(LONGEST_LIFETIME.as_secs() < 1 << 30);
@@ -76,5 +78,24 @@ pub const CACHE_TAGS: usize = 1_000;
 /// Bytes of all tags of one response. A response with more of them is not stored, because no purge could find it.
 pub const CACHE_TAG_BYTES: usize = 16 << 10;
 
-/// Groups that one `Cache-Group-Invalidation` may name. The field is ignored with more of them: each one costs a purge.
+/// Groups of one `Cache-Group-Invalidation` that are invalidated, the first ones: each of them costs a purge.
 pub const CACHE_GROUPS_INVALIDATED: usize = 64;
+
+/// Bytes that are set aside for the fields of a request which may be stored: as many as most requests have, so that no
+/// second allocation is needed.
+pub const KEPT_FIELDS_BYTES: usize = 512;
+
+/// Largest number of bytes of a stored head as it is read again. A head that came from a backend has fewer, and some
+/// fields may be added to it.
+pub const STORED_HEAD_BYTES: u32 = 2 * super::RESPONSE_HEAD_BYTES;
+
+/// Bytes that are set aside for a key, as many as most keys have.
+pub const KEY_BYTES: usize = 256;
+
+/// How often a request may wait for the answers to others, whose answers it then cannot use. Then the request goes by
+/// itself.
+pub const COLLAPSED_WAITS: u8 = 3;
+
+/// Bytes of an answer that are received for the cache alone when the client has gone. A larger rest is received only if
+/// it is less than has come, or if other requests wait for it.
+pub const FILL_REST_BYTES: u64 = 1 << 20;

@@ -36,3 +36,7 @@ pub const LISTED_AT_ONCE: usize = 256;
 const _: () = assert!(OWN_BODY_BYTES <= BODY_BLOCK_BYTES as u64);
 const _: () = assert!(STORE_SHARDS.is_power_of_two());
 const _: () = assert!(STORE_MOST_BYTES / 16 <= u32::MAX as u64 / 2);
+
+/// Places for keys that clients have had validated in this second. Two keys that share a place may be validated more
+/// often than once in a second.
+pub const VALIDATION_PLACES: usize = 4_096;

@@ -20,7 +20,9 @@ use crate::control::upgrade::{self, HealthReport, Predecessor, Program, Upgrades
 use crate::control::{self, Started};
 use crate::health;
 use crate::net::{Engine, Handed};
+use crate::shared::SharedStore;
 use crate::shared::access::AccessLine;
+use crate::shared::cache::{CacheStore, StoreSettings};
 use crate::shared::health_record::HealthRecord;
 use crate::shared::mailbox::mailbox;
 use crate::shared::worker_counters::AllWorkerCounters;
@@ -75,8 +77,10 @@ fn start_threads(
     } = &first;
     let snapshot = snapshot.clone();
     let (health, health_inbox) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
+    let store = open_store(&snapshot)?;
+    let shared = (tables, store.as_ref());
     let workers =
-        Workers::start(&snapshot, tables, beginning.engine, &health).map_err(cannot_start)?;
+        Workers::start(&snapshot, shared, beginning.engine, &health).map_err(cannot_start)?;
     let access_log = start_access_log(&snapshot, workers.access_lines, workers.counters.clone())?;
     let (to_workers, to_control) = (workers.mailboxes.clone(), workers.control.clone());
     let started = health::start(health_inbox, to_workers, to_control, tables);
@@ -147,4 +151,17 @@ fn start_access_log(
         |settings| open_in_time(settings, patience).map_err(|error| format!("access log: {error}"));
     let file = snapshot.access_log.as_ref().map(open).transpose()?;
     RunningAccessLog::start(file, lines, counters).map_err(cannot_start)
+}
+
+/// The store of the cache, if there is one. Errors: the machine has no memory or no descriptors for the store.
+fn open_store(snapshot: &Snapshot) -> Result<Option<SharedStore>, String> {
+    let Some(cache) = &snapshot.cache else {
+        return Ok(None);
+    };
+    let settings = StoreSettings {
+        max_bytes: cache.max_bytes,
+        cores: snapshot.workers,
+    };
+    let store = CacheStore::new(settings).map_err(|error| format!("cache: {error}"))?;
+    Ok(Some(store))
 }

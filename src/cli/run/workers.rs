@@ -12,6 +12,7 @@ use crate::base::limits;
 use crate::messages::links::Links;
 use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::{self, Engine};
+use crate::shared::SharedStore;
 use crate::shared::access::AccessLine;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::mailbox::{Inbox, Mailbox, mailbox};
@@ -38,7 +39,7 @@ impl Workers {
     /// descriptors or no threads are left.
     pub fn start(
         snapshot: &Arc<Snapshot>,
-        tables: &Arc<BackendTables>,
+        (tables, store): (&Arc<BackendTables>, Option<&SharedStore>),
         engine: Engine,
         health: &Mailbox<ToHealth>,
     ) -> io::Result<Workers> {
@@ -68,6 +69,7 @@ impl Workers {
                 cpu: cpus.get(number).copied().filter(|_| is_pinned),
                 snapshot: snapshot.clone(),
                 tables: tables.clone(),
+                cache: store.cloned(),
                 inbox,
                 links: workers.links(health.clone(), sender),
                 mailboxes: workers.mailboxes.clone(),

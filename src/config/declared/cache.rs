@@ -83,10 +83,16 @@ static PURGE_METHOD: Section = Section {
 
 /// The name of a field.
 const FIELD: Kind = Kind::text("", "accept-language");
-/// A pattern of names.
-const PATTERN: Kind = Kind::text("^[*]?[^*]{0,256}[*]?$", "utm_*");
+/// The form of a pattern of names.
+const NAMES: &str = "^[*]?[^*]{0,256}[*]?$";
+/// The form of a pattern of paths.
+const PATHS: &str = "^[*/][^*]{0,256}[*]?$";
+/// A pattern of parameters of the query.
+const PATTERN: Kind = Kind::text(NAMES, "utm_*");
+/// A pattern of the names of cookies.
+const COOKIE_PATTERN: Kind = Kind::text(NAMES, "_ga*");
 /// A pattern of paths.
-const PATH_PATTERN: Kind = Kind::text("^[*]?[^*]{0,256}[*]?$", "/cart*");
+const PATH_PATTERN: Kind = Kind::text(PATHS, "/cart*");
 
 plain_settings! {
     /// The times of a route's cache.
@@ -137,7 +143,7 @@ plain_settings! {
     /// The freshness of responses that name no lifetime.
     pub struct Heuristic {
         /// Share of the time since `Last-Modified`, in percent, for which such a response is fresh.
-        percent zero "such a response is never fresh": u8 = Kind::PERCENT,
+        percent zero "a response without a lifetime is never fresh": u8 = Kind::PERCENT,
             Absent::Is(Value::Whole(default::HEURISTIC_PERCENT as u64));
         /// Longest time for which such a response is fresh.
         max: Duration = Kind::Lifetime, Absent::secs(default::HEURISTIC_MAX);
@@ -149,8 +155,8 @@ static CACHE_SETTINGS: [Setting; 3] = [
         "max_size",
         Kind::size(limits::CACHE_BYTES_LEAST, limits::CACHE_BYTES),
         "Largest size of everything that cached responses need: bodies and heads, the index, tags, and what is being \
-         fetched. What lies in memory for it counts beside `limits.memory`, so the two together should be less than the \
-         memory of the machine. A size above 75 % of that memory, or of what the control group of the process may have, \
+         fetched. Heads and bodies lie in memory beside what `limits.memory` counts, so the two together should be less than \
+         the memory of the machine. A size above 75 % of that memory, or of what the control group of the process may have, \
          is a mistake.",
     )
     .also("max_bytes"),
@@ -172,7 +178,7 @@ static DISK_SETTINGS: [Setting; 2] = [
     required("path", Kind::FILE, "Folder for the files of the cache."),
     required(
         "max_size",
-        Kind::size(limits::CACHE_BYTES_LEAST, limits::CACHE_BYTES),
+        Kind::size(limits::CACHE_BYTES_LEAST, limits::CACHE_DISK_BYTES),
         "Largest size of all files in the folder.",
     )
     .also("max_bytes"),
@@ -278,7 +284,7 @@ static KEY: [Setting; 9] = [
     ),
     list(
         "strip_cookies",
-        &PATTERN,
+        &COOKIE_PATTERN,
         limits::CACHE_PATTERNS,
         "Patterns of the names of cookies that are taken out of requests before anything else is decided. Backends do \
          not get these cookies.",
@@ -344,7 +350,7 @@ static VARY_SETTINGS: [Setting; 2] = [
 static BYPASS_SETTINGS: [Setting; 3] = [
     list(
         "cookies",
-        &PATTERN,
+        &COOKIE_PATTERN,
         limits::CACHE_PATTERNS,
         "Patterns of the names of cookies: a request with such a cookie bypasses the cache.",
     ),

@@ -289,7 +289,7 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// What would be right where the value may be the word `off`, too.
+    /// The end of a message, in which the word `off` is named if the value may be that, too.
     fn or_off(&self, right: String) -> String {
         let may_be_off = self.kind.find(|kind| match kind {
             Kind::Word(words) => words().contains(&OFF).then_some(()),

@@ -1,5 +1,6 @@
 //! Bad files, and what is said of them: all of it at once, word for word.
 
+mod cache;
 mod pools;
 mod routes;
 mod tls;
@@ -55,7 +56,7 @@ pools = 1
             "8:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
             "8:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
             "9:9: pools = 1: must be a list in brackets",
-            "10:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, acme, shutdown_timeout, workers, trusted_proxies, pass_fields, forwarded, x_real_ip, resolve_interval, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
+            "10:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, acme, shutdown_timeout, workers, trusted_proxies, pass_fields, forwarded, x_real_ip, resolve_interval, timeouts, limits, access_log, admin, cache, tracing, test_server, pools, routes",
         ],
     );
 }

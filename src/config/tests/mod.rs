@@ -1,5 +1,6 @@
 //! Tests of whole files: their mistakes word for word, or their snapshot.
 
+mod cache;
 mod declared;
 mod health_checks;
 mod mistakes;

@@ -12,7 +12,7 @@ use crate::shared::slots::Slots;
 use crate::tls::TlsStore;
 
 /// The parts of a configuration, right and wrong.
-const PIECES: [&str; 59] = [
+const PIECES: [&str; 65] = [
     "[[routes]]\n",
     "[[pools]]\n",
     "[[listeners]]\n",
@@ -20,6 +20,12 @@ const PIECES: [&str; 59] = [
     "[limits]\n",
     "[access_log]\n",
     "[test_server]\n",
+    "[cache]\nmax_size = '8MiB'\n",
+    "cache = {",
+    "ttl = {",
+    "override",
+    "slice",
+    "\"off\"",
     "listen_addr",
     "listen_addrs",
     "workers",

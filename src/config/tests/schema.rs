@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use toml::Table;
 
+use super::cache::EVERY_CACHE_KEY;
 use super::declared::SHIPPED;
 use super::parsed;
 use super::snapshots::EVERY_KEY;
@@ -18,6 +19,10 @@ fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
     if let Some(any) = schema["anyOf"].as_array() {
         return any.iter().any(|schema| fits(whole, schema, value));
     }
+    let all = schema["allOf"].as_array().into_iter().flatten();
+    if !all.clone().all(|required| has_either(required, value)) {
+        return false;
+    }
     let is_known = schema["enum"]
         .as_array()
         .is_none_or(|known| known.contains(value));
@@ -25,10 +30,11 @@ fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
         && match (schema["type"].as_str().unwrap(), value) {
             ("boolean", Value::Bool(_)) => true,
             ("string", Value::String(_)) => true,
-            ("integer" | "number", Value::Number(number)) => {
+            (kind @ ("integer" | "number"), Value::Number(number)) => {
                 let number = number.as_f64().unwrap();
+                let is_of_kind = kind == "number" || number.fract() == 0.0;
                 let bound = |key: &str| schema[key].as_f64().unwrap();
-                (bound("minimum")..=bound("maximum")).contains(&number)
+                is_of_kind && (bound("minimum")..=bound("maximum")).contains(&number)
             }
             ("array", Value::Array(items)) => {
                 let most = schema["maxItems"].as_u64().unwrap() as usize;
@@ -54,6 +60,12 @@ fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
         }
 }
 
+/// Whether an object has one of the keys, of which the schema requires one.
+fn has_either(schema: &Value, value: &Value) -> bool {
+    let mut keys = schema["anyOf"].as_array().unwrap().iter();
+    keys.any(|key| value.get(key["required"][0].as_str().unwrap()).is_some())
+}
+
 /// Whether the schema knows a key as a status.
 fn has_status(schema: &Value, key: &str) -> bool {
     let is_status = key.len() == 3 && matches!(key.parse(), Ok(200..=599));
@@ -70,6 +82,7 @@ fn the_schema_fits_the_reader() {
     };
     assert!(fits(SHIPPED));
     assert!(fits(EVERY_KEY));
+    assert!(fits(EVERY_CACHE_KEY));
     let right = [
         "[timeouts]\nconnect = '500ms'\n[limits]\nmemory = '1GiB'\n",
         "[[pools]]\nname = 'a'\nbackends = ['a:1', { addr = 'b:1', weight = 2 }]\nhealth_check = { grpc = true }\ntls = true\n",
@@ -86,6 +99,12 @@ fn the_schema_fits_the_reader() {
         "[[pools]]\nbackends = ['a:1']\n",
         "[[pools]]\nname = 'a'\nbackends = ['a:1']\nprotocol = 'h3'\n",
         "[[listeners]]\nadr = 'a:1'\n",
+        "[cache]\nname = 'a'\n",
+        "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { ttl = { 99 = 1 } }\n",
+        "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { ttl = { 200 = true } }\n",
+        "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { ttl = { override = 1 } }\n",
+        "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { stale_after = true }\n",
+        "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = { stale_if_error = 0.5 }\n",
     ];
     for text in wrong {
         assert!(parsed(text).is_err() && !fits(text), "{text}");

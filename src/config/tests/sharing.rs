@@ -11,6 +11,8 @@ use crate::snapshot::Snapshot;
 use crate::tls::TlsStore;
 
 const FIRST: &str = r#"
+[cache]
+max_size = "8MiB"
 [[pools]]
 name = "a"
 backends = ["127.0.0.1:1", "127.0.0.1:2"]
@@ -55,7 +57,7 @@ fn only_what_changes_is_made_anew() {
         )
     };
     type Shared = (Vec<bool>, Vec<bool>, bool);
-    let rows: [(&str, &str, Shared); 6] = [
+    let rows: [(&str, &str, Shared); 7] = [
         ("", "", (vec![true, true], vec![true, true], true)),
         (
             "127.0.0.1:3",
@@ -65,6 +67,11 @@ fn only_what_changes_is_made_anew() {
         (
             "prefix = \"/b\"",
             "prefix = \"/b\"\nretries = 3",
+            (vec![true, true], vec![true, false], true),
+        ),
+        (
+            "prefix = \"/b\"",
+            "prefix = \"/b\"\ncache = {}",
             (vec![true, true], vec![true, false], true),
         ),
         (

@@ -44,7 +44,7 @@ health_check = { path = "/health", interval_secs = 10 }
 balancing_algorithm = "round_robin"
 "#;
 
-/// Every key that there is, none at its default.
+/// Every key that there is except for those of the cache, none at its default.
 pub(super) const EVERY_KEY: &str = r#"
 listen_addr = ["127.0.0.1:8081", "[::1]:8081", "unix:/run/palantir.sock"]
 shutdown_timeout = 0

@@ -90,3 +90,84 @@ fn or_off(value: Option<Value>) -> Value {
 fn texts(patterns: &[Pattern]) -> Vec<String> {
     patterns.iter().map(ToString::to_string).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::setting::Section;
+    use crate::config::{self, Config, ROUTE_CACHE};
+
+    fn config(cache: &str) -> Config {
+        let text = format!(
+            "[cache]\nmax_size = '8MiB'\n[[routes]]\nbackend_addrs = ['a:1']\ncache = {cache}\n"
+        );
+        config::parse(Path::new("c.toml"), text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    }
+
+    fn policy(cache: &str) -> Policy {
+        let config = config(cache);
+        let cache = config.settings.routes[0].cache.as_ref();
+        cache.unwrap().policy("palantir", "api".to_owned())
+    }
+
+    fn keys(section: &Section) -> Vec<&'static str> {
+        let settings = (section.settings)().into_iter();
+        let mut keys: Vec<_> = settings.map(|setting| setting.api_name()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn section(name: &str) -> &'static Section {
+        let below = config::schema::below(&ROUTE_CACHE).into_iter();
+        let mut named = below.filter(|section| section.name == name);
+        named.next().unwrap()
+    }
+
+    fn shown_keys(value: &Value) -> Vec<&str> {
+        let mut keys: Vec<_> = value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    #[test]
+    fn every_setting_is_shown() {
+        let shown = Value::from(route_cache(&policy(
+            "{ purge_method = { allow = ['::1'] } }",
+        )));
+        assert_eq!(shown_keys(&shown), keys(&ROUTE_CACHE));
+        for (key, name) in [
+            ("heuristic", "HeuristicSettings"),
+            ("ttl", "TtlSettings"),
+            ("vary", "VarySettings"),
+            ("bypass", "BypassSettings"),
+            ("purge_method", "PurgeMethodSettings"),
+        ] {
+            assert_eq!(shown_keys(&shown[key]), keys(section(name)), "{key}");
+        }
+        assert_eq!(shown["purge_method"], json!({ "allow": ["::1/128"] }));
+    }
+
+    /// A cache that is written as it is shown is the same one.
+    #[test]
+    fn what_is_shown_can_be_written() {
+        for cache in [
+            "{}",
+            "{ ttl = { 200 = '10m', override = 'all' }, stale_after = 2, slice = '1MiB', min_uses = 2, zone = 'z', \
+             ignore_query = ['utm_*', '*'], bypass = { paths = ['*.php'] }, vary = { ignore = ['A'] }, \
+             purge_method = { allow = ['10.0.0.0/8'] }, targeted = ['A-B'], set_cookie = 'store' }",
+        ] {
+            let policy = policy(cache);
+            let mut shown = route_cache(&policy);
+            shown.retain(|_, value| !value.is_null());
+            let written = toml::Value::try_from(&shown).unwrap().to_string();
+            assert_eq!(self::policy(&written), policy, "{written}");
+        }
+    }
+}

@@ -27,6 +27,8 @@ use crate::shared::worker_counters;
 use crate::tls::TlsStore;
 
 const FILE: &str = r#"
+[cache]
+max_size = "8MiB"
 [[routes]]
 prefix = "/"
 pool = "api"
@@ -34,6 +36,7 @@ pool = "api"
 prefix = "/own"
 backend_addrs = ["127.0.0.1:9009"]
 request_headers = { set = { "authorization" = "Bearer hidden" } }
+cache = { ttl = { 404 = "30s", 200 = "10m", override = true }, key_headers = ["X-Tenant"], stale_after = "250ms" }
 [[pools]]
 name = "other"
 backends = ["[::1]:9004", "unix:/run/app.sock"]

@@ -172,6 +172,31 @@ mod tests {
                 route("health_check = { path = \"/\", interval = \"3s\" }"),
                 false,
             ),
+            (
+                "[cache]\nmax_bytes = 1048576".to_owned(),
+                "[cache]\nmax_size = \"1MiB\"".to_owned(),
+                true,
+            ),
+            (
+                route(
+                    "cache = { ttl = { 200 = 600, override = true }, stale_after = 1, slice = 65536 }",
+                ),
+                route(
+                    "cache = { slice = \"64KiB\", stale_after = \"1s\", ttl = { override = true, 200 = \"10m\" } }",
+                ),
+                true,
+            ),
+            (
+                route("cache = { ttl = { 200 = 600 } }"),
+                route("cache = { ttl = { 200 = \"11m\" } }"),
+                false,
+            ),
+            (
+                route("cache = { stale_if_error = 60 }"),
+                route("cache = { stale_if_error = \"1m\" }"),
+                true,
+            ),
+            (route("cache = {}"), route(""), false),
         ];
         for (one, other, is_same) in rows {
             let [first, second] =

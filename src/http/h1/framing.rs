@@ -2,7 +2,7 @@
 
 use super::head_facts::HeadFacts;
 use super::{Asked, RequestBody, ResponseBody, Version};
-use crate::http::fields::{list, trim};
+use crate::http::fields::{is_token, list, trim};
 use crate::http::refusal::Refusal;
 
 /// Checks that `Transfer-Encoding` is exactly `chunked`, in any case.
@@ -180,10 +180,29 @@ fn is_chunked_answer(coding: Option<&[u8]>, length: Option<u64>) -> Result<bool,
     let mut codings = list(value);
     match (codings.next(), codings.next()) {
         (Some(only), None) if only.eq_ignore_ascii_case(b"chunked") => Ok(true),
+        // The body ends with the connection, as that of every answer whose last coding is not `chunked` (RFC 9112
+        // section 6.3, rule 4). No reader has ever decoded a coding that nobody has defined.
+        (Some(only), None) if is_undefined(only) => Ok(false),
         _ => Err(transfer_encoding(value)
             .err()
             .unwrap_or(Refusal::BadTransferEncoding)),
     }
+}
+
+/// Whether a transfer coding is none that any registry or RFC has ever named (RFC 9112 section 7).
+fn is_undefined(coding: &[u8]) -> bool {
+    const DEFINED: [&[u8]; 8] = [
+        b"chunked",
+        b"compress",
+        b"deflate",
+        b"gzip",
+        b"identity",
+        b"trailers",
+        b"x-compress",
+        b"x-gzip",
+    ];
+    let is_named = |name: &&[u8]| coding.eq_ignore_ascii_case(name);
+    is_token(coding) && !DEFINED.iter().any(is_named)
 }
 
 /// Statuses whose responses end with the head and must not announce a body (RFC 9110 section 8.6).

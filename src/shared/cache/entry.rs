@@ -8,7 +8,7 @@ use super::arena::ArenaBlock;
 use super::body::LargeBody;
 use super::header::{self, Header};
 use super::s3_fifo::Evictable;
-use crate::cache::facts::Facts;
+use crate::cache::facts::EntryFacts;
 
 /// The largest number of uses that an entry remembers.
 const MOST_USES: u8 = 3;
@@ -90,7 +90,7 @@ impl Entry {
     }
 
     /// The facts of the response.
-    pub fn facts(&self) -> Facts {
+    pub fn facts(&self) -> EntryFacts {
         self.header().facts
     }
 

@@ -9,7 +9,7 @@ use super::entry::{Entry, EntryState, mark};
 use super::fills::{Fill, FillEnd};
 use super::header::{HEADER_BYTES, Header};
 use crate::base::limits;
-use crate::cache::facts::Facts;
+use crate::cache::facts::EntryFacts;
 
 /// There is no room for a response, or for the rest of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum Unpublished {
 #[derive(Clone, Copy, Debug)]
 pub struct NewEntry<'a> {
     /// The facts of the response.
-    pub facts: Facts,
+    pub facts: EntryFacts,
     /// What the response's `Vary` names, as the request had it.
     pub variant: &'a [u8],
     /// The head in the form of HTTP/1.

@@ -1,11 +1,11 @@
 //! What stands before the head of an entry in its block, so that the index can be made anew from the blocks alone.
 
-use crate::cache::facts::Facts;
+use crate::cache::facts::EntryFacts;
 
 /// The first bytes of every entry, with the version of the form.
 const MAGIC: u32 = 0x7061_6301;
 /// Bytes of the header.
-pub const HEADER_BYTES: usize = FACTS + Facts::BYTES;
+pub const HEADER_BYTES: usize = FACTS + EntryFacts::BYTES;
 
 /// Where the fields are.
 const CHECKSUM: usize = 4;
@@ -30,7 +30,7 @@ pub struct Header {
     /// The length of the body, if it was known at the start; else `u64::MAX`.
     pub body_length: u64,
     /// The facts of the response.
-    pub facts: Facts,
+    pub facts: EntryFacts,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -74,7 +74,7 @@ impl Header {
 
     /// The header at the beginning of these bytes, without a check.
     pub fn read(bytes: &[u8]) -> Header {
-        let mut facts = [0; Facts::BYTES];
+        let mut facts = [0; EntryFacts::BYTES];
         facts.copy_from_slice(&bytes[FACTS..HEADER_BYTES]);
         let length = |at: usize| u32_at(bytes, LENGTHS + 4 * at);
         Header {
@@ -84,7 +84,7 @@ impl Header {
             body: u64_at(bytes, BODY),
             body_length: u64_at(bytes, BODY_LENGTH),
             // The store alone writes facts, and a checksum tells what another process wrote.
-            facts: Facts::from_bytes(&facts).unwrap_or_default(),
+            facts: EntryFacts::from_bytes(&facts).unwrap_or_default(),
         }
     }
 

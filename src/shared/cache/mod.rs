@@ -21,6 +21,7 @@ mod slots;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod validations;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -40,6 +41,7 @@ use self::purges::{Purgeable, Purges};
 use self::s3_fifo::S3Fifo;
 use self::shard::{Start, StoreShard};
 use self::sweep::Sweep;
+use self::validations::Validations;
 use crate::base::limits;
 
 pub use self::entry::{Entry, EntryState};
@@ -74,6 +76,7 @@ pub struct CacheStore {
     next_body: AtomicU64,
     counters: StoreCounters,
     sweep: Mutex<Sweep>,
+    validations: Validations,
 }
 
 /// What has happened in the store.
@@ -199,14 +202,16 @@ impl CacheStore {
             next_body: AtomicU64::new(1),
             counters: StoreCounters::default(),
             sweep: Mutex::default(),
+            validations: Validations::default(),
         };
+        store.budget.note(store.validations.heap_bytes());
         store.budget.note(store.policy().heap_bytes());
         Ok(Arc::new(store))
     }
 
     /// Makes known how the tasks of a core that follow a fill are woken.
-    pub fn register_core(&self, core: usize, wake: Arc<dyn Wake>) {
-        self.wakers.register(core, wake);
+    pub fn register_core(&self, core: usize, wake: impl Wake + 'static) {
+        self.wakers.register(core, Arc::new(wake));
     }
 
     /// The number of a zone.
@@ -227,6 +232,12 @@ impl CacheStore {
         let mut hasher = self.seed.build_hasher();
         hasher.write(key);
         hasher.finish()
+    }
+
+    /// Whether a client may cause a validation of a key at this time, in milliseconds since 1970: at most one in a
+    /// second.
+    pub fn may_validate(&self, hash: u64, now: u64) -> bool {
+        self.validations.may_begin(hash, now)
     }
 
     /// The number of the last purge: entries that were checked before it are checked anew.
@@ -499,7 +510,8 @@ impl CacheStore {
             if let Some(allocated) = self.arena.allocate(bytes, least, mark) {
                 return Some(allocated);
             }
-            if !self.evict() {
+            let gave_back = self.budget.used() > self.budget.most() && self.arena.give_back();
+            if !self.evict() && !gave_back {
                 break;
             }
         }

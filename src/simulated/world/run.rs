@@ -128,6 +128,7 @@ impl Run {
                 cpu: None,
                 snapshot: snapshot.clone(),
                 tables: tables.clone(),
+                cache: None,
                 inbox,
                 links: Links {
                     counters: all_gauges.clone(),

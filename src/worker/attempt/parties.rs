@@ -8,6 +8,7 @@ use crate::net::Timer;
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
 use crate::worker::min_rate::MinRate;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Upstream;
@@ -34,12 +35,33 @@ pub struct Attempt<'a> {
     pub reader_rate: OnceCell<MinRate>,
     /// The state that the two directions share.
     pub(super) duplex: Cell<Duplex>,
+    /// The reason why the client gets no answer, although the answer is received on for the cache.
+    pub abandoned: Cell<Option<Failure>>,
 }
 
 impl Attempt<'_> {
     /// The state that the two directions share, as it is now.
     pub fn duplex(&self) -> Duplex {
         self.duplex.get()
+    }
+
+    /// Whether the answer is received on for the cache if its client has gone: others wait for the answer, or only a
+    /// little of it is to come.
+    pub fn goes_on_without_client(&self) -> bool {
+        let Some(fetch) = &self.request.fetch else {
+            return false;
+        };
+        let received = self.exchange.tally().response_bytes;
+        fetch.is_followed() || fetch.is_nearly_stored(received)
+    }
+
+    /// Notes that the client has gone. The result says whether the answer is received on.
+    pub fn abandon(&self, failure: Failure) -> bool {
+        let goes_on = self.abandoned.get().is_some() || self.goes_on_without_client();
+        if goes_on && self.abandoned.get().is_none() {
+            self.abandoned.set(Some(failure));
+        }
+        goes_on
     }
 
     /// Changes the state that the two directions share.

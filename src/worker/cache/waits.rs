@@ -22,7 +22,10 @@ impl Wait {
     /// the fill may have made progress before.
     pub fn set(&self, cx: &mut Context<'_>) {
         let mut known = self.waker.borrow_mut();
-        if !known.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !known
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             *known = Some(cx.waker().clone());
         }
     }
@@ -74,7 +77,6 @@ impl Waits {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::task::Wake;
 

@@ -32,7 +32,7 @@ pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Box<Acc
 }
 
 /// Polls `serving` until it ends or panics.
-async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>>) {
+pub async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>>) {
     let outcome =
         poll_fn(
             |cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {

@@ -35,7 +35,11 @@ pub fn decide_stream(
         }
         Err(refusal) => Err(Failure::Refused(refusal)),
     };
-    stream.give_head(head);
+    match decided {
+        // The decision is made again, with the same head.
+        Ok(Decision::Follow(_)) => stream.put_head_back((head, end)),
+        _ => stream.give_head(head),
+    }
     decided
 }
 
@@ -95,7 +99,11 @@ fn decide_parsed(
         Ok(Some(head)) => {
             client.note(|it| it.head_received(head.keep_alive, has_body(&head)));
             let decided = settle(decide_on(shard, client, exchange, &head));
-            (head.head_bytes, decided)
+            let consumed = match decided {
+                Ok(Decision::Follow(_)) => 0, // The decision is made again, with the same head.
+                _ => head.head_bytes,
+            };
+            (consumed, decided)
         }
         Err(refusal) => (0, Err(Failure::Refused(refusal))),
     }

@@ -1,9 +1,10 @@
 //! The decision about a request, made in one go while its head lies in the receive buffer: whether the request is
 //! well-formed, whether the listener serves it, which route takes it, and which backend comes first. No step waits. A
-//! decision has one of four outcomes ([`Decision`]).
+//! decision has one outcome ([`Decision`]).
 
 mod access;
 mod balance;
+mod cache;
 mod carrier;
 mod challenge;
 mod demands;
@@ -22,6 +23,8 @@ mod trace;
 use crate::base::memory::Promise;
 use crate::http::h1::RequestHead;
 use crate::http::max_forwards::Forwards;
+use crate::shared::cache::Follower;
+use crate::worker::cache::serving::Serving;
 use crate::worker::downstream::Client;
 use crate::worker::encode::{PreparedRequest, encode};
 use crate::worker::exchange::Exchange;
@@ -29,6 +32,7 @@ use crate::worker::failure::Failure;
 use crate::worker::reply::Reply;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
+use cache::LookedUp;
 use memory::Room;
 use target::RequestedPath;
 use trace::Trace;
@@ -43,6 +47,10 @@ pub enum Decision {
     NeedMore,
     /// The request is forwarded as soon as there is memory for it.
     Wait(Box<PreparedRequest>),
+    /// A stored response answers.
+    Serve(Box<Serving>),
+    /// The request waits for the answer to another one; then the decision is made again.
+    Follow(Follower),
     /// The request is answered by palantir itself.
     Reply(Box<Reply>),
     /// The request goes to a backend now. The promise reserves the memory that its exchange may take; `None`: the
@@ -107,11 +115,22 @@ fn decide_on(
     access::check(incoming)?;
     // Guard rules of the client belong here.
     let route = route::enter(incoming, exchange, found)?;
-    // Guard rules of the route, authentication and the cache lookup belong here.
+    // Guard rules of the route and authentication belong here.
+    let (serving, fetch) = match cache::look_up(incoming, exchange, route)? {
+        LookedUp::Unconcerned => (None, None),
+        LookedUp::Fetch(fetch) => (None, Some(fetch)),
+        LookedUp::Serve(serving, None) => return Ok(Decision::Serve(serving)),
+        LookedUp::Serve(serving, refresh) => (Some(serving), refresh),
+        LookedUp::Follow(fill) => return Ok(Decision::Follow(fill)),
+    };
     let balanced = balance::choose(incoming, exchange, route);
     // Load shedding belongs here.
     // The request is moved several times until its exchange ends; a box makes that cheap.
-    let request = Box::new(encode(incoming, exchange, balanced));
+    let request = Box::new(encode(incoming, exchange, balanced, fetch));
+    if let Some(mut serving) = serving {
+        serving.refresh = Some(request);
+        return Ok(Decision::Serve(serving));
+    }
     Ok(match memory::ask(client) {
         Room::Promised(promise) => Decision::Forward(request, promise),
         Room::None => Decision::Wait(request),

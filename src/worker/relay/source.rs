@@ -1,21 +1,31 @@
-//! The sender of a body: the stream of a backend or of a client, with its received bytes.
+//! The sender of a body: the stream of a backend or of a client with its received bytes, or the store of the cache.
 
 use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::net::{Block, Expired, Interrupted, Timer};
+use crate::worker::cache::stored_body::{Lost, StoredBody};
 use crate::worker::memory::RelayAdmission;
 use crate::worker::relay::Broken;
 use crate::worker::shard::Shard;
 use crate::worker::wire::{Amount, Wire};
 
+/// The place that a body comes from.
+#[derive(Clone, Copy)]
+pub enum Supply<'a> {
+    /// A stream, with its received bytes.
+    Wire(&'a Wire),
+    /// The store.
+    Stored(&'a StoredBody),
+}
+
 /// The source of a body.
 pub struct Source<'a> {
     /// The core on which the body is passed on.
     pub shard: &'a Shard,
-    /// The stream that the body comes from, with its received bytes.
-    pub wire: &'a Wire,
+    /// The place that the body comes from.
+    pub supply: Supply<'a>,
     /// The timer of the relay's task.
     pub timer: &'a Timer,
     /// How long to wait for more of the body.
@@ -41,7 +51,10 @@ impl Source<'_> {
         watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<Option<RelayAdmission<'_>>, Broken<F>> {
         self.timer.set((self.idle)());
-        let held = self.wire.held();
+        let held = match self.supply {
+            Supply::Wire(wire) => wire.held(),
+            Supply::Stored(body) => body.held(),
+        };
         match self.shard.memory.admit(self.timer, held, watch).await {
             Ok(admission) => Ok(admission),
             Err(Interrupted::Expired) => Err(Broken::Exhausted),
@@ -64,14 +77,21 @@ impl Source<'_> {
         self.timer.set((self.idle)());
         let waits_since = self.timer.timers().millis();
         let blocks = &self.shard.blocks;
-        let received = if in_turn {
-            self.more_in_turn(amount, &mut watch).await
-        } else {
-            let more = self.wire.more(blocks, amount, self.timer, &mut watch);
-            more.await
-        };
         // A source that is reset has ended too early.
-        let bytes = received?.map_err(|_| Broken::SourceEnded)?;
+        let bytes = match self.supply {
+            Supply::Wire(wire) if in_turn => {
+                let received = self.more_in_turn(wire, amount, &mut watch).await;
+                received?.map_err(|_| Broken::SourceEnded)?
+            }
+            Supply::Wire(wire) => {
+                let received = wire.more(blocks, amount, self.timer, &mut watch).await;
+                received?.map_err(|_| Broken::SourceEnded)?
+            }
+            Supply::Stored(body) => {
+                let read = self.read_stored(body, amount, in_turn, &mut watch).await;
+                read?.map_err(|Lost| Broken::SourceEnded)?
+            }
+        };
         let waited = self.timer.timers().millis().saturating_sub(waits_since);
         Ok(Received {
             bytes,
@@ -82,10 +102,11 @@ impl Source<'_> {
     /// Waits for more of the body, as [`Wire::more`] does, and receives it when its turn has come.
     async fn more_in_turn<F>(
         &self,
+        wire: &Wire,
         amount: Amount,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<io::Result<usize>, Interrupted<F>> {
-        let (stream, bulk_turns) = (&self.wire.stream, &self.shard.bulk_turns);
+        let (stream, bulk_turns) = (&wire.stream, &self.shard.bulk_turns);
         let bytes = amount.size.min(amount.most);
         loop {
             if stream.is_watched() {
@@ -100,7 +121,7 @@ impl Source<'_> {
                 }
             }
             bulk_turns.admit(bytes).await;
-            let outcome = self.wire.receive(&self.shard.blocks, amount);
+            let outcome = wire.receive(&self.shard.blocks, amount);
             let count = outcome.as_ref().map_or(0, |&count| count);
             bulk_turns.give_back(bytes.saturating_sub(count));
             match outcome {
@@ -110,24 +131,59 @@ impl Source<'_> {
         }
     }
 
+    /// Reads more of a stored body. `in_turn`: the piece waits for its turn among the bulk transfers.
+    async fn read_stored<F>(
+        &self,
+        body: &StoredBody,
+        amount: Amount,
+        in_turn: bool,
+        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<Result<usize, Lost>, Interrupted<F>> {
+        if in_turn {
+            self.shard.bulk_turns.admit(amount.size).await;
+        }
+        let blocks = &self.shard.blocks;
+        let read = |cx: &mut Context<'_>| match body.poll_more(cx, blocks, amount.most) {
+            Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
+            Poll::Pending => watch(cx).map(Err),
+        };
+        match self.timer.bound(read).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(seen)) => Err(Interrupted::Watched(seen)),
+            Err(Expired) => Err(Interrupted::Expired),
+        }
+    }
+
     /// Takes the received bytes out, to use them across a wait.
     pub fn take(&self) -> Block {
-        self.wire.take()
+        match self.supply {
+            Supply::Wire(wire) => wire.take(),
+            Supply::Stored(body) => body.take(),
+        }
     }
 
     /// Puts the rest of the received bytes back.
     pub fn put(&self, received: Block) {
-        self.wire.put(received, &self.shard.blocks);
+        match self.supply {
+            Supply::Wire(wire) => wire.put(received, &self.shard.blocks),
+            Supply::Stored(body) => body.put(received, &self.shard.blocks),
+        }
     }
 
     /// Whether the whole body has come, as far as is known without another receive.
     pub fn is_complete(&self) -> bool {
-        self.wire.stream.is_complete()
+        match self.supply {
+            Supply::Wire(wire) => wire.stream.is_complete(),
+            Supply::Stored(body) => body.is_at_end(),
+        }
     }
 
-    /// The trailers that came behind the body outside of its framing, each `name: value CRLF`. A second call gives
-    /// none.
+    /// The trailers that came behind the body outside of its framing, each `name: value CRLF`. A second call on a stream
+    /// gives none.
     pub fn take_trailers(&self) -> Vec<u8> {
-        self.wire.stream.take_trailers()
+        match self.supply {
+            Supply::Wire(wire) => wire.stream.take_trailers(),
+            Supply::Stored(body) => body.trailers(),
+        }
     }
 }

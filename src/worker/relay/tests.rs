@@ -91,6 +91,7 @@ fn body(framing: Framing, length: usize, is_chunked: bool, filters: Vec<Filter>)
         trailers: Vec::new(),
         rules: None,
         filters: Filters::new(filters),
+        fill: None,
     }
 }
 
@@ -125,7 +126,7 @@ async fn relayed(shard: &Rc<Shard>, sent: Vec<u8>, size: usize, mut body: Body) 
         let relay = Relay {
             source: Source {
                 shard: &worker,
-                wire: &from,
+                supply: super::Supply::Wire(&from),
                 timer: &timer,
                 idle: &|| PATIENCE,
                 is_slow: &|_, _| false,
@@ -138,6 +139,7 @@ async fn relayed(shard: &Rc<Shard>, sent: Vec<u8>, size: usize, mut body: Body) 
                 count: &|bytes| counted.set(counted.get() + bytes),
                 rate: &MinRate::none(),
                 is_cut: &|| false,
+                absence: &Absence::ends(),
                 has_sent: Cell::default(),
             },
         };

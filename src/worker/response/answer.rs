@@ -1,6 +1,7 @@
 //! Answers the client: sends interim heads and the final head, which are already encoded, and the body behind it.
 
 use std::cell::Cell;
+use std::task::Poll;
 
 use crate::base::limits;
 use crate::net::{Block, Expired};
@@ -10,7 +11,7 @@ use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::leave;
-use crate::worker::relay::{Broken, Relay, Sink, Source};
+use crate::worker::relay::{Absence, Broken, Relay, Sink, Source, Supply};
 use crate::worker::response::Delivered;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -34,7 +35,7 @@ pub async fn send_whole(
 }
 
 /// The reason why a client takes no more bytes.
-fn left(to: &Stream) -> Failure {
+pub fn left(to: &Stream) -> Failure {
     if to.is_too_slow() {
         Failure::ReaderTooSlow
     } else {
@@ -91,15 +92,24 @@ impl Attempt<'_> {
     ) -> Result<Delivered, Failure> {
         self.answer_begins();
         if self.take_whole(&mut body, out) {
-            return Ok(Delivered::Whole { reusable });
+            return Ok(match self.abandoned.get() {
+                None => Delivered::Whole { reusable },
+                Some(failure) => Delivered::Abandoned { failure, reusable },
+            });
         }
         let (client, exchange) = (self.client, self.exchange);
+        let absence = Absence {
+            goes_on: &|| self.goes_on_without_client(),
+            is_noted: Cell::new(self.abandoned.get().is_some()),
+        };
         let begun = client.wire.stream.answer(out, body.has_ended());
-        begun.map_err(|_| left(&client.wire.stream))?;
+        if begun.is_err() && !absence.note() {
+            return Err(left(&client.wire.stream));
+        }
         let relay = Relay {
             source: Source {
                 shard: self.shard,
-                wire: &self.upstream.wire,
+                supply: Supply::Wire(&self.upstream.wire),
                 timer: &client.timer,
                 idle: &|| self.wait_for(Side::Backend),
                 is_slow: &|_, _| false,
@@ -113,13 +123,28 @@ impl Attempt<'_> {
                 rate: self.reader_rate(),
                 is_cut: &|| leave::is_cut(self.shard, exchange) || exchange.is_outdated(),
                 has_sent: Cell::default(),
+                absence: &absence,
             },
         };
         let relayed = relay.run(out, &mut body, |cx| {
-            leave::poll_answered(self.shard, client, exchange, cx)
+            if absence.is_noted.get() {
+                return leave::poll_cut(self.shard, exchange);
+            }
+            match leave::poll_answered(self.shard, client, exchange, cx) {
+                Poll::Ready(failure) if failure.is_without_reader() && absence.note() => {
+                    leave::poll_cut(self.shard, exchange)
+                }
+                polled => polled,
+            }
         });
         let Err(broken) = relayed.await else {
-            return Ok(Delivered::Complete { reusable });
+            return Ok(match absence.is_noted.get() {
+                false => Delivered::Complete { reusable },
+                true => Delivered::Abandoned {
+                    failure: self.abandoned.get().unwrap_or(left(&client.wire.stream)),
+                    reusable,
+                },
+            });
         };
         // As long as no byte of an answer was sent, a reply may replace it. Over HTTP/2 the head was already sent.
         let is_head_kept = matches!(client.wire.stream, Stream::Socket(_));
@@ -164,6 +189,10 @@ impl Attempt<'_> {
         let is_here = self.upstream.wire.with(|received| {
             let is_here = body.is_verbatim() && length <= received.len().min(out.room());
             if is_here {
+                if let Some(mut fill) = body.fill.take() {
+                    fill.pass(&received.filled()[..length]);
+                    fill.end(&[]);
+                }
                 out.extend(&received.filled()[..length]);
                 received.consume(length);
             }

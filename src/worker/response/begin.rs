@@ -84,7 +84,12 @@ impl Attempt<'_> {
                 is_answered: exchange.tally().is_heard,
             }
         };
-        leave::poll_unanswered(self.shard, client, exchange, request, cx)
+        match leave::poll_unanswered(self.shard, client, exchange, request, cx) {
+            Poll::Ready(failure) if failure.is_without_reader() && self.abandon(failure) => {
+                leave::poll_unanswered_alone(self.shard, exchange, request, cx)
+            }
+            polled => polled,
+        }
     }
 
     /// Whether the wait for the head goes on when its time is over: the request is still being sent, and the exchange

@@ -1,6 +1,9 @@
 //! The head of a response: checked, and encoded for the client.
 
-use crate::http::h1::{self, ResponseBody, ResponseEdits, ResponseHead, Rewriting, Version};
+use crate::base::time::Micros;
+use crate::http::h1::{
+    self, ComputedField, ResponseBody, ResponseEdits, ResponseHead, Rewriting, Version,
+};
 use crate::http::references::References;
 use crate::http::refusal::Refusal;
 use crate::http::websocket;
@@ -9,7 +12,12 @@ use crate::worker::attempt::Attempt;
 use crate::worker::body::framing::{self, ResponseWay};
 use crate::worker::body::trailers::TrailerRules;
 use crate::worker::body::{Body, Coming};
+use crate::worker::cache::fetch::Fetch;
+use crate::worker::cache::fill::Fill;
+use crate::worker::cache::judge::{Judgment, Verdict};
+use crate::worker::cache::serving::Serving;
 use crate::worker::failure::Failure;
+use crate::worker::record::count_judged;
 use crate::worker::relay::Filters;
 
 /// A head of the backend's response, encoded for the client.
@@ -24,6 +32,20 @@ pub(super) enum Answer {
         body: Body,
         reusable: bool,
     },
+    /// A stored response is to be served in place of the answer.
+    Stored {
+        serving: Box<Serving>,
+        reusable: bool,
+    },
+}
+
+/// The part of the cache in an answer.
+#[derive(Default)]
+struct Cached {
+    /// The store, which gets a copy of the body.
+    fill: Option<Box<Fill>>,
+    /// The value of `Cache-Status`.
+    status: Option<Vec<u8>>,
 }
 
 /// Whether a `Content-Type` is that of server-sent events.
@@ -43,18 +65,23 @@ impl Attempt<'_> {
         self.check_switch(head)?;
         match head.status {
             101 => {
-                self.encode(head, ResponseBody::None, false, out);
+                self.encode(head, ResponseBody::None, (false, &Cached::default()), out);
                 Ok(self.note_switch())
             }
             200..=299 if self.upstream.is_websocket => {
                 // A `Content-Length` in a success to CONNECT has no meaning (RFC 9110 section 9.3.6).
-                self.encode(head, ResponseBody::UntilClose, false, out);
+                self.encode(
+                    head,
+                    ResponseBody::UntilClose,
+                    (false, &Cached::default()),
+                    out,
+                );
                 Ok(self.note_switch())
             }
             100..=199 => {
                 // A client of HTTP/1.0 must not get interim heads (RFC 9110 section 15.2).
                 if self.request.version != Version::Http10 {
-                    self.encode(head, ResponseBody::None, false, out);
+                    self.encode(head, ResponseBody::None, (false, &Cached::default()), out);
                 }
                 Ok(Answer::Interim {
                     bytes: head.head_bytes,
@@ -64,7 +91,10 @@ impl Attempt<'_> {
             status => {
                 self.exchange.note(|tally| tally.status = status);
                 self.note_keep_alive(head);
-                Ok(self.take_final(head, out))
+                match &self.request.fetch {
+                    None => Ok(self.take_final(head, Cached::default(), out)),
+                    Some(fetch) => Ok(self.take_cached(head, fetch, out)),
+                }
             }
         }
     }
@@ -113,7 +143,64 @@ impl Attempt<'_> {
         }
     }
 
-    fn take_final(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Answer {
+    /// Takes the head of an answer that concerns the cache.
+    #[inline(never)]
+    fn take_cached(&self, head: &ResponseHead<'_, '_>, fetch: &Fetch, out: &mut Block) -> Answer {
+        let (Some(policy), Some(cache)) = (&self.exchange.route().cache, &self.shard.cache) else {
+            return self.take_final(head, Cached::default(), out);
+        };
+        let judgment = Judgment {
+            store: &cache.store,
+            policy,
+            fetch,
+            head,
+            references: self.references(),
+        };
+        let mut cached = Cached::default();
+        let detail = match judgment.judge() {
+            Verdict::Serve(serving) => {
+                self.note_judged(head.status);
+                return Answer::Stored {
+                    serving,
+                    // The body of an answer that is not passed on is not received.
+                    reusable: head.keep_alive
+                        && matches!(head.body, ResponseBody::None | ResponseBody::Length(0)),
+                };
+            }
+            Verdict::Store(fill) => {
+                cached.fill = Some(fill);
+                ""
+            }
+            Verdict::Pass(label) => label,
+        };
+        cached.status = fetch.cache_status(policy, head.fields, detail);
+        self.take_final(head, cached, out)
+    }
+
+    /// Counts an answer that is not passed on for its backend.
+    fn note_judged(&self, status: u16) {
+        let backend = self.upstream.backend();
+        let now = Micros::now();
+        let micros = now.since(self.asked_at);
+        self.exchange.note_backend(backend);
+        self.exchange
+            .config
+            .live(self.request.pool)
+            .observe(backend, micros, now);
+        if let Some(place) = self.exchange.progress.place {
+            let millis = self.shard.timers.millis();
+            self.shard.under_way.note_head(place, backend, millis);
+        }
+        self.shard.report_answer(self.exchange, backend);
+        count_judged(self.shard, self.exchange, status, micros);
+    }
+
+    fn take_final(
+        &self,
+        head: &ResponseHead<'_, '_>,
+        mut cached: Cached,
+        out: &mut Block,
+    ) -> Answer {
         debug_assert!(
             head.status >= 200,
             "an interim head does not end an exchange"
@@ -139,7 +226,12 @@ impl Attempt<'_> {
         let close = framing.ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
         self.client
             .note(|persistence| persistence.answer_begins(!close, framing.ends_by_close));
-        self.encode(head, framing.announced, close, out);
+        self.encode(head, framing.announced, (close, &cached), out);
+        if let Some(fill) = &mut cached.fill
+            && matches!(framing.coming, Coming::Nothing)
+        {
+            fill.end(&[]);
+        }
         let may_have_trailers = matches!(framing.coming, Coming::Chunked(_) | Coming::UntilClose);
         Answer::Final {
             body: Body {
@@ -149,6 +241,7 @@ impl Attempt<'_> {
                 trailers: Vec::new(),
                 rules: may_have_trailers.then(|| TrailerRules::of_response(self.exchange)),
                 filters,
+                fill: cached.fill.filter(|fill| fill.is_storing()),
             },
             // A body that the end of the connection ends leaves no connection to reuse (RFC 9112 section 6.3, rule 8).
             reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
@@ -159,19 +252,26 @@ impl Attempt<'_> {
         &self,
         head: &ResponseHead<'_, '_>,
         body: ResponseBody,
-        close: bool,
+        (close, cached): (bool, &Cached),
         out: &mut Block,
     ) {
         let route = self.exchange.route();
         let is_switch = self.upstream.is_websocket && (200..300).contains(&head.status);
         let key = self.request.websocket_key.as_ref();
         let accept = key.filter(|_| is_switch).map(|key| websocket::accept(key));
+        let status = cached.status.as_ref().map(|value| ComputedField {
+            name: "cache-status",
+            value,
+        });
         let edits = ResponseEdits {
             client_version: self.request.version,
             body,
             close,
             operator: &route.response_fields,
-            computed: &[],
+            computed: match &status {
+                Some(status) => std::slice::from_ref(status),
+                None => &[],
+            },
             via: route.via,
             rewriting: Rewriting {
                 references: self.references(),

@@ -8,21 +8,35 @@ mod receive;
 
 use crate::net::Block;
 use crate::worker::attempt::Attempt;
+use crate::worker::cache::serving::Serving;
 use crate::worker::failure::Failure;
 use crate::worker::interim::Interims;
 use head::Answer;
 use receive::Receiving;
 
-pub use answer::send_whole;
+pub use answer::{left, send_whole};
 
 /// How an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
     /// The client has the whole answer. `reusable`: the backend's connection may carry another exchange.
     Complete { reusable: bool },
     /// The answer is small and has been received to its end, and [`send_whole`] has still to send it. So the backend's
     /// connection is free before the client has the answer. `reusable`: that connection may carry another exchange.
     Whole { reusable: bool },
+    /// A stored response is to be served in place of the answer.
+    Stored {
+        /// The stored response.
+        serving: Box<Serving>,
+        /// Whether the backend's connection may carry another exchange.
+        reusable: bool,
+    },
+    /// The answer was received to its end for the cache, although the client had gone.
+    Abandoned {
+        /// The reason why the client did not get the answer.
+        failure: Failure,
+        /// Whether the backend's connection may carry another exchange.
+        reusable: bool,
+    },
     /// Both sides speak another protocol from now on.
     Switched,
 }
@@ -56,6 +70,10 @@ pub async fn forward_response(
             Answer::Switching => {
                 attempt.switch(out).await?;
                 return Ok(Delivered::Switched);
+            }
+            Answer::Stored { serving, reusable } => {
+                let reusable = reusable && !interims.are_odd;
+                return Ok(Delivered::Stored { serving, reusable });
             }
             Answer::Final { body, reusable } => {
                 let reusable = reusable && !interims.are_odd;

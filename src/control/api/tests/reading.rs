@@ -207,3 +207,42 @@ async fn the_document_is_whole() {
         assert!(page.contains(&format!("<code>{path}</code>")), "{path}");
     }
 }
+
+/// The cache of a route is shown with all defaults, and an edit of the route's own pool leaves it alone.
+#[tokio::test]
+async fn the_cache_of_a_route_is_shown_and_outlives_edits() {
+    let api = Api::new();
+    let before = api.get("/routes").await.json();
+    assert_eq!(before["routes"][0]["cache"], Value::Null);
+    let cache = &before["routes"][1]["cache"];
+    assert_eq!(
+        (&cache["zone"], &cache["stale_after"], &cache["slice"]),
+        (&json!("/own"), &json!(0.25), &json!("off"))
+    );
+    assert_eq!(
+        cache["ttl"],
+        json!({ "200": 600, "404": 30, "override": true })
+    );
+    assert_eq!(cache["key_headers"], json!(["x-tenant"]));
+    let edit = api.send_request("PATCH /pools/%2Fown", &[], r#"{"idle_connections":3}"#);
+    assert_eq!(edit.await.status, 200);
+    let after = api.get("/routes").await.json();
+    assert_eq!(after["routes"], before["routes"]);
+    let document = api.get("/config").await.json();
+    let written = &document["routes"][1];
+    assert_eq!(written["idle_connections"], 3);
+    assert_eq!(
+        written["cache"],
+        json!({
+            "ttl": { "404": "30s", "200": "10m", "override": true },
+            "key_headers": ["X-Tenant"],
+            "stale_after": "250ms",
+        })
+    );
+    // A cache is the route's and not the pool's.
+    for pool in ["%2Fown", "api"] {
+        let line = format!("PATCH /pools/{pool}");
+        let edit = api.send_request(&line, &[], r#"{"cache":{}}"#);
+        edit.await.is_problem(422, "cache");
+    }
+}

@@ -267,7 +267,7 @@ fn revisions_are_numbered_and_bounded() {
 
 #[test]
 fn differences_table() {
-    let rows: [(&str, &str, &[&str]); 11] = [
+    let rows: [(&str, &str, &[&str]); 12] = [
         (
             "[[routes]]",
             "listen_addr = ['127.0.0.1:8080', 'unix:/a']\n[[routes]]",
@@ -350,6 +350,15 @@ fn differences_table() {
                 "~ timeouts.connect from default to 1",
                 "~ admin.listen_addr from default to \"127.0.0.1:1\" (takes effect at the next start)",
                 "~ admin.state_file from default to \"/s\"",
+            ],
+        ),
+        (
+            "timeout = 5",
+            "timeout = 5\ncache = { ttl = { 200 = '10m' }, key_headers = ['x-a'] }\n[cache]\nmax_bytes = '8MiB'",
+            &[
+                "~ route /: cache.ttl.200 from default to \"10m\"",
+                "~ route /: cache.key_headers from default to [\"x-a\"]",
+                "~ cache.max_bytes from default to \"8MiB\" (takes effect at the next start)",
             ],
         ),
     ];

@@ -231,6 +231,24 @@ fn framing_table() {
         ),
         (
             "1.1 200",
+            "Transfer-Encoding: unheard-of\r\n",
+            GET,
+            Ok(UntilClose),
+        ),
+        (
+            "1.1 200",
+            "Transfer-Encoding: unheard-of, chunked\r\n",
+            GET,
+            Err(UnknownTransferCoding),
+        ),
+        (
+            "1.1 200",
+            "Transfer-Encoding: unheard-of\r\nContent-Length: 7\r\n",
+            GET,
+            Err(LengthAndCoding),
+        ),
+        (
+            "1.1 200",
             "Transfer-Encoding: chunked, chunked\r\n",
             GET,
             Err(BadTransferEncoding),

@@ -83,6 +83,14 @@ fn list_for(units: u32) -> (usize, usize) {
     list_of(units.saturating_add((1 << (units.ilog2() - 5)) - 1))
 }
 
+/// How many units come into memory if so many are taken from a free block, and how many are in memory of what is left.
+fn taking(region: &Region, unit: u32, units: u32) -> (u32, u32) {
+    let (had, resident) = (get(region, unit, UNITS), get(region, unit, OWN));
+    let taken = if had < units + SMALLEST { had } else { units };
+    let left = resident.min(had - taken);
+    ((taken + left).saturating_sub(resident), left)
+}
+
 impl Allocator {
     /// An allocator for so many units, all of which no block has had yet.
     pub fn new(limit: u32) -> Allocator {
@@ -123,15 +131,13 @@ impl Allocator {
         may_grow: impl FnOnce(u32) -> bool,
     ) -> Option<u32> {
         let units = units.max(SMALLEST);
-        let Some(unit) = self.find(region, units) else {
+        let Some(mut unit) = self.find(region, units) else {
             return self.extend(region, units, mark, may_grow);
         };
-        let had = get(region, unit, UNITS);
-        let resident = get(region, unit, OWN);
-        let taken = if had < units + SMALLEST { had } else { units };
-        let left = resident.min(had - taken);
-        if !may_grow((taken + left).saturating_sub(resident)) {
-            return None;
+        let (growth, mut left) = taking(region, unit, units);
+        if growth > 0 && !may_grow(growth) {
+            unit = self.find_resident(region, units)?;
+            (_, left) = taking(region, unit, units);
         }
         self.unlink(region, unit);
         set(region, unit, OWN, 0);
@@ -221,6 +227,30 @@ impl Allocator {
             unit = get(region, unit, NEXT);
         }
         (unit != NONE && get(region, unit, UNITS) >= units).then_some(unit)
+    }
+
+    /// A free block with at least so many units, of which enough are in memory.
+    fn find_resident(&self, region: &Region, units: u32) -> Option<u32> {
+        let (mut first, mut second) = list_of(units);
+        for _ in 0..TRIED {
+            let mut unit = self.first_from(first, second)?;
+            (first, second) = list_of(get(region, unit, UNITS));
+            for _ in 0..TRIED {
+                if unit == NONE {
+                    break;
+                }
+                let fits = get(region, unit, UNITS) >= units;
+                if fits && taking(region, unit, units).0 == 0 {
+                    return Some(unit);
+                }
+                unit = get(region, unit, NEXT);
+            }
+            second += 1;
+            if second == SECONDS {
+                (first, second) = (first + 1, 0);
+            }
+        }
+        None
     }
 
     /// The first block of this list, or of the next list that has one.

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
-use crate::cache::facts::Facts;
+use crate::cache::facts::EntryFacts;
 
 const ANY: fn(&[u8]) -> bool = |_| true;
 
@@ -20,11 +20,11 @@ fn store(max_bytes: u64) -> Arc<CacheStore> {
     CacheStore::new(settings).unwrap()
 }
 
-fn facts(date: i64) -> Facts {
-    Facts {
+fn facts(date: i64) -> EntryFacts {
+    EntryFacts {
         date,
         status: 200,
-        ..Facts::default()
+        ..EntryFacts::default()
     }
 }
 
@@ -274,8 +274,8 @@ fn what_was_asked_for_before_a_purge_is_not_fresh_after_it() {
     assert_eq!(store.usage().standing_purges, 0);
 }
 
-#[derive(Debug, Default)]
-struct CountedWake(AtomicU64);
+#[derive(Debug)]
+struct CountedWake(Arc<AtomicU64>);
 
 impl Wake for CountedWake {
     fn wake(&self, _: u64) {
@@ -286,8 +286,8 @@ impl Wake for CountedWake {
 #[test]
 fn one_fetch_serves_those_who_want_the_same() {
     let store = store(4 << 20);
-    let wakes = Arc::new(CountedWake::default());
-    store.register_core(1, wakes.clone());
+    let wakes = Arc::new(AtomicU64::new(0));
+    store.register_core(1, CountedWake(wakes.clone()));
     let hash = store.hash(b"key");
     let join = |variant: Option<&[u8]>, now: u64| store.join(hash, b"key", variant, now);
     let Joined::Lead(fetch) = join(None, 1_000) else {
@@ -303,12 +303,12 @@ fn one_fetch_serves_those_who_want_the_same() {
         ..new_entry(Some(6))
     };
     let mut filling = fetch.store(new).unwrap();
-    assert_eq!(wakes.0.load(SeqCst), 1);
+    assert_eq!(wakes.load(SeqCst), 1);
     let Outcome::Storable(entry) = follower.outcome() else {
         panic!("it is stored")
     };
     filling.push(b"abc").unwrap();
-    assert_eq!(wakes.0.load(SeqCst), 1, "nobody has asked again");
+    assert_eq!(wakes.load(SeqCst), 1, "nobody has asked again");
     assert_eq!((follower.filled(), follower.end()), (3, FillEnd::Open));
     assert_eq!(filling.fill().unwrap().followers(), 1);
     // Who wants another variant than the one that comes fetches that one; who does not know looks.
@@ -320,7 +320,7 @@ fn one_fetch_serves_those_who_want_the_same() {
     assert!(matches!(join(None, 1_000), Joined::Follow(_)));
     follower.wait(1);
     filling.push(b"def").unwrap();
-    assert_eq!(wakes.0.load(SeqCst), 2);
+    assert_eq!(wakes.load(SeqCst), 2);
     filling.finish(b"").unwrap();
     assert_eq!(follower.end(), FillEnd::Complete);
     assert_eq!(body_of(&entry), b"abcdef");

@@ -57,7 +57,7 @@ fn followers_on_other_threads_are_woken_and_read_the_whole_body() {
             let followers = [0, 1].map(|core| {
                 let (store, ready) = (store.clone(), ready.clone());
                 scope.spawn(move || {
-                    store.register_core(core, Arc::new(Unpark(thread::current())));
+                    store.register_core(core, Unpark(thread::current()));
                     let Joined::Follow(fill) = store.join(hash, b"key", None, 0) else {
                         panic!("somebody fetches")
                     };

@@ -1,0 +1,248 @@
+//! A request to a backend whose answer concerns the cache: the answer may be stored, may validate stored responses, or
+//! may invalidate some.
+
+use std::cell::{Cell, RefCell};
+
+use httparse::Header;
+
+use crate::base::limits;
+use crate::base::time::unix_millis;
+use crate::cache::policy::{Policy, StatusField};
+use crate::cache::request::Asking;
+use crate::cache::status::{CacheStatus, Forwarded, Handling};
+use crate::cache::unkeyed;
+use crate::cache::validation::{if_modified_since, write_if_none_match};
+use crate::cache::validators::Validators;
+use crate::http::fields::values;
+use crate::http::h1::{ComputedField, RequestHead};
+use crate::shared::cache::Fetch as Ticket;
+use crate::shared::{SharedEntry, SharedFill};
+use crate::worker::cache::place::Place;
+
+/// A request to a backend, as the cache sees it.
+pub struct Fetch {
+    /// What of the request decides about storing.
+    pub asking: Asking,
+    /// The URL of the request.
+    pub place: Place,
+    /// The key of the URL.
+    pub key: Box<[u8]>,
+    /// The hash of the key.
+    pub hash: u64,
+    /// The fields of the request as the client sent them, each `name: value CRLF`.
+    fields: Box<[u8]>,
+    /// What the answer may do.
+    pub purpose: Purpose,
+    /// Whether the request waited for the answer to another one.
+    pub is_collapsed: bool,
+    /// The stored responses that the request validates, the newest first; and the one that answers in case of trouble,
+    /// which is the first of them.
+    pub stored: Vec<SharedEntry>,
+    /// The place of the fetch in the store; `None`: nothing is stored, or the answer has been decided upon.
+    ticket: RefCell<Option<Ticket>>,
+    /// The fill that others may follow.
+    shared: Option<SharedFill>,
+    /// When the request was sent last, in milliseconds since 1970.
+    requested: Cell<u64>,
+    /// The length of the answer's body, if it is known and the body is being stored.
+    pub storing: Cell<Option<Storing>>,
+    /// The fields that replace those of the client.
+    replaced: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// The purpose of a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The answer may be stored. The reason for which the request was forwarded, with a label.
+    Store(Forwarded, &'static str),
+    /// The answer is not stored, because the request bypasses the cache. The label of the reason.
+    Bypass(&'static str),
+    /// The answer is not stored, and may invalidate stored responses.
+    Change,
+}
+
+/// A body that is being stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storing {
+    /// The length of the body, if it is known.
+    pub length: Option<u64>,
+}
+
+/// A request that is looked up: its key, and what of it decides.
+pub struct Asked<'a> {
+    /// What of the request decides about storing.
+    pub asking: Asking,
+    /// The URL of the request.
+    pub place: Place,
+    /// The key of the URL.
+    pub key: Box<[u8]>,
+    /// The hash of the key.
+    pub hash: u64,
+    /// The fields of the request as the client sent them.
+    pub fields: &'a [Header<'a>],
+}
+
+/// The fields with which a client makes its request conditional on what it has.
+const CONDITIONS: [&str; 2] = ["if-none-match", "if-modified-since"];
+
+impl Fetch {
+    /// A fetch for a request. `ticket`: the place of the fetch in the store.
+    pub fn new(asked: Asked<'_>, purpose: Purpose, ticket: Option<Ticket>) -> Fetch {
+        let mut lines = Vec::with_capacity(limits::KEPT_FIELDS_BYTES);
+        for field in asked.fields {
+            for piece in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
+                lines.extend_from_slice(piece);
+            }
+        }
+        Fetch {
+            asking: asked.asking,
+            place: asked.place,
+            key: asked.key,
+            hash: asked.hash,
+            fields: lines.into(),
+            purpose,
+            is_collapsed: false,
+            stored: Vec::new(),
+            shared: ticket.as_ref().and_then(Ticket::fill).cloned(),
+            ticket: RefCell::new(ticket),
+            requested: Cell::new(0),
+            storing: Cell::default(),
+            replaced: Vec::new(),
+        }
+    }
+
+    /// Makes the request one that validates these stored responses, the newest first.
+    pub fn validate(&mut self, stored: Vec<SharedEntry>) {
+        let validators: Vec<_> = stored
+            .iter()
+            .map(|entry| Validators::of_head(entry.head()))
+            .collect();
+        let mut tags = Vec::new();
+        let named = validators.iter().filter_map(|validators| validators.etag);
+        if write_if_none_match(named, &mut tags) > 0 {
+            self.replaced.push((CONDITIONS[0], tags));
+        } else if let Some(date) = validators.first().and_then(if_modified_since) {
+            self.replaced.push((CONDITIONS[1], date.to_vec()));
+        }
+        self.stored = stored;
+    }
+
+    /// Takes out cookies, or replaces the cookies of the request.
+    pub fn replace_cookies(&mut self, value: Vec<u8>) {
+        self.replaced.push(("cookie", value));
+    }
+
+    /// Whether the conditions of the request are palantir's own.
+    pub fn is_validating(&self) -> bool {
+        self.replaced
+            .iter()
+            .any(|(name, _)| CONDITIONS.contains(name))
+    }
+
+    /// The names of the fields of a request that are taken out.
+    pub fn left_out<'h>(&self, head: &RequestHead<'h, '_>, keyed: &[String]) -> Vec<&'h str> {
+        if !matches!(self.purpose, Purpose::Store(..)) {
+            return Vec::new();
+        }
+        let is_keyed = |name: &str| keyed.iter().any(|keyed| keyed == name);
+        let is_condition = |name: &str| CONDITIONS.iter().any(|one| one.eq_ignore_ascii_case(name));
+        let replaces_conditions = self.is_validating();
+        let is_out = |name: &&str| {
+            unkeyed::is_removed(name.as_bytes(), is_keyed)
+                || (replaces_conditions && is_condition(name))
+                || self
+                    .replaced
+                    .iter()
+                    .any(|(own, value)| value.is_empty() && own.eq_ignore_ascii_case(name))
+        };
+        head.fields
+            .iter()
+            .map(|field| field.name)
+            .filter(is_out)
+            .collect()
+    }
+
+    /// The fields that are written in place of the client's.
+    pub fn written(&self) -> Vec<ComputedField<'_>> {
+        let written = self.replaced.iter().filter(|(_, value)| !value.is_empty());
+        written
+            .map(|(name, value)| ComputedField { name, value })
+            .collect()
+    }
+
+    /// Notes that the request is sent now, perhaps once more.
+    pub fn note_sent(&self) {
+        self.requested.set(unix_millis());
+        if let Some(ticket) = &mut *self.ticket.borrow_mut() {
+            ticket.note_sent();
+        }
+    }
+
+    /// When the request was sent last, in milliseconds since 1970.
+    pub fn requested(&self) -> u64 {
+        self.requested.get()
+    }
+
+    /// Takes the place in the store out: the answer is being decided upon. `None`: nothing can be stored any more.
+    pub fn take_ticket(&self) -> Option<Ticket> {
+        self.ticket.take()
+    }
+
+    /// Whether other requests wait for the answer.
+    pub fn is_followed(&self) -> bool {
+        self.shared
+            .as_ref()
+            .is_some_and(|fill| fill.followers() > 0)
+    }
+
+    /// The value of `Cache-Status` for an answer of a backend behind those of earlier caches; `None`: the settings want
+    /// none. `detail`: the label of the reason for which the answer is not stored; `""`: the answer is stored.
+    pub fn cache_status(
+        &self,
+        policy: &Policy,
+        fields: &[Header<'_>],
+        detail: &'static str,
+    ) -> Option<Vec<u8>> {
+        if policy.status == StatusField::Off {
+            return None;
+        }
+        let member = CacheStatus {
+            name: &policy.name,
+            handling: Handling::Forwarded {
+                reason: self.forwarded(),
+                status: None,
+                is_stored: detail.is_empty(),
+                is_collapsed: self.is_collapsed,
+            },
+            ttl: None,
+            key: None,
+            detail: Some(detail).filter(|detail| !detail.is_empty()),
+        };
+        let mut value = Vec::new();
+        member.write_behind(values(fields, "cache-status"), policy.status, &mut value);
+        Some(value)
+    }
+
+    /// Whether the answer is being stored, and only a little of it is to come: at most 1 MiB, or less than has come.
+    pub fn is_nearly_stored(&self, received: u64) -> bool {
+        let Some(Storing {
+            length: Some(length),
+        }) = self.storing.get()
+        else {
+            return false;
+        };
+        let left = length.saturating_sub(received);
+        left <= limits::FILL_REST_BYTES || left < received
+    }
+
+    /// Shows the fields of the request as the client sent them.
+    pub fn with_fields<T>(&self, show: impl FnOnce(&[Header<'_>]) -> T) -> T {
+        let mut slots = [httparse::EMPTY_HEADER; limits::HEAD_FIELDS];
+        let text = [&self.fields[..], b"\r\n"].concat();
+        // The fields were parsed before, so that they are parsed again.
+        match httparse::parse_headers(&text, &mut slots) {
+            Ok(httparse::Status::Complete((_, fields))) => show(fields),
+            _ => show(&[]),
+        }
+    }
+}

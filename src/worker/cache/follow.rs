@@ -1,0 +1,57 @@
+//! A request that waits for the answer to another one for the same key (RFC 9211 calls it collapsed).
+
+use std::task::{Context, Poll};
+
+use crate::base::time::Micros;
+use crate::net::Expired;
+use crate::shared::cache::{Follower, Outcome};
+use crate::worker::downstream::Client;
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::shard::Shard;
+
+/// How far a request has come with waiting for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collapsed {
+    /// How often the request has waited.
+    pub waits: u8,
+    /// The time for waiting is over: the request goes alone.
+    pub is_over: bool,
+}
+
+/// Waits until it is known whether the answer to the other request can be used, or until the time for that is over.
+/// Errors: the client has left.
+pub async fn await_decision(
+    shard: &Shard,
+    client: &Client,
+    exchange: &mut Exchange,
+    fill: &Follower,
+) -> Result<(), Failure> {
+    let collapsed = &mut exchange.progress.collapsed;
+    collapsed.waits = collapsed.waits.saturating_add(1);
+    let most = exchange
+        .route()
+        .cache
+        .as_ref()
+        .map(|policy| policy.collapse_timeout);
+    let due = exchange.began.after(most.unwrap_or_default());
+    let wait = shard.wait_for_fill(fill.number());
+    client.watch();
+    client.timer.set(exchange.bounded(due.until()));
+    let decided = client.timer.bound(|cx: &mut Context<'_>| {
+        wait.set(cx);
+        fill.wait(shard.worker.index());
+        match fill.outcome() {
+            Outcome::Undecided => client.poll_gone(shard, cx).map(Err),
+            _ => Poll::Ready(Ok(())),
+        }
+    });
+    match decided.await {
+        Ok(outcome) => outcome?,
+        Err(Expired) => exchange.progress.collapsed.is_over = true,
+    }
+    if due <= Micros::now() {
+        exchange.progress.collapsed.is_over = true;
+    }
+    Ok(())
+}

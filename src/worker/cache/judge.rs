@@ -1,0 +1,392 @@
+//! What the head of a backend's answer means for the cache: the answer is stored, or validates a stored response, or a
+//! stored response answers in its place, or the answer invalidates what is stored.
+
+use crate::base::time::unix_millis;
+use crate::cache::content_location::names_target;
+use crate::cache::facts::EntryFacts;
+use crate::cache::freshness::{age, lifetime, ttl};
+use crate::cache::invalidation::{changes, resolve};
+use crate::cache::not_stored::NotStored;
+use crate::cache::policy::Policy;
+use crate::cache::request::AskedMethod;
+use crate::cache::response::Response;
+use crate::cache::reuse::{Trouble, may_serve_stale};
+use crate::cache::status::{Forwarded, Handling};
+use crate::cache::storable::storable;
+use crate::cache::tags::{Tags, invalidated_groups};
+use crate::cache::validation::{
+    Freshened, HeadEffect, NewFields, freshened, head_effect, updated_head,
+};
+use crate::cache::validators::Validators;
+use crate::cache::vary::variant_of;
+use crate::http::fields::{find, values};
+use crate::http::h1::Asked as AskedOfHead;
+use crate::http::h1::{FieldSlots, ResponseHead, parse_response};
+use crate::http::references::References;
+use crate::shared::access::CachePart;
+use crate::shared::cache::{NewEntry, Purge, PurgeEffect, Share};
+use crate::shared::{SharedEntry, SharedStore};
+use crate::worker::cache::fetch::{Fetch, Purpose, Storing};
+use crate::worker::cache::fill::Fill;
+use crate::worker::cache::serving::{Form, Serving};
+use crate::worker::cache::stored_head::stored_head;
+use crate::worker::encode::PreparedRequest;
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+
+/// What the head of an answer means for the cache.
+pub enum Verdict {
+    /// The answer goes to the client and is not stored, for the reason of this label.
+    Pass(&'static str),
+    /// The answer goes to the client and is stored.
+    Store(Box<Fill>),
+    /// A stored response answers in its place.
+    Serve(Box<Serving>),
+}
+
+/// Everything that a judgment needs.
+pub struct Judgment<'a> {
+    /// The store.
+    pub store: &'a SharedStore,
+    /// The settings of the route.
+    pub policy: &'a Policy,
+    /// The request.
+    pub fetch: &'a Fetch,
+    /// The head of the answer.
+    pub head: &'a ResponseHead<'a, 'a>,
+    /// How references to the backend are rewritten.
+    pub references: Option<References<'a>>,
+}
+
+impl Judgment<'_> {
+    /// Judges the head of a final answer.
+    pub fn judge(&self) -> Verdict {
+        match self.fetch.purpose {
+            Purpose::Bypass(label) => Verdict::Pass(label),
+            Purpose::Change => {
+                self.invalidate();
+                Verdict::Pass("method")
+            }
+            Purpose::Store(..) => self.judge_readable(),
+        }
+    }
+
+    fn judge_readable(&self) -> Verdict {
+        let now = unix_millis();
+        let status = self.head.status;
+        if status == 304 && self.fetch.is_validating() {
+            if let Some(serving) = self.validated(now) {
+                return Verdict::Serve(Box::new(serving));
+            }
+            return Verdict::Pass("not_validated");
+        }
+        if let Some(serving) = self.stale_instead(Trouble::Status(status), now) {
+            return Verdict::Serve(Box::new(serving));
+        }
+        if self.fetch.asking.method == AskedMethod::Head {
+            self.take_head_over(now);
+        }
+        match self.store(now) {
+            Ok(fill) => Verdict::Store(fill),
+            Err(why) => {
+                self.refuse(why, now);
+                Verdict::Pass(why.label())
+            }
+        }
+    }
+
+    /// Tells those who wait that they cannot have the answer.
+    fn refuse(&self, why: NotStored, now: u64) {
+        let Some(ticket) = self.fetch.take_ticket() else {
+            return;
+        };
+        // An answer that only this request cannot have stored says nothing of the answers to others.
+        let is_of_request = matches!(why, NotStored::Method | NotStored::RequestNoStore);
+        let secs = if is_of_request {
+            0
+        } else {
+            self.policy.uncacheable_memory
+        };
+        ticket.uncacheable(if secs == 0 {
+            0
+        } else {
+            now + u64::from(secs) * 1_000
+        });
+    }
+
+    fn response(&self, now: u64) -> Response<'_> {
+        let location = find(self.head.fields, "content-location");
+        Response {
+            status: self.head.status,
+            fields: self.head.fields,
+            length: self.head.named_length(),
+            is_partial: false,
+            is_at_target: location
+                .is_some_and(|location| names_target(location, &self.fetch.place.target())),
+            requested: self.fetch.requested(),
+            received: now,
+        }
+    }
+
+    fn share(&self) -> Share {
+        Share {
+            zone: self.store.zone(&self.policy.zone),
+            max_percent: self.policy.max_percent,
+            max_object: self.policy.max_object,
+            max_variants: self.policy.max_variants,
+        }
+    }
+
+    /// Begins to store the answer. Errors: the reason for which the answer is not stored.
+    fn store(&self, now: u64) -> Result<Box<Fill>, NotStored> {
+        let (policy, head) = (self.policy, self.head);
+        let facts = storable(policy, &self.fetch.asking, &self.response(now))?;
+        let variant = self
+            .fetch
+            .with_fields(|fields| variant_of(policy, head.fields, fields))?;
+        let tags = Tags::of(head.fields, &self.fetch.place.origin());
+        let tags = tags.map_err(|_| NotStored::TooManyTags)?;
+        let stored = stored_head(policy, head, self.references, now);
+        let ticket = self.fetch.take_ticket().ok_or(NotStored::NoRoom)?;
+        let length = match head.body {
+            crate::http::h1::ResponseBody::Length(length) => Some(length),
+            crate::http::h1::ResponseBody::None => Some(0),
+            _ => head.named_length(),
+        };
+        let filling = ticket.store(NewEntry {
+            facts,
+            variant: &variant,
+            head: &stored,
+            tags: tags.as_bytes(),
+            length,
+            share: self.share(),
+        });
+        let filling = filling.map_err(|_| NotStored::NoRoom)?;
+        self.fetch.storing.set(Some(Storing { length }));
+        Ok(Box::new(Fill::new(filling)))
+    }
+
+    /// The stored response that a 304 has validated.
+    fn validated(&self, now: u64) -> Option<Serving> {
+        let stored = &self.fetch.stored;
+        let validators: Vec<_> = stored
+            .iter()
+            .map(|entry| Validators::of_head(entry.head()))
+            .collect();
+        let of_304 = Validators::of(self.head.fields);
+        let at = match freshened(&validators, &of_304) {
+            Freshened::None => return None,
+            Freshened::One(at) => at,
+            freshened => {
+                (0..stored.len()).find(|&at| freshened.includes(at, &validators[at], &of_304))?
+            }
+        };
+        let entry = self.refreshed(&stored[at], now);
+        let reason = match self.fetch.purpose {
+            Purpose::Store(_, label) => label,
+            _ => "",
+        };
+        let forwarded = Handling::Forwarded {
+            reason: self.fetch.forwarded(),
+            status: Some(304),
+            is_stored: true,
+            is_collapsed: self.fetch.is_collapsed,
+        };
+        Some(self.serving(&entry, (forwarded, CachePart::Validated, reason), now))
+    }
+
+    /// The entry with the fields of the answer, in the store if the answer permits that.
+    fn refreshed(&self, old: &SharedEntry, now: u64) -> SharedEntry {
+        let keeps_cookies = self.policy.set_cookie == crate::cache::policy::SetCookie::Store;
+        let omitted = crate::cache::omitted::Omitted::new(self.policy, 200, self.head.fields);
+        let new = NewFields {
+            fields: self.head.fields,
+            received_secs: now / 1_000,
+            keeps_cookies,
+            is_unstorable: &|name| omitted.contains(name),
+        };
+        let text = updated_head(old.head(), &new);
+        let facts = self.facts_of(&text, now);
+        let Some(ticket) = self.fetch.take_ticket() else {
+            return old.clone();
+        };
+        let Ok(facts) = facts else {
+            // What must not be stored any more is not used any more.
+            ticket.uncacheable(0);
+            self.store.invalidate(self.fetch.hash, &self.fetch.key);
+            return old.clone();
+        };
+        let refreshed = ticket.refresh(
+            old,
+            NewEntry {
+                facts,
+                variant: old.variant(),
+                head: &text,
+                tags: old.tags(),
+                length: None,
+                share: self.share(),
+            },
+        );
+        refreshed.unwrap_or_else(|_| old.clone())
+    }
+
+    /// The facts of a response with this head, which was validated now.
+    fn facts_of(&self, text: &[u8], now: u64) -> Result<EntryFacts, NotStored> {
+        let mut slots = FieldSlots::new();
+        let asked = AskedOfHead {
+            head: false,
+            upgrade: false,
+            strict: false,
+        };
+        let parsed = parse_response(text, &mut slots, asked, u32::MAX);
+        let Ok(Some(head)) = parsed else {
+            return Err(NotStored::Status);
+        };
+        let response = Response {
+            status: head.status,
+            fields: head.fields,
+            length: None,
+            ..self.response(now)
+        };
+        storable(self.policy, &self.fetch.asking.for_get(), &response)
+    }
+
+    /// The stored response that answers in case of trouble, if the response and the operator permit that.
+    fn stale_instead(&self, trouble: Trouble, now: u64) -> Option<Serving> {
+        stale_instead(self.policy, self.fetch, trouble, now)
+    }
+
+    fn serving(
+        &self,
+        entry: &SharedEntry,
+        (handling, part, reason): (Handling, CachePart, &'static str),
+        now: u64,
+    ) -> Serving {
+        serving(self.policy, entry, (handling, part, reason), now)
+    }
+
+    /// Lets the answer to a HEAD update or end the stored response to GET (RFC 9111 section 4.3.5).
+    fn take_head_over(&self, now: u64) {
+        let Some(entry) = self.fetch.stored.first() else {
+            return;
+        };
+        let validators = Validators::of_head(entry.head());
+        let length = entry.body_len();
+        match head_effect(self.head.status, self.head.fields, &validators, length) {
+            HeadEffect::None => {}
+            HeadEffect::Update => drop(self.refreshed(entry, now)),
+            HeadEffect::Invalidate => self.store.invalidate(self.fetch.hash, &self.fetch.key),
+        }
+    }
+
+    /// Invalidates what an unsafe request may have changed (RFC 9111 section 4.4).
+    fn invalidate(&self) {
+        if !changes(self.head.status) {
+            return;
+        }
+        let fetch = self.fetch;
+        // RFC 9111 section 4.4 (MUST): the target is invalidated.
+        self.store.invalidate(fetch.hash, &fetch.key);
+        for name in ["location", "content-location"] {
+            for reference in values(self.head.fields, name) {
+                let Some(other) = resolve(&fetch.place.target(), reference) else {
+                    continue;
+                };
+                let mut key = Vec::new();
+                let path = (other.path(), other.query());
+                fetch.with_fields(|fields| {
+                    fetch
+                        .place
+                        .write_key_of(self.policy, path, fields, &mut key);
+                });
+                self.store.invalidate(self.store.hash(&key), &key);
+            }
+        }
+        let groups = invalidated_groups(false, self.head.fields, &fetch.place.origin());
+        for group in groups.unwrap_or_default() {
+            self.store.purge(Purge::Tag(&group), PurgeEffect::Hard);
+        }
+    }
+}
+
+/// The stored response that answers in case of trouble, if the response and the operator permit that.
+pub fn stale_instead(
+    policy: &Policy,
+    fetch: &Fetch,
+    trouble: Trouble,
+    now: u64,
+) -> Option<Serving> {
+    let entry = fetch.stored.first()?;
+    let facts = entry.facts();
+    if !may_serve_stale(policy, &facts, &fetch.asking, trouble, now) {
+        return None;
+    }
+    let (status, reason) = match trouble {
+        Trouble::Unreachable => (None, "unreachable"),
+        Trouble::Status(status) => (Some(status), "error"),
+    };
+    let handling = Handling::Forwarded {
+        reason: fetch.forwarded(),
+        status,
+        is_stored: false,
+        is_collapsed: fetch.is_collapsed,
+    };
+    Some(serving(
+        policy,
+        entry,
+        (handling, CachePart::Stale, reason),
+        now,
+    ))
+}
+
+/// A stored response as the whole answer.
+pub fn serving(
+    policy: &Policy,
+    entry: &SharedEntry,
+    (handling, part, reason): (Handling, CachePart, &'static str),
+    now: u64,
+) -> Serving {
+    let facts = entry.facts();
+    Serving {
+        entry: entry.clone(),
+        fill: None,
+        form: Form::Whole,
+        handling,
+        ttl: ttl(policy, &facts, now),
+        age: age(&facts, now),
+        part,
+        reason: if reason.is_empty() {
+            lifetime(policy, &facts).source.label()
+        } else {
+            reason
+        },
+        refresh: None,
+    }
+}
+
+impl Fetch {
+    /// The reason for which the request was forwarded.
+    pub fn forwarded(&self) -> Forwarded {
+        match self.purpose {
+            Purpose::Store(reason, _) => reason,
+            Purpose::Bypass(_) => Forwarded::Bypass,
+            Purpose::Change => Forwarded::Method,
+        }
+    }
+}
+
+/// The stored response that answers a request which no backend has answered, if the response and the operator permit
+/// that.
+pub fn stored_instead(
+    exchange: &Exchange,
+    request: &PreparedRequest,
+    failure: Failure,
+) -> Option<Box<Serving>> {
+    let fetch = request.fetch.as_ref()?;
+    let policy = exchange.route().cache.as_ref()?;
+    if exchange.tally().is_answered || !failure.is_of_upstream() {
+        return None;
+    }
+    let serving = stale_instead(policy, fetch, Trouble::Unreachable, unix_millis())?;
+    Some(Box::new(serving))
+}

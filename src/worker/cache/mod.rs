@@ -1,0 +1,58 @@
+//! The cache as one core uses it: requests are looked up, answers are stored on their way to the client, and stored
+//! responses are served. `crate::cache` decides by the rules of RFC 9111; `shared/cache` is the store of all cores.
+
+pub mod fetch;
+pub mod fill;
+pub mod follow;
+pub mod judge;
+pub mod place;
+pub mod refresh;
+pub mod serve;
+pub mod served_head;
+pub mod serving;
+pub mod stored_body;
+pub mod stored_head;
+pub mod waits;
+
+use crate::base::ids::WorkerId;
+use crate::messages::ToWorker;
+use crate::shared::SharedStore;
+use crate::shared::cache::Wake;
+use crate::shared::mailbox::Mailbox;
+use waits::Waits;
+
+/// The cache of one core.
+pub struct Cache {
+    /// The store of all cores.
+    pub store: SharedStore,
+    /// The tasks of this core that wait for responses which are being stored.
+    pub waits: Waits,
+}
+
+impl Cache {
+    /// The cache of a worker with this mailbox.
+    pub fn new(store: SharedStore, worker: WorkerId, mailbox: Mailbox<ToWorker>) -> Cache {
+        store.register_core(worker.index(), WakeWorker(mailbox));
+        Cache {
+            store,
+            waits: Waits::default(),
+        }
+    }
+
+    /// Does the work of a tick: a message about a fill may have found the mailbox full.
+    pub fn tick(&self) {
+        self.waits.forget_gone();
+        self.waits.wake_all();
+    }
+}
+
+/// Wakes the tasks of a worker by a message.
+#[derive(Debug)]
+struct WakeWorker(Mailbox<ToWorker>);
+
+impl Wake for WakeWorker {
+    fn wake(&self, fill: u64) {
+        // Where the mailbox is full, the next tick wakes the tasks.
+        let _ = self.0.post(ToWorker::FillMoved(fill));
+    }
+}

@@ -1,0 +1,105 @@
+//! The URL that a request asks for, in the form in which the cache knows it.
+
+use crate::cache::content_location::TargetUri;
+use crate::cache::key::{Key, KeyParts, write_authority};
+use crate::cache::policy::Policy;
+use crate::http::fields::list;
+use crate::http::forwarded::Told;
+use crate::http::host;
+use crate::worker::decide::Incoming;
+
+/// The URL that a request asks for.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The scheme that the backend is told, `http` or `https`.
+    scheme: &'static str,
+    /// Host and port in the one form that keys have.
+    authority: Box<[u8]>,
+    /// The path with its query, as it is forwarded.
+    path_and_query: Box<[u8]>,
+    /// The bytes of the path.
+    path_len: usize,
+}
+
+impl Place {
+    /// The URL of a request. From a trusted proxy, the scheme and host count that the proxy names, because the backend
+    /// is told these.
+    pub fn of(incoming: &Incoming<'_>) -> Place {
+        let (client, head) = (incoming.client, incoming.head);
+        let mut scheme = client.arrival.scheme();
+        let mut authority = head.host;
+        if client.arrival.is_trusted(incoming.config.snapshot()) {
+            let first = |name| list(head.field(name)?).next();
+            let told = Told::of(head.field("forwarded").unwrap_or_default());
+            scheme = match first("x-forwarded-proto").or(told.proto) {
+                Some(proto) if proto.eq_ignore_ascii_case(b"https") => "https",
+                Some(_) => "http",
+                None => scheme,
+            };
+            let named = first("x-forwarded-host").or(told.host);
+            authority = named
+                .filter(|host| host::split(host).is_some())
+                .unwrap_or(authority);
+        }
+        let (name, port) = host::split(authority).unwrap_or((authority, None));
+        let mut written = Vec::with_capacity(authority.len());
+        write_authority(scheme, name, port, &mut written);
+        let path = incoming.target.forwarded;
+        let path_and_query = match head.query {
+            Some(query) => [path, b"?", query].concat(),
+            None => path.to_vec(),
+        };
+        Place {
+            scheme,
+            authority: written.into(),
+            path_and_query: path_and_query.into(),
+            path_len: path.len(),
+        }
+    }
+
+    /// Appends the key of the URL, for a request with these fields.
+    pub fn write_key(&self, policy: &Policy, fields: &[httparse::Header<'_>], out: &mut Vec<u8>) {
+        let (path, rest) = self.path_and_query.split_at(self.path_len);
+        self.write_key_of(policy, (path, rest.get(1..)), fields, out);
+    }
+
+    /// Appends the key of another path and query of the same host, for a request with these fields.
+    pub fn write_key_of(
+        &self,
+        policy: &Policy,
+        (path, query): (&[u8], Option<&[u8]>),
+        fields: &[httparse::Header<'_>],
+        out: &mut Vec<u8>,
+    ) {
+        let (host, port) = host::split(&self.authority).unwrap_or((&self.authority, None));
+        let parts = KeyParts {
+            policy,
+            scheme: self.scheme,
+            host,
+            port,
+            path,
+            query,
+            fields,
+        };
+        Key::write(&parts, out);
+    }
+
+    /// The URL as references are resolved against it.
+    pub fn target(&self) -> TargetUri<'_> {
+        TargetUri {
+            scheme: self.scheme.as_bytes(),
+            authority: &self.authority,
+            path_and_query: &self.path_and_query,
+        }
+    }
+
+    /// Scheme, host and port, as tags name an origin.
+    pub fn origin(&self) -> Vec<u8> {
+        [self.scheme.as_bytes(), b"://", &self.authority].concat()
+    }
+
+    /// Host and port in the one form that keys have.
+    pub fn authority(&self) -> &[u8] {
+        &self.authority
+    }
+}

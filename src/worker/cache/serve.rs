@@ -1,0 +1,251 @@
+//! Serves a stored response to a client.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::base::limits;
+use crate::cache::ranges::{Multipart, Selection};
+use crate::cache::stored_head::{find, status};
+use crate::http::h1::{ResponseBody, Version};
+use crate::net::Block;
+use crate::worker::body::framing::{self, ResponseWay};
+use crate::worker::body::{Body, Coming};
+use crate::worker::cache::served_head::{self, Delivery};
+use crate::worker::cache::serving::{Form, Serving};
+use crate::worker::cache::stored_body::{Followed, Segment, StoredBody};
+use crate::worker::downstream::Client;
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::min_rate::MinRate;
+use crate::worker::relay::{Absence, Broken, Relay, Sink, Source, Supply};
+use crate::worker::response::{left, send_whole};
+use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
+
+/// Answers a request with a stored response.
+pub async fn answer_from_store(
+    shard: &Rc<Shard>,
+    client: &Client,
+    exchange: &Exchange,
+    serving: Serving,
+) -> Result<(), Failure> {
+    let mut out = shard.blocks.take();
+    let answer = Answer {
+        shard,
+        client,
+        exchange,
+    };
+    let answered = answer.run(serving, &mut out).await;
+    shard.blocks.give(out);
+    answered
+}
+
+struct Answer<'a> {
+    shard: &'a Rc<Shard>,
+    client: &'a Client,
+    exchange: &'a Exchange,
+}
+
+impl Answer<'_> {
+    async fn run(&self, mut serving: Serving, out: &mut Block) -> Result<(), Failure> {
+        let exchange = self.exchange;
+        let total = known_length(&serving);
+        let boundary = served_head::boundary(exchange.id.0);
+        let segments = segments(&serving, total, &boundary);
+        let length = body_length(&segments);
+        // RFC 9110 section 8.6 (MUST NOT): a 204 has no Content-Length, and a 304 none of its own.
+        let is_bare = serving.form == Form::NotModified || status(serving.entry.head()) == 204;
+        let (body, close) = self.begin(match length {
+            _ if is_bare => ResponseBody::None,
+            Some(length) => ResponseBody::Length(length),
+            None => ResponseBody::UntilClose,
+        });
+        let derived = served_head::derived_head(&serving, total.unwrap_or(0), &boundary);
+        let delivery = Delivery {
+            version: self.version(),
+            is_head: exchange.facts.is_head,
+            body: body.announced,
+            close,
+        };
+        let head = derived.as_deref().unwrap_or(serving.entry.head());
+        let status = served_head::encode(exchange.route(), &serving, head, delivery, out);
+        exchange.note_cache(serving.part, serving.reason);
+        exchange.note(|tally| tally.status = status);
+        let has_body = !exchange.facts.is_head && !is_bare;
+        let segments = if has_body { segments } else { VecDeque::new() };
+        let fill = serving.fill.take();
+        let followed = fill.map(|fill| Followed {
+            wait: self.shard.wait_for_fill(fill.number()),
+            fill,
+            worker: self.shard.worker,
+        });
+        let stored = StoredBody::new(serving.entry, followed, segments);
+        let mut body = Body {
+            coming: match length {
+                _ if !has_body => Coming::Nothing,
+                Some(0) => Coming::Nothing,
+                Some(length) => Coming::Length(length),
+                None => Coming::UntilClose,
+            },
+            chunked: body.chunked && has_body,
+            most: u64::MAX,
+            ..Body::none()
+        };
+        if self.take_whole(&stored, &mut body, out) {
+            return send_whole(self.shard, self.client, exchange, out).await;
+        }
+        self.pass_on(&stored, &mut body, out).await
+    }
+
+    fn version(&self) -> Version {
+        match self.exchange.facts.version {
+            10 => Version::Http10,
+            20 => Version::Http2,
+            _ => Version::Http11,
+        }
+    }
+
+    /// Notes that the answer begins. The result is the framing of its body, and whether the client's connection ends
+    /// with the answer.
+    fn begin(&self, body: ResponseBody) -> (framing::ResponseFraming, bool) {
+        let way = ResponseWay {
+            from: Version::Http11,
+            to: self.version(),
+            is_strict: true,
+        };
+        let framing = framing::of_response(body, way);
+        let close = framing.ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
+        self.client
+            .note(|persistence| persistence.answer_begins(!close, framing.ends_by_close));
+        (framing, close)
+    }
+
+    /// Appends a small body to its head, if the whole body is there.
+    fn take_whole(&self, stored: &StoredBody, body: &mut Body, out: &mut Block) -> bool {
+        let length = match body.coming {
+            Coming::Nothing => 0,
+            Coming::Length(length) if length <= limits::WHOLE_BODY_BYTES => length as usize,
+            _ => return false,
+        };
+        let is_here = length <= out.room() && stored.read_into(out, length);
+        if is_here {
+            self.exchange.count_response(length);
+        }
+        is_here
+    }
+
+    async fn pass_on(
+        &self,
+        stored: &StoredBody,
+        body: &mut Body,
+        out: &mut Block,
+    ) -> Result<(), Failure> {
+        let (shard, client, exchange) = (self.shard, self.client, self.exchange);
+        let stream = &client.wire.stream;
+        exchange.note(|tally| tally.is_answered = true);
+        let begun = stream.answer(out, body.has_ended());
+        begun.map_err(|_| left(stream))?;
+        let relay = Relay {
+            source: Source {
+                shard,
+                supply: Supply::Stored(stored),
+                timer: &client.timer,
+                idle: &|| exchange.bounded(exchange.route().timeouts.upstream_idle),
+                is_slow: &|_, _| false,
+            },
+            sink: Sink {
+                shard,
+                stream,
+                timer: &client.timer,
+                stall: &|| client.stall(exchange),
+                count: &|bytes| exchange.count_response(bytes),
+                rate: &MinRate::of(&client.arrival.listener),
+                is_cut: &|| exchange.is_outdated(),
+                has_sent: Cell::default(),
+                absence: &Absence::ends(),
+            },
+        };
+        let watch = |cx: &mut Context<'_>| -> Poll<Failure> { client.poll_gone(shard, cx) };
+        let Err(broken) = relay.run(out, body, watch).await else {
+            return Ok(());
+        };
+        if matches!(stream, Stream::Socket(_)) && !relay.sink.has_sent.get() {
+            exchange.note(|tally| {
+                tally.is_answered = false;
+                tally.response_bytes = 0;
+            });
+        }
+        Err(failure(exchange, stream, broken))
+    }
+}
+
+/// The failure of an answer that could not be passed on to its end.
+fn failure(exchange: &Exchange, stream: &Stream, broken: Broken<Failure>) -> Failure {
+    match broken {
+        Broken::SourceEnded | Broken::Unacceptable(_) => Failure::Truncated,
+        Broken::SourceTimeout => exchange.expired(Failure::Truncated),
+        Broken::SinkClosed => left(stream),
+        Broken::SinkTimeout => exchange.unless_outdated(Failure::ClientStalled),
+        Broken::TooSlow => Failure::ReaderTooSlow,
+        Broken::Exhausted => Failure::Exhausted,
+        Broken::Watched(failure) => failure,
+        Broken::Cut => exchange.unless_outdated(Failure::BackendDown),
+    }
+}
+
+/// The length of the stored body; `None`: the body is still being stored, and its head names no length.
+pub fn known_length(serving: &Serving) -> Option<u64> {
+    match &serving.fill {
+        None => Some(serving.entry.body_len()),
+        Some(_) => {
+            let named = find(serving.entry.head(), "content-length")?;
+            std::str::from_utf8(named).ok()?.parse().ok()
+        }
+    }
+}
+
+/// The pieces of the answer's body.
+fn segments(serving: &Serving, total: Option<u64>, boundary: &str) -> VecDeque<Segment> {
+    let stored = |first: u64, last: u64| Segment::Stored(first..last + 1);
+    match serving.form {
+        Form::NotModified | Form::Ranges(Selection::Unsatisfiable) => VecDeque::new(),
+        Form::Ranges(Selection::Single(range)) => [stored(range.first, range.last)].into(),
+        Form::Ranges(Selection::Several(ranges)) => {
+            let multipart = Multipart {
+                boundary: boundary.as_bytes(),
+                content_type: find(serving.entry.head(), "content-type"),
+                total: total.unwrap_or(0),
+            };
+            let mut segments = VecDeque::new();
+            for (at, range) in ranges.as_slice().iter().enumerate() {
+                let mut text = Vec::new();
+                multipart.write_part_head(at == 0, *range, &mut text);
+                segments.push_back(Segment::Text(text.into()));
+                segments.push_back(stored(range.first, range.last));
+            }
+            let mut end = Vec::new();
+            multipart.write_end(&mut end);
+            segments.push_back(Segment::Text(end.into()));
+            segments
+        }
+        Form::Whole | Form::Ranges(Selection::Whole) => match total {
+            Some(0) => VecDeque::new(),
+            total => [Segment::Stored(0..total.unwrap_or(u64::MAX))].into(),
+        },
+    }
+}
+
+/// The length of a body of these pieces; `None`: it is not known yet.
+fn body_length(segments: &VecDeque<Segment>) -> Option<u64> {
+    let mut length = 0;
+    for segment in segments {
+        length += match segment {
+            Segment::Text(text) => text.len() as u64,
+            Segment::Stored(range) if range.end == u64::MAX => return None,
+            Segment::Stored(range) => range.end - range.start,
+        };
+    }
+    Some(length)
+}

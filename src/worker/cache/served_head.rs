@@ -1,0 +1,175 @@
+//! The head of an answer from the store: the stored head, in the form that the client gets.
+
+use crate::base::limits;
+use crate::cache::conditions::write_not_modified;
+use crate::cache::policy::StatusField;
+use crate::cache::ranges::{Multipart, Ranges, Selection};
+use crate::cache::status::CacheStatus;
+use crate::cache::stored_head::{fields, find, write_field};
+use crate::http::fields::values;
+use crate::http::h1::{
+    self, Asked, ComputedField, FieldSlots, ResponseBody, ResponseEdits, Rewriting, Version,
+};
+use crate::http::range::{ByteRange, ContentRange, write_unsatisfied};
+use crate::net::Block;
+use crate::snapshot::Route;
+use crate::worker::cache::serving::{Form, Serving};
+
+/// How the client gets the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery {
+    /// The version that the client speaks.
+    pub version: Version,
+    /// Whether the request is a HEAD.
+    pub is_head: bool,
+    /// The framing of the body.
+    pub body: ResponseBody,
+    /// Whether the client's connection ends with the answer.
+    pub close: bool,
+}
+
+/// The boundary of answers with several ranges. It holds the number of the request, so that no stored body has it but
+/// by chance.
+pub fn boundary(number: u64) -> String {
+    format!("palantir-{number:016x}")
+}
+
+/// The head, as HTTP/1 text, of which the answer's head is made; `None`: the stored head itself.
+pub fn derived_head(serving: &Serving, total: u64, boundary: &str) -> Option<Vec<u8>> {
+    let stored = serving.entry.head();
+    let mut head = Vec::new();
+    match serving.form {
+        Form::Whole | Form::Ranges(Selection::Whole) => return None,
+        Form::NotModified => write_not_modified(stored, &mut head),
+        Form::Ranges(Selection::Single(range)) => write_part(stored, range, total, &mut head),
+        Form::Ranges(Selection::Several(ranges)) => {
+            write_parts(stored, &ranges, total, boundary, &mut head);
+        }
+        Form::Ranges(Selection::Unsatisfiable) => {
+            head.extend_from_slice(b"HTTP/1.1 416 Range Not Satisfiable\r\n");
+            let date = find(stored, "date").unwrap_or_default();
+            write_field(b"Date", date, &mut head);
+            let mut value = Vec::new();
+            write_unsatisfied(total, &mut value);
+            write_field(b"Content-Range", &value, &mut head);
+            write_field(b"Content-Length", b"0", &mut head);
+            head.extend_from_slice(b"\r\n");
+        }
+    }
+    Some(head)
+}
+
+/// The fields that an answer with ranges does not take over from the stored head.
+fn stays(name: &[u8]) -> bool {
+    !name.eq_ignore_ascii_case(b"content-length") && !name.eq_ignore_ascii_case(b"content-range")
+}
+
+fn write_part(stored: &[u8], range: ByteRange, total: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n");
+    for (name, value) in fields(stored).filter(|(name, _)| stays(name)) {
+        write_field(name, value, out);
+    }
+    let mut value = Vec::new();
+    let content_range = ContentRange {
+        range,
+        total: Some(total),
+    };
+    content_range.write(&mut value);
+    write_field(b"Content-Range", &value, out);
+    write_length(range.len(), out);
+}
+
+fn write_parts(stored: &[u8], ranges: &Ranges, total: u64, boundary: &str, out: &mut Vec<u8>) {
+    let multipart = Multipart {
+        boundary: boundary.as_bytes(),
+        content_type: find(stored, "content-type"),
+        total,
+    };
+    out.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n");
+    let is_type = |name: &[u8]| name.eq_ignore_ascii_case(b"content-type");
+    for (name, value) in fields(stored).filter(|(name, _)| stays(name) && !is_type(name)) {
+        write_field(name, value, out);
+    }
+    let mut value = Vec::new();
+    multipart.write_content_type(&mut value);
+    write_field(b"Content-Type", &value, out);
+    write_length(multipart.content_length(ranges), out);
+}
+
+fn write_length(length: u64, out: &mut Vec<u8>) {
+    let mut digits = itoa::Buffer::new();
+    write_field(b"Content-Length", digits.format(length).as_bytes(), out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Encodes an answer's head for its client to the end of `out`. `head`: HTTP/1 text. The result is the status; 0: the
+/// text is no head, which no stored text shows.
+pub fn encode(
+    route: &Route,
+    serving: &Serving,
+    head: &[u8],
+    delivery: Delivery,
+    out: &mut Block,
+) -> u16 {
+    let mut slots = FieldSlots::new();
+    let asked = Asked {
+        head: delivery.is_head,
+        upgrade: false,
+        strict: false,
+    };
+    let Ok(Some(parsed)) = h1::parse_response(head, &mut slots, asked, limits::STORED_HEAD_BYTES)
+    else {
+        debug_assert!(false, "a stored head is a head");
+        return 0;
+    };
+    let mut age = itoa::Buffer::new();
+    let mut length = itoa::Buffer::new();
+    let mut status = Vec::new();
+    let mut computed = vec![ComputedField {
+        name: "age",
+        value: age.format(serving.age).as_bytes(),
+    }];
+    if let Some(policy) = &route.cache {
+        let member = CacheStatus {
+            name: &policy.name,
+            handling: serving.handling,
+            ttl: Some(serving.ttl),
+            key: None,
+            detail: Some(serving.reason).filter(|reason| !reason.is_empty()),
+        };
+        member.write_behind(
+            values(parsed.fields, "cache-status"),
+            policy.status,
+            &mut status,
+        );
+        if policy.status != StatusField::Off {
+            computed.push(ComputedField {
+                name: "cache-status",
+                value: &status,
+            });
+        }
+    }
+    if let ResponseBody::Length(known) = delivery.body
+        && parsed.named_length().is_none()
+    {
+        computed.push(ComputedField {
+            name: "content-length",
+            value: length.format(known).as_bytes(),
+        });
+    }
+    let edits = ResponseEdits {
+        client_version: delivery.version,
+        body: delivery.body,
+        close: delivery.close,
+        operator: &route.response_fields,
+        computed: &computed,
+        via: route.via,
+        rewriting: Rewriting {
+            references: None,
+            cookies: &route.cookies,
+        },
+        accept: None,
+    };
+    h1::encode_response(out.vec(), &parsed, &edits);
+    parsed.status
+}

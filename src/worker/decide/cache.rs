@@ -1,0 +1,462 @@
+//! The step that looks a request up in the cache: a stored response answers, the request waits for the answer to another
+//! one, or the request goes to a backend, whose answer may be stored.
+
+use std::borrow::Cow;
+
+use httparse::Header;
+
+use super::{Early, Incoming};
+use crate::base::limits;
+use crate::base::time::unix_millis;
+use crate::cache::bypass::{self, BypassReason, StrippedCookie, strip_cookies};
+use crate::cache::conditions::{Precondition, evaluate, range_counts};
+use crate::cache::freshness::ttl;
+use crate::cache::invalidation::is_safe;
+use crate::cache::policy::{ClientDirectives, Policy};
+use crate::cache::ranges::{Selection, select};
+use crate::cache::request::{Asking, Circumstances, is_near_bounds};
+use crate::cache::reuse::{Reuse, Trouble, Why, may_serve_stale, reuse};
+use crate::cache::status::{Forwarded, Handling};
+use crate::cache::stored_head;
+use crate::cache::validators::Validators;
+use crate::cache::vary;
+use crate::http::h1::RequestBody;
+use crate::shared::SharedEntry;
+use crate::shared::access::CachePart;
+use crate::shared::cache::{EntryState, FillEnd, Follower, Found, Joined, Outcome};
+use crate::snapshot::Route;
+use crate::worker::cache::Cache;
+use crate::worker::cache::fetch::{Asked, Fetch, Purpose};
+use crate::worker::cache::judge::serving;
+use crate::worker::cache::place::Place;
+use crate::worker::cache::serving::{Form, Serving};
+use crate::worker::exchange::Exchange;
+use crate::worker::reply::Reply;
+
+/// The outcome of the look-up.
+pub enum LookedUp {
+    /// The cache is not concerned.
+    Unconcerned,
+    /// The request goes to a backend.
+    Fetch(Box<Fetch>),
+    /// A stored response answers. The fetch, if there is one, refreshes the response meanwhile.
+    Serve(Box<Serving>, Option<Box<Fetch>>),
+    /// The request waits for the answer to another one.
+    Follow(Follower),
+}
+
+/// Looks a request up.
+#[inline]
+pub fn look_up(
+    incoming: &Incoming<'_>,
+    exchange: &Exchange,
+    route: &Route,
+) -> Result<LookedUp, Early> {
+    match (&route.cache, &incoming.shard.cache) {
+        (Some(policy), Some(cache)) => LookUp {
+            incoming,
+            exchange,
+            policy,
+            cache,
+            now: unix_millis(),
+        }
+        .run(),
+        _ => Ok(LookedUp::Unconcerned),
+    }
+}
+
+/// A look-up under way.
+struct LookUp<'a> {
+    incoming: &'a Incoming<'a>,
+    exchange: &'a Exchange,
+    policy: &'a Policy,
+    cache: &'a Cache,
+    /// Milliseconds since 1970.
+    now: u64,
+}
+
+impl LookUp<'_> {
+    #[inline(never)]
+    fn run(&self) -> Result<LookedUp, Early> {
+        let head = self.incoming.head;
+        if head.upgrade || self.exchange.facts.is_grpc {
+            return Ok(LookedUp::Unconcerned);
+        }
+        let stripped = self.stripped();
+        let (fields, cookies) = (&*stripped.fields, stripped.cookies);
+        let path = self.incoming.target.forwarded;
+        let method = head.method.as_bytes();
+        let bypass = bypass::reason(self.policy, method, path, fields);
+        if bypass == Some(BypassReason::Method) && is_safe(method) {
+            return Ok(LookedUp::Unconcerned);
+        }
+        let asked = self.asked(fields);
+        let fetch = match bypass {
+            None => return self.look_up(asked, cookies),
+            Some(BypassReason::Method) => Fetch::new(asked, Purpose::Change, None),
+            Some(reason) => {
+                self.exchange.note_cache(CachePart::Bypass, reason.label());
+                Fetch::new(asked, Purpose::Bypass(reason.label()), None)
+            }
+        };
+        Ok(LookedUp::Fetch(Box::new(fetch)))
+    }
+
+    /// The fields of the request without the cookies that are stripped.
+    fn stripped(&self) -> Stripped<'_> {
+        let fields = self.incoming.head.fields;
+        let mut stripped = Stripped {
+            fields: Cow::Borrowed(fields),
+            cookies: None,
+        };
+        if self.policy.strip_cookies.is_empty() {
+            return stripped;
+        }
+        let is_cookie = |field: &&Header<'_>| field.name.eq_ignore_ascii_case("cookie");
+        let (mut left, mut changed) = (Vec::new(), false);
+        for field in fields.iter().filter(is_cookie) {
+            let mut value = Vec::new();
+            let value = match strip_cookies(&self.policy.strip_cookies, field.value, &mut value) {
+                StrippedCookie::Unchanged => field.value,
+                StrippedCookie::Changed => &value,
+                StrippedCookie::Removed => b"",
+            };
+            changed |= value != field.value;
+            if !value.is_empty() {
+                if !left.is_empty() {
+                    left.extend_from_slice(b"; ");
+                }
+                left.extend_from_slice(value);
+            }
+        }
+        if changed {
+            let others = fields.iter().filter(|field| !is_cookie(field));
+            stripped.fields = others.copied().collect();
+            stripped.cookies = Some(left);
+        }
+        stripped
+    }
+
+    fn asked<'f>(&self, fields: &'f [Header<'f>]) -> Asked<'f> {
+        let head = self.incoming.head;
+        let place = Place::of(self.incoming);
+        let mut key = Vec::with_capacity(limits::KEY_BYTES);
+        place.write_key(self.policy, fields, &mut key);
+        let secured = self.incoming.client.arrival.secured.as_ref();
+        let bounds = &self.incoming.config.snapshot().client.head;
+        let method = std::str::from_utf8(head.method.as_bytes()).unwrap_or_default();
+        Asked {
+            asking: Asking::new(
+                self.policy,
+                method,
+                fields,
+                Circumstances {
+                    is_identified: secured.is_some_and(|secured| secured.fields().is_some()),
+                    is_near_bounds: is_near_bounds(head.head_bytes, bounds.head_bytes as usize)
+                        || is_near_bounds(fields.len(), usize::from(bounds.fields)),
+                },
+            ),
+            hash: self.cache.store.hash(&key),
+            place,
+            key: key.into(),
+            fields,
+        }
+    }
+
+    fn look_up(&self, asked: Asked<'_>, cookies: Option<Vec<u8>>) -> Result<LookedUp, Early> {
+        let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
+        let found = self.cache.store.look_up(asked.hash, &asked.key, matches);
+        let Some(entry) = found.entry.clone() else {
+            let reason = match found.other {
+                Some(_) => (Forwarded::VaryMiss, "vary"),
+                None => (Forwarded::UriMiss, "no_entry"),
+            };
+            return self.ask(asked, cookies, found, reason);
+        };
+        let facts = entry.facts();
+        let is_purged = self.cache.store.check(&entry) == EntryState::Stale;
+        let mut asking = asked.asking;
+        let mut reused = reuse(self.policy, &facts, &asking, is_purged, self.now);
+        if let Reuse::Validate(why) = reused
+            && why.is_from_client()
+            && self.policy.client_directives == ClientDirectives::Bounded
+            && !self.cache.store.may_validate(asked.hash, self.now)
+        {
+            asking = asking.without_demands();
+            reused = reuse(self.policy, &facts, &asking, is_purged, self.now);
+        }
+        let precondition = self.precondition(&entry, asked.fields);
+        if precondition == Precondition::ForBackend {
+            return self.ask(asked, cookies, found, (Forwarded::Request, "conditions"));
+        }
+        match reused {
+            Reuse::Fresh { .. } => {
+                Ok(self.serve(&entry, precondition, (CachePart::Hit, ""), &asked))
+            }
+            Reuse::Accepted { .. } => {
+                Ok(self.serve(&entry, precondition, (CachePart::Stale, "accepted"), &asked))
+            }
+            Reuse::WhileRefreshing { .. } => {
+                let stale = (CachePart::Stale, "refreshing");
+                let served = self.serve(&entry, precondition, stale, &asked);
+                Ok(self.with_refresh(served, asked, cookies, found))
+            }
+            Reuse::Validate(why) => self.validate(asked, cookies, found, why),
+        }
+    }
+
+    /// Asks a backend whether a stored response still holds. Where no backend can be asked, the stored response answers
+    /// at once if it may.
+    fn validate(
+        &self,
+        asked: Asked<'_>,
+        cookies: Option<Vec<u8>>,
+        found: Found,
+        why: Why,
+    ) -> Result<LookedUp, Early> {
+        if let Some(entry) = &found.entry
+            && self.is_unreachable()
+            && may_serve_stale(
+                self.policy,
+                &entry.facts(),
+                &asked.asking,
+                Trouble::Unreachable,
+                self.now,
+            )
+            && !self.cache.store.may_validate(asked.hash, self.now)
+        {
+            let precondition = self.precondition(entry, asked.fields);
+            return Ok(self.serve(
+                entry,
+                precondition,
+                (CachePart::Stale, "unreachable"),
+                &asked,
+            ));
+        }
+        let forwarded = if why.is_from_client() {
+            Forwarded::Request
+        } else {
+            Forwarded::Stale
+        };
+        self.ask(asked, cookies, found, (forwarded, why.label()))
+    }
+
+    /// Whether no backend of the pool takes requests now.
+    fn is_unreachable(&self) -> bool {
+        let (shard, config) = (self.incoming.shard, self.incoming.config);
+        !config.takes_any(self.exchange.route().pool, &shard.tables, |_| true)
+    }
+
+    /// Sends the request to a backend, unless it waits for the answer to another one.
+    fn ask(
+        &self,
+        asked: Asked<'_>,
+        cookies: Option<Vec<u8>>,
+        found: Found,
+        (reason, label): (Forwarded, &'static str),
+    ) -> Result<LookedUp, Early> {
+        if asked.asking.is_only_if_cached() {
+            // RFC 9111 section 5.2.1.7 (SHOULD): a 504 where no stored response answers.
+            return Err(Reply::not_cached().into());
+        }
+        let store = &self.cache.store;
+        let collapsed = self.exchange.progress.collapsed;
+        let may_wait = self.may_collapse(&asked, &found)
+            && !collapsed.is_over
+            && collapsed.waits < limits::COLLAPSED_WAITS;
+        let joined = if may_wait {
+            let variant = self.variant(&asked, &found);
+            store.join(asked.hash, &asked.key, variant.as_deref(), self.now)
+        } else {
+            Joined::Alone(store.begin_fetch(asked.hash, &asked.key))
+        };
+        let ticket = match joined {
+            Joined::Lead(ticket) | Joined::Alone(ticket) => ticket,
+            Joined::Follow(follower) => match self.follow(follower, &asked) {
+                Ok(looked_up) => return Ok(looked_up),
+                Err(()) => store.begin_fetch(asked.hash, &asked.key),
+            },
+        };
+        self.exchange.note_cache(CachePart::Miss, label);
+        let fetch = self.fetch(asked, cookies, found, (reason, label), ticket);
+        Ok(LookedUp::Fetch(Box::new(fetch)))
+    }
+
+    fn fetch(
+        &self,
+        asked: Asked<'_>,
+        cookies: Option<Vec<u8>>,
+        found: Found,
+        (reason, label): (Forwarded, &'static str),
+        ticket: crate::shared::cache::Fetch,
+    ) -> Fetch {
+        let mut fetch = Fetch::new(asked, Purpose::Store(reason, label), Some(ticket));
+        fetch.is_collapsed = self.exchange.progress.collapsed.waits > 0;
+        if let Some(cookies) = cookies {
+            fetch.replace_cookies(cookies);
+        }
+        if let Some(entry) = found.entry {
+            let has_conditions = self.has_backend_conditions();
+            let mut stored = vec![entry];
+            stored.extend(found.further);
+            if !has_conditions {
+                fetch.validate(stored);
+            } else {
+                fetch.stored = stored;
+            }
+        }
+        fetch
+    }
+
+    /// Whether the request has conditions that only a backend can evaluate.
+    fn has_backend_conditions(&self) -> bool {
+        let head = self.incoming.head;
+        head.field("if-match").is_some() || head.field("if-unmodified-since").is_some()
+    }
+
+    /// Whether the request may wait for the answer to another one, or others for its answer.
+    fn may_collapse(&self, asked: &Asked<'_>, found: &Found) -> bool {
+        let head = self.incoming.head;
+        let has = |name| head.field(name).is_some();
+        let wants_events = head
+            .field("accept")
+            .is_some_and(|accept| memchr::memmem::find(accept, b"text/event-stream").is_some());
+        let shared_before = [&found.entry, &found.other].into_iter().flatten();
+        let is_shared = || {
+            shared_before
+                .clone()
+                .any(|entry| entry.facts().permits_sharing())
+        };
+        head.method.as_bytes() == b"GET"
+            && head.body == RequestBody::None
+            && !asked.asking.has_range
+            && !asked.asking.directives.is_no_store
+            && !wants_events
+            && !["if-match", "if-unmodified-since"].into_iter().any(has)
+            && (found.entry.is_some()
+                || !["if-none-match", "if-modified-since"].into_iter().any(has))
+            && (!asked.asking.is_authorized || is_shared())
+    }
+
+    /// The variant that the request asks for, if the stored responses of the key show what they vary by.
+    fn variant(&self, asked: &Asked<'_>, found: &Found) -> Option<Vec<u8>> {
+        let known = found.entry.as_ref().or(found.other.as_ref())?;
+        vary::variant_like(known.variant(), asked.fields)
+    }
+
+    /// Uses the answer to another request, or waits for it. Errors: the answer is of no use for this request.
+    fn follow(&self, follower: Follower, asked: &Asked<'_>) -> Result<LookedUp, ()> {
+        let entry = match follower.outcome() {
+            Outcome::Undecided => return Ok(LookedUp::Follow(follower)),
+            Outcome::Storable(entry) => entry,
+            Outcome::Uncacheable(_) | Outcome::Gone => return Err(()),
+        };
+        let facts = entry.facts();
+        let is_ours = vary::matches(entry.variant(), asked.fields);
+        let reused = reuse(self.policy, &facts, &asked.asking, false, self.now);
+        let is_shared = !asked.asking.is_authorized || facts.permits_sharing();
+        if !is_ours || !is_shared || !matches!(reused, Reuse::Fresh { .. }) {
+            return Err(());
+        }
+        let precondition = self.precondition(&entry, asked.fields);
+        if precondition == Precondition::ForBackend {
+            return Err(());
+        }
+        let mut serving = self.serving(&entry, precondition, (CachePart::Hit, "collapsed"), asked);
+        serving.handling = Handling::Forwarded {
+            reason: Forwarded::UriMiss,
+            status: None,
+            is_stored: false,
+            is_collapsed: true,
+        };
+        if follower.end() == FillEnd::Open {
+            serving.fill = Some(follower);
+        }
+        Ok(LookedUp::Serve(Box::new(serving), None))
+    }
+
+    fn precondition(&self, entry: &SharedEntry, fields: &[Header<'_>]) -> Precondition {
+        let stored = Validators::of_head(entry.head());
+        let status = stored_head::status(entry.head());
+        evaluate(
+            self.incoming.head.method.as_bytes(),
+            fields,
+            status,
+            &stored,
+        )
+    }
+
+    fn serve(
+        &self,
+        entry: &SharedEntry,
+        precondition: Precondition,
+        outcome: (CachePart, &'static str),
+        asked: &Asked<'_>,
+    ) -> LookedUp {
+        let serving = self.serving(entry, precondition, outcome, asked);
+        LookedUp::Serve(Box::new(serving), None)
+    }
+
+    fn serving(
+        &self,
+        entry: &SharedEntry,
+        precondition: Precondition,
+        (part, reason): (CachePart, &'static str),
+        asked: &Asked<'_>,
+    ) -> Serving {
+        entry.note_used();
+        let mut serving = serving(self.policy, entry, (Handling::Hit, part, reason), self.now);
+        debug_assert!(part != CachePart::Hit || ttl(self.policy, &entry.facts(), self.now) > 0);
+        serving.form = if precondition == Precondition::NotModified {
+            Form::NotModified
+        } else if asked.asking.has_range
+            && range_counts(asked.fields, &Validators::of_head(entry.head()))
+        {
+            let method = self.incoming.head.method.as_bytes();
+            let status = stored_head::status(entry.head());
+            Form::Ranges(select(method, asked.fields, status, entry.body_len()))
+        } else {
+            Form::Whole
+        };
+        if serving.form == Form::Ranges(Selection::Whole) {
+            serving.form = Form::Whole;
+        }
+        serving
+    }
+
+    /// Lets the stored response be refreshed while it answers, unless another request does that already.
+    fn with_refresh(
+        &self,
+        served: LookedUp,
+        asked: Asked<'_>,
+        cookies: Option<Vec<u8>>,
+        found: Found,
+    ) -> LookedUp {
+        let LookedUp::Serve(serving, _) = served else {
+            return served;
+        };
+        let variant = self.variant(&asked, &found);
+        let joined = self
+            .cache
+            .store
+            .join(asked.hash, &asked.key, variant.as_deref(), self.now);
+        let Joined::Lead(ticket) = joined else {
+            return LookedUp::Serve(serving, None);
+        };
+        let fetch = self.fetch(
+            asked,
+            cookies,
+            found,
+            (Forwarded::Stale, "refreshing"),
+            ticket,
+        );
+        LookedUp::Serve(serving, Some(Box::new(fetch)))
+    }
+}
+
+/// The fields of a request without the cookies that are stripped.
+struct Stripped<'a> {
+    fields: Cow<'a, [Header<'a>]>,
+    /// The cookies that are left, if some were stripped.
+    cookies: Option<Vec<u8>>,
+}
