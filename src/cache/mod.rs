@@ -22,7 +22,6 @@ pub mod reuse;
 #[cfg(test)]
 pub mod sample;
 pub mod status;
-#[cfg(test)]
 pub mod statuses;
 pub mod storable;
 pub mod stored_head;

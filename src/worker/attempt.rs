@@ -32,8 +32,17 @@ use send::{Rest, Sent, send_request, send_rest};
 pub use duplex::Side;
 pub use parties::Attempt;
 
-/// Makes an attempt: sends the request and receives the answer. The result is a stored response that is to be served, if
-/// the answer says so. While more of the request's body comes, both happen at
+/// How an attempt ended that did not fail.
+pub enum Ended {
+    /// The client has its answer.
+    Answered,
+    /// A stored response is to be served in place of the answer.
+    Stored(Box<Serving>),
+    /// The request is to be sent again without the conditions of the cache.
+    Repeat,
+}
+
+/// Makes an attempt: sends the request and receives the answer. While more of the request's body comes, both happen at
 /// the same time.
 pub async fn make(
     shard: &Rc<Shard>,
@@ -41,7 +50,7 @@ pub async fn make(
     exchange: &Exchange,
     request: &mut PreparedRequest,
     upstream: Box<Upstream>,
-) -> Result<Option<Box<Serving>>, FailedAttempt> {
+) -> Result<Ended, FailedAttempt> {
     #[cfg(test)]
     let is_planted = crate::simulated::is_planted(crate::simulated::Fault::ResendsPart);
     #[cfg(not(test))]
@@ -82,7 +91,7 @@ impl Answering<'_> {
         mut self,
         request: &mut PreparedRequest,
         upstream: Box<Upstream>,
-    ) -> Result<Option<Box<Serving>>, FailedAttempt> {
+    ) -> Result<Ended, FailedAttempt> {
         let (reused, asked_at) = (upstream.reused, Micros::now());
         let unfinished = Unfinished {
             shard: self.shard,
@@ -118,7 +127,12 @@ impl Answering<'_> {
             Delivered::Stored { serving, reusable } => {
                 drop(unfinished);
                 self.keep(reusable, upstream);
-                return Ok(Some(serving));
+                return Ok(Ended::Stored(serving));
+            }
+            Delivered::Repeat { reusable } => {
+                drop(unfinished);
+                self.keep(reusable, upstream);
+                return Ok(Ended::Repeat);
             }
             Delivered::Abandoned { failure, reusable } => {
                 drop(unfinished);
@@ -136,7 +150,7 @@ impl Answering<'_> {
             }
         };
         ended.map_err(FailedAttempt::without_connection)?;
-        Ok(None)
+        Ok(Ended::Answered)
     }
 
     /// Has the answer delivered while the rest of the request is sent: `left` bytes of the kept part, and the rest of

@@ -220,6 +220,25 @@ impl PreparedRequest {
         fields::list(protocols).all(is_offered)
     }
 
+    /// Takes the conditions of the cache out of the request, which is sent again.
+    pub fn drop_conditions(&mut self) {
+        let Some(fetch) = &mut self.fetch else {
+            return;
+        };
+        self.bytes.rewind();
+        for (name, value) in fetch.take_conditions() {
+            let line = [name.as_bytes(), b": ", &value, b"\r\n"].concat();
+            let found = memchr::memmem::find(self.bytes.filled(), &line);
+            debug_assert!(found.is_some(), "the head has the line that was written");
+            let Some(at) = found else { continue };
+            self.bytes.vec().drain(at..at + line.len());
+            if at < self.host_value.start {
+                let moved = line.len();
+                self.host_value = self.host_value.start - moved..self.host_value.end - moved;
+            }
+        }
+    }
+
     /// Makes the request ready to be sent from its beginning. `Host` names the backend that the request goes to, if the
     /// route wants `Host` to name the backend.
     #[inline]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::snapshot::Protocol;
-use crate::worker::attempt;
+use crate::worker::attempt::{self, Ended};
 use crate::worker::cache::serving::Serving;
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
@@ -24,6 +24,8 @@ use connection::Seeking;
 enum Tried {
     /// The client has its answer. A stored response is still to be served if there is one here.
     Answered(Option<Box<Serving>>),
+    /// The request is to be sent again without the conditions of the cache.
+    Repeat,
     /// Another core has opened the last connection that the backend may have.
     LostRace,
     Failed(FailedAttempt),
@@ -76,6 +78,12 @@ impl Forwarding<'_> {
             let began = Micros::now();
             let failed = match self.attempt_at(next, is_fresh).await {
                 Tried::Answered(stored) => return Ok(stored),
+                Tried::Repeat => {
+                    // Without conditions the request is not repeated once more.
+                    self.request.drop_conditions();
+                    target = Some(Target::at(pool, self.exchange.tally().backend.unwrap_or(0)));
+                    continue;
+                }
                 Tried::LostRace => {
                     self.pass_after_lost_race().await?;
                     continue;
@@ -159,7 +167,9 @@ impl Forwarding<'_> {
         let backend = self.exchange.tally().backend.unwrap_or(picked);
         self.request.prepare_for(self.exchange, backend);
         match attempt::make(shard, client, self.exchange, self.request, upstream).await {
-            Ok(stored) => Tried::Answered(stored),
+            Ok(Ended::Answered) => Tried::Answered(None),
+            Ok(Ended::Stored(serving)) => Tried::Answered(Some(serving)),
+            Ok(Ended::Repeat) => Tried::Repeat,
             Err(failed) => Tried::Failed(failed),
         }
     }

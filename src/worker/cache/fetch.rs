@@ -16,8 +16,9 @@ use crate::cache::validators::Validators;
 use crate::http::fields::values;
 use crate::http::h1::{ComputedField, RequestHead};
 use crate::shared::cache::Fetch as Ticket;
-use crate::shared::{SharedEntry, SharedFill};
+use crate::shared::{SharedEntry, SharedFill, SharedStore};
 use crate::worker::cache::place::Place;
+use crate::worker::cache::serving::{Form, form_of};
 
 /// A request to a backend, as the cache sees it.
 pub struct Fetch {
@@ -132,6 +133,12 @@ impl Fetch {
         self.replaced.push(("cookie", value));
     }
 
+    /// Takes out the conditions of palantir's own: the request is sent again without them.
+    pub fn take_conditions(&mut self) -> Vec<(&'static str, Vec<u8>)> {
+        let is_condition = |(name, _): &mut (&'static str, Vec<u8>)| CONDITIONS.contains(name);
+        self.replaced.extract_if(.., is_condition).collect()
+    }
+
     /// Whether the conditions of the request are palantir's own.
     pub fn is_validating(&self) -> bool {
         self.replaced
@@ -186,6 +193,21 @@ impl Fetch {
     /// Takes the place in the store out: the answer is being decided upon. `None`: nothing can be stored any more.
     pub fn take_ticket(&self) -> Option<Ticket> {
         self.ticket.take()
+    }
+
+    /// Takes a place in the store for an answer that is newer than all that has been purged.
+    pub fn begin_ticket(&self, store: &SharedStore) {
+        self.ticket
+            .replace(Some(store.begin_fetch(self.hash, &self.key)));
+    }
+
+    /// The form in which an entry answers the request, by the conditions and ranges of the client.
+    pub fn form_of(&self, entry: &SharedEntry) -> Form {
+        self.with_fields(|fields| match form_of(&self.asking, fields, entry) {
+            Some(form) => form,
+            // Conditions for the backend went to the backend.
+            None => Form::Whole,
+        })
     }
 
     /// Whether other requests wait for the answer.

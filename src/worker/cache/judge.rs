@@ -14,9 +14,8 @@ use crate::cache::reuse::{Trouble, may_serve_stale};
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::storable::storable;
 use crate::cache::tags::{Tags, invalidated_groups};
-use crate::cache::validation::{
-    Freshened, HeadEffect, NewFields, freshened, head_effect, updated_head,
-};
+use crate::cache::update::{NewFields, updated_head};
+use crate::cache::validation::{Freshened, HeadEffect, freshened, head_effect};
 use crate::cache::validators::Validators;
 use crate::cache::vary::variant_of;
 use crate::http::fields::{find, values};
@@ -42,6 +41,9 @@ pub enum Verdict {
     Store(Box<Fill>),
     /// A stored response answers in its place.
     Serve(Box<Serving>),
+    /// The answer is a 304 to conditions of palantir's own, and for none of the responses that they name: the request is
+    /// sent again without conditions.
+    Repeat,
 }
 
 /// Everything that a judgment needs.
@@ -65,9 +67,25 @@ impl Judgment<'_> {
             Purpose::Bypass(label) => Verdict::Pass(label),
             Purpose::Change => {
                 self.invalidate();
-                Verdict::Pass("method")
+                self.store_for_get()
             }
             Purpose::Store(..) => self.judge_readable(),
+        }
+    }
+
+    /// Stores the answer to a POST that stands for its target (RFC 9110 section 9.3.3).
+    fn store_for_get(&self) -> Verdict {
+        if self.fetch.asking.method != AskedMethod::Post {
+            return Verdict::Pass("method");
+        }
+        // The answer is newer than the invalidation by the request itself.
+        self.fetch.begin_ticket(&self.store);
+        match self.store(unix_millis()) {
+            Ok(fill) => Verdict::Store(fill),
+            Err(why) => {
+                drop(self.fetch.take_ticket());
+                Verdict::Pass(why.label())
+            }
         }
     }
 
@@ -75,10 +93,10 @@ impl Judgment<'_> {
         let now = unix_millis();
         let status = self.head.status;
         if status == 304 && self.fetch.is_validating() {
-            if let Some(serving) = self.validated(now) {
-                return Verdict::Serve(Box::new(serving));
-            }
-            return Verdict::Pass("not_validated");
+            return match self.validated(now) {
+                Some(serving) => Verdict::Serve(Box::new(serving)),
+                None => Verdict::Repeat,
+            };
         }
         if let Some(serving) = self.stale_instead(Trouble::Status(status), now) {
             return Verdict::Serve(Box::new(serving));
@@ -192,7 +210,10 @@ impl Judgment<'_> {
             is_stored: true,
             is_collapsed: self.fetch.is_collapsed,
         };
-        Some(self.serving(&entry, (forwarded, CachePart::Validated, reason), now))
+        let validated = (forwarded, CachePart::Validated, reason);
+        let mut serving = serving(self.policy, &entry, validated, now);
+        serving.form = self.fetch.form_of(&entry);
+        Some(serving)
     }
 
     /// The entry with the fields of the answer, in the store if the answer permits that.
@@ -256,15 +277,6 @@ impl Judgment<'_> {
         stale_instead(self.policy, self.fetch, trouble, now)
     }
 
-    fn serving(
-        &self,
-        entry: &SharedEntry,
-        (handling, part, reason): (Handling, CachePart, &'static str),
-        now: u64,
-    ) -> Serving {
-        serving(self.policy, entry, (handling, part, reason), now)
-    }
-
     /// Lets the answer to a HEAD update or end the stored response to GET (RFC 9111 section 4.3.5).
     fn take_head_over(&self, now: u64) {
         let Some(entry) = self.fetch.stored.first() else {
@@ -303,7 +315,7 @@ impl Judgment<'_> {
             }
         }
         let groups = invalidated_groups(false, self.head.fields, &fetch.place.origin());
-        for group in groups.unwrap_or_default() {
+        for group in groups {
             self.store.purge(Purge::Tag(&group), PurgeEffect::Hard);
         }
     }

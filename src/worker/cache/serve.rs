@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::base::limits;
-use crate::cache::ranges::{Multipart, Selection};
+use crate::cache::ranges::{Multipart, RangeSelection};
 use crate::cache::stored_head::{find, status};
 use crate::http::h1::{ResponseBody, Version};
 use crate::net::Block;
@@ -210,9 +210,9 @@ pub fn known_length(serving: &Serving) -> Option<u64> {
 fn segments(serving: &Serving, total: Option<u64>, boundary: &str) -> VecDeque<Segment> {
     let stored = |first: u64, last: u64| Segment::Stored(first..last + 1);
     match serving.form {
-        Form::NotModified | Form::Ranges(Selection::Unsatisfiable) => VecDeque::new(),
-        Form::Ranges(Selection::Single(range)) => [stored(range.first, range.last)].into(),
-        Form::Ranges(Selection::Several(ranges)) => {
+        Form::NotModified | Form::Ranges(RangeSelection::Unsatisfiable) => VecDeque::new(),
+        Form::Ranges(RangeSelection::Single(range)) => [stored(range.first, range.last)].into(),
+        Form::Ranges(RangeSelection::Several(ranges)) => {
             let multipart = Multipart {
                 boundary: boundary.as_bytes(),
                 content_type: find(serving.entry.head(), "content-type"),
@@ -230,7 +230,7 @@ fn segments(serving: &Serving, total: Option<u64>, boundary: &str) -> VecDeque<S
             segments.push_back(Segment::Text(end.into()));
             segments
         }
-        Form::Whole | Form::Ranges(Selection::Whole) => match total {
+        Form::Whole | Form::Ranges(RangeSelection::Whole) => match total {
             Some(0) => VecDeque::new(),
             total => [Segment::Stored(0..total.unwrap_or(u64::MAX))].into(),
         },

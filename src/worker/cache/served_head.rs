@@ -3,7 +3,7 @@
 use crate::base::limits;
 use crate::cache::conditions::write_not_modified;
 use crate::cache::policy::StatusField;
-use crate::cache::ranges::{Multipart, Ranges, Selection};
+use crate::cache::ranges::{Multipart, RangeSelection, Ranges};
 use crate::cache::status::CacheStatus;
 use crate::cache::stored_head::{fields, find, write_field};
 use crate::http::fields::values;
@@ -39,13 +39,13 @@ pub fn derived_head(serving: &Serving, total: u64, boundary: &str) -> Option<Vec
     let stored = serving.entry.head();
     let mut head = Vec::new();
     match serving.form {
-        Form::Whole | Form::Ranges(Selection::Whole) => return None,
+        Form::Whole | Form::Ranges(RangeSelection::Whole) => return None,
         Form::NotModified => write_not_modified(stored, &mut head),
-        Form::Ranges(Selection::Single(range)) => write_part(stored, range, total, &mut head),
-        Form::Ranges(Selection::Several(ranges)) => {
+        Form::Ranges(RangeSelection::Single(range)) => write_part(stored, range, total, &mut head),
+        Form::Ranges(RangeSelection::Several(ranges)) => {
             write_parts(stored, &ranges, total, boundary, &mut head);
         }
-        Form::Ranges(Selection::Unsatisfiable) => {
+        Form::Ranges(RangeSelection::Unsatisfiable) => {
             head.extend_from_slice(b"HTTP/1.1 416 Range Not Satisfiable\r\n");
             let date = find(stored, "date").unwrap_or_default();
             write_field(b"Date", date, &mut head);

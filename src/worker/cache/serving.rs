@@ -1,10 +1,16 @@
 //! A stored response that answers a request, and in which form.
 
-use crate::cache::ranges::Selection;
+use httparse::Header;
+
+use crate::cache::conditions::{Precondition, evaluate, range_counts};
+use crate::cache::ranges::{RangeSelection, select};
+use crate::cache::request::{AskedMethod, Asking};
 use crate::cache::status::Handling;
+use crate::cache::stored_head;
+use crate::cache::validators::Validators;
 use crate::shared::SharedEntry;
 use crate::shared::access::CachePart;
-use crate::shared::cache::Follower;
+use crate::shared::cache::{Entry, Follower};
 use crate::worker::encode::PreparedRequest;
 
 /// A stored response that answers a request.
@@ -37,5 +43,28 @@ pub enum Form {
     /// A 304: the client has the representation.
     NotModified,
     /// Ranges of the body, or a 416.
-    Ranges(Selection),
+    Ranges(RangeSelection),
+}
+
+/// The form in which an entry answers a request with these fields. `None`: the request has conditions that only a
+/// backend can evaluate.
+pub fn form_of(asking: &Asking, fields: &[Header<'_>], entry: &Entry) -> Option<Form> {
+    let stored = Validators::of_head(entry.head());
+    let status = stored_head::status(entry.head());
+    let method: &[u8] = match asking.method {
+        AskedMethod::Head => b"HEAD",
+        _ => b"GET",
+    };
+    match evaluate(method, fields, status, &stored) {
+        Precondition::ForBackend => return None,
+        Precondition::NotModified => return Some(Form::NotModified),
+        Precondition::Met => {}
+    }
+    if !asking.has_range || !range_counts(fields, &stored) {
+        return Some(Form::Whole);
+    }
+    Some(match select(method, fields, status, entry.body_len()) {
+        RangeSelection::Whole => Form::Whole,
+        ranges => Form::Ranges(ranges),
+    })
 }

@@ -9,16 +9,11 @@ use super::{Early, Incoming};
 use crate::base::limits;
 use crate::base::time::unix_millis;
 use crate::cache::bypass::{self, BypassReason, StrippedCookie, strip_cookies};
-use crate::cache::conditions::{Precondition, evaluate, range_counts};
-use crate::cache::freshness::ttl;
 use crate::cache::invalidation::is_safe;
 use crate::cache::policy::{ClientDirectives, Policy};
-use crate::cache::ranges::{Selection, select};
 use crate::cache::request::{Asking, Circumstances, is_near_bounds};
 use crate::cache::reuse::{Reuse, Trouble, Why, may_serve_stale, reuse};
 use crate::cache::status::{Forwarded, Handling};
-use crate::cache::stored_head;
-use crate::cache::validators::Validators;
 use crate::cache::vary;
 use crate::http::h1::RequestBody;
 use crate::shared::SharedEntry;
@@ -29,7 +24,7 @@ use crate::worker::cache::Cache;
 use crate::worker::cache::fetch::{Asked, Fetch, Purpose};
 use crate::worker::cache::judge::serving;
 use crate::worker::cache::place::Place;
-use crate::worker::cache::serving::{Form, Serving};
+use crate::worker::cache::serving::{Form, Serving, form_of};
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
 
@@ -185,20 +180,15 @@ impl LookUp<'_> {
             asking = asking.without_demands();
             reused = reuse(self.policy, &facts, &asking, is_purged, self.now);
         }
-        let precondition = self.precondition(&entry, asked.fields);
-        if precondition == Precondition::ForBackend {
+        let Some(form) = form_of(&asked.asking, asked.fields, &entry) else {
             return self.ask(asked, cookies, found, (Forwarded::Request, "conditions"));
-        }
+        };
         match reused {
-            Reuse::Fresh { .. } => {
-                Ok(self.serve(&entry, precondition, (CachePart::Hit, ""), &asked))
-            }
-            Reuse::Accepted { .. } => {
-                Ok(self.serve(&entry, precondition, (CachePart::Stale, "accepted"), &asked))
-            }
+            Reuse::Fresh { .. } => Ok(self.serve(&entry, form, (CachePart::Hit, ""))),
+            Reuse::Accepted { .. } => Ok(self.serve(&entry, form, (CachePart::Stale, "accepted"))),
             Reuse::WhileRefreshing { .. } => {
                 let stale = (CachePart::Stale, "refreshing");
-                let served = self.serve(&entry, precondition, stale, &asked);
+                let served = self.serve(&entry, form, stale);
                 Ok(self.with_refresh(served, asked, cookies, found))
             }
             Reuse::Validate(why) => self.validate(asked, cookies, found, why),
@@ -225,13 +215,8 @@ impl LookUp<'_> {
             )
             && !self.cache.store.may_validate(asked.hash, self.now)
         {
-            let precondition = self.precondition(entry, asked.fields);
-            return Ok(self.serve(
-                entry,
-                precondition,
-                (CachePart::Stale, "unreachable"),
-                &asked,
-            ));
+            let form = form_of(&asked.asking, asked.fields, entry).unwrap_or(Form::Whole);
+            return Ok(self.serve(entry, form, (CachePart::Stale, "unreachable")));
         }
         let forwarded = if why.is_from_client() {
             Forwarded::Request
@@ -358,11 +343,8 @@ impl LookUp<'_> {
         if !is_ours || !is_shared || !matches!(reused, Reuse::Fresh { .. }) {
             return Err(());
         }
-        let precondition = self.precondition(&entry, asked.fields);
-        if precondition == Precondition::ForBackend {
-            return Err(());
-        }
-        let mut serving = self.serving(&entry, precondition, (CachePart::Hit, "collapsed"), asked);
+        let form = form_of(&asked.asking, asked.fields, &entry).ok_or(())?;
+        let mut serving = self.serving(&entry, form, (CachePart::Hit, "collapsed"));
         serving.handling = Handling::Forwarded {
             reason: Forwarded::UriMiss,
             status: None,
@@ -375,52 +357,24 @@ impl LookUp<'_> {
         Ok(LookedUp::Serve(Box::new(serving), None))
     }
 
-    fn precondition(&self, entry: &SharedEntry, fields: &[Header<'_>]) -> Precondition {
-        let stored = Validators::of_head(entry.head());
-        let status = stored_head::status(entry.head());
-        evaluate(
-            self.incoming.head.method.as_bytes(),
-            fields,
-            status,
-            &stored,
-        )
-    }
-
     fn serve(
         &self,
         entry: &SharedEntry,
-        precondition: Precondition,
+        form: Form,
         outcome: (CachePart, &'static str),
-        asked: &Asked<'_>,
     ) -> LookedUp {
-        let serving = self.serving(entry, precondition, outcome, asked);
-        LookedUp::Serve(Box::new(serving), None)
+        LookedUp::Serve(Box::new(self.serving(entry, form, outcome)), None)
     }
 
     fn serving(
         &self,
         entry: &SharedEntry,
-        precondition: Precondition,
+        form: Form,
         (part, reason): (CachePart, &'static str),
-        asked: &Asked<'_>,
     ) -> Serving {
         entry.note_used();
         let mut serving = serving(self.policy, entry, (Handling::Hit, part, reason), self.now);
-        debug_assert!(part != CachePart::Hit || ttl(self.policy, &entry.facts(), self.now) > 0);
-        serving.form = if precondition == Precondition::NotModified {
-            Form::NotModified
-        } else if asked.asking.has_range
-            && range_counts(asked.fields, &Validators::of_head(entry.head()))
-        {
-            let method = self.incoming.head.method.as_bytes();
-            let status = stored_head::status(entry.head());
-            Form::Ranges(select(method, asked.fields, status, entry.body_len()))
-        } else {
-            Form::Whole
-        };
-        if serving.form == Form::Ranges(Selection::Whole) {
-            serving.form = Form::Whole;
-        }
+        serving.form = form;
         serving
     }
 

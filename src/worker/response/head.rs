@@ -37,6 +37,10 @@ pub(super) enum Answer {
         serving: Box<Serving>,
         reusable: bool,
     },
+    /// The request is to be sent again without the conditions of the cache.
+    Repeat {
+        reusable: bool,
+    },
 }
 
 /// The part of the cache in an answer.
@@ -172,6 +176,12 @@ impl Attempt<'_> {
                 ""
             }
             Verdict::Pass(label) => label,
+            Verdict::Repeat => {
+                self.note_judged(head.status);
+                return Answer::Repeat {
+                    reusable: head.keep_alive,
+                };
+            }
         };
         cached.status = fetch.cache_status(policy, head.fields, detail);
         self.take_final(head, cached, out)

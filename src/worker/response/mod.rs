@@ -30,6 +30,9 @@ pub enum Delivered {
         /// Whether the backend's connection may carry another exchange.
         reusable: bool,
     },
+    /// The request is to be sent again without the conditions of the cache. `reusable`: the backend's connection may
+    /// carry another exchange.
+    Repeat { reusable: bool },
     /// The answer was received to its end for the cache, although the client had gone.
     Abandoned {
         /// The reason why the client did not get the answer.
@@ -74,6 +77,10 @@ pub async fn forward_response(
             Answer::Stored { serving, reusable } => {
                 let reusable = reusable && !interims.are_odd;
                 return Ok(Delivered::Stored { serving, reusable });
+            }
+            Answer::Repeat { reusable } => {
+                let reusable = reusable && !interims.are_odd;
+                return Ok(Delivered::Repeat { reusable });
             }
             Answer::Final { body, reusable } => {
                 let reusable = reusable && !interims.are_odd;

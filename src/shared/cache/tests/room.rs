@@ -17,7 +17,7 @@ fn everything_fits_into_the_bound_and_is_given_back() {
         assert!(usage.resident_bytes <= 2 << 20, "{usage:?}");
     }
     let usage = store.usage();
-    assert!(usage.used_bytes > (2 << 20) * 3 / 4, "{usage:?}");
+    assert!(usage.used_bytes > 1 << 20, "{usage:?}");
     assert!(usage.evicted > 4_000);
     for (at, entry) in held.iter().enumerate() {
         let length = (at * 500 * 7_919) % 20_000;
