@@ -169,6 +169,12 @@ impl Fetch {
             .collect()
     }
 
+    /// The host that the client asked for, in the one form that keys have: a backend that was told another form could
+    /// answer one form with what belongs to another. `None`: the answer is not stored.
+    pub fn asked_host(&self) -> Option<&[u8]> {
+        matches!(self.purpose, Purpose::Store(..)).then(|| self.place.authority())
+    }
+
     /// The fields that are written in place of the client's.
     pub fn written(&self) -> Vec<ComputedField<'_>> {
         let written = self.replaced.iter().filter(|(_, value)| !value.is_empty());

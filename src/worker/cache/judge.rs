@@ -298,25 +298,36 @@ impl Judgment<'_> {
         }
         let fetch = self.fetch;
         // RFC 9111 section 4.4 (MUST): the target is invalidated.
-        self.store.invalidate(fetch.hash, &fetch.key);
+        let target = fetch.place.path_and_query();
+        self.invalidate_url(target);
         for name in ["location", "content-location"] {
             for reference in values(self.head.fields, name) {
-                let Some(other) = resolve(&fetch.place.target(), reference) else {
-                    continue;
-                };
-                let mut key = Vec::new();
-                let path = (other.path(), other.query());
-                fetch.with_fields(|fields| {
-                    fetch
-                        .place
-                        .write_key_of(self.policy, path, fields, &mut key);
-                });
-                self.store.invalidate(self.store.hash(&key), &key);
+                if let Some(other) = resolve(&fetch.place.target(), reference) {
+                    self.invalidate_url((other.path(), other.query()));
+                }
             }
         }
         let groups = invalidated_groups(false, self.head.fields, &fetch.place.origin());
         for group in groups {
             self.store.purge(Purge::Tag(&group), PurgeEffect::Hard);
+        }
+    }
+}
+
+impl Judgment<'_> {
+    /// Invalidates the responses that are stored for a path and query of the same origin.
+    fn invalidate_url(&self, (path, query): (&[u8], Option<&[u8]>)) {
+        let mut key = Vec::new();
+        if self.policy.key_headers.is_empty() {
+            let place = &self.fetch.place;
+            place.write_key_of(self.policy, (path, query), &[], &mut key);
+            self.store.invalidate(self.store.hash(&key), &key);
+        } else {
+            // The keys of one URL differ by the fields that belong to them.
+            self.fetch
+                .place
+                .write_url(self.policy, (path, query), &mut key);
+            self.store.purge(Purge::Url(&key), PurgeEffect::Hard);
         }
     }
 }

@@ -59,8 +59,7 @@ impl Place {
 
     /// Appends the key of the URL, for a request with these fields.
     pub fn write_key(&self, policy: &Policy, fields: &[httparse::Header<'_>], out: &mut Vec<u8>) {
-        let (path, rest) = self.path_and_query.split_at(self.path_len);
-        self.write_key_of(policy, (path, rest.get(1..)), fields, out);
+        self.write_key_of(policy, self.path_and_query(), fields, out);
     }
 
     /// Appends the key of another path and query of the same host, for a request with these fields.
@@ -82,6 +81,27 @@ impl Place {
             fields,
         };
         Key::write(&parts, out);
+    }
+
+    /// The path, and the query if there is one.
+    pub fn path_and_query(&self) -> (&[u8], Option<&[u8]>) {
+        let (path, rest) = self.path_and_query.split_at(self.path_len);
+        (path, rest.get(1..))
+    }
+
+    /// Appends the beginning of all keys of a path and query of the same host, whatever the fields of the keys.
+    pub fn write_url(
+        &self,
+        policy: &Policy,
+        path_and_query: (&[u8], Option<&[u8]>),
+        out: &mut Vec<u8>,
+    ) {
+        let mut key = Vec::new();
+        self.write_key_of(policy, path_and_query, &[], &mut key);
+        if let Some(parts) = Key::read(&key) {
+            let zone = std::str::from_utf8(parts.zone).unwrap_or_default();
+            Key::write_prefix(zone, parts.url, out);
+        }
     }
 
     /// The URL as references are resolved against it.
