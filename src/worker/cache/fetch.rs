@@ -148,14 +148,12 @@ impl Fetch {
 
     /// The names of the fields of a request that are taken out.
     pub fn left_out<'h>(&self, head: &RequestHead<'h, '_>, keyed: &[String]) -> Vec<&'h str> {
-        if !matches!(self.purpose, Purpose::Store(..)) {
-            return Vec::new();
-        }
+        let is_stored = matches!(self.purpose, Purpose::Store(..));
         let is_keyed = |name: &str| keyed.iter().any(|keyed| keyed == name);
         let is_condition = |name: &str| CONDITIONS.iter().any(|one| one.eq_ignore_ascii_case(name));
         let replaces_conditions = self.is_validating();
         let is_out = |name: &&str| {
-            unkeyed::is_removed(name.as_bytes(), is_keyed)
+            (is_stored && unkeyed::is_removed(name.as_bytes(), is_keyed))
                 || (replaces_conditions && is_condition(name))
                 || self
                     .replaced

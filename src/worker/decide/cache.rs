@@ -15,6 +15,7 @@ use crate::cache::request::{Asking, Circumstances, is_near_bounds};
 use crate::cache::reuse::{Reuse, Trouble, Why, may_serve_stale, reuse};
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::vary;
+use crate::http::fields::values;
 use crate::http::h1::RequestBody;
 use crate::shared::SharedEntry;
 use crate::shared::access::CachePart;
@@ -77,8 +78,12 @@ impl LookUp<'_> {
         if head.upgrade || self.exchange.facts.is_grpc {
             return Ok(LookedUp::Unconcerned);
         }
-        let stripped = self.stripped();
-        let (fields, cookies) = (&*stripped.fields, stripped.cookies);
+        let cookies = self.cookies_left();
+        let fields: Cow<'_, [Header<'_>]> = match &cookies {
+            Some(left) => with_cookies(head.fields, left).into(),
+            None => head.fields.into(),
+        };
+        let fields = &*fields;
         let path = self.incoming.target.forwarded;
         let method = head.method.as_bytes();
         let bypass = bypass::reason(self.policy, method, path, fields);
@@ -86,50 +91,42 @@ impl LookUp<'_> {
             return Ok(LookedUp::Unconcerned);
         }
         let asked = self.asked(fields);
-        let fetch = match bypass {
-            None => return self.look_up(asked, cookies),
+        let mut fetch = match bypass {
+            None => return self.look_up(asked, cookies.clone()),
             Some(BypassReason::Method) => Fetch::new(asked, Purpose::Change, None),
             Some(reason) => {
                 self.exchange.note_cache(CachePart::Bypass, reason.label());
                 Fetch::new(asked, Purpose::Bypass(reason.label()), None)
             }
         };
+        if let Some(cookies) = cookies {
+            fetch.replace_cookies(cookies);
+        }
         Ok(LookedUp::Fetch(Box::new(fetch)))
     }
 
-    /// The fields of the request without the cookies that are stripped.
-    fn stripped(&self) -> Stripped<'_> {
-        let fields = self.incoming.head.fields;
-        let mut stripped = Stripped {
-            fields: Cow::Borrowed(fields),
-            cookies: None,
-        };
-        if self.policy.strip_cookies.is_empty() {
-            return stripped;
+    /// The cookies of the request without those that are stripped; `None`: none is.
+    fn cookies_left(&self) -> Option<Vec<u8>> {
+        let stripped = &self.policy.strip_cookies;
+        if stripped.is_empty() {
+            return None;
         }
-        let is_cookie = |field: &&Header<'_>| field.name.eq_ignore_ascii_case("cookie");
-        let (mut left, mut changed) = (Vec::new(), false);
-        for field in fields.iter().filter(is_cookie) {
-            let mut value = Vec::new();
-            let value = match strip_cookies(&self.policy.strip_cookies, field.value, &mut value) {
-                StrippedCookie::Unchanged => field.value,
-                StrippedCookie::Changed => &value,
+        let (mut left, mut has_changed) = (Vec::new(), false);
+        for value in values(self.incoming.head.fields, "cookie") {
+            let mut changed = Vec::new();
+            let outcome = strip_cookies(stripped, value, &mut changed);
+            let value = match outcome {
+                StrippedCookie::Unchanged => value,
+                StrippedCookie::Changed => &changed,
                 StrippedCookie::Removed => b"",
             };
-            changed |= value != field.value;
-            if !value.is_empty() {
-                if !left.is_empty() {
-                    left.extend_from_slice(b"; ");
-                }
-                left.extend_from_slice(value);
+            has_changed |= outcome != StrippedCookie::Unchanged;
+            if !left.is_empty() && !value.is_empty() {
+                left.extend_from_slice(b"; ");
             }
+            left.extend_from_slice(value);
         }
-        if changed {
-            let others = fields.iter().filter(|field| !is_cookie(field));
-            stripped.fields = others.copied().collect();
-            stripped.cookies = Some(left);
-        }
-        stripped
+        has_changed.then_some(left)
     }
 
     fn asked<'f>(&self, fields: &'f [Header<'f>]) -> Asked<'f> {
@@ -184,6 +181,10 @@ impl LookUp<'_> {
             return self.ask(asked, cookies, found, (Forwarded::Request, "conditions"));
         };
         match reused {
+            Reuse::Fresh { .. } if self.exchange.progress.collapsed.waits > 0 => {
+                let serving = self.collapsed(&entry, form);
+                Ok(LookedUp::Serve(Box::new(serving), None))
+            }
             Reuse::Fresh { .. } => Ok(self.serve(&entry, form, (CachePart::Hit, ""))),
             Reuse::Accepted { .. } => Ok(self.serve(&entry, form, (CachePart::Stale, "accepted"))),
             Reuse::WhileRefreshing { .. } => {
@@ -344,17 +345,26 @@ impl LookUp<'_> {
             return Err(());
         }
         let form = form_of(&asked.asking, asked.fields, &entry).ok_or(())?;
-        let mut serving = self.serving(&entry, form, (CachePart::Hit, "collapsed"));
+        let mut serving = self.collapsed(&entry, form);
+        match follower.end() {
+            FillEnd::Open => serving.fill = Some(follower),
+            FillEnd::Complete => {}
+            // A part of a body is no answer. Nothing of it was sent yet.
+            FillEnd::Failed | FillEnd::Broken => return Err(()),
+        }
+        Ok(LookedUp::Serve(Box::new(serving), None))
+    }
+
+    /// The response to another request that this one has waited for.
+    fn collapsed(&self, entry: &SharedEntry, form: Form) -> Serving {
+        let mut serving = self.serving(entry, form, (CachePart::Hit, "collapsed"));
         serving.handling = Handling::Forwarded {
             reason: Forwarded::UriMiss,
             status: None,
             is_stored: false,
             is_collapsed: true,
         };
-        if follower.end() == FillEnd::Open {
-            serving.fill = Some(follower);
-        }
-        Ok(LookedUp::Serve(Box::new(serving), None))
+        serving
     }
 
     fn serve(
@@ -408,9 +418,13 @@ impl LookUp<'_> {
     }
 }
 
-/// The fields of a request without the cookies that are stripped.
-struct Stripped<'a> {
-    fields: Cow<'a, [Header<'a>]>,
-    /// The cookies that are left, if some were stripped.
-    cookies: Option<Vec<u8>>,
+/// The fields of a request with these cookies in the place of its own.
+fn with_cookies<'f>(fields: &[Header<'f>], cookies: &'f [u8]) -> Vec<Header<'f>> {
+    let others = fields.iter().copied();
+    let others = others.filter(|field| !field.name.eq_ignore_ascii_case("cookie"));
+    let left = (!cookies.is_empty()).then_some(Header {
+        name: "cookie",
+        value: cookies,
+    });
+    others.chain(left).collect()
 }
