@@ -149,8 +149,11 @@ pub fn encode(
             });
         }
     }
+    // A length of 0 is written without being told.
+    let is_written = delivery.body == ResponseBody::Length(0) && delivery.version != Version::Http2;
     if let ResponseBody::Length(known) = delivery.body
         && parsed.named_length().is_none()
+        && !is_written
     {
         computed.push(ComputedField {
             name: "content-length",
