@@ -39,7 +39,7 @@ impl Crowd {
         self.one.len() + self.two.len() * 5
     }
 
-    /// Waits until each of them has so many bytes of its body, which are these.
+    /// Waits until each of them has these bytes of its body. So many of them were there `before`.
     #[track_caller]
     pub fn have(&mut self, body: &[u8], before: usize) {
         for client in &mut self.one {
@@ -56,7 +56,7 @@ impl Crowd {
                     let answer = client.answers.get(stream);
                     answer.is_some_and(|answer| answer.body.len() >= body.len())
                 });
-                assert!(client.answers[stream].body == body);
+                assert!(client.answers[stream].body.starts_with(body));
             }
         }
     }
@@ -81,7 +81,12 @@ impl Crowd {
 
 #[test]
 fn a_hundred_misses_make_one_request() {
-    for (size, framing) in [(5, "length"), (300_000, "length"), (300_000, "chunked"), (3_000_000, "length")] {
+    for (size, framing) in [
+        (5, "length"),
+        (300_000, "length"),
+        (300_000, "chunked"),
+        (3_000_000, "length"),
+    ] {
         let gate = Gate::default();
         let opened = gate.clone();
         let origin = Origin::start(move |link| {
@@ -90,7 +95,9 @@ fn a_hundred_misses_make_one_request() {
                 let body = bytes(size);
                 match framing {
                     "length" => link.send(format!("{HOUR}Content-Length: {size}\r\n\r\n")),
-                    _ => link.send(format!("{HOUR}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n")),
+                    _ => link.send(format!(
+                        "{HOUR}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n"
+                    )),
                 }
                 link.send(&body);
                 if framing == "chunked" {
@@ -104,7 +111,11 @@ fn a_hundred_misses_make_one_request() {
         gate.open();
         for (status, body, complete) in crowd.answers() {
             assert_eq!((status, complete), (200, true), "{size} {framing}");
-            assert!(body == bytes(size), "{size} {framing}: {} bytes", body.len());
+            assert!(
+                body == bytes(size),
+                "{size} {framing}: {} bytes",
+                body.len()
+            );
         }
         assert_eq!(origin.count(), 1, "{size} {framing}");
     }
@@ -175,12 +186,21 @@ fn an_answer_that_is_not_stored_frees_those_who_wait() {
         let mut bodies: Vec<_> = crowd.answers().into_iter().map(|answer| answer.1).collect();
         bodies.sort();
         bodies.dedup();
-        assert_eq!(bodies.len(), 2 * each, "nobody got the answer of another one");
+        assert_eq!(
+            bodies.len(),
+            2 * each,
+            "nobody got the answer of another one"
+        );
     }
     // The first answer that is stored ends this.
     gate.open();
     let mut client = Asker::new(&watched.proxy, Version::One);
-    assert!(client.get("/", &[("x-last", "1")]).parameter("stored").is_some());
+    assert!(
+        client
+            .get("/", &[("x-last", "1")])
+            .parameter("stored")
+            .is_some()
+    );
     assert!(client.get("/", &[]).is_hit());
 }
 
@@ -208,7 +228,8 @@ fn each_variant_gets_its_own_answer() {
     }
     // Once it is known what the answers depend on, each variant is asked for once.
     let before = origin.count();
-    let crowds = ["es", "it"].map(|lang| (lang, Crowd::ask(&watched.proxy, 5, &[("x-lang", lang)])));
+    let crowds =
+        ["es", "it"].map(|lang| (lang, Crowd::ask(&watched.proxy, 5, &[("x-lang", lang)])));
     for (lang, crowd) in crowds {
         for (_, body, _) in crowd.answers() {
             assert_eq!(body, lang.as_bytes());
@@ -222,13 +243,18 @@ fn each_variant_gets_its_own_answer() {
 fn one_validation_is_enough_for_all() {
     let gate = Gate::default();
     let opened = gate.clone();
-    let origin = origin(move |request, number| match request.head.field("if-none-match") {
-        None => ok(&["Cache-Control: max-age=3600", "Age: 3600", "ETag: \"a\""], &number.to_string()),
-        Some(_) => {
-            opened.wait(1);
-            message(304, &["Cache-Control: max-age=3600", "ETag: \"a\""], None)
-        }
-    });
+    let origin = origin(
+        move |request, number| match request.head.field("if-none-match") {
+            None => ok(
+                &["Cache-Control: max-age=3600", "Age: 3600", "ETag: \"a\""],
+                &number.to_string(),
+            ),
+            Some(_) => {
+                opened.wait(1);
+                message(304, &["Cache-Control: max-age=3600", "ETag: \"a\""], None)
+            }
+        },
+    );
     let watched = Watched::start("", "collapse_timeout = '60s'", "", &[origin.addr]);
     watched.proxy.ask("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     let crowd = Crowd::ask(&watched.proxy, 20, &[]);
@@ -284,10 +310,15 @@ fn cache_status_says_who_waited() {
     watched.wait_for_requests(4);
     gate.open();
     let count = |what: &str, answers: &[String]| {
-        answers.iter().filter(|status| status.contains(what)).count()
+        answers
+            .iter()
+            .filter(|status| status.contains(what))
+            .count()
     };
     let answers = clients.iter_mut().map(|client| client.answer());
-    let answers: Vec<_> = answers.map(|answer| answer.field("cache-status").unwrap().to_owned()).collect();
+    let answers: Vec<_> = answers
+        .map(|answer| answer.field("cache-status").unwrap().to_owned())
+        .collect();
     assert_eq!(count("collapsed", &answers), 3, "{answers:?}");
     assert_eq!(count("stored", &answers), 1, "{answers:?}");
     assert_eq!(count("fwd=uri-miss", &answers), 4, "{answers:?}");

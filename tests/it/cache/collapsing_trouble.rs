@@ -73,14 +73,19 @@ fn a_leader_that_leaves_before_the_head_harms_nobody() {
         let crowd = Crowd::ask(&watched.proxy, 10, &[]);
         watched.wait_for_requests(crowd.len() + 1);
         leader.leave();
-        watched.wait_for_requests(crowd.len());
+        // Whether the proxy knows of that when the answer comes makes no difference.
+        std::thread::sleep(std::time::Duration::from_millis(100));
         gate.open();
         gate.open();
         for (status, body, complete) in crowd.answers() {
             assert_eq!((status, complete), (200, true), "{version:?}");
             assert!(body == bytes(1_000));
         }
-        assert!(origin.count() <= 2, "{version:?}: {} requests", origin.count());
+        assert!(
+            origin.count() <= 2,
+            "{version:?}: {} requests",
+            origin.count()
+        );
     }
 }
 
@@ -104,7 +109,10 @@ fn a_leader_that_leaves_in_the_body_harms_nobody() {
             crowd.have(&body, 1_000.min(size / 2));
             assert_eq!(origin.count(), 1, "{version:?}");
             let again = watched.proxy.ask(REQUEST);
-            assert!(again.body == body && origin.count() == 1, "{version:?}: it is stored");
+            assert!(
+                again.body == body && origin.count() == 1,
+                "{version:?}: it is stored"
+            );
         }
     }
 }
@@ -119,7 +127,10 @@ fn a_leader_that_does_not_read_holds_nobody_up() {
             link.send(bytes(size));
         }
     });
-    let proxy = caching("max_object = '16MiB', collapse_timeout = '60s'", &[origin.addr]);
+    let proxy = caching(
+        "max_object = '16MiB', collapse_timeout = '60s'",
+        &[origin.addr],
+    );
     let mut leader = proxy.client();
     leader.send(REQUEST);
     leader.begin_answer();
@@ -143,7 +154,12 @@ fn a_backend_that_fails_before_the_head_is_asked_again() {
             link.send(ok(&["Cache-Control: max-age=3600"], "hello"));
         }
     });
-    let watched = Watched::start("", "collapse_timeout = '60s'", "retries = 0", &[origin.addr]);
+    let watched = Watched::start(
+        "",
+        "collapse_timeout = '60s'",
+        "retries = 0",
+        &[origin.addr],
+    );
     let mut leader = watched.proxy.client();
     leader.send(REQUEST);
     origin.wait_for_requests(1);
@@ -152,7 +168,9 @@ fn a_backend_that_fails_before_the_head_is_asked_again() {
     gate.open();
     assert_eq!(leader.answer().status(), 502);
     let answers = crowd.answers();
-    let served = answers.iter().filter(|(status, body, _)| *status == 200 && body == b"hello");
+    let served = answers
+        .iter()
+        .filter(|(status, body, _)| *status == 200 && body == b"hello");
     assert_eq!(served.count(), answers.len(), "{answers:?}");
     assert!(origin.count() <= 4, "{} requests", origin.count());
 }
@@ -179,7 +197,12 @@ fn a_backend_that_fails_in_the_body_truncates_for_all() {
                 return link.close();
             }
         });
-        let watched = Watched::start("", "collapse_timeout = '60s'", "retries = 0", &[origin.addr]);
+        let watched = Watched::start(
+            "",
+            "collapse_timeout = '60s'",
+            "retries = 0",
+            &[origin.addr],
+        );
         let crowd = Crowd::ask(&watched.proxy, 10, &[]);
         watched.wait_for_requests(crowd.len());
         gate.open();
@@ -187,9 +210,39 @@ fn a_backend_that_fails_in_the_body_truncates_for_all() {
         for (status, body, complete) in crowd.answers() {
             let is_cut = status == 200 && body == b"hello" && !complete;
             let is_other = status == 200 && body == b"whole" && complete;
-            assert!(is_cut || is_other || status == 502, "{status} {complete} {body:?}");
+            assert!(
+                is_cut || is_other || status == 502,
+                "{status} {complete} {body:?}"
+            );
         }
         assert_eq!(watched.proxy.ask(REQUEST).text(), "whole");
+    }
+}
+
+/// The same where everything comes at once: however late somebody looks, a part is never taken for the whole.
+#[test]
+fn a_part_is_never_taken_for_the_whole() {
+    for chunked in [false, true] {
+        let start = match chunked {
+            true => "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            false => "Content-Length: 100\r\n\r\nhello",
+        };
+        let origin = Origin::start(move |link| {
+            link.request();
+            link.send(format!("{HEAD}{start}"));
+        });
+        let proxy = Proxy::start(&pooled(
+            "",
+            "collapse_timeout = '60s'",
+            "retries = 0",
+            &[origin.addr],
+        ));
+        for _ in 0..20 {
+            for (status, body, complete) in Crowd::ask(&proxy, 10, &[]).answers() {
+                let is_cut = status == 200 && b"hello".starts_with(&body) && !complete;
+                assert!(is_cut || status == 502, "{status} {complete} {body:?}");
+            }
+        }
     }
 }
 
@@ -213,7 +266,11 @@ fn a_request_waits_for_another_one_for_a_bounded_time() {
         let began = Instant::now();
         let mut client = Asker::new(&watched.proxy, version);
         let answer = client.get("/", &[]);
-        assert_eq!((answer.status, answer.text().as_str()), (200, "2"), "{answer:?}");
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (200, "2"),
+            "{answer:?}"
+        );
         let waited = began.elapsed().as_millis();
         assert!(waited >= 1_000 || version == Version::Two, "{waited} ms");
     }
@@ -228,13 +285,19 @@ fn a_body_that_outgrows_the_store_is_never_cut_in_silence() {
     let origin = Origin::start(move |link| {
         while link.request().is_some() {
             opened.wait(1);
-            link.send(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n"));
+            link.send(format!(
+                "{HEAD}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n"
+            ));
             link.send(bytes(size));
             link.send("\r\n0\r\n\r\n");
         }
     });
-    let watched =
-        Watched::start("", "collapse_timeout = '60s', max_object = '100KiB'", "", &[origin.addr]);
+    let watched = Watched::start(
+        "",
+        "collapse_timeout = '60s', max_object = '100KiB'",
+        "",
+        &[origin.addr],
+    );
     let crowd = Crowd::ask(&watched.proxy, 10, &[]);
     watched.wait_for_requests(crowd.len());
     gate.open();
@@ -242,9 +305,16 @@ fn a_body_that_outgrows_the_store_is_never_cut_in_silence() {
     let answers = crowd.answers();
     for (status, body, complete) in &answers {
         assert_eq!(*status, 200);
-        assert!(if *complete { *body == expected } else { expected.starts_with(body) });
+        assert!(if *complete {
+            *body == expected
+        } else {
+            expected.starts_with(body)
+        });
     }
-    assert!(answers.iter().any(|(.., complete)| *complete), "the first one has it all");
+    assert!(
+        answers.iter().any(|(.., complete)| *complete),
+        "the first one has it all"
+    );
     let later = watched.proxy.ask(REQUEST);
     assert!(later.complete && later.body == expected);
 }

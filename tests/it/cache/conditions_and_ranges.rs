@@ -50,16 +50,40 @@ fn conditions_are_evaluated_on_stored_answers() {
         (vec![("if-none-match", "\"b\"")], 200),
         (vec![("if-none-match", "a")], 200),
         (vec![("if-modified-since", CHANGED)], 304),
-        (vec![("if-modified-since", "Sat, 29 Oct 2005 19:43:31 GMT")], 304),
-        (vec![("if-modified-since", "Saturday, 29-Oct-94 19:43:31 GMT")], 304),
-        (vec![("if-modified-since", "Fri, 28 Oct 1994 19:43:31 GMT")], 200),
+        (
+            vec![("if-modified-since", "Sat, 29 Oct 2005 19:43:31 GMT")],
+            304,
+        ),
+        (
+            vec![("if-modified-since", "Saturday, 29-Oct-94 19:43:31 GMT")],
+            304,
+        ),
+        (
+            vec![("if-modified-since", "Fri, 28 Oct 1994 19:43:31 GMT")],
+            200,
+        ),
         (vec![("if-modified-since", "yesterday")], 200),
         // RFC 9110 section 13.1.3 (MUST): the date has no effect beside tags.
-        (vec![("if-none-match", "\"b\""), ("if-modified-since", CHANGED)], 200),
-        (vec![("if-none-match", "\"a\""), ("if-modified-since", "Fri, 28 Oct 1994 19:43:31 GMT")], 304),
+        (
+            vec![("if-none-match", "\"b\""), ("if-modified-since", CHANGED)],
+            200,
+        ),
+        (
+            vec![
+                ("if-none-match", "\"a\""),
+                ("if-modified-since", "Fri, 28 Oct 1994 19:43:31 GMT"),
+            ],
+            304,
+        ),
         // RFC 9110 section 13.2.2: conditions come before ranges.
-        (vec![("if-none-match", "\"a\""), ("range", "bytes=0-1")], 304),
-        (vec![("if-none-match", "\"b\""), ("range", "bytes=0-1")], 206),
+        (
+            vec![("if-none-match", "\"a\""), ("range", "bytes=0-1")],
+            304,
+        ),
+        (
+            vec![("if-none-match", "\"b\""), ("range", "bytes=0-1")],
+            206,
+        ),
     ];
     let (origin, _proxy, clients) = stored();
     for mut client in clients {
@@ -95,7 +119,11 @@ fn conditions_for_the_backend_go_there() {
     for mut client in clients {
         for (name, value) in [("if-match", "\"a\""), ("if-unmodified-since", CHANGED)] {
             let answer = client.get("/26", &[(name, value)]);
-            assert_eq!((answer.status, answer.field("x-origin")), (412, Some("1")), "{answer:?}");
+            assert_eq!(
+                (answer.status, answer.field("x-origin")),
+                (412, Some("1")),
+                "{answer:?}"
+            );
             assert!(!answer.is_hit());
             asked += 1;
             let request = origin.requests().pop().unwrap();
@@ -118,7 +146,10 @@ fn single_ranges_are_cut_from_stored_answers() {
                 ("bytes=0-".to_owned(), 0..size),
                 ("bytes=5-9".to_owned(), 5..10),
                 (format!("bytes={middle}-"), middle..size),
-                (format!("bytes={}-{}", middle - 1, middle + 1), middle - 1..middle + 2),
+                (
+                    format!("bytes={}-{}", middle - 1, middle + 1),
+                    middle - 1..middle + 2,
+                ),
                 (format!("bytes={}-{}", size - 1, size * 2), size - 1..size),
                 ("bytes=-1".to_owned(), size - 1..size),
                 (format!("bytes=-{}", size * 2), 0..size),
@@ -130,16 +161,27 @@ fn single_ranges_are_cut_from_stored_answers() {
                 let answer = client.get(&path, &[("range", &range)]);
                 assert_eq!(answer.status, 206, "{size} {range}");
                 let named = format!("bytes {}-{}/{size}", expected.start, expected.end - 1);
-                assert_eq!(answer.field("content-range"), Some(&*named), "{size} {range}");
+                assert_eq!(
+                    answer.field("content-range"),
+                    Some(&*named),
+                    "{size} {range}"
+                );
                 assert_eq!(answer.number("content-length"), expected.len() as i64);
                 assert!(answer.body == whole[expected], "{size} {range}");
                 assert!(answer.is_hit());
                 assert_eq!(answer.field("content-type"), Some("text/x"));
-                assert_eq!((answer.field("etag"), answer.field("x-own")), (Some("\"a\""), Some("1")));
+                assert_eq!(
+                    (answer.field("etag"), answer.field("x-own")),
+                    (Some("\"a\""), Some("1"))
+                );
             }
             for range in [format!("bytes={size}-"), "bytes=-0".to_owned()] {
                 let answer = client.get(&path, &[("range", &range)]);
-                assert_eq!((answer.status, answer.body.len()), (416, 0), "{size} {range}");
+                assert_eq!(
+                    (answer.status, answer.body.len()),
+                    (416, 0),
+                    "{size} {range}"
+                );
                 let named = format!("bytes */{size}");
                 assert_eq!(answer.field("content-range"), Some(&*named));
             }
@@ -167,7 +209,9 @@ fn several_ranges_come_in_parts() {
             assert_eq!(answer.field("content-range"), None);
             assert_eq!(answer.number("content-length"), answer.body.len() as i64);
             let kind = answer.field("content-type").unwrap();
-            let boundary = kind.strip_prefix("multipart/byteranges; boundary=").expect(kind);
+            let boundary = kind
+                .strip_prefix("multipart/byteranges; boundary=")
+                .expect(kind);
             let mut expected = Vec::new();
             for (first, end) in [(0, 3), (10, 11), (far, last)] {
                 let start = if expected.is_empty() { "" } else { "\r\n" };
@@ -181,7 +225,9 @@ fn several_ranges_come_in_parts() {
             assert!(answer.body == expected, "{size}");
         }
         // A thousand ranges are no more than the whole.
-        let many: Vec<_> = (0..1000).map(|at| format!("{}-{}", at * 3, at * 3)).collect();
+        let many: Vec<_> = (0..1000)
+            .map(|at| format!("{}-{}", at * 3, at * 3))
+            .collect();
         let answer = client.get("/20000", &[("range", &format!("bytes={}", many.join(",")))]);
         assert_eq!((answer.status, answer.body.len()), (200, 20_000));
     }
@@ -217,10 +263,17 @@ fn a_range_of_what_is_not_stored_goes_to_the_backend() {
     let origin = origin(|request, _| match request.head.field("range") {
         Some(_) => message(
             206,
-            &["Cache-Control: max-age=3600", "ETag: \"a\"", "Content-Range: bytes 1-2/26"],
+            &[
+                "Cache-Control: max-age=3600",
+                "ETag: \"a\"",
+                "Content-Range: bytes 1-2/26",
+            ],
             Some("bc"),
         ),
-        None => ok(&["Cache-Control: max-age=3600", "ETag: \"a\""], "abcdefghijklmnopqrstuvwxyz"),
+        None => ok(
+            &["Cache-Control: max-age=3600", "ETag: \"a\""],
+            "abcdefghijklmnopqrstuvwxyz",
+        ),
     });
     let proxy = caching("", &[origin.addr]);
     for version in VERSIONS {
@@ -233,7 +286,11 @@ fn a_range_of_what_is_not_stored_goes_to_the_backend() {
         let whole = client.get(&path, &[]);
         assert_eq!((whole.status, whole.body.len()), (200, 26), "{whole:?}");
         let part = client.get(&path, &[("range", "bytes=3-4")]);
-        assert_eq!((part.text().as_str(), part.is_hit()), ("de", true), "{part:?}");
+        assert_eq!(
+            (part.text().as_str(), part.is_hit()),
+            ("de", true),
+            "{part:?}"
+        );
     }
 }
 
@@ -253,18 +310,26 @@ fn a_range_of_a_stale_answer_is_cut_after_its_validation() {
     let part = client.get("/", &[("range", "bytes=1-2")]);
     assert_eq!((part.status, part.text().as_str()), (206, "bc"), "{part:?}");
     let head = client.ask("HEAD", "/", &[("range", "bytes=1-2")]);
-    assert_eq!((head.status, head.number("content-length")), (200, 26), "{head:?}");
+    assert_eq!(
+        (head.status, head.number("content-length")),
+        (200, 26),
+        "{head:?}"
+    );
 }
 
 #[test]
 fn an_empty_stored_body_has_no_ranges() {
-    let origin = Origin::answering(plain("").replace("\r\n\r\n", "\r\nCache-Control: max-age=60\r\n\r\n"));
+    let origin =
+        Origin::answering(plain("").replace("\r\n\r\n", "\r\nCache-Control: max-age=60\r\n\r\n"));
     let proxy = caching("", &[origin.addr]);
     for version in VERSIONS {
         let mut client = Asker::new(&proxy, version);
         client.get("/", &[]);
         let answer = client.get("/", &[("range", "bytes=0-5")]);
-        assert!(matches!(answer.status, 200 | 416) && answer.body.is_empty(), "{answer:?}");
+        assert!(
+            matches!(answer.status, 200 | 416) && answer.body.is_empty(),
+            "{answer:?}"
+        );
         assert!(answer.is_hit());
     }
 }

@@ -44,12 +44,23 @@ fn check(cache: &str, fields: &[(&str, &str)], rows: &[Row]) {
             let fields = [&own, fields].concat();
             let first = client.get(&path, &fields);
             let second = client.get(&path, &fields);
-            let told = format!("{version:?} {} {}: {first:?}, {second:?}", row.status, row.want);
-            assert_eq!((first.status, second.status), (row.status, row.status), "{told}");
+            let told = format!(
+                "{version:?} {} {}: {first:?}, {second:?}",
+                row.status, row.want
+            );
+            assert_eq!(
+                (first.status, second.status),
+                (row.status, row.status),
+                "{told}"
+            );
             assert!(!first.is_hit(), "{told}");
             assert_eq!(second.is_hit(), row.is_reused, "{told}");
             assert_eq!(second.body == first.body, row.is_reused, "{told}");
-            assert_eq!(requests_for(&origin, &path), 2 - usize::from(row.is_reused), "{told}");
+            assert_eq!(
+                requests_for(&origin, &path),
+                2 - usize::from(row.is_reused),
+                "{told}"
+            );
         }
     }
 }
@@ -153,13 +164,19 @@ fn old_answers_are_fresh_by_heuristics() {
 #[test]
 fn statuses_have_their_own_rules() {
     let hour = "Cache-Control: max-age=3600";
-    let statuses = [200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 451];
+    let statuses = [
+        200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 451,
+    ];
     let kept: Vec<_> = statuses.map(|status| reused(hour).with(status)).into();
     check("error_ttl_max = '1h'", &[], &kept);
-    let errors: Vec<_> = [400, 403, 500, 501, 503].map(|status| reused(hour).with(status)).into();
+    let errors: Vec<_> = [400, 403, 500, 501, 503]
+        .map(|status| reused(hour).with(status))
+        .into();
     check("error_ttl_max = '1h'", &[], &errors);
     let aged = "Cache-Control: max-age=3600|Age: 20";
-    let capped: Vec<_> = [400, 403, 500, 503].map(|status| not_reused(aged).with(status)).into();
+    let capped: Vec<_> = [400, 403, 500, 503]
+        .map(|status| not_reused(aged).with(status))
+        .into();
     check("", &[], &capped);
     // RFC 6585 and RFC 9110: these speak of one request alone.
     let own: Vec<_> = [407, 408, 412, 416, 417, 421, 425, 426, 428, 429, 431, 511]
@@ -168,8 +185,16 @@ fn statuses_have_their_own_rules() {
     check("error_ttl_max = '1h'", &[], &own);
     // RFC 9111 section 5.2.2.3: must-understand puts no-store out of force where the status is understood.
     let understood = "Cache-Control: no-store, must-understand, max-age=3600";
-    check("", &[], &[reused(understood), not_reused(understood).with(299)]);
-    check("", &[], &[not_reused("Cache-Control: must-understand, max-age=3600").with(299)]);
+    check(
+        "",
+        &[],
+        &[reused(understood), not_reused(understood).with(299)],
+    );
+    check(
+        "",
+        &[],
+        &[not_reused("Cache-Control: must-understand, max-age=3600").with(299)],
+    );
 }
 
 /// RFC 9111 section 4.2.3: an answer is as old as its backend, its way and its stay here have made it.
@@ -199,7 +224,10 @@ fn ages_add_up() {
             let most = age + began.elapsed().as_secs() as i64 + 1;
             // RFC 9111 section 5.1 (MUST): a stored answer has one Age, which says how old it is.
             let found = second.number("age");
-            assert!((age..=most).contains(&found), "{want}: {first:?}, {second:?}");
+            assert!(
+                (age..=most).contains(&found),
+                "{want}: {first:?}, {second:?}"
+            );
             assert_eq!(found + second.ttl(), 7200, "{second:?}");
             // RFC 9110 section 6.6.1 (MUST): the date is that of the backend.
             assert_eq!(second.all("date").len(), 1);

@@ -71,7 +71,11 @@ fn references_of_the_same_origin_are_invalidated() {
         let name = format!("named{number}");
         let want = reference.replace("PATH", &name);
         let found = stays(&mut client, &format!("/{name}"), |client| {
-            let fields = [("content-length", "0"), ("x-status", "201"), ("x-want", &*want)];
+            let fields = [
+                ("content-length", "0"),
+                ("x-status", "201"),
+                ("x-want", &*want),
+            ];
             client.ask("POST", "/form/fill", &fields);
         });
         assert_eq!(found, expected, "{want}");
@@ -89,7 +93,9 @@ fn all_variants_of_the_url_are_invalidated_and_nothing_else() {
             "{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-Lang: {lang}\r\nContent-Length: 0\r\n\
              X-Want: Cache-Control: max-age=3600|Vary: x-lang\r\n\r\n"
         ));
-        answer.field("cache-status").is_some_and(|status| status.contains("; hit"))
+        answer
+            .field("cache-status")
+            .is_some_and(|status| status.contains("; hit"))
     };
     for (host, target) in [("a", "/"), ("b", "/"), ("a", "/?x"), ("a", "/y")] {
         for lang in ["de", "en"] {
@@ -99,7 +105,10 @@ fn all_variants_of_the_url_are_invalidated_and_nothing_else() {
     }
     ask("POST", "a", "/", "fr");
     for (host, target) in [("b", "/"), ("a", "/?x"), ("a", "/y")] {
-        assert!(ask("GET", host, target, "de") && ask("GET", host, target, "en"), "{host} {target}");
+        assert!(
+            ask("GET", host, target, "de") && ask("GET", host, target, "en"),
+            "{host} {target}"
+        );
     }
     assert!(!ask("GET", "a", "/", "de") && !ask("GET", "a", "/", "en"));
 }
@@ -114,12 +123,22 @@ fn groups_are_invalidated_together() {
         let answer = client.ask(format!(
             "{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nX-Want: {want}\r\n\r\n"
         ));
-        answer.field("cache-status").is_some_and(|status| status.contains("; hit"))
+        answer
+            .field("cache-status")
+            .is_some_and(|status| status.contains("; hit"))
     };
-    let groups = [("/1", "\"one\""), ("/2", "\"one\", \"two\""), ("/3", "\"two\";x=1, \"three\""), ("/4", "\"ONE\"")];
+    let groups = [
+        ("/1", "\"one\""),
+        ("/2", "\"one\", \"two\""),
+        ("/3", "\"two\";x=1, \"three\""),
+        ("/4", "\"ONE\""),
+    ];
     let many: Vec<_> = (0..32).map(|number| format!("\"{number:032}\"")).collect();
     let many = many.join(", ");
-    let groups = groups.into_iter().chain([("/5", &*many)]).collect::<Vec<_>>();
+    let groups = groups
+        .into_iter()
+        .chain([("/5", &*many)])
+        .collect::<Vec<_>>();
     for host in ["a", "b"] {
         for (target, groups) in &groups {
             let want = format!("Cache-Control: max-age=3600|Cache-Groups: {groups}");
@@ -147,10 +166,15 @@ fn groups_are_invalidated_together() {
 fn counting() -> (Origin, Arc<AtomicUsize>) {
     let changes = Arc::new(AtomicUsize::new(0));
     let own = changes.clone();
-    let origin = origin(move |request, _| match request.head.first_line().starts_with("POST") {
-        true => ok(&[], &(own.fetch_add(1, SeqCst) + 1).to_string()),
-        false => ok(&["Cache-Control: max-age=3600"], &own.load(SeqCst).to_string()),
-    });
+    let origin = origin(
+        move |request, _| match request.head.first_line().starts_with("POST") {
+            true => ok(&[], &(own.fetch_add(1, SeqCst) + 1).to_string()),
+            false => ok(
+                &["Cache-Control: max-age=3600"],
+                &own.load(SeqCst).to_string(),
+            ),
+        },
+    );
     (origin, changes)
 }
 
@@ -176,7 +200,9 @@ fn no_stale_hit_after_a_change() {
             })
         })
         .collect();
-    let mut clients: Vec<_> = (0..8).map(|number| Asker::new(&proxy, VERSIONS[number % 2])).collect();
+    let mut clients: Vec<_> = (0..8)
+        .map(|number| Asker::new(&proxy, VERSIONS[number % 2]))
+        .collect();
     for round in 1..=100 {
         let poster = round % clients.len();
         let posted = clients[poster].ask("POST", "/", &[("content-length", "0")]);
@@ -187,7 +213,10 @@ fn no_stale_hit_after_a_change() {
         }
     }
     is_over.store(true, SeqCst);
-    let asked: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+    let asked: usize = readers
+        .into_iter()
+        .map(|reader| reader.join().unwrap())
+        .sum();
     assert!(origin.count() < asked + 900, "some came from the store");
 }
 
@@ -202,14 +231,20 @@ fn a_fetch_under_way_is_not_stored_after_a_change() {
                 opened.wait(1);
             }
             let method = &request.head.first_line()[..4];
-            ok(&["Cache-Control: max-age=3600"], &format!("{method}{number}"))
+            ok(
+                &["Cache-Control: max-age=3600"],
+                &format!("{method}{number}"),
+            )
         });
         let proxy = caching("collapse_timeout = '60s'", &[origin.addr]);
         let mut early = proxy.client();
         early.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
         origin.wait_for_requests(1);
         let mut client = Asker::new(&proxy, version);
-        assert_eq!(client.ask("POST", "/", &[("content-length", "0")]).status, 200);
+        assert_eq!(
+            client.ask("POST", "/", &[("content-length", "0")]).status,
+            200
+        );
         // This one comes after the change, and does not wait for what may be older.
         let late = client.get("/", &[]);
         assert_eq!(late.text(), "GET 3", "{late:?}");
@@ -229,7 +264,9 @@ fn a_body_under_way_is_not_stored_after_a_change() {
     let origin = Origin::start(move |link| {
         while link.request().is_some() {
             let number = count.fetch_add(1, SeqCst) + 1;
-            link.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nContent-Length: 6\r\n\r\nbody ");
+            link.send(
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nContent-Length: 6\r\n\r\nbody ",
+            );
             if number == 1 {
                 opened.wait(1);
             }

@@ -25,7 +25,10 @@ fn lifetimes_of_the_settings_count_where_the_backend_says_nothing() {
         ("Set-Cookie: a=b", [false, false, true]),
         ("Vary: *", [false, false, false]),
     ];
-    for (at, way) in ["", ", override = true", ", override = 'all'"].into_iter().enumerate() {
+    for (at, way) in ["", ", override = true", ", override = 'all'"]
+        .into_iter()
+        .enumerate()
+    {
         let cache = format!("ttl = {{ 200 = '1h', 404 = '30m'{way} }}");
         let proxy = caching(&cache, &[origin.addr]);
         for (number, (want, expected)) in rows.iter().enumerate() {
@@ -38,7 +41,10 @@ fn lifetimes_of_the_settings_count_where_the_backend_says_nothing() {
         let mut client = Asker::new(&proxy, Version::Two);
         client.get("/none", &[("x-status", "404")]);
         let stored = client.get("/none", &[("x-status", "404")]);
-        assert!(stored.is_hit() && (1..=1800).contains(&stored.ttl()), "{stored:?}");
+        assert!(
+            stored.is_hit() && (1..=1800).contains(&stored.ttl()),
+            "{stored:?}"
+        );
     }
 }
 
@@ -51,7 +57,10 @@ fn override_all_stores_no_cookies_of_strangers() {
     let first = client.get("/", &[("x-want", "Set-Cookie: a=b|Cache-Control: private")]);
     assert_eq!(first.field("set-cookie"), Some("a=b"));
     let second = client.get("/", &[]);
-    assert!(second.is_hit() && second.field("set-cookie").is_none(), "{second:?}");
+    assert!(
+        second.is_hit() && second.field("set-cookie").is_none(),
+        "{second:?}"
+    );
 }
 
 /// RFC 9111 section 5.2.1.7: what is not stored gets a 504.
@@ -79,7 +88,11 @@ fn no_store_of_a_request_keeps_its_answer_out() {
     let mut client = Asker::new(&proxy, Version::Two);
     let hour = ("x-want", "Cache-Control: max-age=3600");
     for _ in 0..2 {
-        assert!(!client.get("/", &[hour, ("cache-control", "no-store")]).is_hit());
+        assert!(
+            !client
+                .get("/", &[hour, ("cache-control", "no-store")])
+                .is_hit()
+        );
     }
     assert!(!client.get("/", &[hour]).is_hit());
     assert!(client.get("/", &[hour]).is_hit());
@@ -138,9 +151,16 @@ fn wishes_of_clients_are_obeyed_or_ignored_as_the_settings_say() {
     let mut client = Asker::new(&honouring, Version::One);
     let want = ("x-want", "Cache-Control: max-age=3600, immutable|Age: 100");
     client.get("/immutable", &[want]);
-    assert!(client.get("/immutable", &[want, ("cache-control", "max-age=0")]).is_hit());
+    assert!(
+        client
+            .get("/immutable", &[want, ("cache-control", "max-age=0")])
+            .is_hit()
+    );
     // RFC 9111 section 5.2.1.2: a client may take what is stale.
-    let old = ("x-want", "Cache-Control: max-age=3600|Age: 3700|ETag: \"a\"");
+    let old = (
+        "x-want",
+        "Cache-Control: max-age=3600|Age: 3700|ETag: \"a\"",
+    );
     client.get("/old", &[old]);
     let taken = client.get("/old", &[old, ("cache-control", "max-stale=1000")]);
     assert!(taken.is_hit() && taken.ttl() <= -100, "{taken:?}");

@@ -309,7 +309,8 @@ impl Watched {
     #[track_caller]
     pub fn reload(&self, from: &str, to: &str) {
         assert!(self.config.contains(from), "{from} in {}", self.config);
-        self.proxy.reload_everywhere(self.admin, &self.config.replace(from, to));
+        self.proxy
+            .reload_everywhere(self.admin, &self.config.replace(from, to));
     }
 
     /// Waits until so many requests of clients are under way.

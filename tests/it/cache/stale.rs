@@ -17,7 +17,11 @@ fn a_stale_answer_is_refreshed_once_in_the_background() {
             let gate = Gate::default();
             let opened = gate.clone();
             let origin = origin(move |request, number| {
-                let tag = if is_validated { "ETag: \"a\"" } else { "X-None: 1" };
+                let tag = if is_validated {
+                    "ETag: \"a\""
+                } else {
+                    "X-None: 1"
+                };
                 if number == 1 {
                     let window = "Cache-Control: max-age=3600, stale-while-revalidate=600";
                     return ok(&[window, "Age: 3700", tag], "old");
@@ -42,7 +46,9 @@ fn a_stale_answer_is_refreshed_once_in_the_background() {
             origin.wait_for_requests(2);
             gate.open();
             let expected = if is_validated { "old" } else { "new" };
-            eventually("the new answer is stored", || client.get("/", &[]).ttl() > 0);
+            eventually("the new answer is stored", || {
+                client.get("/", &[]).ttl() > 0
+            });
             let answer = client.get("/", &[]);
             assert_eq!((answer.text().as_str(), answer.is_hit()), (expected, true));
             assert_eq!(origin.count(), 2, "{version:?}");
@@ -58,11 +64,16 @@ fn a_refresh_that_fails_changes_nothing() {
         while link.request().is_some() {
             match count.fetch_add(1, SeqCst) {
                 0 => link.send(ok(
-                    &["Cache-Control: max-age=3600, stale-while-revalidate=600", "Age: 3700"],
+                    &[
+                        "Cache-Control: max-age=3600, stale-while-revalidate=600",
+                        "Age: 3700",
+                    ],
                     "old",
                 )),
                 1 => return link.close(),
-                2 => link.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nContent-Length: 9\r\n\r\nne"),
+                2 => link.send(
+                    "HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nContent-Length: 9\r\n\r\nne",
+                ),
                 _ => {
                     link.send(ok(&["Cache-Control: max-age=3600"], "new"));
                     continue;
@@ -104,7 +115,10 @@ fn the_window_for_refreshing_is_that_of_the_answer_or_of_the_settings() {
         (", stale-while-revalidate=50", [false, false]),
         (", stale-while-revalidate=0", [false, false]),
         (", must-revalidate", [false, false]),
-        (", proxy-revalidate, stale-while-revalidate=600", [false, false]),
+        (
+            ", proxy-revalidate, stale-while-revalidate=600",
+            [false, false],
+        ),
         (", no-cache, stale-while-revalidate=600", [false, false]),
         (", s-maxage=3600", [false, false]),
         // RFC 5861: what is named beside s-maxage is permitted.
@@ -157,7 +171,12 @@ fn in_trouble(trouble: Trouble, cache: &str, want: &str) -> (Proxy, Option<Origi
     });
     let route = "retries = 0\ntimeouts = { upstream_response = 0.3 }";
     let proxy = Proxy::start(&pooled("", cache, route, &[addr]));
-    assert_eq!(proxy.ask("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").text(), "stored");
+    assert_eq!(
+        proxy
+            .ask("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+            .text(),
+        "stored"
+    );
     let origin = (trouble != Trouble::Refused).then_some(origin);
     if trouble == Trouble::Refused {
         // Until nobody listens there, the proxy may still have its connection.
@@ -176,11 +195,19 @@ fn a_stale_answer_is_served_where_no_answer_can_be_had() {
             for round in 0..3 {
                 let answer = client.get("/", &[("x-trouble", "1")]);
                 let told = format!("{trouble:?} {version:?} {round}: {answer:?}");
-                assert_eq!((answer.status, answer.text().as_str()), (200, "stored"), "{told}");
+                assert_eq!(
+                    (answer.status, answer.text().as_str()),
+                    (200, "stored"),
+                    "{told}"
+                );
                 assert!(answer.complete && answer.ttl() <= -100, "{told}");
                 assert!(answer.number("age") >= 3700, "{told}");
                 let head = client.ask("HEAD", "/", &[("x-trouble", "1")]);
-                assert_eq!((head.status, head.number("content-length")), (200, 6), "{head:?}");
+                assert_eq!(
+                    (head.status, head.number("content-length")),
+                    (200, 6),
+                    "{head:?}"
+                );
             }
             // What is not stored is not there.
             let missing = client.get("/missing", &[("x-trouble", "1")]);
@@ -233,7 +260,11 @@ fn errors_are_replaced_by_stale_answers_where_that_is_allowed() {
                 let body = client.get(&path, &[("x-want", &want)]).body;
                 for status in ["500", "502", "503", "504"] {
                     let answer = client.get(&path, &[("x-status", status)]);
-                    assert_eq!(answer.status == 200, expected, "{want} {status}: {answer:?}");
+                    assert_eq!(
+                        answer.status == 200,
+                        expected,
+                        "{want} {status}: {answer:?}"
+                    );
                     if expected {
                         assert_eq!(answer.body, body);
                         assert_eq!(answer.parameter("fwd-status"), Some(status), "{answer:?}");
@@ -258,7 +289,11 @@ fn a_pool_without_a_healthy_backend_serves_what_is_stale() {
         match path_of(&request.head) {
             "/health" if is_healthy => ok(&[], "fine"),
             "/health" => message(503, &[], Some("")),
-            _ => ok(&["Cache-Control: max-age=3600", "Age: 3700", "ETag: \"a\""], "stored"),
+            "/other" => ok(&["Cache-Control: no-store"], "other"),
+            _ => ok(
+                &["Cache-Control: max-age=3600", "Age: 3700", "ETag: \"a\""],
+                "stored",
+            ),
         }
     });
     let check = "health_check = { path = \"/health\", interval_secs = 0.2, timeout_secs = 50, unhealthy_after = 1, \
@@ -269,13 +304,20 @@ fn a_pool_without_a_healthy_backend_serves_what_is_stale() {
     });
     healthy.store(false, SeqCst);
     eventually("the backend is down", || {
-        proxy.ask("GET /other HTTP/1.1\r\nHost: test\r\n\r\n").status() == 503
+        proxy
+            .ask("GET /other HTTP/1.1\r\nHost: test\r\n\r\n")
+            .status()
+            == 503
     });
     for version in VERSIONS {
         let mut client = Asker::new(&proxy, version);
         for _ in 0..20 {
             let answer = client.get("/", &[]);
-            assert_eq!((answer.status, answer.text().as_str()), (200, "stored"), "{answer:?}");
+            assert_eq!(
+                (answer.status, answer.text().as_str()),
+                (200, "stored"),
+                "{answer:?}"
+            );
             assert!(answer.ttl() <= -100, "{answer:?}");
         }
     }
@@ -284,7 +326,11 @@ fn a_pool_without_a_healthy_backend_serves_what_is_stale() {
 /// What is fresh needs no backend at all.
 #[test]
 fn a_fresh_answer_needs_no_backend() {
-    let (proxy, _) = in_trouble(Trouble::Refused, "", "Cache-Control: max-age=3600, must-revalidate");
+    let (proxy, _) = in_trouble(
+        Trouble::Refused,
+        "",
+        "Cache-Control: max-age=3600, must-revalidate",
+    );
     for version in VERSIONS {
         let answer = Asker::new(&proxy, version).get("/", &[]);
         assert!(answer.is_hit() && answer.text() == "stored", "{answer:?}");

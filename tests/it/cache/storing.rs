@@ -8,7 +8,11 @@ fn is_stored(client: &mut Asker, path: &str, fields: &[(&str, &str)]) -> bool {
     let first = client.get(path, fields);
     let second = client.get(path, fields);
     assert!(!first.is_hit(), "{first:?}");
-    assert_eq!(first.parameter("stored").is_some(), second.is_hit(), "{first:?}, {second:?}");
+    assert_eq!(
+        first.parameter("stored").is_some(),
+        second.is_hit(),
+        "{first:?}, {second:?}"
+    );
     assert_eq!(first.body == second.body, second.is_hit());
     second.is_hit()
 }
@@ -51,10 +55,16 @@ fn named_fields_are_left_out_of_what_is_stored() {
                 "Cache-Control: max-age=3600, {directive}=\"x-one, set-cookie\"|X-One: 1|X-Two: 2|Set-Cookie: a=b"
             );
             let first = client.get(&path, &[("x-want", &want)]);
-            assert_eq!((first.field("x-one"), first.field("set-cookie")), (Some("1"), Some("a=b")));
+            assert_eq!(
+                (first.field("x-one"), first.field("set-cookie")),
+                (Some("1"), Some("a=b"))
+            );
             let second = client.get(&path, &[]);
             assert!(second.is_hit(), "{directive}: {second:?}");
-            assert_eq!((second.field("x-one"), second.field("set-cookie")), (None, None));
+            assert_eq!(
+                (second.field("x-one"), second.field("set-cookie")),
+                (None, None)
+            );
             assert_eq!(second.field("x-two"), Some("2"));
         }
     }
@@ -80,7 +90,11 @@ fn authorization_needs_a_permission() {
             let want = format!("Cache-Control: {directives}");
             let want = ("x-want", &*want);
             client.get(&path, &[want, secret]);
-            assert_eq!(client.get(&path, &[want]).is_hit(), *expected, "{directives}");
+            assert_eq!(
+                client.get(&path, &[want]).is_hit(),
+                *expected,
+                "{directives}"
+            );
         }
         // What anybody may have is for those with credentials, too.
         let path = format!("/public/{version:?}");
@@ -92,13 +106,20 @@ fn authorization_needs_a_permission() {
     let mut client = Asker::new(&checked, Version::One);
     let want = ("x-want", "Cache-Control: max-age=3600");
     client.get("/checked", &[want, secret]);
-    assert!(client.get("/checked", &[want, ("authorization", "Basic other")]).is_hit());
+    assert!(
+        client
+            .get("/checked", &[want, ("authorization", "Basic other")])
+            .is_hit()
+    );
 }
 
 #[test]
 fn set_cookie_is_refused_stripped_or_stored() {
     let origin = obedient();
-    let want = ("x-want", "Cache-Control: max-age=3600|Set-Cookie: a=b|Set-Cookie: c=d|X-One: 1");
+    let want = (
+        "x-want",
+        "Cache-Control: max-age=3600|Set-Cookie: a=b|Set-Cookie: c=d|X-One: 1",
+    );
     for (way, is_stored, stored) in [
         ("refuse", false, vec!["a=b", "c=d"]),
         ("strip", true, vec![]),
@@ -110,8 +131,16 @@ fn set_cookie_is_refused_stripped_or_stored() {
             let mut client = Asker::new(&proxy, version);
             let first = client.get(&path, &[want]);
             // Where nobody gets the cookies, the first client does not get them either.
-            let own = if way == "strip" { vec![] } else { vec!["a=b", "c=d"] };
-            assert_eq!(first.all("set-cookie"), own, "{way}: the first of {version:?}");
+            let own = if way == "strip" {
+                vec![]
+            } else {
+                vec!["a=b", "c=d"]
+            };
+            assert_eq!(
+                first.all("set-cookie"),
+                own,
+                "{way}: the first of {version:?}"
+            );
             let second = client.get(&path, &[want]);
             assert_eq!(second.is_hit(), is_stored, "{way}: {second:?}");
             assert_eq!(second.all("set-cookie"), stored, "{way}");
@@ -138,7 +167,15 @@ fn fields_of_the_connection_are_not_stored() {
             assert_eq!(second.field(gone), None, "{gone}");
         }
         assert_eq!(second.all("x-twice"), ["1", "2"]);
-        for kept in ["x-odd", "link", "server", "content-language", "x-empty", "content-length", "cache-control"] {
+        for kept in [
+            "x-odd",
+            "link",
+            "server",
+            "content-language",
+            "x-empty",
+            "content-length",
+            "cache-control",
+        ] {
             assert_eq!(second.field(kept), first.field(kept), "{kept}");
             assert!(second.field(kept).is_some(), "{kept}");
         }
@@ -151,9 +188,15 @@ fn a_post_that_stands_for_its_target_may_be_stored() {
     let origin = obedient();
     let proxy = caching("", &[origin.addr]);
     let mut client = Asker::new(&proxy, Version::One);
+    let own = "Cache-Control: max-age=3600|Content-Location: /d";
+    client.ask("POST", "/d", &[("x-want", own), ("content-length", "0")]);
+    assert!(client.get("/d", &[]).is_hit());
     for (path, want) in [
         ("/a", "Cache-Control: max-age=3600"),
-        ("/b", "Cache-Control: max-age=3600|Content-Location: /elsewhere"),
+        (
+            "/b",
+            "Cache-Control: max-age=3600|Content-Location: /elsewhere",
+        ),
         ("/c", "Content-Location: /c"),
     ] {
         client.ask("POST", path, &[("x-want", want), ("content-length", "0")]);
@@ -187,9 +230,43 @@ fn errors_of_requests_near_the_bounds_are_not_stored() {
     let proxy = caching("error_ttl_max = '1h'", &[origin.addr]);
     let mut client = Asker::new(&proxy, Version::One);
     let fill = "x".repeat(30_500);
-    let fields = [("x-want", "Cache-Control: max-age=3600"), ("x-status", "400"), ("x-fill", &*fill)];
+    let fields = [
+        ("x-want", "Cache-Control: max-age=3600"),
+        ("x-status", "400"),
+        ("x-fill", &*fill),
+    ];
     let first = client.get("/", &fields);
     assert!(first.parameter("stored").is_none(), "{:?}", first.cache());
     assert!(!client.get("/", &fields[..2]).is_hit());
     assert!(client.get("/", &fields[..2]).is_hit());
+}
+
+/// Tags are for caches, and only for those that the settings want to have them; so are targeted fields.
+#[test]
+fn fields_for_caches_do_not_reach_clients() {
+    let origin = obedient();
+    let tags = ["surrogate-key", "cache-tag", "cdn-cache-control"];
+    let want = "Surrogate-Key: one two|Cache-Tag: three|CDN-Cache-Control: max-age=0|ETag: \"a\"";
+    for (cache, kept) in [
+        ("strip_targeted = true", vec![]),
+        (
+            "forward_tags = true, strip_targeted = true",
+            vec!["surrogate-key", "cache-tag"],
+        ),
+        ("", vec!["cdn-cache-control"]),
+    ] {
+        let proxy = caching(cache, &[origin.addr]);
+        for version in VERSIONS {
+            let path = format!("/{version:?}");
+            let mut client = Asker::new(&proxy, version);
+            for number in 0..3 {
+                let answer = client.get(&path, &[("x-want", want)]);
+                let found: Vec<_> = tags
+                    .into_iter()
+                    .filter(|tag| answer.field(tag).is_some())
+                    .collect();
+                assert_eq!(found, kept, "{cache}: answer {number}: {answer:?}");
+            }
+        }
+    }
 }

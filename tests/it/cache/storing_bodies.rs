@@ -47,7 +47,9 @@ fn framed(link: &mut Link) {
 fn bodies_are_stored_byte_for_byte() {
     let origin = Origin::start(framed);
     let proxy = caching("max_object = '8MiB'", &[origin.addr]);
-    let sizes = [0, 1, 4_096, 16_384, 16_385, 65_536, 262_144, 262_145, 1_048_577, 5_000_000];
+    let sizes = [
+        0, 1, 4_096, 16_384, 16_385, 65_536, 262_144, 262_145, 1_048_577, 5_000_000,
+    ];
     for framing in ["length", "chunked", "close"] {
         for (number, size) in sizes.into_iter().enumerate() {
             let path = format!("/{framing}/{size}");
@@ -60,7 +62,10 @@ fn bodies_are_stored_byte_for_byte() {
                 for _ in 0..2 {
                     // The end of the body may reach the client before it is noted that the answer is stored.
                     let answer = client.get(&path, &[]);
-                    assert!(answer.complete && answer.body == expected, "{path} {version:?}");
+                    assert!(
+                        answer.complete && answer.body == expected,
+                        "{path} {version:?}"
+                    );
                     if answer.is_hit() {
                         assert_eq!(answer.number("content-length"), size as i64);
                     }
@@ -84,14 +89,20 @@ fn bodies_from_a_backend_of_http_2_are_stored() {
     let proxy = Proxy::start(&pooled("protocol = \"h2\"", "", "", &[addr]));
     std::fs::create_dir(nginx.directory.path().join("ssi")).unwrap();
     for size in [0, 5, 70_000, 3_000_000] {
-        let text: String = bytes(size).iter().map(|byte| char::from(b'a' + byte % 26)).collect();
+        let text: String = bytes(size)
+            .iter()
+            .map(|byte| char::from(b'a' + byte % 26))
+            .collect();
         for path in [format!("/{size}"), format!("/ssi/{size}")] {
             nginx.directory.write(&path[1..], &text);
             for version in VERSIONS {
                 let mut client = Asker::new(&proxy, version);
                 let first = client.get(&path, &[]);
                 let second = client.get(&path, &[]);
-                assert!(first.text() == text && second.text() == text, "{path} {version:?}");
+                assert!(
+                    first.text() == text && second.text() == text,
+                    "{path} {version:?}"
+                );
                 assert!(second.is_hit(), "{path}: {:?}", second.cache());
                 assert_eq!(first.field("x-request"), second.field("x-request"));
             }
@@ -105,7 +116,9 @@ fn a_client_of_http_1_0_is_answered_from_the_store() {
     let origin = Origin::start(framed);
     let proxy = caching("", &[origin.addr]);
     for path in ["/length/9", "/chunked/90000", "/close/9"] {
-        let expected = proxy.ask(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")).body;
+        let expected = proxy
+            .ask(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"))
+            .body;
         let answer = proxy.ask(format!("GET {path} HTTP/1.0\r\nHost: test\r\n\r\n"));
         assert!(answer.body == expected && answer.complete, "{path}");
         assert!(answer.field("transfer-encoding").is_none());
@@ -118,7 +131,9 @@ fn trailers_are_stored_with_the_answer() {
     let origin = Origin::start(|link| {
         while let Some(request) = link.request() {
             let size = path_of(&request.head)[1..].parse().unwrap();
-            link.send(format!("{HOUR}Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"));
+            link.send(format!(
+                "{HOUR}Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"
+            ));
             link.send(chunked(&bytes(size), 10_000, "X-Sum: 7\r\n"));
         }
     });
@@ -136,7 +151,10 @@ fn trailers_are_stored_with_the_answer() {
             assert!(first.body == bytes(size) && second.body == bytes(size));
             assert!(second.is_hit() && second.complete, "{second:?}");
             // They are all there, or none of them.
-            assert!(["", "x-sum: 7\r\n"].contains(&&*second.trailers), "{second:?}");
+            assert!(
+                ["", "x-sum: 7\r\n"].contains(&&*second.trailers),
+                "{second:?}"
+            );
             assert!(client.get(&path, &[]).is_hit());
         }
     }
@@ -171,22 +189,41 @@ fn truncated_bodies_are_never_stored() {
         }
     });
     let proxy = Proxy::start(&pooled("", "", "retries = 0", &[origin.addr]));
-    for path in ["/small", "/length", "/reset", "/in-chunk", "/before-last", "/no-size", "/in-trailers"] {
+    for path in [
+        "/small",
+        "/length",
+        "/reset",
+        "/in-chunk",
+        "/before-last",
+        "/no-size",
+        "/in-trailers",
+    ] {
         for version in VERSIONS {
             let asked = requests_for(&origin, path);
             for _ in 0..2 {
                 match version {
                     Version::One => {
-                        let answer = proxy.ask(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
-                        assert!(!answer.complete || answer.status() == 502, "{path}: {answer:?}");
+                        let answer =
+                            proxy.ask(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+                        assert!(
+                            !answer.complete || answer.status() == 502,
+                            "{path}: {answer:?}"
+                        );
                     }
                     Version::Two => {
                         let answer = proxy.h2().ask(&frame::get(path, &[]));
-                        assert!(!answer.complete || answer.status() == 502, "{path}: {answer:?}");
+                        assert!(
+                            !answer.complete || answer.status() == 502,
+                            "{path}: {answer:?}"
+                        );
                     }
                 }
             }
-            assert_eq!(requests_for(&origin, path), asked + 2, "{path}: {version:?}");
+            assert_eq!(
+                requests_for(&origin, path),
+                asked + 2,
+                "{path}: {version:?}"
+            );
         }
     }
 }
@@ -213,7 +250,11 @@ fn a_longer_body_than_announced_is_cut() {
 /// Contradicting lengths are refused or settled before anything is stored.
 #[test]
 fn contradicting_lengths_are_not_stored() {
-    for lengths in ["Content-Length: 5\r\nContent-Length: 6", "Content-Length: 5, 6", "Content-Length: -5"] {
+    for lengths in [
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5, 6",
+        "Content-Length: -5",
+    ] {
         let origin = Origin::answering(format!("{HOUR}{lengths}\r\n\r\nhello!"));
         let proxy = caching("", &[origin.addr]);
         for _ in 0..2 {

@@ -18,7 +18,11 @@ fn a_304_lets_the_stored_answer_be_used() {
         assert!(first.parameter("stored").is_some(), "{first:?}");
         for _ in 0..2 {
             let second = client.get(&path, &[("x-want", STALE)]);
-            assert_eq!((second.status, &second.body), (200, &first.body), "{second:?}");
+            assert_eq!(
+                (second.status, &second.body),
+                (200, &first.body),
+                "{second:?}"
+            );
             assert_eq!(second.parameter("fwd"), Some("stale"));
             assert_eq!(second.parameter("fwd-status"), Some("304"));
             assert_eq!(second.field("x-first"), Some("1"));
@@ -26,7 +30,10 @@ fn a_304_lets_the_stored_answer_be_used() {
         assert_eq!(requests_for(&origin, &path), 3);
     }
     let asked = origin.requests();
-    let conditions: Vec<_> = asked.iter().map(|one| one.head.field("if-none-match")).collect();
+    let conditions: Vec<_> = asked
+        .iter()
+        .map(|one| one.head.field("if-none-match"))
+        .collect();
     let own = Some("\"one\"");
     assert_eq!(conditions, [None, own, own, None, own, own]);
 }
@@ -43,7 +50,10 @@ fn a_backend_of_http_2_validates() {
         let mut client = Asker::new(&proxy, version);
         let first = client.get("/file", &[]);
         let second = client.get("/file", &[]);
-        assert_eq!((first.text(), second.text()), ("hello".into(), "hello".into()));
+        assert_eq!(
+            (first.text(), second.text()),
+            ("hello".into(), "hello".into())
+        );
         assert_eq!(second.parameter("fwd-status"), Some("304"), "{second:?}");
         assert_eq!(second.number("content-length"), 5);
     }
@@ -55,18 +65,34 @@ fn a_backend_of_http_2_validates() {
 /// RFC 9111 section 3.2: the fields of the 304 replace the stored ones, except for those of the body.
 #[test]
 fn a_304_updates_the_stored_fields() {
-    let origin = origin(|request, number| match request.head.field("if-none-match") {
-        None => ok(
-            &["Cache-Control: max-age=0", "ETag: \"a\"", "X-Kept: 1", "X-New: 1", "X-New: 2", "Content-Type: text/x"],
-            &number.to_string(),
-        ),
-        Some(_) => message(
-            304,
-            &["Cache-Control: max-age=3600", "ETag: \"a\"", "X-New: 3", "Content-Length: 99", "Age: 7",
-              "Connection: x-gone", "X-Gone: 1"],
-            None,
-        ),
-    });
+    let origin = origin(
+        |request, number| match request.head.field("if-none-match") {
+            None => ok(
+                &[
+                    "Cache-Control: max-age=0",
+                    "ETag: \"a\"",
+                    "X-Kept: 1",
+                    "X-New: 1",
+                    "X-New: 2",
+                    "Content-Type: text/x",
+                ],
+                &number.to_string(),
+            ),
+            Some(_) => message(
+                304,
+                &[
+                    "Cache-Control: max-age=3600",
+                    "ETag: \"a\"",
+                    "X-New: 3",
+                    "Content-Length: 99",
+                    "Age: 7",
+                    "Connection: x-gone",
+                    "X-Gone: 1",
+                ],
+                None,
+            ),
+        },
+    );
     let proxy = caching("", &[origin.addr]);
     for version in VERSIONS {
         let path = format!("/{version:?}");
@@ -74,7 +100,10 @@ fn a_304_updates_the_stored_fields() {
         let body = client.get(&path, &[]).body;
         let validated = client.get(&path, &[]);
         let hit = client.get(&path, &[]);
-        assert!(!validated.is_hit() && hit.is_hit(), "{validated:?}, {hit:?}");
+        assert!(
+            !validated.is_hit() && hit.is_hit(),
+            "{validated:?}, {hit:?}"
+        );
         for answer in [validated, hit] {
             assert_eq!((answer.status, &answer.body), (200, &body), "{answer:?}");
             assert_eq!(answer.all("x-new"), ["3"]);
@@ -93,7 +122,10 @@ fn a_304_updates_the_stored_fields() {
 fn dates_validate_where_there_is_no_tag() {
     let changed = "Sat, 29 Oct 1994 19:43:31 GMT";
     let origin = origin(move |request, number| {
-        let fields = ["Cache-Control: no-cache", "Last-Modified: Sat, 29 Oct 1994 19:43:31 GMT"];
+        let fields = [
+            "Cache-Control: no-cache",
+            "Last-Modified: Sat, 29 Oct 1994 19:43:31 GMT",
+        ];
         match request.head.field("if-modified-since") {
             Some(date) if date == changed => message(304, &fields, None),
             Some(other) => panic!("another date: {other}"),
@@ -116,7 +148,10 @@ fn another_answer_replaces_the_stored_one() {
     client.get("/", &[("x-want", STALE)]);
     let new = [("x-want", "Cache-Control: max-age=3600|ETag: \"two\"")];
     let second = client.get("/", &new);
-    assert_eq!((second.text().as_str(), second.parameter("fwd")), ("2", Some("stale")));
+    assert_eq!(
+        (second.text().as_str(), second.parameter("fwd")),
+        ("2", Some("stale"))
+    );
     let third = client.get("/", &new);
     assert_eq!((third.text().as_str(), third.is_hit()), ("2", true));
     // An answer that must not be stored ends what was stored.
@@ -138,14 +173,22 @@ fn conditions_of_clients_do_not_hinder_a_validation() {
         let first = client.get(&path, &[want]);
         // It has another representation, and the stored one still holds.
         let second = client.get(&path, &[want, ("if-none-match", "\"other\"")]);
-        assert_eq!((second.status, &second.body), (200, &first.body), "{second:?}");
+        assert_eq!(
+            (second.status, &second.body),
+            (200, &first.body),
+            "{second:?}"
+        );
         // It has the one that still holds.
         let third = client.get(&path, &[want, ("if-none-match", "\"one\"")]);
         assert_eq!((third.status, third.body.len()), (304, 0), "{third:?}");
         // It has an old one, and there is a new one.
         let new = ("x-want", "Cache-Control: max-age=0|ETag: \"two\"");
         let fourth = client.get(&path, &[new, ("if-none-match", "\"one\"")]);
-        assert_eq!((fourth.status, fourth.field("etag")), (200, Some("\"two\"")), "{fourth:?}");
+        assert_eq!(
+            (fourth.status, fourth.field("etag")),
+            (200, Some("\"two\"")),
+            "{fourth:?}"
+        );
     }
 }
 
@@ -153,17 +196,29 @@ fn conditions_of_clients_do_not_hinder_a_validation() {
 /// no condition cannot do anything with it.
 #[test]
 fn a_304_for_another_representation_is_not_passed_on() {
-    let origin = origin(|request, number| match request.head.field("if-none-match") {
-        Some(_) => message(304, &["ETag: \"strange\"", "Cache-Control: max-age=3600"], None),
-        None => ok(&["Cache-Control: max-age=0", "ETag: \"a\""], &number.to_string()),
-    });
+    let origin = origin(
+        |request, number| match request.head.field("if-none-match") {
+            Some(_) => message(
+                304,
+                &["ETag: \"strange\"", "Cache-Control: max-age=3600"],
+                None,
+            ),
+            None => ok(
+                &["Cache-Control: max-age=0", "ETag: \"a\""],
+                &number.to_string(),
+            ),
+        },
+    );
     let proxy = caching("", &[origin.addr]);
     for version in VERSIONS {
         let path = format!("/{version:?}");
         let mut client = Asker::new(&proxy, version);
         client.get(&path, &[]);
         let answer = client.get(&path, &[]);
-        assert!(answer.status == 200 && !answer.body.is_empty(), "{answer:?}");
+        assert!(
+            answer.status == 200 && !answer.body.is_empty(),
+            "{answer:?}"
+        );
         assert!(!client.get(&path, &[]).is_hit());
     }
 }
@@ -171,10 +226,19 @@ fn a_304_for_another_representation_is_not_passed_on() {
 /// A 304 to a request whose condition the cache has passed on belongs to the client.
 #[test]
 fn a_304_for_a_client_is_its_own() {
-    let origin = origin(|request, number| match request.head.field("if-none-match") {
-        Some(tag) => message(304, &[&format!("ETag: {tag}"), "Cache-Control: max-age=3600"], None),
-        None => ok(&["Cache-Control: max-age=3600", "ETag: \"b\""], &number.to_string()),
-    });
+    let origin = origin(
+        |request, number| match request.head.field("if-none-match") {
+            Some(tag) => message(
+                304,
+                &[&format!("ETag: {tag}"), "Cache-Control: max-age=3600"],
+                None,
+            ),
+            None => ok(
+                &["Cache-Control: max-age=3600", "ETag: \"b\""],
+                &number.to_string(),
+            ),
+        },
+    );
     let proxy = caching("", &[origin.addr]);
     for version in VERSIONS {
         let path = format!("/{version:?}");
@@ -204,13 +268,23 @@ fn head_updates_or_ends_what_is_stored() {
             false => ok(&fields, "hello"),
         }
     });
-    let proxy = caching("stale_while_revalidate = '1h', ttl = { 200 = '1h' }", &[origin.addr]);
-    let honouring = caching("client_directives = 'honour', stale_if_unreachable = '1h'", &[origin.addr]);
+    let proxy = caching(
+        "stale_while_revalidate = '1h', ttl = { 200 = '1h' }",
+        &[origin.addr],
+    );
+    let honouring = caching(
+        "client_directives = 'honour', stale_if_unreachable = '1h'",
+        &[origin.addr],
+    );
     drop(proxy);
     let mut client = Asker::new(&honouring, Version::One);
     assert_eq!(client.get("/", &[]).text(), "hello");
     let head = client.ask("HEAD", "/", &[]);
-    assert_eq!((head.status, head.field("x-number")), (200, Some("2")), "{head:?}");
+    assert_eq!(
+        (head.status, head.field("x-number")),
+        (200, Some("2")),
+        "{head:?}"
+    );
     assert_eq!(head.number("content-length"), 5);
     // The representation has another tag now: what was stored is not asked about any more.
     let head = client.ask("HEAD", "/", &[("x-new", "1")]);

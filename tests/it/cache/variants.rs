@@ -54,7 +54,10 @@ fn the_fields_in_vary_select_the_answer() {
             let want = format!("Cache-Control: max-age=3600|Vary: {}", pair.name);
             let fields = |value: Option<&'static str>| {
                 let own = value.map(|value| (pair.name, value));
-                [("x-want", &*want)].into_iter().chain(own).collect::<Vec<_>>()
+                [("x-want", &*want)]
+                    .into_iter()
+                    .chain(own)
+                    .collect::<Vec<_>>()
             };
             let first = client.get(&path, &fields(pair.one));
             let second = client.get(&path, &fields(pair.other));
@@ -77,7 +80,10 @@ fn vary_with_a_star_is_not_stored() {
     let origin = obedient();
     let proxy = caching("", &[origin.addr]);
     let mut client = Asker::new(&proxy, Version::One);
-    for (number, vary) in ["Vary: *", "Vary: x-a, *", "Vary: x-a|Vary: *"].into_iter().enumerate() {
+    for (number, vary) in ["Vary: *", "Vary: x-a, *", "Vary: x-a|Vary: *"]
+        .into_iter()
+        .enumerate()
+    {
         let want = format!("Cache-Control: max-age=3600|{vary}");
         let fields = [("x-want", &*want)];
         let path = format!("/{number}");
@@ -93,7 +99,10 @@ fn several_fields_and_lines_of_vary_count_together() {
     let origin = obedient();
     let proxy = caching("", &[origin.addr]);
     let mut client = Asker::new(&proxy, Version::Two);
-    let want = ("x-want", "Cache-Control: max-age=3600|Vary: X-A|Vary: x-b, X-A");
+    let want = (
+        "x-want",
+        "Cache-Control: max-age=3600|Vary: X-A|Vary: x-b, X-A",
+    );
     let mut ask = |a, b| client.get("/", &[want, ("x-a", a), ("x-b", b)]);
     assert!(!ask("1", "1").is_hit());
     assert!(!ask("1", "2").is_hit());
@@ -154,7 +163,11 @@ fn the_number_of_variants_is_bounded() {
     let mut client = Asker::new(&proxy, Version::Two);
     let want = ("x-want", "Cache-Control: max-age=3600|Vary: x-lang");
     for number in 0..50 {
-        assert!(!client.get("/", &[want, ("x-lang", &number.to_string())]).is_hit());
+        assert!(
+            !client
+                .get("/", &[want, ("x-lang", &number.to_string())])
+                .is_hit()
+        );
     }
     let hits: Vec<_> = (0..50)
         .filter(|number: &i32| {
