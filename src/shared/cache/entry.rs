@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
 use super::arena::ArenaBlock;
 use super::body::LargeBody;
@@ -51,6 +51,8 @@ pub struct Entry {
     body: Option<Arc<LargeBody>>,
     state: AtomicU8,
     uses: AtomicU8,
+    /// Whether the key has, or had, another entry beside this one.
+    has_siblings: AtomicBool,
     zone: u16,
     node: AtomicU32,
 }
@@ -70,6 +72,7 @@ impl Entry {
             body,
             state: AtomicU8::new(EntryState::Live as u8),
             uses: AtomicU8::new(0),
+            has_siblings: AtomicBool::new(false),
             zone: header.zone,
             node: AtomicU32::new(NO_NODE),
         }
@@ -186,6 +189,18 @@ impl Entry {
             2 => EntryState::Stale,
             _ => EntryState::Dead,
         }
+    }
+
+    /// Whether the key has, or had, another variant beside this entry, so that the store must be asked which of them
+    /// answers a request.
+    #[inline]
+    pub fn has_siblings(&self) -> bool {
+        self.has_siblings.load(Relaxed)
+    }
+
+    /// Notes that the key has another variant.
+    pub(super) fn note_siblings(&self) {
+        self.has_siblings.store(true, Relaxed);
     }
 
     /// The purge number up to which the entry was checked.
