@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
+use bytes::Bytes;
+
 use super::arena::ArenaBlock;
-use super::body::LargeBody;
+use super::body::{BodyPart, LargeBody};
 use super::header::{self, Header};
 use super::s3_fifo::Evictable;
 use crate::cache::facts::EntryFacts;
@@ -55,6 +57,19 @@ pub struct Entry {
     has_siblings: AtomicBool,
     zone: u16,
     node: AtomicU32,
+}
+
+/// A piece of a body that somebody reads.
+struct LentPart {
+    part: Arc<BodyPart>,
+    from: usize,
+    to: usize,
+}
+
+impl AsRef<[u8]> for LentPart {
+    fn as_ref(&self) -> &[u8] {
+        &self.part.bytes()[self.from..self.to]
+    }
 }
 
 /// Bytes of the heap that an entry takes, with the counts of its `Arc`.
@@ -179,6 +194,17 @@ impl Entry {
         let rest = &within[(position - part.start) as usize..end];
         read(rest);
         rest.len()
+    }
+
+    /// The bytes from a position of a large body on that lie in one piece, at most `most` of them; the piece keeps them.
+    /// `None`: the body lies with its head, or that byte cannot be read yet.
+    pub fn lend_at(&self, position: u64, most: usize) -> Option<Bytes> {
+        let body = self.body.as_ref()?;
+        let part = body.part_at(position)?;
+        let from = (position - part.start) as usize;
+        let filled = (body.filled() - part.start).min(part.bytes().len() as u64) as usize;
+        let to = filled.min(from.saturating_add(most));
+        Some(Bytes::from_owner(LentPart { part, from, to }))
     }
 
     /// Whether the entry may be used. A front compares [`Entry::checked`] with the store's purge number beside it.
