@@ -174,7 +174,9 @@ impl LookUp<'_> {
     }
 
     fn look_up(&self, asked: &Asked<'_>, cookies: Option<Vec<u8>>) -> Result<LookedUp, Early> {
-        if let Some(serving) = self.hit_in_front(asked) {
+        if self.exchange.progress.collapsed.waits == 0
+            && let Some(serving) = self.hit_in_front(asked)
+        {
             return Ok(LookedUp::Serve(serving, None));
         }
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);

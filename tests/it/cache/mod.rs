@@ -4,6 +4,7 @@ mod access_log;
 mod collapsing;
 mod collapsing_trouble;
 mod conditions_and_ranges;
+mod eviction;
 mod freshness;
 mod invalidation;
 mod keys;

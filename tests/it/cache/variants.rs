@@ -179,3 +179,55 @@ fn the_number_of_variants_is_bounded() {
     assert!((1..=4).contains(&hits.len()), "{hits:?}");
     assert!(hits.contains(&49), "the newest is there: {hits:?}");
 }
+
+/// A client gets no coding that it does not accept, whoever asked before.
+#[test]
+fn codings_are_those_that_the_client_accepts() {
+    let origin = origin(|request, _| {
+        let accepted = request.head.field("accept-encoding").unwrap_or_default();
+        let is_accepted = |coding: &str| {
+            let mut members = accepted.split(',').map(str::trim);
+            members.any(|member| {
+                let (name, weight) = member.split_once(";q=").unwrap_or((member, "1"));
+                name == coding && weight != "0"
+            })
+        };
+        let fields = ["Cache-Control: max-age=3600", "Vary: Accept-Encoding"];
+        match ["br", "gzip"]
+            .into_iter()
+            .find(|coding| is_accepted(coding))
+        {
+            Some(coding) => ok(
+                &[&fields[..], &[&format!("Content-Encoding: {coding}")]].concat(),
+                coding,
+            ),
+            None => ok(&fields, "plain"),
+        }
+    });
+    let proxy = caching("", &[origin.addr]);
+    let wishes = [
+        ("", vec!["plain"]),
+        ("gzip", vec!["gzip", "plain"]),
+        ("gzip, br", vec!["gzip", "br", "plain"]),
+        ("br;q=1.0,gzip;q=0.5", vec!["gzip", "br", "plain"]),
+        ("gzip;q=0", vec!["plain"]),
+        ("gzip;q=0, br", vec!["br", "plain"]),
+        ("br, identity;q=0", vec!["br"]),
+        ("deflate", vec!["plain"]),
+    ];
+    for version in VERSIONS {
+        let mut client = Asker::new(&proxy, version);
+        for (first, (early, _)) in wishes.iter().enumerate() {
+            for (second, (late, accepted)) in wishes.iter().enumerate() {
+                let path = format!("/{first}/{second}/{version:?}");
+                client.get(&path, &[("accept-encoding", early)]);
+                for _ in 0..2 {
+                    let answer = client.get(&path, &[("accept-encoding", late)]);
+                    let coding = answer.field("content-encoding").unwrap_or("plain");
+                    assert!(accepted.contains(&coding), "{early:?} {late:?}: {answer:?}");
+                    assert_eq!(answer.text(), coding);
+                }
+            }
+        }
+    }
+}
