@@ -4,6 +4,7 @@ mod access_log;
 mod collapsing;
 mod collapsing_trouble;
 mod conditions_and_ranges;
+mod delivery;
 mod eviction;
 mod freshness;
 mod invalidation;

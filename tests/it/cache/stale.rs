@@ -336,3 +336,37 @@ fn a_fresh_answer_needs_no_backend() {
         assert!(answer.is_hit() && answer.text() == "stored", "{answer:?}");
     }
 }
+
+/// HEAD and ranges are answered from what is stale, and do not keep it from being refreshed for others.
+#[test]
+fn head_and_ranges_are_answered_while_a_refresh_runs() {
+    let origin = origin(|_, number| match number {
+        1 => ok(
+            &[
+                "Cache-Control: max-age=3600, stale-while-revalidate=600",
+                "Age: 3700",
+                "ETag: \"a\"",
+            ],
+            "old body",
+        ),
+        _ => ok(&["Cache-Control: max-age=3600", "ETag: \"b\""], "new body"),
+    });
+    let proxy = caching("", &[origin.addr]);
+    let mut client = Asker::new(&proxy, Version::One);
+    client.get("/", &[]);
+    let part = client.get("/", &[("range", "bytes=0-2")]);
+    assert_eq!(
+        (part.status, part.text().as_str()),
+        (206, "old"),
+        "{part:?}"
+    );
+    let head = client.ask("HEAD", "/", &[]);
+    assert_eq!(
+        (head.status, head.number("content-length")),
+        (200, 8),
+        "{head:?}"
+    );
+    eventually("the new answer is stored", || {
+        client.get("/", &[]).text() == "new body"
+    });
+}
