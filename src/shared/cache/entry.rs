@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 use super::arena::ArenaBlock;
 use super::body::LargeBody;
-use super::header::{self, Header};
+use super::header::{self, EntryHeader};
 use super::s3_fifo::Evictable;
 use crate::cache::facts::EntryFacts;
 
@@ -27,7 +27,7 @@ pub enum EntryState {
     Dead = 3,
 }
 
-/// What a block holds, as the marks of the arena say it.
+/// The contents of a block, as the marks of the arena say it.
 pub(super) mod mark {
     /// An entry that is being stored.
     pub const FILLING: u32 = 1;
@@ -61,7 +61,7 @@ pub(super) const ENTRY_BYTES: u64 = size_of::<Entry>() as u64 + 16;
 impl Entry {
     /// An entry whose block has the header and all before the body.
     pub(super) fn new(hash: u64, block: ArenaBlock, body: Option<Arc<LargeBody>>) -> Entry {
-        let header = Header::read(block.bytes());
+        let header = EntryHeader::read(block.bytes());
         block.arena().budget().note(ENTRY_BYTES);
         Entry {
             hash,
@@ -75,8 +75,8 @@ impl Entry {
         }
     }
 
-    fn header(&self) -> Header {
-        Header::read(self.block.bytes())
+    fn header(&self) -> EntryHeader {
+        EntryHeader::read(self.block.bytes())
     }
 
     fn part(&self, at: usize) -> &[u8] {
@@ -144,7 +144,7 @@ impl Entry {
 
     fn own_body(&self) -> &[u8] {
         let bytes = self.block.bytes();
-        &bytes[Header::read(bytes).starts()[4]..]
+        &bytes[EntryHeader::read(bytes).starts()[4]..]
     }
 
     /// The body of a whole entry, piece by piece.

@@ -1,7 +1,7 @@
-//! Which entry goes when the store is full: the queues of S3-FIFO by bytes (Yang et al., SOSP 2023), and a count of how
-//! often keys were wanted in place of the list of keys that were evicted. New entries stand in a small queue; those
-//! that were used there move to the main queue, and so do those that were wanted more often than the one that would go
-//! from the main queue. A hit moves nothing.
+//! The order in which entries go when the store is full: the queues of S3-FIFO by bytes (Yang et al., SOSP 2023), and
+//! a count of how often keys were wanted in place of the list of keys that were evicted. New entries stand in a small
+//! queue; those that were used there move to the main queue, and so do those that were wanted more often than the one
+//! that would go from the main queue. A hit moves nothing.
 
 use super::sketch::Sketch;
 use crate::base::limits;
@@ -18,7 +18,7 @@ const NONE: u32 = u32::MAX;
 /// Nodes that are allocated at once, so that growth never copies them.
 const CHUNK: usize = 1 << 12;
 
-/// What the policy decides about.
+/// A value that the policy decides about.
 pub trait Evictable {
     /// The hash of the key.
     fn hash(&self) -> u64;
@@ -174,7 +174,7 @@ impl<T: Evictable> S3Fifo<T> {
         self.remove(victim)
     }
 
-    /// Moves from the small queue to the main queue what the small queue has too much of while nothing is evicted: as long
+    /// Moves the excess of the small queue to the main queue while nothing is evicted: as long
     /// as there is room, nobody has to be wanted more than another one.
     fn spill(&mut self) {
         for _ in 0..SPILLED {

@@ -8,7 +8,7 @@ use super::*;
 use crate::base::random::SplitMix64;
 
 const BODY: u64 = if cfg!(miri) { 40_000 } else { 700_000 };
-const STEPS: usize = if cfg!(miri) { 60 } else { 20_000 };
+const STEPS: usize = if cfg!(miri) { 12 } else { 20_000 };
 const KEYS: usize = 16;
 
 /// Wakes a thread that parks.
@@ -22,7 +22,7 @@ impl Wake for Unpark {
 }
 
 /// Reads what a fill brings until the fill ends.
-fn follow(fill: &Fill, core: usize) -> (Vec<u8>, FillEnd) {
+fn follow(fill: &RunningFill, core: usize) -> (Vec<u8>, FillEnd) {
     let mut read = Vec::new();
     loop {
         fill.wait(core);
@@ -82,7 +82,7 @@ fn followers_on_other_threads_are_woken_and_read_the_whole_body() {
     }
 }
 
-/// What a backend has, and what clients may rely on.
+/// A backend, and the versions that clients may rely on.
 struct World {
     store: Arc<CacheStore>,
     /// The version of each key at the backend.
