@@ -142,8 +142,8 @@ impl RunningFill {
         self.entry.get()
     }
 
-    /// The number of bytes of the body that can be read by [`Entry::read_at`]. Read [`RunningFill::end`] first: what has
-    /// ended does not grow.
+    /// The number of bytes of the body that can be read by [`Entry::read_at`]. Read [`RunningFill::end`] first: a body
+    /// that has ended does not grow.
     pub fn filled(&self) -> u64 {
         self.entry.get().map_or(0, |entry| entry.body_len())
     }

@@ -385,11 +385,19 @@ mod tests {
     }
 
     #[test]
-    fn hits_are_no_fewer_than_those_of_lru_in_a_cycle_and_by_bytes() {
+    fn hits_are_no_fewer_than_those_of_lru_in_a_cycle_by_bytes_and_when_keys_change() {
         let cases = [
             (traces::cycle(3_000, 100_000), 2_000 * traces::EQUAL_BYTES),
             (traces::cycle(1_990, 100_000), 2_000 * traces::EQUAL_BYTES),
             (traces::sizes(20_000, 100_000, 2), 64 << 20),
+            (
+                traces::drift(20_000, 200_000, 5),
+                2_000 * traces::EQUAL_BYTES,
+            ),
+            (
+                traces::renewal(20_000, 200_000, 5),
+                2_000 * traces::EQUAL_BYTES,
+            ),
         ];
         for (trace, capacity) in cases {
             let (cold, _) = traces::hits(&trace, Policy::new(capacity));

@@ -122,7 +122,9 @@ impl World {
     fn update(&self, at: usize, way: u64) {
         let version = self.versions[at].fetch_add(1, SeqCst) + 1;
         let (store, key) = (&self.store, World::key(at));
-        let hard = |purge| drop(store.purge(purge, PurgeEffect::Hard));
+        let hard = |purge| {
+            store.purge(purge, PurgeEffect::Hard);
+        };
         match way % 16 {
             0 => hard(Purge::All),
             1 => hard(Purge::Tag(&[b'0' + (at % 8) as u8])),
@@ -168,7 +170,9 @@ fn nobody_gets_what_was_purged_or_invalidated_before_on_any_thread() {
                     match random.number() % 8 {
                         0..3 => world.fetch(at),
                         3 => world.update(at, random.number()),
-                        _ => drop(hits.fetch_add(u64::from(world.read(at)), SeqCst)),
+                        _ => {
+                            hits.fetch_add(u64::from(world.read(at)), SeqCst);
+                        }
                     }
                 }
             })
