@@ -395,7 +395,7 @@ mod tests {
                 2_000 * traces::EQUAL_BYTES,
             ),
             (
-                traces::renewal(200_000, 600_000, 5),
+                traces::renewal(200_000, 400_000, 5),
                 2_000 * traces::EQUAL_BYTES,
             ),
         ];
