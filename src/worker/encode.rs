@@ -81,13 +81,7 @@ pub fn encode(
     let is_trusted = client.arrival.is_trusted(exchange.config.snapshot());
     let mut bytes = incoming.shard.blocks.take();
     let host_value = match &fetch {
-        None => encode_head(
-            incoming,
-            exchange,
-            &balanced,
-            ReplacedFields::NONE,
-            &mut bytes,
-        ),
+        None => encode_head(incoming, exchange, &balanced, AsCached::NONE, &mut bytes),
         Some(fetch) => encode_fetch(incoming, exchange, &balanced, fetch, &mut bytes),
     };
     debug_assert!(host_value.end <= bytes.len() && host_value.start <= host_value.end);
@@ -130,11 +124,28 @@ fn encode_fetch(
 ) -> Range<usize> {
     let keyed = exchange.route().cache.as_ref();
     let keyed = keyed.map_or(&[][..], |policy| &policy.key_headers);
-    let replaced = ReplacedFields {
-        left_out: &fetch.left_out(incoming.head, keyed),
-        written: &fetch.written(),
+    let as_cached = AsCached {
+        replaced: ReplacedFields {
+            left_out: &fetch.left_out(incoming.head, keyed),
+            written: &fetch.written(),
+        },
+        host: fetch.asked_host(),
     };
-    encode_head(incoming, exchange, balanced, replaced, bytes)
+    encode_head(incoming, exchange, balanced, as_cached, bytes)
+}
+
+/// The changes of a request whose answer may be stored.
+struct AsCached<'a> {
+    replaced: ReplacedFields<'a>,
+    /// The host that the client asked for, in the one form that keys have; `None`: as the client wrote it.
+    host: Option<&'a [u8]>,
+}
+
+impl AsCached<'static> {
+    const NONE: AsCached<'static> = AsCached {
+        replaced: ReplacedFields::NONE,
+        host: None,
+    };
 }
 
 /// Writes the head for the backend. The result is the position of the value of `Host`.
@@ -142,7 +153,7 @@ fn encode_head(
     incoming: &Incoming<'_>,
     exchange: &Exchange,
     balanced: &Balanced,
-    replaced: ReplacedFields<'_>,
+    as_cached: AsCached<'_>,
     bytes: &mut Block,
 ) -> Range<usize> {
     let (client, route) = (incoming.client, exchange.route());
@@ -155,7 +166,8 @@ fn encode_head(
     let client_trusted = client.arrival.is_trusted(exchange.config.snapshot());
     let edits = RequestEdits {
         path,
-        host: host_of(exchange, route, balanced.first),
+        host: host_of(exchange, route, balanced.first).or(as_cached.host),
+        asked_host: as_cached.host,
         client: client.arrival.peer.ip(),
         client_trusted,
         forwarding: forwarding(exchange, incoming.head, client_trusted),
@@ -167,7 +179,7 @@ fn encode_head(
         trace: incoming.trace.fields(),
         websocket_key: balanced.own_key.as_ref().map(|key| &key[..]),
         max_forwards: incoming.forwards.ok().and_then(Forwards::written),
-        replaced,
+        replaced: as_cached.replaced,
     };
     h1::encode_request(bytes.vec(), incoming.head, &edits).host_value
 }

@@ -210,7 +210,7 @@ proptest! {
         let edits = RequestEdits {
             path: sent.path, host: None, client, client_trusted: false, forwarding: Forwarding::NONE,
             proto: "https", operator: &NO_EDITS, via, expect: true, trace: TraceFields::Pass,
-            identity: Identity::UNKNOWN, websocket_key: None, max_forwards: None, replaced: ReplacedFields::NONE,
+            identity: Identity::UNKNOWN, websocket_key: None, max_forwards: None, replaced: ReplacedFields::NONE, asked_host: None,
         };
         let mut out = Vec::new();
         encode_request(&mut out, &sent, &edits);

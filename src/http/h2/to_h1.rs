@@ -151,6 +151,7 @@ mod tests {
             websocket_key: None,
             max_forwards: None,
             replaced: ReplacedFields::NONE,
+            asked_host: None,
         };
         let mut out = Vec::new();
         encode_request(&mut out, &request, &edits);
@@ -361,6 +362,7 @@ mod tests {
                 trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
                 max_forwards: None,
                 replaced: ReplacedFields::NONE,
+                asked_host: None,
             };
             let mut out = Vec::new();
             encode_request(&mut out, &request, &edits);
@@ -408,6 +410,7 @@ mod tests {
                 trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]),
                 max_forwards: None,
                 replaced: ReplacedFields::NONE,
+                asked_host: None,
             };
             let mut out = Vec::with_capacity(room);
             encode_request(&mut out, &request, &edits);

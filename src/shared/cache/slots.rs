@@ -104,6 +104,7 @@ impl EntryIndex {
             Some(only) if entries.is_empty() => Slot::One(half, only),
             last => {
                 entries.extend(last);
+                entries.iter().for_each(|entry| entry.note_siblings());
                 Slot::Several(half, Box::new(entries))
             }
         };

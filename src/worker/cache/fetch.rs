@@ -17,7 +17,7 @@ use crate::http::fields::values;
 use crate::http::h1::{ComputedField, RequestHead};
 use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
-use crate::worker::cache::place::Place;
+use crate::worker::cache::place::{Place, PlaceParts};
 use crate::worker::cache::serving::{Form, form_of};
 
 /// A request to a backend, as the cache sees it.
@@ -74,9 +74,9 @@ pub struct Asked<'a> {
     /// What of the request decides about storing.
     pub asking: Asking,
     /// The URL of the request.
-    pub place: Place,
+    pub place: PlaceParts<'a>,
     /// The key of the URL.
-    pub key: Box<[u8]>,
+    pub key: &'a [u8],
     /// The hash of the key.
     pub hash: u64,
     /// The fields of the request as the client sent them.
@@ -88,7 +88,7 @@ const CONDITIONS: [&str; 2] = ["if-none-match", "if-modified-since"];
 
 impl Fetch {
     /// A fetch for a request. `ticket`: the place of the fetch in the store.
-    pub fn new(asked: Asked<'_>, purpose: Purpose, ticket: Option<Ticket>) -> Fetch {
+    pub fn new(asked: &Asked<'_>, purpose: Purpose, ticket: Option<Ticket>) -> Fetch {
         let mut lines = Vec::with_capacity(limits::KEPT_FIELDS_BYTES);
         for field in asked.fields {
             for piece in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
@@ -97,8 +97,8 @@ impl Fetch {
         }
         Fetch {
             asking: asked.asking,
-            place: asked.place,
-            key: asked.key,
+            place: Place::of(&asked.place),
+            key: asked.key.into(),
             hash: asked.hash,
             fields: lines.into(),
             purpose,
@@ -167,6 +167,12 @@ impl Fetch {
             .map(|field| field.name)
             .filter(is_out)
             .collect()
+    }
+
+    /// The host that the client asked for, in the one form that keys have: a backend that was told another form could
+    /// answer one form with what belongs to another. `None`: the answer is not stored.
+    pub fn asked_host(&self) -> Option<&[u8]> {
+        matches!(self.purpose, Purpose::Store(..)).then(|| self.place.authority())
     }
 
     /// The fields that are written in place of the client's.

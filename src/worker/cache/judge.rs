@@ -118,12 +118,11 @@ impl Judgment<'_> {
         let Some(ticket) = self.fetch.take_ticket() else {
             return;
         };
-        // An answer that only this request cannot have stored says nothing of the answers to others.
-        let is_of_request = matches!(why, NotStored::Method | NotStored::RequestNoStore);
-        let secs = if is_of_request {
-            0
-        } else {
-            self.policy.uncacheable_memory
+        // A failure passes, and what concerns this request alone says nothing of the answers to others.
+        let is_lasting = self.head.status < 500 && !why.is_of_request();
+        let secs = match is_lasting {
+            true => self.policy.uncacheable_memory,
+            false => 0,
         };
         ticket.uncacheable(if secs == 0 {
             0
@@ -298,25 +297,36 @@ impl Judgment<'_> {
         }
         let fetch = self.fetch;
         // RFC 9111 section 4.4 (MUST): the target is invalidated.
-        self.store.invalidate(fetch.hash, &fetch.key);
+        let target = fetch.place.path_and_query();
+        self.invalidate_url(target);
         for name in ["location", "content-location"] {
             for reference in values(self.head.fields, name) {
-                let Some(other) = resolve(&fetch.place.target(), reference) else {
-                    continue;
-                };
-                let mut key = Vec::new();
-                let path = (other.path(), other.query());
-                fetch.with_fields(|fields| {
-                    fetch
-                        .place
-                        .write_key_of(self.policy, path, fields, &mut key);
-                });
-                self.store.invalidate(self.store.hash(&key), &key);
+                if let Some(other) = resolve(&fetch.place.target(), reference) {
+                    self.invalidate_url((other.path(), other.query()));
+                }
             }
         }
         let groups = invalidated_groups(false, self.head.fields, &fetch.place.origin());
         for group in groups {
             self.store.purge(Purge::Tag(&group), PurgeEffect::Hard);
+        }
+    }
+}
+
+impl Judgment<'_> {
+    /// Invalidates the responses that are stored for a path and query of the same origin.
+    fn invalidate_url(&self, (path, query): (&[u8], Option<&[u8]>)) {
+        let mut key = Vec::new();
+        if self.policy.key_headers.is_empty() {
+            let place = &self.fetch.place;
+            place.write_key_of(self.policy, (path, query), &[], &mut key);
+            self.store.invalidate(self.store.hash(&key), &key);
+        } else {
+            // The keys of one URL differ by the fields that belong to them.
+            self.fetch
+                .place
+                .write_url(self.policy, (path, query), &mut key);
+            self.store.purge(Purge::Url(&key), PurgeEffect::Hard);
         }
     }
 }
@@ -361,6 +371,7 @@ pub fn serving(
     let facts = entry.facts();
     Serving {
         entry: entry.clone(),
+        held: None,
         fill: None,
         form: Form::Whole,
         handling,

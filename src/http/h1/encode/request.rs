@@ -48,7 +48,7 @@ pub fn encode_request(
         + head.protocol.len()
         + edits.path.len()
         + host.len()
-        + head.host.len()
+        + edits.asked_host.unwrap_or(head.host).len()
         + edits.proto.len()
         + all.set_bytes()
         + ADDED_BYTES;
@@ -127,7 +127,8 @@ fn write_fields(
         writer.texts([b"X-Forwarded-Proto: ", edits.proto.as_bytes(), b"\r\n"]);
     }
     if !has_host {
-        writer.texts([b"X-Forwarded-Host: ", head.host, b"\r\n"]);
+        let asked = edits.asked_host.unwrap_or(head.host);
+        writer.texts([b"X-Forwarded-Host: ", asked, b"\r\n"]);
     }
     edits.write_forwarding(writer, head, lines, all);
     if edits.via {

@@ -13,6 +13,9 @@ pub struct RequestEdits<'a> {
     pub path: &'a [u8],
     /// `None`: the client's.
     pub host: Option<&'a [u8]>,
+    /// The host that the backend is told the client asked for, as `X-Forwarded-Host`; `None`: the client's own spelling
+    /// of it.
+    pub asked_host: Option<&'a [u8]>,
     /// Appended to `X-Forwarded-For`; `None` when it has no address (a Unix socket).
     pub client: Option<IpAddr>,
     /// Whether the client is a proxy that is believed what it says of its own client: `X-Forwarded-Proto`,

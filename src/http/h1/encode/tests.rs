@@ -33,6 +33,7 @@ const PLAIN: RequestEdits<'static> = RequestEdits {
     websocket_key: None,
     max_forwards: None,
     replaced: ReplacedFields::NONE,
+    asked_host: None,
 };
 
 /// The lines that a backend gets for `head` below its request line.

@@ -147,6 +147,7 @@ fn our_key_of_a_websocket_is_the_only_one() {
         websocket_key: Some(b"ours"),
         max_forwards: None,
         replaced: ReplacedFields::NONE,
+        asked_host: None,
         ..PLAIN
     };
     let written = request(head, &edits);
