@@ -12,6 +12,17 @@ use super::{CacheStore, Counted};
 use crate::base::limits;
 
 impl CacheStore {
+    /// Whether entries had to go for new ones already.
+    pub fn is_full(&self) -> bool {
+        self.counters.evicted.load(Relaxed) > 0
+    }
+
+    /// Counts a request for a key that is not in the store; returns about how often the key was wanted of late, up to
+    /// 15: a route may store only what was wanted more than once.
+    pub fn note_wanted(&self, hash: u64) -> u64 {
+        self.policy().note_wanted(hash)
+    }
+
     /// Evicts until the zone has no more than its share.
     pub(super) fn keep_share(&self, share: Share) {
         let most = self.max_bytes / 100 * u64::from(share.max_percent);

@@ -141,6 +141,12 @@ impl<T: Evictable> S3Fifo<T> {
         number
     }
 
+    /// Counts that a key was wanted which has no value; returns about how often it was wanted of late, up to 15.
+    pub fn note_wanted(&mut self, hash: u64) -> u64 {
+        self.sketch.add(hash, 1);
+        self.sketch.count(hash)
+    }
+
     /// Removes the value of a node.
     pub fn remove(&mut self, number: u32) -> Option<T> {
         let node = self.chunks.get_mut(number as usize / CHUNK)?;
