@@ -15,7 +15,7 @@ use crate::cache::validation::{if_modified_since, write_if_none_match};
 use crate::cache::validators::Validators;
 use crate::http::fields::values;
 use crate::http::h1::{ComputedField, RequestHead};
-use crate::shared::cache::Fetch as Ticket;
+use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
 use crate::worker::cache::place::{Place, PlaceParts};
 use crate::worker::cache::serving::{Form, form_of};

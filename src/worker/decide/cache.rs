@@ -317,7 +317,7 @@ impl LookUp<'_> {
         cookies: Option<Vec<u8>>,
         found: Found,
         (reason, label): (Forwarded, &'static str),
-        ticket: crate::shared::cache::Fetch,
+        ticket: crate::shared::cache::Ticket,
     ) -> Fetch {
         let mut fetch = Fetch::new(asked, Purpose::Store(reason, label), Some(ticket));
         fetch.is_collapsed = self.exchange.progress.collapsed.waits > 0;
