@@ -171,7 +171,7 @@ def cache_clauses(program: str, caching: Caching | None) -> dict[str, str]:
                          f"max_size={CACHE_SIZE.lower()} inactive=1h;\n    open_file_cache max=1000 inactive=10m;\n"
                          "    open_file_cache_valid 10m;",
                 "CACHED_LOCATION": f"proxy_cache cache;\n        proxy_cache_lock {switch[caching.lock]};\n"
-                                   f"        sendfile {switch[caching.sendfile]};\n        tcp_nopush {switch[caching.sendfile]};\n"
+                                   f"        sendfile {switch[caching.sendfile]};\n"
                                    "        add_header X-Cache $upstream_cache_status;"}
     return {"CACHE": "", "CACHED_LOCATION": ""}
 

@@ -1,6 +1,6 @@
 -- Prints wrk's own figures as one machine-readable line. The request stays static (no `request` function),
 -- so that no Lua runs per request, unless each one is to be for another URL. Arguments after `--`: method, bytes of body,
--- and then a word which the queries of the URLs begin with, and the number of requests after which to stop (0: none).
+-- and then, for requests that each have a URL of their own, a word which the queries of these URLs begin with.
 
 local threads = 0
 
@@ -16,19 +16,16 @@ function init(args)
       wrk.body = string.rep("p", body_bytes)
    end
    if args[3] then
-      ask_for_new_urls(args[3], tonumber(args[4] or 0))
+      ask_for_new_urls(args[3])
    end
 end
 
-function ask_for_new_urls(token, limit)
+function ask_for_new_urls(token)
    local count = 0
    local start = wrk.method .. " " .. wrk.path .. "?" .. token .. "-" .. number .. "-"
    local rest = " HTTP/1.1\r\nHost: " .. wrk.headers["Host"] .. "\r\n\r\n"
    function request()
       count = count + 1
-      if count == limit then
-         wrk.thread:stop()
-      end
       return start .. count .. rest
    end
 end
