@@ -19,7 +19,7 @@ def markdown(results: Results) -> str:
         cached = [scenario for scenario in by_kind["load"] if "varnish" in scenario.proxies]
         plain = [scenario for scenario in by_kind["load"] if scenario not in cached]
         parts += [cost_table(results, plain, "request"), cost_table(results, cached, "request at a cache"),
-                  own_ratios(results), detail_table(results, by_kind["load"])]
+                  p99_table(results, cached), own_ratios(results), detail_table(results, by_kind["load"])]
     if by_kind["handshakes"]:
         parts.append(cost_table(results, by_kind["handshakes"], "handshake"))
     if by_kind["floods"]:
@@ -66,6 +66,20 @@ def cost_table(results: Results, scenarios: list[Scenario], what: str) -> str:
             target = scenario.targets.get(peer)
             cells += [judged(results.ratio(scenario, "palantir", peer), target), at_most(target)]
         lines.append(f"| {scenario.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def p99_table(results: Results, scenarios: list[Scenario]) -> str:
+    """The 99th percentiles side by side, at full load."""
+    proxies = [proxy for proxy in results.proxies if any(proxy in scenario.proxies for scenario in scenarios)]
+    if not proxies:
+        return ""
+    lines = ["**99th percentile at a cache, ms**", "", f"| scenario | {' | '.join(TITLES[proxy] for proxy in proxies)} |",
+             "|---|" + "--:|" * len(proxies)]
+    for scenario in scenarios:
+        rows = [results.row(scenario, proxy) for proxy in proxies]
+        cells = [f"{row.median('p99_us') / 1000:.2f}" if row and row.quotable() else "–" for row in rows]
+        lines.append(f"| {scenario.title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -229,9 +243,10 @@ def collapse_table(results: Results, scenarios: list[Scenario]) -> str:
                 continue
             target = 1 if row.proxy == "palantir" else None
             worst = row.extremes("backend_requests")[1]
-            mark = " ✗" if target and worst > target else ""
+            failed = row.extremes("failed")[1]
             lines.append(start + " | ".join([
-                f"{worst}{mark}", f"{target or ''}", f"{row.extremes('failed')[1]}",
+                f"{worst}" + " ✗" * bool(target and worst > target), f"{target or ''}",
+                f"{failed}" + " ✗" * bool(target and failed),
                 *(f"{row.median(name) / 1000:.1f}" for name in names)]) + " |")
     return "\n".join(lines)
 
