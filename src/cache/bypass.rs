@@ -21,6 +21,14 @@ pub enum BypassReason {
 }
 
 impl BypassReason {
+    /// All reasons.
+    pub const ALL: [BypassReason; 4] = [
+        BypassReason::Method,
+        BypassReason::Path,
+        BypassReason::Header,
+        BypassReason::Cookie,
+    ];
+
     /// The label for logs, metrics and `palantir explain`.
     pub const fn label(self) -> &'static str {
         match self {

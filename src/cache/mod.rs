@@ -8,6 +8,7 @@ pub mod facts;
 pub mod freshness;
 pub mod invalidation;
 pub mod key;
+pub mod named_url;
 pub mod negotiated;
 pub mod normal_form;
 pub mod not_stored;

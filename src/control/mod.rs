@@ -173,6 +173,7 @@ impl Control {
             standing: config.standing(),
             tables: started.tables.clone(),
             counters: started.counters,
+            store: started.store,
             orders: certificates.orders.clone(),
             wanted: changes.pending.wanted(),
             access_log: started.access_log.progress(),

@@ -26,7 +26,7 @@ use crate::control::acme::OrderCounters;
 use crate::control::change_request::Standing;
 use crate::control::file_thread::FileProgress;
 use crate::control::pending::PendingOperations;
-use crate::shared::SharedTables;
+use crate::shared::{SharedStore, SharedTables};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::counter::Counter;
 use crate::shared::pulse::SharedPulse;
@@ -42,6 +42,8 @@ pub struct Sources {
     pub tables: SharedTables,
     /// The counters of the workers.
     pub counters: AllWorkerCounters,
+    /// The store of the cache, if there is one.
+    pub store: Option<SharedStore>,
     /// The results of orders of certificates.
     pub orders: Arc<OrderCounters>,
     /// The operations that palantir itself wants and could not do yet.

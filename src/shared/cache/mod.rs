@@ -47,7 +47,7 @@ use crate::base::limits;
 pub use self::entry::{Entry, EntryState};
 pub use self::fetch::{Fetch, Filling, NewEntry, NoRoom, Share, Unpublished};
 pub use self::fills::{Fill, FillEnd, Follower, Outcome, Wake};
-pub use self::listing::{CacheUsage, EntrySummary, Listing, Order};
+pub use self::listing::{CacheUsage, EntrySummary, Listing, Order, ZoneUsage};
 pub use self::purges::{Purge, PurgeEffect};
 pub use self::sweep::Swept;
 
@@ -244,6 +244,11 @@ impl CacheStore {
     #[inline]
     pub fn purge_number(&self) -> u64 {
         self.purges.number()
+    }
+
+    /// The purges since the start.
+    pub fn purges(&self) -> u64 {
+        self.purges.number() - 1
     }
 
     /// What the store knows of a key. `matches` says whether a request gets the entry of a variant.

@@ -79,7 +79,7 @@ fn framing_table() {
     use Refusal::*;
     use ResponseBody::{Chunked, Length, UntilClose};
     let head_request = Asked { head: true, ..GET };
-    let rows: [(&str, &str, Asked, Result<ResponseBody, Refusal>); 51] = [
+    let rows: [(&str, &str, Asked, Result<ResponseBody, Refusal>); 54] = [
         ("1.1 200", "", GET, Ok(UntilClose)),
         (
             "1.1 200",
