@@ -16,6 +16,7 @@ pub mod omitted;
 pub mod partial;
 pub mod pattern;
 pub mod policy;
+pub mod purge_request;
 pub mod ranges;
 pub mod request;
 pub mod response;

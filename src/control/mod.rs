@@ -8,6 +8,7 @@ pub mod access_log;
 pub mod acme;
 pub mod api;
 pub mod bad_requests;
+pub mod cache;
 mod certificates;
 mod change;
 pub mod change_request;

@@ -29,10 +29,10 @@ use crate::control::start_state::StartState;
 use crate::control::upgrade::Upgrades;
 use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::BoundListener;
-use crate::shared::{SharedStore, SharedTables};
 use crate::shared::mailbox::{Inbox, Mailbox};
 use crate::shared::pulse::Watched;
 use crate::shared::worker_counters::AllWorkerCounters;
+use crate::shared::{SharedStore, SharedTables};
 use crate::snapshot::Snapshot;
 use crate::tls::TicketKeys;
 

@@ -188,7 +188,11 @@ mod tests {
             let after = CacheTotals::of(&counters);
             let changed = (0..OUTCOMES.len()).find(|at| after.outcomes[*at] > before.outcomes[*at]);
             let expected = counted.map(|reason| (part, reason));
-            assert_eq!(changed.map(|at| OUTCOMES[at]), expected, "{part:?} {reason}");
+            assert_eq!(
+                changed.map(|at| OUTCOMES[at]),
+                expected,
+                "{part:?} {reason}"
+            );
         }
         let totals = CacheTotals::of(&counters);
         assert_eq!((totals.requests(), totals.answered()), (8, 5));

@@ -8,9 +8,9 @@ use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::backend_table::BackendTables;
+use crate::shared::cache_counters::CacheCounters;
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::counter::PerWorker;
-use crate::shared::cache_counters::CacheCounters;
 use crate::shared::route_counters::{BackendCounters, PoolCounters, RouteCounters};
 
 /// A backend's row, held by all that works with it.

@@ -190,7 +190,8 @@ impl CacheStore {
 }
 
 impl EntrySummary {
-    fn of(entry: &Entry) -> EntrySummary {
+    /// The summary of an entry.
+    pub fn of(entry: &Entry) -> EntrySummary {
         EntrySummary {
             key: entry.key().to_vec(),
             variant: entry.variant().to_vec(),
