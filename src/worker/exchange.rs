@@ -12,6 +12,7 @@ use crate::shared::access::{CacheOutcome, CachePart, LoggedTexts, RequestFacts, 
 use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
 use crate::worker::cache::follow::Collapsed;
+use crate::worker::cache::own::Led;
 use crate::worker::failure::Failure;
 use crate::worker::live_config::LiveConfig;
 use crate::worker::retry::Used;
@@ -60,6 +61,8 @@ pub struct Progress {
     patience: Option<Micros>,
     /// How far the request has come with waiting for the answers to others.
     pub collapsed: Collapsed,
+    /// The fetch of the cache's own that the request has caused.
+    pub led: Option<Led>,
     /// The reason for which the exchange has failed.
     pub failure: Option<Failure>,
 }

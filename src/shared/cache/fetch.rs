@@ -6,7 +6,7 @@ use super::CacheStore;
 use super::arena::BlockWriter;
 use super::body::{BodyPart, LargeBody};
 use super::entry::{Entry, EntryState, mark};
-use super::fills::{Fill, FillEnd};
+use super::fills::{Fill, FillEnd, Follower};
 use super::header::{HEADER_BYTES, Header};
 use crate::base::limits;
 use crate::cache::facts::EntryFacts;
@@ -108,6 +108,11 @@ impl Fetch {
     /// Those who wait for this fetch; `None` if nobody can.
     pub fn fill(&self) -> Option<&Arc<Fill>> {
         self.fill.as_ref()
+    }
+
+    /// A follower of this fetch; `None` if nobody can follow it.
+    pub fn follower(&self) -> Option<Follower> {
+        self.fill.clone().map(Follower::new)
     }
 
     /// Notes that the request is sent now, perhaps once more: what was purged or invalidated before does not concern

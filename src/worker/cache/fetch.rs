@@ -17,6 +17,7 @@ use crate::http::fields::values;
 use crate::http::h1::{ComputedField, RequestHead};
 use crate::shared::cache::Fetch as Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
+use crate::worker::cache::own::{OF_CLIENT, Own};
 use crate::worker::cache::place::Place;
 use crate::worker::cache::serving::{Form, form_of};
 
@@ -47,6 +48,8 @@ pub struct Fetch {
     requested: Cell<u64>,
     /// The length of the answer's body, if it is known and the body is being stored.
     pub storing: Cell<Option<Storing>>,
+    /// What makes the fetch one of the cache's own, which has no client; `None`: a client sent the request.
+    pub own: Option<Own>,
     /// The fields that replace those of the client.
     replaced: Vec<(&'static str, Vec<u8>)>,
 }
@@ -108,6 +111,7 @@ impl Fetch {
             ticket: RefCell::new(ticket),
             requested: Cell::new(0),
             storing: Cell::default(),
+            own: None,
             replaced: Vec::new(),
         }
     }
@@ -135,7 +139,7 @@ impl Fetch {
 
     /// Takes out the conditions of palantir's own: the request is sent again without them.
     pub fn take_conditions(&mut self) -> Vec<(&'static str, Vec<u8>)> {
-        let is_condition = |(name, _): &mut (&'static str, Vec<u8>)| CONDITIONS.contains(name);
+        let is_condition = |(name, _): &mut (&'static str, Vec<u8>)| OF_CLIENT.contains(name);
         self.replaced.extract_if(.., is_condition).collect()
     }
 
@@ -153,10 +157,12 @@ impl Fetch {
         }
         let is_keyed = |name: &str| keyed.iter().any(|keyed| keyed == name);
         let is_condition = |name: &str| CONDITIONS.iter().any(|one| one.eq_ignore_ascii_case(name));
+        let is_of_client = |name: &str| OF_CLIENT.iter().any(|one| one.eq_ignore_ascii_case(name));
         let replaces_conditions = self.is_validating();
         let is_out = |name: &&str| {
             unkeyed::is_removed(name.as_bytes(), is_keyed)
                 || (replaces_conditions && is_condition(name))
+                || (self.own.is_some() && is_of_client(name))
                 || self
                     .replaced
                     .iter()

@@ -1,6 +1,8 @@
 //! The step that looks a request up in the cache: a stored response answers, the request waits for the answer to another
 //! one, or the request goes to a backend, whose answer may be stored.
 
+mod lead;
+
 use std::borrow::Cow;
 
 use httparse::Header;
@@ -23,6 +25,7 @@ use crate::snapshot::Route;
 use crate::worker::cache::Cache;
 use crate::worker::cache::fetch::{Asked, Fetch, Purpose};
 use crate::worker::cache::judge::serving;
+use crate::worker::cache::own::Led;
 use crate::worker::cache::place::Place;
 use crate::worker::cache::serving::{Form, Serving, form_of};
 use crate::worker::exchange::Exchange;
@@ -38,6 +41,8 @@ pub enum LookedUp {
     Serve(Box<Serving>, Option<Box<Fetch>>),
     /// The request waits for the answer to another one.
     Follow(Follower),
+    /// A fetch of the cache's own begins, and the request waits for its answer.
+    Lead(Box<Fetch>, Led),
 }
 
 /// Looks a request up.
@@ -159,6 +164,9 @@ impl LookUp<'_> {
     }
 
     fn look_up(&self, asked: Asked<'_>, cookies: Option<Vec<u8>>) -> Result<LookedUp, Early> {
+        if let Some(served) = self.serve_led(&asked) {
+            return Ok(served);
+        }
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
         let found = self.cache.store.look_up(asked.hash, &asked.key, matches);
         let Some(entry) = found.entry.clone() else {
@@ -246,7 +254,9 @@ impl LookUp<'_> {
         }
         let store = &self.cache.store;
         let collapsed = self.exchange.progress.collapsed;
+        let needs_own = self.needs_own(&asked, &found);
         let may_wait = self.may_collapse(&asked, &found)
+            && !(needs_own && self.has_led())
             && !collapsed.is_over
             && collapsed.waits < limits::COLLAPSED_WAITS;
         let joined = if may_wait {
@@ -256,6 +266,9 @@ impl LookUp<'_> {
             Joined::Alone(store.begin_fetch(asked.hash, &asked.key))
         };
         let ticket = match joined {
+            Joined::Lead(ticket) if needs_own => {
+                return Ok(self.lead((asked, cookies), found, (reason, label), ticket));
+            }
             Joined::Lead(ticket) | Joined::Alone(ticket) => ticket,
             Joined::Follow(follower) => match self.follow(follower, &asked) {
                 Ok(looked_up) => return Ok(looked_up),
@@ -318,8 +331,6 @@ impl LookUp<'_> {
             && !asked.asking.directives.is_no_store
             && !wants_events
             && !["if-match", "if-unmodified-since"].into_iter().any(has)
-            && (found.entry.is_some()
-                || !["if-none-match", "if-modified-since"].into_iter().any(has))
             && (!asked.asking.is_authorized || is_shared())
     }
 
