@@ -374,6 +374,32 @@ impl Filling {
         published
     }
 
+    /// The length that the body will have, if it is known.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Ends a body that was cut, and puts what has come of it into the store under this head. Those who follow find
+    /// [`FillEnd::Failed`]. Errors: nothing is in the store.
+    pub fn keep(mut self, facts: EntryFacts, head: &[u8]) -> Result<Arc<Entry>, Unpublished> {
+        if self.has_ended {
+            return Err(NoRoom::Full.into());
+        }
+        let sealed = self.seal(&[])?;
+        let new = NewEntry {
+            facts,
+            variant: sealed.variant(),
+            head,
+            tags: sealed.tags(),
+            length: Some(self.pushed),
+            share: self.share,
+        };
+        let kept = self.fetch.with_body_of(&sealed, &new)?;
+        let most = usize::from(self.share.max_variants);
+        self.fetch.store.publish(&self.fetch, &kept, most)?;
+        Ok(kept)
+    }
+
     /// Ends the blocks; returns the entry, which is another one if there are trailers and the body follows the head.
     fn seal(&mut self, trailers: &[u8]) -> Result<Arc<Entry>, Unpublished> {
         let Some(body) = self.entry.body() else {

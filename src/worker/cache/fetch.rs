@@ -17,9 +17,10 @@ use crate::http::fields::values;
 use crate::http::h1::{ComputedField, RequestHead};
 use crate::shared::cache::Fetch as Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
-use crate::worker::cache::own::{OF_CLIENT, Own};
+use crate::worker::cache::judge_part::range_value;
+use crate::worker::cache::own::{Completing, OF_CLIENT, Own};
 use crate::worker::cache::place::Place;
-use crate::worker::cache::serving::{Form, form_of};
+use crate::worker::cache::serving::{Form, Formless, form_of, part_of};
 
 /// A request to a backend, as the cache sees it.
 pub struct Fetch {
@@ -88,6 +89,8 @@ pub struct Asked<'a> {
 
 /// The fields with which a client makes its request conditional on what it has.
 const CONDITIONS: [&str; 2] = ["if-none-match", "if-modified-since"];
+/// The fields with which a part of the answer is asked for.
+const RANGE: [&str; 2] = ["range", "if-range"];
 
 impl Fetch {
     /// A fetch for a request. `ticket`: the place of the fetch in the store.
@@ -132,6 +135,19 @@ impl Fetch {
         self.stored = stored;
     }
 
+    /// Makes the request one of the cache's own, which asks for the rest of a stored part if there is one.
+    pub fn make_own(&mut self, own: Own) {
+        if let Some(Completing { entry, completion }) = &own.completing
+            && let Some(validator) = Validators::of_head(entry.head()).strong()
+        {
+            let range = range_value(completion.missing, completion.union.total);
+            self.replaced.push((RANGE[0], range));
+            // RFC 9110 section 15.3.7.3: without If-Range the answer could be a part of another state.
+            self.replaced.push((RANGE[1], validator.to_vec()));
+        }
+        self.own = Some(own);
+    }
+
     /// Takes out cookies, or replaces the cookies of the request.
     pub fn replace_cookies(&mut self, value: Vec<u8>) {
         self.replaced.push(("cookie", value));
@@ -139,6 +155,9 @@ impl Fetch {
 
     /// Takes out the conditions of palantir's own: the request is sent again without them.
     pub fn take_conditions(&mut self) -> Vec<(&'static str, Vec<u8>)> {
+        if let Some(own) = &mut self.own {
+            own.completing = None;
+        }
         let is_condition = |(name, _): &mut (&'static str, Vec<u8>)| OF_CLIENT.contains(name);
         self.replaced.extract_if(.., is_condition).collect()
     }
@@ -213,13 +232,18 @@ impl Fetch {
             .replace(Some(store.begin_fetch(self.hash, &self.key)));
     }
 
-    /// The form in which an entry answers the request, by the conditions and ranges of the client.
-    pub fn form_of(&self, entry: &SharedEntry) -> Form {
-        self.with_fields(|fields| match form_of(&self.asking, fields, entry) {
-            Some(form) => form,
-            // Conditions for the backend went to the backend.
-            None => Form::Whole,
-        })
+    /// The form in which an entry answers the request, by the conditions and ranges of the client. `None`: the entry is
+    /// a part that has not all of what is asked for.
+    pub fn form_of(&self, entry: &SharedEntry) -> Option<Form> {
+        let length = entry.body_len();
+        self.with_fields(
+            |fields| match form_of(&self.asking, fields, entry, length) {
+                Ok(form) => Some(form),
+                // Conditions for the backend went to the backend.
+                Err(Formless::ForBackend) => part_of(entry).is_none().then_some(Form::Whole),
+                Err(Formless::Missing(_)) => None,
+            },
+        )
     }
 
     /// Whether other requests wait for the answer.

@@ -5,6 +5,7 @@ pub mod fetch;
 pub mod fill;
 pub mod follow;
 pub mod judge;
+mod judge_part;
 pub mod own;
 pub mod place;
 pub mod refresh;

@@ -1,14 +1,28 @@
 //! A fetch of the cache's own: its request has no client, and differs from that of the client which caused it.
 
+use crate::cache::extent::Completion;
 use crate::cache::request::AskedMethod;
 use crate::cache::status::Forwarded;
+use crate::shared::SharedEntry;
 use crate::shared::cache::Follower;
 use crate::worker::attempt::Attempt;
 use crate::worker::stream::Stream;
 
 /// What makes a fetch one of the cache's own.
 #[derive(Debug, Default)]
-pub struct Own {}
+pub struct Own {
+    /// The stored part that the answer completes; `None`: the whole is asked for.
+    pub completing: Option<Completing>,
+}
+
+/// A stored part that a fetch completes.
+#[derive(Debug)]
+pub struct Completing {
+    /// The part.
+    pub entry: SharedEntry,
+    /// The bytes that are missing, and what they make of the part.
+    pub completion: Completion,
+}
 
 /// A fetch of the cache's own that a request has caused, and whose answer is meant for that request.
 #[derive(Debug)]

@@ -2,8 +2,10 @@
 //! one, or the request goes to a backend, whose answer may be stored.
 
 mod lead;
+mod parts;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use httparse::Header;
 
@@ -25,9 +27,9 @@ use crate::snapshot::Route;
 use crate::worker::cache::Cache;
 use crate::worker::cache::fetch::{Asked, Fetch, Purpose};
 use crate::worker::cache::judge::serving;
-use crate::worker::cache::own::Led;
+use crate::worker::cache::own::{Led, Own};
 use crate::worker::cache::place::Place;
-use crate::worker::cache::serving::{Form, Serving, form_of};
+use crate::worker::cache::serving::{Form, Formless, Serving, form_of, part_of};
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
 
@@ -176,6 +178,10 @@ impl LookUp<'_> {
             };
             return self.ask(asked, cookies, found, reason);
         };
+        let formed = form_of(&asked.asking, asked.fields, &entry, entry.body_len());
+        if let Err(Formless::Missing(missing)) = formed {
+            return self.ask_for_rest((asked, cookies), found, entry, missing);
+        }
         let facts = entry.facts();
         let is_purged = self.cache.store.check(&entry) == EntryState::Stale;
         let mut asking = asked.asking;
@@ -188,7 +194,7 @@ impl LookUp<'_> {
             asking = asking.without_demands();
             reused = reuse(self.policy, &facts, &asking, is_purged, self.now);
         }
-        let Some(form) = form_of(&asked.asking, asked.fields, &entry) else {
+        let Ok(form) = formed else {
             return self.ask(asked, cookies, found, (Forwarded::Request, "conditions"));
         };
         match reused {
@@ -223,7 +229,8 @@ impl LookUp<'_> {
             )
             && !self.cache.store.may_validate(asked.hash, self.now)
         {
-            let form = form_of(&asked.asking, asked.fields, entry).unwrap_or(Form::Whole);
+            let formed = form_of(&asked.asking, asked.fields, entry, entry.body_len());
+            let form = formed.unwrap_or(Form::Whole);
             return Ok(self.serve(entry, form, (CachePart::Stale, "unreachable")));
         }
         let forwarded = if why.is_from_client() {
@@ -267,7 +274,12 @@ impl LookUp<'_> {
         };
         let ticket = match joined {
             Joined::Lead(ticket) if needs_own => {
-                return Ok(self.lead((asked, cookies), found, (reason, label), ticket));
+                return Ok(self.lead(
+                    (asked, cookies),
+                    found,
+                    (reason, label),
+                    (ticket, Own::default()),
+                ));
             }
             Joined::Lead(ticket) | Joined::Alone(ticket) => ticket,
             Joined::Follow(follower) => match self.follow(follower, &asked) {
@@ -297,6 +309,11 @@ impl LookUp<'_> {
             let has_conditions = self.has_backend_conditions();
             let mut stored = vec![entry];
             stored.extend(found.further);
+            // A part is validated only if it has what is asked for, which the newest entry alone was asked.
+            let newest = stored[0].clone();
+            let is_newest = |entry: &SharedEntry| Arc::ptr_eq(entry, &newest);
+            stored
+                .retain(|entry| part_of(entry).is_none() || (is_newest(entry) && !has_conditions));
             if !has_conditions {
                 fetch.validate(stored);
             } else {
@@ -314,6 +331,11 @@ impl LookUp<'_> {
 
     /// Whether the request may wait for the answer to another one, or others for its answer.
     fn may_collapse(&self, asked: &Asked<'_>, found: &Found) -> bool {
+        !asked.asking.has_range && self.may_share(asked, found)
+    }
+
+    /// Whether the request may have the answer to another one, apart from the ranges that it asks for.
+    fn may_share(&self, asked: &Asked<'_>, found: &Found) -> bool {
         let head = self.incoming.head;
         let has = |name| head.field(name).is_some();
         let wants_events = head
@@ -327,7 +349,6 @@ impl LookUp<'_> {
         };
         head.method.as_bytes() == b"GET"
             && head.body == RequestBody::None
-            && !asked.asking.has_range
             && !asked.asking.directives.is_no_store
             && !wants_events
             && !["if-match", "if-unmodified-since"].into_iter().any(has)
@@ -354,7 +375,8 @@ impl LookUp<'_> {
         if !is_ours || !is_shared || !matches!(reused, Reuse::Fresh { .. }) {
             return Err(());
         }
-        let form = form_of(&asked.asking, asked.fields, &entry).ok_or(())?;
+        let is_open = follower.end() == FillEnd::Open;
+        let form = self.form_from_fill(asked, &entry, is_open).ok_or(())?;
         let mut serving = self.serving(&entry, form, (CachePart::Hit, "collapsed"));
         serving.handling = Handling::Forwarded {
             reason: Forwarded::UriMiss,
@@ -362,7 +384,7 @@ impl LookUp<'_> {
             is_stored: false,
             is_collapsed: true,
         };
-        if follower.end() == FillEnd::Open {
+        if is_open {
             serving.fill = Some(follower);
         }
         Ok(LookedUp::Serve(Box::new(serving), None))

@@ -10,7 +10,6 @@ use crate::shared::access::CachePart;
 use crate::shared::cache::{Fetch as Ticket, FillEnd, Found, Outcome};
 use crate::worker::cache::fetch::Asked;
 use crate::worker::cache::own::{Led, Own};
-use crate::worker::cache::serving::form_of;
 
 /// Whether a request has conditions that a cache may evaluate.
 pub(super) fn has_conditions(fields: &[Header<'_>]) -> bool {
@@ -39,7 +38,7 @@ impl LookUp<'_> {
         (asked, cookies): (Asked<'_>, Option<Vec<u8>>),
         found: Found,
         (reason, label): (Forwarded, &'static str),
-        ticket: Ticket,
+        (ticket, own): (Ticket, Own),
     ) -> LookedUp {
         let follower = ticket.follower();
         self.exchange.note_cache(CachePart::Miss, label);
@@ -47,7 +46,7 @@ impl LookUp<'_> {
         let Some(fill) = follower else {
             return LookedUp::Fetch(Box::new(fetch));
         };
-        fetch.own = Some(Own::default());
+        fetch.make_own(own);
         let led = Led {
             fill,
             reason,
@@ -66,7 +65,8 @@ impl LookUp<'_> {
         if !vary::matches(entry.variant(), asked.fields) {
             return None;
         }
-        let form = form_of(&asked.asking, asked.fields, &entry)?;
+        let is_open = led.fill.end() == FillEnd::Open;
+        let form = self.form_from_fill(asked, &entry, is_open)?;
         let mut serving = self.serving(&entry, form, (CachePart::Miss, led.label));
         serving.handling = Handling::Forwarded {
             reason: led.reason,
@@ -74,7 +74,7 @@ impl LookUp<'_> {
             is_stored: true,
             is_collapsed: false,
         };
-        if led.fill.end() == FillEnd::Open {
+        if is_open {
             serving.fill = Some(led.fill.clone());
         }
         Some(LookedUp::Serve(Box::new(serving), None))
