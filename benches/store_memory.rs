@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palantir::cache::facts::Facts;
+use palantir::cache::facts::EntryFacts;
 use palantir::shared::cache::{CacheStore, NewEntry, Purge, PurgeEffect, Share, StoreSettings};
 
 #[global_allocator]
@@ -78,7 +78,7 @@ fn put(store: &Arc<CacheStore>, number: usize) {
     let key = format!("{number:0>KEY$}");
     let key = key.as_bytes();
     let new = NewEntry {
-        facts: Facts::default(),
+        facts: EntryFacts::default(),
         variant: b"",
         head: &[b'h'; HEAD],
         tags: b"",

@@ -9,8 +9,8 @@ use crate::http::fields::{list, values};
 /// The text that stands in a variant for a coding or language that is more than one.
 const SEVERAL: &[u8] = b",";
 
-/// The coding or language of a response, in lower case, for the record of this field of requests. Empty: the response is
-/// not coded, its language is unknown, or the field is another one.
+/// The coding or language of a response, in lower case, for the record of this field of requests. Empty: the response
+/// is not coded, its language is unknown, or the field is another one.
 pub fn outcome(name: &str, response: &[Header<'_>]) -> Vec<u8> {
     let field = match name {
         "accept-encoding" => "content-encoding",

@@ -61,6 +61,20 @@ impl NotStored {
         NotStored::NoRoom,
     ];
 
+    /// Whether the reason lies in the request, so that the response to another request for the same key may be stored.
+    pub const fn is_of_request(self) -> bool {
+        matches!(
+            self,
+            NotStored::Method
+                | NotStored::Status
+                | NotStored::Partial
+                | NotStored::RequestNoStore
+                | NotStored::Authorization
+                | NotStored::NearBounds
+                | NotStored::NoRoom
+        )
+    }
+
     /// The label for `Cache-Status`, metrics and `palantir explain`.
     pub const fn label(self) -> &'static str {
         match self {

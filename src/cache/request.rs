@@ -68,14 +68,14 @@ impl Asking {
         fields: &[Header<'_>],
         circumstances: Circumstances,
     ) -> Asking {
-        let has = |name| values(fields, name).next().is_some();
-        let is_authorized = has("authorization") || circumstances.is_identified;
+        let named = Named::in_fields(fields);
+        let is_authorized = named.has_authorization || circumstances.is_identified;
         Asking {
             method: AskedMethod::of(method),
-            directives: effective(policy, fields),
+            directives: effective(policy, fields, named.has_directives),
             is_authorized,
-            is_personal: is_authorized || has("cookie"),
-            has_range: has("range"),
+            is_personal: is_authorized || named.has_cookie,
+            has_range: named.has_range,
             is_near_bounds: circumstances.is_near_bounds,
         }
     }
@@ -98,8 +98,8 @@ impl Asking {
         self.directives.is_only_if_cached
     }
 
-    /// A copy of the request where a demand of the client for a fresher response is no longer heard: another validation of
-    /// the key began in the same second.
+    /// A copy of the request where a demand of the client for a fresher response is no longer heard: another validation
+    /// of the key began in the same second.
     pub fn without_demands(self) -> Asking {
         let mut asking = self;
         asking.directives.no_cache = Scope::Absent;
@@ -109,8 +109,44 @@ impl Asking {
     }
 }
 
+/// The fields that decide something and that the request has. Found in one pass: every request to a cached route is
+/// looked through.
+#[derive(Default)]
+struct Named {
+    has_authorization: bool,
+    has_cookie: bool,
+    has_range: bool,
+    /// `Cache-Control` or `Pragma`.
+    has_directives: bool,
+}
+
+impl Named {
+    fn in_fields(fields: &[Header<'_>]) -> Named {
+        let mut named = Named::default();
+        for field in fields {
+            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+            match field.name.len() {
+                5 => named.has_range |= is("range"),
+                6 => {
+                    named.has_cookie |= is("cookie");
+                    named.has_directives |= is("pragma");
+                }
+                13 => {
+                    named.has_authorization |= is("authorization");
+                    named.has_directives |= is("cache-control");
+                }
+                _ => {}
+            }
+        }
+        named
+    }
+}
+
 /// The directives of the client that take effect.
-fn effective(policy: &Policy, fields: &[Header<'_>]) -> CacheControl {
+fn effective(policy: &Policy, fields: &[Header<'_>], has_directives: bool) -> CacheControl {
+    if !has_directives {
+        return CacheControl::default();
+    }
     // RFC 9111 section 5.2.1: the directives of requests are advice, so that an operator may bound or ignore them.
     let read =
         || CacheControl::of_request(values(fields, "cache-control"), values(fields, "pragma"));

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
+use bytes::{Buf, Bytes};
 use monoio::buf::IoBuf;
 
 use crate::base::limits;
@@ -19,6 +20,9 @@ pub struct Block {
     bound: usize,
     /// Bytes from the beginning of the memory, room included, that are known to be initialised.
     initialised: usize,
+    /// Memory of another owner that is the filled part; `None`: the block has memory of its own. Such a block is sent,
+    /// and nothing is added to it.
+    lent: Option<Box<Bytes>>,
 }
 
 impl Block {
@@ -29,22 +33,40 @@ impl Block {
             start: 0,
             bound: usize::MAX,
             initialised: 0,
+            lent: None,
+        }
+    }
+
+    /// A block that is filled with memory of another owner.
+    pub fn lent(bytes: Bytes) -> Block {
+        Block {
+            lent: Some(Box::new(bytes)),
+            ..Block::with_capacity(0)
         }
     }
 
     /// The filled part.
+    #[inline]
     pub fn filled(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        match &self.lent {
+            None => &self.bytes[self.start..],
+            Some(lent) => lent,
+        }
     }
 
     /// The filled part, to be changed in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
+        debug_assert!(self.lent.is_none(), "lent memory is read only");
         &mut self.bytes[self.start..]
     }
 
     /// Length of the filled part.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.start
+        match &self.lent {
+            None => self.bytes.len() - self.start,
+            Some(lent) => lent.len(),
+        }
     }
 
     /// Whether nothing is in it.
@@ -65,16 +87,23 @@ impl Block {
     /// Takes `count` bytes from the front. An emptied block has all its room again.
     pub fn consume(&mut self, count: usize) {
         debug_assert!(count <= self.len());
+        if self.lent.is_some() {
+            return self.advance(count);
+        }
         self.start += count;
         if self.start == self.bytes.len() {
             self.clear();
         }
     }
 
-    /// Takes `count` bytes from the front and keeps them for [`Block::rewind`].
+    /// Takes `count` bytes from the front and keeps them for [`Block::rewind`]. Lent bytes are not kept.
     pub fn advance(&mut self, count: usize) {
         debug_assert!(count <= self.len());
-        self.start += count;
+        match &mut self.lent {
+            None => self.start += count,
+            Some(lent) if count < lent.len() => lent.advance(count),
+            Some(_) => self.lent = None,
+        }
     }
 
     /// Brings back all that was taken from the front since the block was empty, unless it was emptied by
@@ -86,6 +115,7 @@ impl Block {
 
     /// Empties the block.
     pub fn clear(&mut self) {
+        self.lent = None;
         self.initialised = self.initialised.max(self.bytes.len());
         self.bytes.clear();
         self.start = 0;
@@ -181,6 +211,9 @@ impl Block {
 
     /// Puts `bytes` before the filled part, where consumed bytes were; false if there is too little room.
     pub fn prepend(&mut self, bytes: &[u8]) -> bool {
+        if self.lent.is_some() {
+            return false;
+        }
         let Some(start) = self.start.checked_sub(bytes.len()) else {
             return false;
         };
@@ -203,8 +236,8 @@ impl Default for Block {
     }
 }
 
-// SAFETY: the pointer addresses the vector's heap memory, which does not move with the block, and the length stays
-// inside what is filled.
+// SAFETY: the pointer addresses the vector's heap memory, or memory of the owner that the block keeps, neither of which
+// moves with the block, and the length stays inside what is filled.
 #[expect(unsafe_code, reason = "a buffer of the engine is unsafe to implement")]
 unsafe impl IoBuf for Block {
     fn read_ptr(&self) -> *const u8 {
@@ -298,6 +331,24 @@ mod tests {
         assert_eq!(block.bytes_init(), 3);
         block.bound(usize::MAX);
         assert_eq!(block.bytes_init(), 6);
+    }
+
+    #[test]
+    fn lent_bytes_are_sent_and_not_kept() {
+        let mut block = Block::lent(Bytes::from_static(b"abcdef"));
+        assert_eq!(
+            (block.filled(), block.len(), block.room()),
+            (&b"abcdef"[..], 6, 0)
+        );
+        assert!(!block.prepend(b"x"));
+        block.advance(2);
+        block.consume(1);
+        block.bound(2);
+        assert_eq!((block.filled(), block.bytes_init()), (&b"def"[..], 2));
+        block.consume(3);
+        assert!(block.is_empty());
+        block.extend(b"own");
+        assert_eq!(block.filled(), b"own");
     }
 
     #[test]

@@ -103,3 +103,17 @@ pub const FILL_REST_BYTES: u64 = 1 << 20;
 /// Bytes in front of a range that a client waits for at most when the range comes with a body that is being stored. A
 /// client that asks for the end of a large body would wait for all of it.
 pub const RANGE_WAIT_BYTES: u64 = 1 << 20;
+
+/// Sets of entries in front of the store, for each core. With eight bytes for each place, a core's front takes 160 KiB
+/// and what its entries' rendered heads take.
+pub const FRONT_SETS: usize = 4_096;
+/// Entries in each set of the front: keys whose hashes agree displace each other beyond these.
+pub const FRONT_WAYS: usize = 4;
+/// Sets of the front that are looked through at each tick for entries that are not used any more.
+pub const FRONT_SWEEP: usize = 512;
+/// Hits of an entry in front of the store for which the store is told of one.
+pub const FRONT_HITS_PER_NOTE: u8 = 16;
+
+/// Bytes of a stored body from which on it is sent from the memory of the store, without a copy. A shorter rest is copied
+/// behind other bytes, so that one send carries both.
+pub const LENT_BYTES: usize = 16 << 10;

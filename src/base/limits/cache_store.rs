@@ -11,7 +11,7 @@ pub const OWN_BODY_BYTES: u64 = 32 << 10;
 /// Bytes of the largest block of a body.
 pub const BODY_BLOCK_BYTES: usize = 256 << 10;
 /// Bytes of the smallest block of a body, which is taken where the store is in pieces.
-pub const BODY_BLOCK_LEAST_BYTES: usize = 4 << 10;
+pub const BODY_BLOCK_LEAST_BYTES: usize = 1 << 10;
 /// Entries that one call evicts at most for what the call needs. The bound keeps the turn of a worker short.
 pub const STORE_EVICTIONS: usize = 64;
 /// Entries that one eviction passes by because they were used. Beyond, the next one goes although it was used.

@@ -37,7 +37,8 @@ fn show(reuse: Reuse) -> String {
 
 #[test]
 fn responses_table() {
-    // RFC 9111 section 4 (MUST NOT): a stored response is reused without a validation only if it is fresh or may be stale.
+    // RFC 9111 section 4 (MUST NOT): a stored response is reused without a validation only if it is fresh, or if stale
+    // use is permitted.
     let rows = [
         ("max-age=60", 0, "fresh 60"),
         ("max-age=60", 59, "fresh 1"),

@@ -1,4 +1,4 @@
-//! Which responses are stored.
+//! Tables of what is stored.
 
 use super::storable;
 use crate::cache::facts::EntryFacts;

@@ -1,4 +1,4 @@
-//! Which requests select which variant.
+//! Tables of the variants that requests select.
 
 use proptest::prelude::*;
 

@@ -29,8 +29,11 @@ impl Budget {
         self.used.load(Relaxed)
     }
 
-    /// Takes bytes if as many are left.
+    /// Takes bytes if as many are left; no bytes can always be taken.
     pub fn take(&self, bytes: u64) -> bool {
+        if bytes == 0 {
+            return true;
+        }
         let before = self.used.fetch_add(bytes, Relaxed);
         let fits = before.saturating_add(bytes) <= self.most;
         if !fits {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+
+use bytes::Bytes;
 
 use super::arena::ArenaBlock;
-use super::body::LargeBody;
+use super::body::{BodyPart, LargeBody};
 use super::header::{self, Header};
 use super::s3_fifo::Evictable;
 use crate::cache::facts::EntryFacts;
@@ -51,8 +53,23 @@ pub struct Entry {
     body: Option<Arc<LargeBody>>,
     state: AtomicU8,
     uses: AtomicU8,
+    /// Whether the key has, or had, another entry beside this one.
+    has_siblings: AtomicBool,
     zone: u16,
     node: AtomicU32,
+}
+
+/// A piece of a body that somebody reads.
+struct LentPart {
+    part: Arc<BodyPart>,
+    from: usize,
+    to: usize,
+}
+
+impl AsRef<[u8]> for LentPart {
+    fn as_ref(&self) -> &[u8] {
+        &self.part.bytes()[self.from..self.to]
+    }
 }
 
 /// Bytes of the heap that an entry takes, with the counts of its `Arc`.
@@ -70,6 +87,7 @@ impl Entry {
             body,
             state: AtomicU8::new(EntryState::Live as u8),
             uses: AtomicU8::new(0),
+            has_siblings: AtomicBool::new(false),
             zone: header.zone,
             node: AtomicU32::new(NO_NODE),
         }
@@ -178,6 +196,17 @@ impl Entry {
         rest.len()
     }
 
+    /// The bytes from a position of a large body on that lie in one piece, at most `most` of them; the piece keeps them.
+    /// `None`: the body lies with its head, or that byte cannot be read yet.
+    pub fn lend_at(&self, position: u64, most: usize) -> Option<Bytes> {
+        let body = self.body.as_ref()?;
+        let part = body.part_at(position)?;
+        let from = (position - part.start) as usize;
+        let filled = (body.filled() - part.start).min(part.bytes().len() as u64) as usize;
+        let to = filled.min(from.saturating_add(most));
+        Some(Bytes::from_owner(LentPart { part, from, to }))
+    }
+
     /// Whether the entry may be used. A front compares [`Entry::checked`] with the store's purge number beside it.
     #[inline]
     pub fn state(&self) -> EntryState {
@@ -186,6 +215,18 @@ impl Entry {
             2 => EntryState::Stale,
             _ => EntryState::Dead,
         }
+    }
+
+    /// Whether the key has, or had, another variant beside this entry, so that the store must be asked which of them
+    /// answers a request.
+    #[inline]
+    pub fn has_siblings(&self) -> bool {
+        self.has_siblings.load(Relaxed)
+    }
+
+    /// Notes that the key has another variant.
+    pub(super) fn note_siblings(&self) {
+        self.has_siblings.store(true, Relaxed);
     }
 
     /// The purge number up to which the entry was checked.

@@ -15,6 +15,8 @@ pub struct CacheUsage {
     pub max_bytes: u64,
     /// The bytes that everything takes.
     pub used_bytes: u64,
+    /// The bytes that the store has in memory: also those that were used and can be used again.
+    pub resident_bytes: u64,
     /// The number of entries.
     pub entries: u64,
     /// The bytes of the entries.
@@ -103,9 +105,12 @@ impl CacheStore {
         let (entries, entry_bytes) = (policy.count(), policy.bytes());
         drop(policy);
         let counters = &self.counters;
+        let (_, _, free) = self.arena.touched();
+        let resident_bytes = self.budget.used();
         CacheUsage {
             max_bytes: self.max_bytes,
-            used_bytes: self.budget.used(),
+            used_bytes: resident_bytes.saturating_sub(free),
+            resident_bytes,
             entries,
             entry_bytes,
             zones,

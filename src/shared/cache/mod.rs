@@ -445,11 +445,11 @@ impl CacheStore {
         }
     }
 
-    /// Evicts until the tables that have grown fit.
+    /// Gives memory back and evicts until the tables that have grown fit.
     fn settle(&self) {
         let mut steps = 0..limits::STORE_EVICTIONS;
         while self.budget.used() > self.budget.most() && steps.next().is_some() {
-            if !self.evict() {
+            if !self.arena.give_back() && !self.evict() {
                 return;
             }
         }
@@ -490,29 +490,32 @@ impl CacheStore {
 
     /// A block, for which entries are evicted if need be.
     fn allocate(&self, bytes: usize, mark: u32) -> Option<(ArenaBlock, BlockWriter)> {
+        self.allocate_about(bytes, bytes, mark)
+    }
+
+    /// A block for a part of a body: a shorter one if the store has no room in one piece.
+    fn allocate_part(&self, wanted: usize) -> Result<(ArenaBlock, BlockWriter), NoRoom> {
+        let least = limits::BODY_BLOCK_LEAST_BYTES.min(wanted) + PART_PREFIX;
+        let allocated = self.allocate_about(wanted + PART_PREFIX, least, mark::PART);
+        allocated.ok_or(NoRoom::Full)
+    }
+
+    fn allocate_about(
+        &self,
+        bytes: usize,
+        least: usize,
+        mark: u32,
+    ) -> Option<(ArenaBlock, BlockWriter)> {
         for _ in 0..limits::STORE_EVICTIONS {
-            if let Some(allocated) = self.arena.allocate(bytes, mark) {
+            if let Some(allocated) = self.arena.allocate(bytes, least, mark) {
                 return Some(allocated);
             }
-            if !self.evict() {
+            let gave_back = self.budget.used() > self.budget.most() && self.arena.give_back();
+            if !self.evict() && !gave_back {
                 break;
             }
         }
-        self.arena.allocate(bytes, mark)
-    }
-
-    /// A block for a part of a body: a shorter one if the store has room, but not in one piece.
-    fn allocate_part(&self, wanted: usize) -> Result<(ArenaBlock, BlockWriter), NoRoom> {
-        let mut bytes = wanted;
-        let has_room = self.budget.used() + bytes as u64 <= self.budget.most();
-        while has_room && bytes > limits::BODY_BLOCK_LEAST_BYTES {
-            if let Some(allocated) = self.arena.allocate(bytes + PART_PREFIX, mark::PART) {
-                return Ok(allocated);
-            }
-            bytes /= 2;
-        }
-        let allocated = self.allocate(wanted + PART_PREFIX, mark::PART);
-        allocated.ok_or(NoRoom::Full)
+        self.arena.allocate(bytes, least, mark)
     }
 
     /// Adds bytes to a body that nobody reads yet.

@@ -103,6 +103,7 @@ impl Slots {
             Some(only) if entries.is_empty() => Slot::One(half, only),
             last => {
                 entries.extend(last);
+                entries.iter().for_each(|entry| entry.note_siblings());
                 Slot::Several(half, Box::new(entries))
             }
         };

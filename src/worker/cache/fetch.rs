@@ -19,7 +19,7 @@ use crate::shared::cache::Fetch as Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
 use crate::worker::cache::judge_part::range_value;
 use crate::worker::cache::own::{Completing, OF_CLIENT, Own};
-use crate::worker::cache::place::Place;
+use crate::worker::cache::place::{Place, PlaceParts};
 use crate::worker::cache::serving::{Form, Formless, form_of, part_of};
 
 /// A request to a backend, as the cache sees it.
@@ -78,9 +78,9 @@ pub struct Asked<'a> {
     /// What of the request decides about storing.
     pub asking: Asking,
     /// The URL of the request.
-    pub place: Place,
+    pub place: PlaceParts<'a>,
     /// The key of the URL.
-    pub key: Box<[u8]>,
+    pub key: &'a [u8],
     /// The hash of the key.
     pub hash: u64,
     /// The fields of the request as the client sent them.
@@ -94,7 +94,7 @@ const RANGE: [&str; 2] = ["range", "if-range"];
 
 impl Fetch {
     /// A fetch for a request. `ticket`: the place of the fetch in the store.
-    pub fn new(asked: Asked<'_>, purpose: Purpose, ticket: Option<Ticket>) -> Fetch {
+    pub fn new(asked: &Asked<'_>, purpose: Purpose, ticket: Option<Ticket>) -> Fetch {
         let mut lines = Vec::with_capacity(limits::KEPT_FIELDS_BYTES);
         for field in asked.fields {
             for piece in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
@@ -103,8 +103,8 @@ impl Fetch {
         }
         Fetch {
             asking: asked.asking,
-            place: asked.place,
-            key: asked.key,
+            place: Place::of(&asked.place),
+            key: asked.key.into(),
             hash: asked.hash,
             fields: lines.into(),
             purpose,

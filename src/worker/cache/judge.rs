@@ -121,12 +121,11 @@ impl Judgment<'_> {
         let Some(ticket) = self.fetch.take_ticket() else {
             return;
         };
-        // An answer that only this request cannot have stored says nothing of the answers to others.
-        let is_of_request = matches!(why, NotStored::Method | NotStored::RequestNoStore);
-        let secs = if is_of_request {
-            0
-        } else {
-            self.policy.uncacheable_memory
+        // A failure passes, and what concerns this request alone says nothing of the answers to others.
+        let is_lasting = self.head.status < 500 && !why.is_of_request();
+        let secs = match is_lasting {
+            true => self.policy.uncacheable_memory,
+            false => 0,
         };
         ticket.uncacheable(if secs == 0 {
             0
@@ -377,6 +376,7 @@ pub fn serving(
     let facts = entry.facts();
     Serving {
         entry: entry.clone(),
+        held: None,
         fill: None,
         form: Form::Whole,
         handling,

@@ -4,11 +4,13 @@
 pub mod fetch;
 pub mod fill;
 pub mod follow;
+pub mod front;
 pub mod judge;
 mod judge_part;
 pub mod own;
 pub mod place;
 pub mod refresh;
+pub mod rendered;
 pub mod serve;
 pub mod served_head;
 pub mod serving;
@@ -16,11 +18,14 @@ pub mod stored_body;
 pub mod stored_head;
 pub mod waits;
 
+use std::cell::RefCell;
+
 use crate::base::ids::WorkerId;
 use crate::messages::ToWorker;
 use crate::shared::SharedStore;
 use crate::shared::cache::Wake;
 use crate::shared::mailbox::Mailbox;
+use front::Front;
 use waits::Waits;
 
 /// The cache of one core.
@@ -29,6 +34,10 @@ pub struct Cache {
     pub store: SharedStore,
     /// The tasks of this core that wait for responses which are being stored.
     pub waits: Waits,
+    /// The entries that this core serves most.
+    pub front: Front,
+    /// Memory for the key of the request that is looked up.
+    pub scratch: RefCell<Vec<u8>>,
 }
 
 impl Cache {
@@ -38,11 +47,14 @@ impl Cache {
         Cache {
             store,
             waits: Waits::default(),
+            front: Front::default(),
+            scratch: RefCell::default(),
         }
     }
 
     /// Does the work of a tick: a message about a fill may have found the mailbox full.
     pub fn tick(&self) {
+        self.front.sweep();
         self.waits.forget_gone();
         self.waits.wake_all();
     }

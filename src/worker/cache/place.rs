@@ -8,7 +8,66 @@ use crate::http::forwarded::Told;
 use crate::http::host;
 use crate::worker::decide::Incoming;
 
-/// The URL that a request asks for.
+/// The URL that a request asks for, as parts of its head.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaceParts<'a> {
+    /// The scheme that the backend is told, `http` or `https`.
+    scheme: &'static str,
+    /// The host that the client asked for, without a port.
+    host: &'a [u8],
+    /// The port that the client asked for, if it named one.
+    port: Option<u16>,
+    /// The path as it is forwarded.
+    path: &'a [u8],
+    /// The query.
+    query: Option<&'a [u8]>,
+}
+
+impl<'a> PlaceParts<'a> {
+    /// The URL of a request. From a trusted proxy, the scheme and host count that the proxy names, because the backend
+    /// is told these.
+    pub fn of(incoming: &Incoming<'a>) -> PlaceParts<'a> {
+        let (client, head) = (incoming.client, incoming.head);
+        let mut scheme = client.arrival.scheme();
+        let mut authority = head.host;
+        if client.arrival.is_trusted(incoming.config.snapshot()) {
+            let first = |name| list(head.field(name)?).next();
+            let told = Told::of(head.field("forwarded").unwrap_or_default());
+            scheme = match first("x-forwarded-proto").or(told.proto) {
+                Some(proto) if proto.eq_ignore_ascii_case(b"https") => "https",
+                Some(_) => "http",
+                None => scheme,
+            };
+            let named = first("x-forwarded-host").or(told.host);
+            let is_host = |host: &&[u8]| host::split(host).is_some();
+            authority = named.filter(is_host).unwrap_or(authority);
+        }
+        let (host, port) = host::split(authority).unwrap_or((authority, None));
+        PlaceParts {
+            scheme,
+            host,
+            port,
+            path: incoming.target.forwarded,
+            query: head.query,
+        }
+    }
+
+    /// Appends the key of the URL, for a request with these fields.
+    pub fn write_key(&self, policy: &Policy, fields: &[httparse::Header<'_>], out: &mut Vec<u8>) {
+        let parts = KeyParts {
+            policy,
+            scheme: self.scheme,
+            host: self.host,
+            port: self.port,
+            path: self.path,
+            query: self.query,
+            fields,
+        };
+        Key::write(&parts, out);
+    }
+}
+
+/// The URL that a request asks for, kept when its head is gone.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The scheme that the backend is told, `http` or `https`.
@@ -22,44 +81,20 @@ pub struct Place {
 }
 
 impl Place {
-    /// The URL of a request. From a trusted proxy, the scheme and host count that the proxy names, because the backend
-    /// is told these.
-    pub fn of(incoming: &Incoming<'_>) -> Place {
-        let (client, head) = (incoming.client, incoming.head);
-        let mut scheme = client.arrival.scheme();
-        let mut authority = head.host;
-        if client.arrival.is_trusted(incoming.config.snapshot()) {
-            let first = |name| list(head.field(name)?).next();
-            let told = Told::of(head.field("forwarded").unwrap_or_default());
-            scheme = match first("x-forwarded-proto").or(told.proto) {
-                Some(proto) if proto.eq_ignore_ascii_case(b"https") => "https",
-                Some(_) => "http",
-                None => scheme,
-            };
-            let named = first("x-forwarded-host").or(told.host);
-            authority = named
-                .filter(|host| host::split(host).is_some())
-                .unwrap_or(authority);
-        }
-        let (name, port) = host::split(authority).unwrap_or((authority, None));
-        let mut written = Vec::with_capacity(authority.len());
-        write_authority(scheme, name, port, &mut written);
-        let path = incoming.target.forwarded;
-        let path_and_query = match head.query {
-            Some(query) => [path, b"?", query].concat(),
-            None => path.to_vec(),
+    /// Keeps a URL.
+    pub fn of(parts: &PlaceParts<'_>) -> Place {
+        let mut authority = Vec::with_capacity(parts.host.len() + ":65535".len());
+        write_authority(parts.scheme, parts.host, parts.port, &mut authority);
+        let path_and_query = match parts.query {
+            Some(query) => [parts.path, b"?", query].concat(),
+            None => parts.path.to_vec(),
         };
         Place {
-            scheme,
-            authority: written.into(),
+            scheme: parts.scheme,
+            authority: authority.into(),
             path_and_query: path_and_query.into(),
-            path_len: path.len(),
+            path_len: parts.path.len(),
         }
-    }
-
-    /// Appends the key of the URL, for a request with these fields.
-    pub fn write_key(&self, policy: &Policy, fields: &[httparse::Header<'_>], out: &mut Vec<u8>) {
-        self.write_key_of(policy, self.path_and_query(), fields, out);
     }
 
     /// Appends the key of another path and query of the same host, for a request with these fields.

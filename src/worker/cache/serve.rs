@@ -6,12 +6,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::base::limits;
+use crate::cache::policy::Policy;
 use crate::cache::ranges::{Multipart, RangeSelection};
 use crate::cache::stored_head::{find, status};
 use crate::http::h1::{ResponseBody, Version};
 use crate::net::Block;
 use crate::worker::body::framing::{self, ResponseWay};
 use crate::worker::body::{Body, Coming};
+use crate::worker::cache::rendered::{Look, Rendered};
 use crate::worker::cache::served_head::{self, Delivery};
 use crate::worker::cache::serving::{Form, Serving, announced_length, part_of};
 use crate::worker::cache::stored_body::{Followed, Segment, StoredBody};
@@ -69,8 +71,16 @@ impl Answer<'_> {
             body: body.announced,
             close,
         };
-        let head = derived.as_deref().unwrap_or(serving.entry.head());
-        let status = served_head::encode(exchange.route(), &serving, head, delivery, out);
+        let status = match self.rendered(&serving, delivery) {
+            Some((policy, rendered)) => {
+                rendered.write(policy, &serving, out);
+                rendered.status
+            }
+            None => {
+                let head = derived.as_deref().unwrap_or(serving.entry.head());
+                served_head::encode(exchange.route(), &serving, head, delivery, out)
+            }
+        };
         exchange.note_cache(serving.part, serving.reason);
         exchange.note(|tally| tally.status = status);
         let has_body = !exchange.facts.is_head && !is_bare;
@@ -97,6 +107,29 @@ impl Answer<'_> {
             return send_whole(self.shard, self.client, exchange, out).await;
         }
         self.pass_on(&stored, &mut body, out).await
+    }
+
+    /// The head that lies ready for such answers.
+    fn rendered(&self, serving: &Serving, delivery: Delivery) -> Option<(&Policy, Rc<Rendered>)> {
+        let exchange = self.exchange;
+        let held = serving.held.as_ref()?;
+        let route = exchange.route();
+        let policy = route.cache.as_ref()?;
+        let is_plain = serving.form == Form::Whole && delivery.version != Version::Http10;
+        if !is_plain || delivery.close {
+            return None;
+        }
+        let look = Look {
+            generation: exchange.config.snapshot().generation,
+            route: exchange.route_id(),
+        };
+        let known = held.rendered.borrow().clone();
+        if let Some(known) = known.filter(|known| known.is_of(look)) {
+            return Some((policy, known));
+        }
+        let rendered = Rc::new(Rendered::new(look, route, serving, delivery)?);
+        held.rendered.replace(Some(rendered.clone()));
+        Some((policy, rendered))
     }
 
     fn version(&self) -> Version {

@@ -2,11 +2,10 @@
 
 use crate::base::limits;
 use crate::cache::conditions::write_not_modified;
-use crate::cache::policy::StatusField;
+use crate::cache::policy::{Policy, StatusField};
 use crate::cache::ranges::{Multipart, RangeSelection, Ranges};
 use crate::cache::status::CacheStatus;
 use crate::cache::stored_head::{fields, find, write_field};
-use crate::http::fields::values;
 use crate::http::h1::{
     self, Asked, ComputedField, FieldSlots, ResponseBody, ResponseEdits, Rewriting, Version,
 };
@@ -102,6 +101,17 @@ fn write_length(length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// The member of `Cache-Status` for an answer from the store.
+pub fn member<'a>(policy: &'a Policy, serving: &Serving) -> CacheStatus<'a> {
+    CacheStatus {
+        name: &policy.name,
+        handling: serving.handling,
+        ttl: Some(serving.ttl),
+        key: None,
+        detail: Some(serving.reason).filter(|reason| !reason.is_empty()),
+    }
+}
+
 /// Encodes an answer's head for its client to the end of `out`. `head`: HTTP/1 text. The result is the status; 0: the
 /// text is no head, which no stored text shows.
 pub fn encode(
@@ -109,6 +119,37 @@ pub fn encode(
     serving: &Serving,
     head: &[u8],
     delivery: Delivery,
+    out: &mut Block,
+) -> u16 {
+    let mut age = itoa::Buffer::new();
+    let mut status = Vec::new();
+    let mut computed = vec![ComputedField {
+        name: "age",
+        value: age.format(serving.age).as_bytes(),
+    }];
+    if let Some(policy) = &route.cache {
+        let is_status = |(name, value): (&[u8], _)| {
+            let is_it = name.eq_ignore_ascii_case(b"cache-status");
+            is_it.then_some(value)
+        };
+        let earlier = fields(head).filter_map(is_status);
+        member(policy, serving).write_behind(earlier, policy.status, &mut status);
+        if policy.status != StatusField::Off {
+            computed.push(ComputedField {
+                name: "cache-status",
+                value: &status,
+            });
+        }
+    }
+    encode_fixed(route, head, delivery, &computed, out)
+}
+
+/// Encodes a head with these fields, as [`encode`] does.
+pub fn encode_fixed(
+    route: &Route,
+    head: &[u8],
+    delivery: Delivery,
+    computed: &[ComputedField<'_>],
     out: &mut Block,
 ) -> u16 {
     let mut slots = FieldSlots::new();
@@ -122,33 +163,8 @@ pub fn encode(
         debug_assert!(false, "a stored head is a head");
         return 0;
     };
-    let mut age = itoa::Buffer::new();
     let mut length = itoa::Buffer::new();
-    let mut status = Vec::new();
-    let mut computed = vec![ComputedField {
-        name: "age",
-        value: age.format(serving.age).as_bytes(),
-    }];
-    if let Some(policy) = &route.cache {
-        let member = CacheStatus {
-            name: &policy.name,
-            handling: serving.handling,
-            ttl: Some(serving.ttl),
-            key: None,
-            detail: Some(serving.reason).filter(|reason| !reason.is_empty()),
-        };
-        member.write_behind(
-            values(parsed.fields, "cache-status"),
-            policy.status,
-            &mut status,
-        );
-        if policy.status != StatusField::Off {
-            computed.push(ComputedField {
-                name: "cache-status",
-                value: &status,
-            });
-        }
-    }
+    let mut computed = computed.to_vec();
     if let ResponseBody::Length(known) = delivery.body
         && parsed.named_length().is_none()
     {

@@ -1,5 +1,7 @@
 //! A stored response that answers a request, and in which form.
 
+use std::rc::Rc;
+
 use httparse::Header;
 
 use crate::cache::conditions::{Precondition, evaluate, range_counts};
@@ -15,12 +17,15 @@ use crate::http::range::ByteRange;
 use crate::shared::SharedEntry;
 use crate::shared::access::CachePart;
 use crate::shared::cache::{Entry, Follower};
+use crate::worker::cache::front::Held;
 use crate::worker::encode::PreparedRequest;
 
 /// A stored response that answers a request.
 pub struct Serving {
     /// The entry.
     pub entry: SharedEntry,
+    /// The place of the entry in front of the store; `None`: the entry came from the store, or is being stored.
+    pub held: Option<Rc<Held>>,
     /// The fill that still stores the entry; `None`: the entry is whole.
     pub fill: Option<Follower>,
     /// The part of the response that the client gets.

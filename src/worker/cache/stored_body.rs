@@ -7,7 +7,10 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use crate::base::ids::WorkerId;
+use crate::base::limits;
 use crate::net::{Block, Blocks};
 use crate::shared::SharedEntry;
 use crate::shared::cache::{FillEnd, Follower};
@@ -154,10 +157,37 @@ impl StoredBody {
         }
     }
 
+    /// A piece of a large body that need not be copied, from the front of the segments.
+    fn lend(&self, segments: &mut VecDeque<Segment>, most: usize) -> Option<Bytes> {
+        let Some(Segment::Stored(range)) = segments.front_mut() else {
+            return None;
+        };
+        let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        if left < limits::LENT_BYTES {
+            return None;
+        }
+        let end = self.followed.as_ref().map(|followed| followed.fill.end());
+        let lent = self.entry.lend_at(range.start, left.min(most))?;
+        range.start += lent.len() as u64;
+        let is_whole = matches!(end, None | Some(FillEnd::Complete));
+        let is_over = is_whole && range.end == u64::MAX && range.start >= self.entry.body_len();
+        if is_over || range.is_empty() {
+            segments.pop_front();
+        }
+        Some(lent)
+    }
+
     /// Reads what is in the store. `None`: the next byte is not.
     fn read(&self, blocks: &Blocks, most: usize) -> Result<Option<usize>, Lost> {
         let mut segments = self.segments.borrow_mut();
         let mut block = self.block.borrow_mut();
+        if block.is_empty()
+            && let Some(lent) = self.lend(&mut segments, most)
+        {
+            blocks.give(std::mem::replace(&mut *block, Block::lent(lent)));
+            self.is_at_end.set(segments.is_empty());
+            return Ok(Some(block.len()));
+        }
         if block.capacity() == 0 {
             *block = blocks.take();
         }

@@ -28,7 +28,7 @@ use crate::worker::cache::Cache;
 use crate::worker::cache::fetch::{Asked, Fetch, Purpose};
 use crate::worker::cache::judge::serving;
 use crate::worker::cache::own::{Led, Own};
-use crate::worker::cache::place::Place;
+use crate::worker::cache::place::PlaceParts;
 use crate::worker::cache::serving::{Form, Formless, Serving, form_of, part_of};
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
@@ -92,16 +92,27 @@ impl LookUp<'_> {
         if bypass == Some(BypassReason::Method) && is_safe(method) {
             return Ok(LookedUp::Unconcerned);
         }
-        let asked = self.asked(fields);
-        let fetch = match bypass {
-            None => return self.look_up(asked, cookies),
-            Some(BypassReason::Method) => Fetch::new(asked, Purpose::Change, None),
-            Some(reason) => {
-                self.exchange.note_cache(CachePart::Bypass, reason.label());
-                Fetch::new(asked, Purpose::Bypass(reason.label()), None)
+        // The key is written into memory that is used again and again.
+        let mut key = self.cache.scratch.take();
+        let looked_up = {
+            let asked = self.asked(fields, &mut key);
+            match bypass {
+                None => self.look_up(&asked, cookies),
+                Some(reason) => Ok(LookedUp::Fetch(self.pass(&asked, reason))),
             }
         };
-        Ok(LookedUp::Fetch(Box::new(fetch)))
+        key.clear();
+        self.cache.scratch.replace(key);
+        looked_up
+    }
+
+    /// The fetch of a request that neither looks up nor stores.
+    fn pass(&self, asked: &Asked<'_>, reason: BypassReason) -> Box<Fetch> {
+        if reason == BypassReason::Method {
+            return Box::new(Fetch::new(asked, Purpose::Change, None));
+        }
+        self.exchange.note_cache(CachePart::Bypass, reason.label());
+        Box::new(Fetch::new(asked, Purpose::Bypass(reason.label()), None))
     }
 
     /// The fields of the request without the cookies that are stripped.
@@ -139,11 +150,10 @@ impl LookUp<'_> {
         stripped
     }
 
-    fn asked<'f>(&self, fields: &'f [Header<'f>]) -> Asked<'f> {
+    fn asked<'f>(&'f self, fields: &'f [Header<'f>], key: &'f mut Vec<u8>) -> Asked<'f> {
         let head = self.incoming.head;
-        let place = Place::of(self.incoming);
-        let mut key = Vec::with_capacity(limits::KEY_BYTES);
-        place.write_key(self.policy, fields, &mut key);
+        let place = PlaceParts::of(self.incoming);
+        place.write_key(self.policy, fields, key);
         let secured = self.incoming.client.arrival.secured.as_ref();
         let bounds = &self.incoming.config.snapshot().client.head;
         let method = std::str::from_utf8(head.method.as_bytes()).unwrap_or_default();
@@ -158,19 +168,19 @@ impl LookUp<'_> {
                         || is_near_bounds(fields.len(), usize::from(bounds.fields)),
                 },
             ),
-            hash: self.cache.store.hash(&key),
+            hash: self.cache.store.hash(key),
             place,
-            key: key.into(),
+            key,
             fields,
         }
     }
 
-    fn look_up(&self, asked: Asked<'_>, cookies: Option<Vec<u8>>) -> Result<LookedUp, Early> {
-        if let Some(served) = self.serve_led(&asked) {
-            return Ok(served);
+    fn look_up(&self, asked: &Asked<'_>, cookies: Option<Vec<u8>>) -> Result<LookedUp, Early> {
+        if let Some(serving) = self.serve_led(asked).or_else(|| self.hit_in_front(asked)) {
+            return Ok(LookedUp::Serve(serving, None));
         }
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
-        let found = self.cache.store.look_up(asked.hash, &asked.key, matches);
+        let found = self.cache.store.look_up(asked.hash, asked.key, matches);
         let Some(entry) = found.entry.clone() else {
             let reason = match found.other {
                 Some(_) => (Forwarded::VaryMiss, "vary"),
@@ -209,11 +219,32 @@ impl LookUp<'_> {
         }
     }
 
+    /// A fresh entry in front of the store, whose response the client gets as it is.
+    #[inline]
+    fn hit_in_front(&self, asked: &Asked<'_>) -> Option<Box<Serving>> {
+        let matches = |variant: &[u8]| variant.is_empty() || vary::matches(variant, asked.fields);
+        let (front, store) = (&self.cache.front, &self.cache.store);
+        let (held, state) = front.find(store, asked.hash, asked.key, matches)?;
+        let facts = held.entry.facts();
+        let is_purged = state == EntryState::Stale;
+        let reused = reuse(self.policy, &facts, &asked.asking, is_purged, self.now);
+        let Reuse::Fresh { .. } = reused else {
+            return None;
+        };
+        let entry = &held.entry;
+        let form = form_of(&asked.asking, asked.fields, entry, entry.body_len()).ok()?;
+        let hit = (Handling::Hit, CachePart::Hit, "");
+        let mut serving = serving(self.policy, &held.entry, hit, self.now);
+        serving.form = form;
+        serving.held = Some(held);
+        Some(Box::new(serving))
+    }
+
     /// Asks a backend whether a stored response still holds. Where no backend can be asked, the stored response answers
     /// at once if it may.
     fn validate(
         &self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         cookies: Option<Vec<u8>>,
         found: Found,
         why: Why,
@@ -250,7 +281,7 @@ impl LookUp<'_> {
     /// Sends the request to a backend, unless it waits for the answer to another one.
     fn ask(
         &self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         cookies: Option<Vec<u8>>,
         found: Found,
         (reason, label): (Forwarded, &'static str),
@@ -261,16 +292,16 @@ impl LookUp<'_> {
         }
         let store = &self.cache.store;
         let collapsed = self.exchange.progress.collapsed;
-        let needs_own = self.needs_own(&asked, &found);
-        let may_wait = self.may_collapse(&asked, &found)
+        let needs_own = self.needs_own(asked, &found);
+        let may_wait = self.may_collapse(asked, &found)
             && !(needs_own && self.has_led())
             && !collapsed.is_over
             && collapsed.waits < limits::COLLAPSED_WAITS;
         let joined = if may_wait {
-            let variant = self.variant(&asked, &found);
-            store.join(asked.hash, &asked.key, variant.as_deref(), self.now)
+            let variant = self.variant(asked, &found);
+            store.join(asked.hash, asked.key, variant.as_deref(), self.now)
         } else {
-            Joined::Alone(store.begin_fetch(asked.hash, &asked.key))
+            Joined::Alone(store.begin_fetch(asked.hash, asked.key))
         };
         let ticket = match joined {
             Joined::Lead(ticket) if needs_own => {
@@ -282,9 +313,9 @@ impl LookUp<'_> {
                 ));
             }
             Joined::Lead(ticket) | Joined::Alone(ticket) => ticket,
-            Joined::Follow(follower) => match self.follow(follower, &asked) {
+            Joined::Follow(follower) => match self.follow(follower, asked) {
                 Ok(looked_up) => return Ok(looked_up),
-                Err(()) => store.begin_fetch(asked.hash, &asked.key),
+                Err(()) => store.begin_fetch(asked.hash, asked.key),
             },
         };
         self.exchange.note_cache(CachePart::Miss, label);
@@ -294,7 +325,7 @@ impl LookUp<'_> {
 
     fn fetch(
         &self,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         cookies: Option<Vec<u8>>,
         found: Found,
         (reason, label): (Forwarded, &'static str),
@@ -408,6 +439,9 @@ impl LookUp<'_> {
         entry.note_used();
         let mut serving = serving(self.policy, entry, (Handling::Hit, part, reason), self.now);
         serving.form = form;
+        if part == CachePart::Hit && reason.is_empty() {
+            serving.held = Some(self.cache.front.put(entry));
+        }
         serving
     }
 
@@ -415,18 +449,18 @@ impl LookUp<'_> {
     fn with_refresh(
         &self,
         served: LookedUp,
-        asked: Asked<'_>,
+        asked: &Asked<'_>,
         cookies: Option<Vec<u8>>,
         found: Found,
     ) -> LookedUp {
         let LookedUp::Serve(serving, _) = served else {
             return served;
         };
-        let variant = self.variant(&asked, &found);
+        let variant = self.variant(asked, &found);
         let joined = self
             .cache
             .store
-            .join(asked.hash, &asked.key, variant.as_deref(), self.now);
+            .join(asked.hash, asked.key, variant.as_deref(), self.now);
         let Joined::Lead(ticket) = joined else {
             return LookedUp::Serve(serving, None);
         };

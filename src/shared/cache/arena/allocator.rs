@@ -3,7 +3,8 @@
 //! stuck in the memory that another size needs.
 //!
 //! Each block begins with a tag of four words: its units, the units of the block before it, its mark (0: free), and a
-//! word of its owner. A free block has the links of its list behind the tag.
+//! word of its owner. A free block has the links of its list behind the tag, and its word says how many of its units are
+//! in memory: pages that were given back to the machine or were never written to are not.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -48,6 +49,7 @@ pub struct Allocator {
     /// The first unit behind the region.
     limit: u32,
     free: u64,
+    free_resident: u64,
 }
 
 /// The word of a tag, or of the links behind it.
@@ -81,6 +83,14 @@ fn list_for(units: u32) -> (usize, usize) {
     list_of(units.saturating_add((1 << (units.ilog2() - 5)) - 1))
 }
 
+/// How many units come into memory if so many are taken from a free block, and how many are in memory of what is left.
+fn taking(region: &Region, unit: u32, units: u32) -> (u32, u32) {
+    let (had, resident) = (get(region, unit, UNITS), get(region, unit, OWN));
+    let taken = if had < units + SMALLEST { had } else { units };
+    let left = resident.min(had - taken);
+    ((taken + left).saturating_sub(resident), left)
+}
+
 impl Allocator {
     /// An allocator for so many units, all of which no block has had yet.
     pub fn new(limit: u32) -> Allocator {
@@ -92,6 +102,7 @@ impl Allocator {
             last: 0,
             limit,
             free: 0,
+            free_resident: 0,
         }
     }
 
@@ -100,51 +111,100 @@ impl Allocator {
         self.free
     }
 
+    /// Units of free blocks that are in memory, about.
+    pub fn free_resident(&self) -> u64 {
+        self.free_resident
+    }
+
     /// The first unit that no block has had yet.
     pub fn end(&self) -> u32 {
         self.end
     }
 
-    /// A block of so many units, whose mark becomes `mark`; `None` if no free part is large enough.
-    pub fn allocate(&mut self, region: &Region, units: u32, mark: u32) -> Option<u32> {
+    /// A block of so many units, whose mark becomes `mark`; `None` if no free part is large enough, or if `may_grow` says
+    /// no to the units that come into memory with the block.
+    pub fn allocate(
+        &mut self,
+        region: &Region,
+        units: u32,
+        mark: u32,
+        may_grow: impl FnOnce(u32) -> bool,
+    ) -> Option<u32> {
         let units = units.max(SMALLEST);
-        let unit = match self.find(region, units) {
-            Some(unit) => {
-                self.unlink(region, unit);
-                set(region, unit, OWN, 0);
-                set(region, unit, MARK, mark);
-                self.cut(region, unit, units);
-                unit
-            }
-            None => self.extend(region, units, mark)?,
+        let Some(mut unit) = self.find(region, units) else {
+            return self.extend(region, units, mark, may_grow);
         };
+        let (growth, mut left) = taking(region, unit, units);
+        if growth > 0 && !may_grow(growth) {
+            unit = self.find_resident(region, units)?;
+            (_, left) = taking(region, unit, units);
+        }
+        self.unlink(region, unit);
+        set(region, unit, OWN, 0);
+        set(region, unit, MARK, mark);
+        self.cut(region, unit, units, left);
         Some(unit)
     }
 
     /// Makes a block smaller, so that it has `units`, and frees the rest.
     pub fn shrink(&mut self, region: &Region, unit: u32, units: u32) {
-        self.cut(region, unit, units.max(SMALLEST));
+        let (units, had) = (units.max(SMALLEST), get(region, unit, UNITS));
+        self.cut(region, unit, units, had.saturating_sub(units));
     }
 
-    /// Frees a block and joins it with its free neighbours.
-    pub fn release(&mut self, region: &Region, unit: u32) {
-        let mut unit = unit;
+    /// Frees a block, of which so many units are in memory, and joins it with its free neighbours.
+    pub fn release(&mut self, region: &Region, unit: u32, resident: u32) {
+        let (mut unit, mut resident) = (unit, resident);
         let mut units = get(region, unit, UNITS);
         set(region, unit, MARK, FREE);
         let after = unit + units;
         if after < self.end && get(region, after, MARK) == FREE {
             self.unlink(region, after);
             units += get(region, after, UNITS);
+            resident += get(region, after, OWN);
         }
         let before = get(region, unit, BEFORE);
         if before > 0 && get(region, unit - before, MARK) == FREE {
             unit -= before;
             self.unlink(region, unit);
             units += before;
+            resident += get(region, unit, OWN);
         }
         set(region, unit, UNITS, units);
+        set(region, unit, OWN, resident);
         self.note_before(region, unit, units);
         self.link(region, unit, units);
+    }
+
+    /// A free block with at least `least` units in memory, among the largest ones.
+    pub fn resident_block(&self, region: &Region, least: u32) -> Option<u32> {
+        let (lowest, _) = list_of(least);
+        for first in (lowest..FIRSTS).rev() {
+            let mut seconds = self.seconds[first];
+            while seconds != 0 {
+                let second = 31 - seconds.leading_zeros();
+                seconds &= !(1 << second);
+                let mut unit = self.heads[first][second as usize];
+                for _ in 0..TRIED {
+                    if unit == NONE {
+                        break;
+                    }
+                    if get(region, unit, OWN) >= least {
+                        return Some(unit);
+                    }
+                    unit = get(region, unit, NEXT);
+                }
+            }
+        }
+        None
+    }
+
+    /// Notes that so many units of a free block are left in memory; returns how many have gone.
+    pub fn note_given_back(&mut self, region: &Region, unit: u32, resident: u32) -> u32 {
+        let gone = get(region, unit, OWN).saturating_sub(resident);
+        set(region, unit, OWN, get(region, unit, OWN) - gone);
+        self.free_resident -= u64::from(gone);
+        gone
     }
 
     /// The units of a block.
@@ -169,6 +229,30 @@ impl Allocator {
         (unit != NONE && get(region, unit, UNITS) >= units).then_some(unit)
     }
 
+    /// A free block with at least so many units, of which enough are in memory.
+    fn find_resident(&self, region: &Region, units: u32) -> Option<u32> {
+        let (mut first, mut second) = list_of(units);
+        for _ in 0..TRIED {
+            let mut unit = self.first_from(first, second)?;
+            (first, second) = list_of(get(region, unit, UNITS));
+            for _ in 0..TRIED {
+                if unit == NONE {
+                    break;
+                }
+                let fits = get(region, unit, UNITS) >= units;
+                if fits && taking(region, unit, units).0 == 0 {
+                    return Some(unit);
+                }
+                unit = get(region, unit, NEXT);
+            }
+            second += 1;
+            if second == SECONDS {
+                (first, second) = (first + 1, 0);
+            }
+        }
+        None
+    }
+
     /// The first block of this list, or of the next list that has one.
     fn first_from(&self, first: usize, second: usize) -> Option<u32> {
         let seconds = self.seconds.get(first)? & (u32::MAX << second);
@@ -186,8 +270,14 @@ impl Allocator {
     }
 
     /// A block at the end of those that there were.
-    fn extend(&mut self, region: &Region, units: u32, mark: u32) -> Option<u32> {
-        if units > self.limit - self.end {
+    fn extend(
+        &mut self,
+        region: &Region,
+        units: u32,
+        mark: u32,
+        may_grow: impl FnOnce(u32) -> bool,
+    ) -> Option<u32> {
+        if units > self.limit - self.end || !may_grow(units) {
             return None;
         }
         let unit = self.end;
@@ -200,8 +290,9 @@ impl Allocator {
         Some(unit)
     }
 
-    /// Leaves a block so many units, and makes a free block of the rest if the rest is large enough for one.
-    fn cut(&mut self, region: &Region, unit: u32, units: u32) {
+    /// Leaves a block so many units, and makes a free block of the rest if the rest is large enough for one; so many
+    /// units of the rest are in memory.
+    fn cut(&mut self, region: &Region, unit: u32, units: u32, resident: u32) {
         let had = get(region, unit, UNITS);
         if had < units + SMALLEST {
             return;
@@ -211,7 +302,7 @@ impl Allocator {
         set(region, rest, UNITS, had - units);
         set(region, rest, BEFORE, units);
         self.note_before(region, rest, had - units);
-        self.release(region, rest);
+        self.release(region, rest, resident);
     }
 
     /// Tells the block behind one of so many units, and the end of all blocks, how large that one is.
@@ -236,6 +327,7 @@ impl Allocator {
         self.seconds[first] |= 1 << second;
         self.firsts |= 1 << first;
         self.free += u64::from(units);
+        self.free_resident += u64::from(get(region, unit, OWN));
     }
 
     fn unlink(&mut self, region: &Region, unit: u32) {
@@ -257,5 +349,6 @@ impl Allocator {
             }
         }
         self.free -= u64::from(units);
+        self.free_resident -= u64::from(get(region, unit, OWN));
     }
 }

@@ -16,6 +16,8 @@ use super::budget::Budget;
 
 /// Bytes of a page of the machine; blocks do not depend on it, only what is given back does.
 const PAGE: usize = 4_096;
+/// Bytes in memory of the smallest free block whose pages are given back.
+const GIVEN_BACK: usize = 64 << 10;
 /// The bit of a block's filled length that says that the kernel was given pages of the block by reference.
 const LENT: u32 = 1 << 31;
 
@@ -65,55 +67,90 @@ impl Arena {
         self.region.file()
     }
 
-    /// The bytes of the region that have ever been part of a block, and those of them that are free.
-    pub fn touched(&self) -> (u64, u64) {
+    /// The bytes of the region that have ever been part of a block, those of them that are free, and those of the free
+    /// ones that are in memory.
+    pub fn touched(&self) -> (u64, u64, u64) {
         let blocks = self.lock();
-        (
-            u64::from(blocks.end()) * UNIT as u64,
-            blocks.free_units() * UNIT as u64,
-        )
+        let units = [
+            u64::from(blocks.end()),
+            blocks.free_units(),
+            blocks.free_resident(),
+        ];
+        let [touched, free, resident] = units.map(|units| units * UNIT as u64);
+        (touched, free, resident)
     }
 
-    /// A block for so many bytes, with a mark that says what is in the block (not 0); `None` if there is no room.
+    /// A block for so many bytes, with a mark that says what is in the block (not 0); `None` if there is no room. A
+    /// shorter block with at least `least` bytes is given where there is none of `bytes`. The budget counts what comes
+    /// into memory: a block that is used again costs nothing.
     pub fn allocate(
         self: &Arc<Self>,
         bytes: usize,
+        least: usize,
         mark: u32,
     ) -> Option<(ArenaBlock, BlockWriter)> {
         debug_assert_ne!(mark, allocator::FREE);
-        let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?.checked_add(1)?;
-        let charge = u64::from(units.max(allocator::SMALLEST)) * UNIT as u64;
-        if !self.budget.take(charge) {
-            return None;
-        }
+        let mut bytes = bytes;
         let mut blocks = self.lock();
-        let found = blocks.allocate(&self.region, units, mark);
-        let given = found.map_or(0, |unit| Allocator::units(&self.region, unit));
-        drop(blocks);
-        let Some(unit) = found else {
-            self.budget.give(charge);
-            return None;
+        let unit = loop {
+            let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?.checked_add(1)?;
+            let may_grow = |units: u32| self.budget.take(u64::from(units) * UNIT as u64);
+            match blocks.allocate(&self.region, units, mark, may_grow) {
+                Some(unit) => break unit,
+                None if bytes > least => bytes = (bytes / 2).max(least),
+                None => return None,
+            }
         };
-        self.budget.note(u64::from(given) * UNIT as u64 - charge);
+        drop(blocks);
+        let filled = AtomicU32::new(0);
+        let capacity = (Allocator::units(&self.region, unit) - 1) * UNIT as u32;
         let block = ArenaBlock {
             arena: self.clone(),
             unit,
-            filled: AtomicU32::new(0),
+            filled,
         };
-        let capacity = (given - 1) * UNIT as u32;
-        Some((
-            block,
-            BlockWriter {
-                unit,
-                at: 0,
-                capacity,
-            },
-        ))
+        let writer = BlockWriter {
+            unit,
+            at: 0,
+            capacity,
+        };
+        Some((block, writer))
+    }
+
+    /// Gives pages of the largest free blocks back to the machine; returns whether there were some.
+    #[expect(unsafe_code, reason = "the bytes of a region have no safe interface")]
+    pub fn give_back(&self) -> bool {
+        let mut blocks = self.lock();
+        let Some(unit) = blocks.resident_block(&self.region, (GIVEN_BACK / UNIT) as u32) else {
+            return false;
+        };
+        let units = Allocator::units(&self.region, unit);
+        let (start, end) = pages_within(unit, units);
+        if start >= end {
+            return false;
+        }
+        // SAFETY: the block is free, and stays so while the lock is held; its tag and its links are before `start`.
+        let given = unsafe { self.region.give_back(start, end - start) };
+        let left = match given {
+            Ok(()) => units - ((end - start) / UNIT) as u32,
+            Err(_) => units,
+        };
+        let gone = blocks.note_given_back(&self.region, unit, left);
+        drop(blocks);
+        self.budget.give(u64::from(gone) * UNIT as u64);
+        gone > 0
     }
 
     fn lock(&self) -> MutexGuard<'_, Allocator> {
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The whole pages of a block behind its tag and the links of a free block: from where to where.
+fn pages_within(unit: u32, units: u32) -> (usize, usize) {
+    let start = (unit as usize + 2) * UNIT;
+    let end = (unit as usize + units as usize) * UNIT;
+    (start.next_multiple_of(PAGE), end / PAGE * PAGE)
 }
 
 impl ArenaBlock {
@@ -168,12 +205,9 @@ impl ArenaBlock {
     /// Gives the room back that the writer has not used and will not use.
     pub fn trim(&self, writer: BlockWriter) {
         assert_eq!(writer.unit, self.unit, "a block has one writer");
-        let had = self.capacity();
         let units = (writer.at as usize).div_ceil(UNIT) as u32 + 1;
         let mut blocks = self.arena.lock();
         blocks.shrink(&self.arena.region, self.unit, units);
-        drop(blocks);
-        self.arena.budget.give((had - self.capacity()) as u64);
     }
 
     /// Says in the region what is in the block, and the number that its owner keeps there.
@@ -194,28 +228,37 @@ impl ArenaBlock {
         self.filled.fetch_or(LENT, Relaxed);
     }
 
-    /// Takes the whole pages of the block out of the region.
+    /// Takes the whole pages of the block out of the region; returns the units that are left in memory, or nothing if
+    /// that fails.
     #[expect(unsafe_code, reason = "the bytes of a region have no safe interface")]
-    fn give_back_pages(&self) -> bool {
-        let start = self.offset().next_multiple_of(PAGE);
-        let end = (self.offset() + self.capacity()) / PAGE * PAGE;
+    fn give_back_pages(&self, units: u32) -> Option<u32> {
+        let (start, end) = pages_within(self.unit, units);
         if start >= end {
-            return true;
+            return Some(units);
         }
         // SAFETY: the block is being dropped, so nobody else uses it.
-        unsafe { self.arena.region.give_back(start, end - start) }.is_ok()
+        let given = unsafe { self.arena.region.give_back(start, end - start) };
+        given.is_ok().then(|| units - ((end - start) / UNIT) as u32)
     }
 }
 
 impl Drop for ArenaBlock {
     fn drop(&mut self) {
-        let is_lent = *self.filled.get_mut() & LENT != 0;
-        if is_lent && !self.give_back_pages() {
-            // The kernel may still send these pages, so they are never used again.
-            return;
-        }
-        let cost = self.cost();
-        self.arena.lock().release(&self.arena.region, self.unit);
-        self.arena.budget.give(cost);
+        let units = Allocator::units(&self.arena.region, self.unit);
+        let left = match *self.filled.get_mut() & LENT {
+            0 => Some(units),
+            _ => self.give_back_pages(units),
+        };
+        // The kernel may still send pages that could not be taken out, so the block is never used again.
+        let Some(left) = left else { return };
+        let mut blocks = self.arena.lock();
+        blocks.release(&self.arena.region, self.unit, left);
+        drop(blocks);
+        self.arena
+            .budget
+            .give(u64::from(units - left) * UNIT as u64);
     }
 }
+
+#[cfg(test)]
+mod tests;

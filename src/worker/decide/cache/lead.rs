@@ -10,6 +10,7 @@ use crate::shared::access::CachePart;
 use crate::shared::cache::{Fetch as Ticket, FillEnd, Found, Outcome};
 use crate::worker::cache::fetch::Asked;
 use crate::worker::cache::own::{Led, Own};
+use crate::worker::cache::serving::Serving;
 
 /// Whether a request has conditions that a cache may evaluate.
 pub(super) fn has_conditions(fields: &[Header<'_>]) -> bool {
@@ -35,7 +36,7 @@ impl LookUp<'_> {
     /// Begins a fetch of the cache's own, for whose answer the request waits.
     pub(super) fn lead(
         &self,
-        (asked, cookies): (Asked<'_>, Option<Vec<u8>>),
+        (asked, cookies): (&Asked<'_>, Option<Vec<u8>>),
         found: Found,
         (reason, label): (Forwarded, &'static str),
         (ticket, own): (Ticket, Own),
@@ -57,7 +58,7 @@ impl LookUp<'_> {
 
     /// Answers with what the request's own fetch has brought. The answer need not be fresh: it was fetched for this
     /// very request. `None`: the fetch has brought nothing that answers.
-    pub(super) fn serve_led(&self, asked: &Asked<'_>) -> Option<LookedUp> {
+    pub(super) fn serve_led(&self, asked: &Asked<'_>) -> Option<Box<Serving>> {
         let led = self.exchange.progress.led.as_ref()?;
         let Outcome::Storable(entry) = led.fill.outcome() else {
             return None;
@@ -77,6 +78,6 @@ impl LookUp<'_> {
         if is_open {
             serving.fill = Some(led.fill.clone());
         }
-        Some(LookedUp::Serve(Box::new(serving), None))
+        Some(Box::new(serving))
     }
 }

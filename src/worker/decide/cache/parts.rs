@@ -17,7 +17,7 @@ impl LookUp<'_> {
     /// is.
     pub(super) fn ask_for_rest(
         &self,
-        (asked, cookies): (Asked<'_>, Option<Vec<u8>>),
+        (asked, cookies): (&Asked<'_>, Option<Vec<u8>>),
         mut found: Found,
         entry: SharedEntry,
         missing: Missing,
@@ -27,14 +27,14 @@ impl LookUp<'_> {
         found.entry = None;
         found.further.clear();
         found.other = Some(entry.clone());
-        let Some(own) = self.own_for(&asked, &found, &entry, missing) else {
+        let Some(own) = self.own_for(asked, &found, &entry, missing) else {
             return self.ask(asked, cookies, found, reason);
         };
-        let variant = self.variant(&asked, &found);
+        let variant = self.variant(asked, &found);
         let store = &self.cache.store;
-        match store.join(asked.hash, &asked.key, variant.as_deref(), self.now) {
+        match store.join(asked.hash, asked.key, variant.as_deref(), self.now) {
             Joined::Lead(ticket) => Ok(self.lead((asked, cookies), found, reason, (ticket, own))),
-            Joined::Follow(follower) => match self.follow(follower, &asked) {
+            Joined::Follow(follower) => match self.follow(follower, asked) {
                 Ok(looked_up) => Ok(looked_up),
                 Err(()) => self.ask(asked, cookies, found, reason),
             },

@@ -1,5 +1,8 @@
 //! Tests of the store as a worker uses it.
 
+mod room;
+mod threads;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -271,8 +274,8 @@ fn what_was_asked_for_before_a_purge_is_not_fresh_after_it() {
     assert_eq!(store.usage().standing_purges, 0);
 }
 
-#[derive(Debug, Default)]
-struct CountedWake(AtomicU64);
+#[derive(Debug)]
+struct CountedWake(Arc<AtomicU64>);
 
 impl Wake for CountedWake {
     fn wake(&self, _: u64) {
@@ -283,8 +286,8 @@ impl Wake for CountedWake {
 #[test]
 fn one_fetch_serves_those_who_want_the_same() {
     let store = store(4 << 20);
-    let wakes = Arc::new(CountedWake::default());
-    store.register_core(1, wakes.clone());
+    let wakes = Arc::new(AtomicU64::new(0));
+    store.register_core(1, CountedWake(wakes.clone()));
     let hash = store.hash(b"key");
     let join = |variant: Option<&[u8]>, now: u64| store.join(hash, b"key", variant, now);
     let Joined::Lead(fetch) = join(None, 1_000) else {
@@ -300,12 +303,12 @@ fn one_fetch_serves_those_who_want_the_same() {
         ..new_entry(Some(6))
     };
     let mut filling = fetch.store(new).unwrap();
-    assert_eq!(wakes.0.load(SeqCst), 1);
+    assert_eq!(wakes.load(SeqCst), 1);
     let Outcome::Storable(entry) = follower.outcome() else {
         panic!("it is stored")
     };
     filling.push(b"abc").unwrap();
-    assert_eq!(wakes.0.load(SeqCst), 1, "nobody has asked again");
+    assert_eq!(wakes.load(SeqCst), 1, "nobody has asked again");
     assert_eq!((follower.filled(), follower.end()), (3, FillEnd::Open));
     assert_eq!(filling.fill().unwrap().followers(), 1);
     // Who wants another variant than the one that comes fetches that one; who does not know looks.
@@ -317,7 +320,7 @@ fn one_fetch_serves_those_who_want_the_same() {
     assert!(matches!(join(None, 1_000), Joined::Follow(_)));
     follower.wait(1);
     filling.push(b"def").unwrap();
-    assert_eq!(wakes.0.load(SeqCst), 2);
+    assert_eq!(wakes.load(SeqCst), 2);
     filling.finish(b"").unwrap();
     assert_eq!(follower.end(), FillEnd::Complete);
     assert_eq!(body_of(&entry), b"abcdef");
@@ -356,62 +359,6 @@ fn nobody_follows_what_was_asked_for_before_a_purge_or_an_invalidation() {
     store.invalidate(hash, &key);
     assert!(matches!(join(), Joined::Lead(_)));
     drop((first, second));
-}
-
-#[test]
-fn everything_fits_into_the_bound_and_is_given_back() {
-    let store = store(2 << 20);
-    let empty = store.usage().used_bytes;
-    let mut held = Vec::new();
-    for n in 0..5_000u32 {
-        let body = vec![b'x'; (n as usize * 7_919) % 20_000];
-        let entry = put(&store, &n.to_le_bytes(), &body);
-        if n % 500 == 0 {
-            held.push(entry);
-        }
-        let usage = store.usage();
-        assert!(usage.used_bytes <= 2 << 20, "{usage:?}");
-    }
-    let usage = store.usage();
-    assert!(usage.used_bytes > (2 << 20) * 3 / 4, "{usage:?}");
-    assert!(usage.evicted > 4_000);
-    for (at, entry) in held.iter().enumerate() {
-        let length = (at * 500 * 7_919) % 20_000;
-        assert_eq!(
-            body_of(entry),
-            vec![b'x'; length],
-            "read after its eviction"
-        );
-    }
-    drop(held);
-    store.purge(Purge::All, PurgeEffect::Hard);
-    while !store.sweep(100, 0).is_done {}
-    let usage = store.usage();
-    assert_eq!((usage.entries, usage.entry_bytes), (0, 0));
-    assert!(usage.used_bytes < empty + 500_000, "tables stay: {usage:?}");
-    let (_, free) = store.arena.touched();
-    assert_eq!(store.arena.touched().0, free, "all blocks are free");
-}
-
-#[test]
-fn a_zone_evicts_its_own() {
-    let store = store(4 << 20);
-    let (small, large) = (store.zone("small"), store.zone("large"));
-    assert_eq!(store.zone("small"), small);
-    let body = vec![0; 10_000];
-    for n in 0..200u32 {
-        for (zone, max_percent) in [(small, 10), (large, 100)] {
-            let mut new = new_entry(Some(10_000));
-            new.share.zone = zone;
-            new.share.max_percent = max_percent;
-            let key = [&zone.to_le_bytes()[..], &n.to_le_bytes()].concat();
-            complete(begin(&store, &key), new, &body).unwrap();
-        }
-    }
-    let zones = store.usage().zones;
-    assert!(zones[0].bytes <= (4 << 20) / 10, "{zones:?}");
-    assert!(zones[0].bytes > (4 << 20) / 12, "{zones:?}");
-    assert_eq!(zones[1].entries, 200);
 }
 
 #[test]
