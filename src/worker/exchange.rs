@@ -63,6 +63,9 @@ pub struct Progress {
     pub collapsed: Collapsed,
     /// The fetch of the cache's own that the request has caused.
     pub led: Option<Led>,
+    /// The time for which the request waits for others where a stale response may answer it; `None`: until the time for
+    /// waiting is over.
+    pub stale_after: Cell<Option<Duration>>,
     /// The reason for which the exchange has failed.
     pub failure: Option<Failure>,
 }

@@ -49,6 +49,8 @@ pub struct Fetch {
     requested: Cell<u64>,
     /// The length of the answer's body, if it is known and the body is being stored.
     pub storing: Cell<Option<Storing>>,
+    /// The key was asked for too seldom for the answer to be stored.
+    pub is_rare: bool,
     /// What makes the fetch one of the cache's own, which has no client; `None`: a client sent the request.
     pub own: Option<Own>,
     /// The fields that replace those of the client.
@@ -114,6 +116,7 @@ impl Fetch {
             ticket: RefCell::new(ticket),
             requested: Cell::new(0),
             storing: Cell::default(),
+            is_rare: false,
             own: None,
             replaced: Vec::new(),
         }

@@ -104,6 +104,10 @@ impl Judgment<'_> {
         if let Some(serving) = self.stale_instead(Trouble::Status(status), now) {
             return Verdict::Serve(Box::new(serving));
         }
+        if self.fetch.is_rare {
+            drop(self.fetch.take_ticket());
+            return Verdict::Pass("min_uses");
+        }
         if self.fetch.asking.method == AskedMethod::Head {
             self.take_head_over(now);
         }

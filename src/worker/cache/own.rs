@@ -4,7 +4,7 @@ use crate::cache::extent::Completion;
 use crate::cache::request::AskedMethod;
 use crate::cache::status::Forwarded;
 use crate::shared::SharedEntry;
-use crate::shared::cache::Follower;
+use crate::shared::cache::{Follower, Widened};
 use crate::worker::attempt::Attempt;
 use crate::worker::stream::Stream;
 
@@ -13,6 +13,8 @@ use crate::worker::stream::Stream;
 pub struct Own {
     /// The stored part that the answer completes; `None`: the whole is asked for.
     pub completing: Option<Completing>,
+    /// The count of a fetch that was widened from a range to the whole.
+    pub widened: Option<Widened>,
 }
 
 /// A stored part that a fetch completes.

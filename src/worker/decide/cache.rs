@@ -182,6 +182,7 @@ impl LookUp<'_> {
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
         let found = self.cache.store.look_up(asked.hash, asked.key, matches);
         let Some(entry) = found.entry.clone() else {
+            self.note_range(asked);
             let reason = match found.other {
                 Some(_) => (Forwarded::VaryMiss, "vary"),
                 None => (Forwarded::UriMiss, "no_entry"),
@@ -269,7 +270,7 @@ impl LookUp<'_> {
         } else {
             Forwarded::Stale
         };
-        self.ask(asked, cookies, found, (forwarded, why.label()))
+        self.validate_with_patience(asked, cookies, found, (forwarded, why.label()))
     }
 
     /// Whether no backend of the pool takes requests now.
@@ -293,7 +294,9 @@ impl LookUp<'_> {
         let store = &self.cache.store;
         let collapsed = self.exchange.progress.collapsed;
         let needs_own = self.needs_own(asked, &found);
-        let may_wait = self.may_collapse(asked, &found)
+        let is_rare = self.is_rare(asked, &found);
+        let may_wait = !is_rare
+            && self.may_collapse(asked, &found)
             && !(needs_own && self.has_led())
             && !collapsed.is_over
             && collapsed.waits < limits::COLLAPSED_WAITS;
@@ -319,7 +322,8 @@ impl LookUp<'_> {
             },
         };
         self.exchange.note_cache(CachePart::Miss, label);
-        let fetch = self.fetch(asked, cookies, found, (reason, label), ticket);
+        let mut fetch = self.fetch(asked, cookies, found, (reason, label), ticket);
+        fetch.is_rare = is_rare;
         Ok(LookedUp::Fetch(Box::new(fetch)))
     }
 

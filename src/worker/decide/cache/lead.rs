@@ -3,14 +3,15 @@
 
 use httparse::Header;
 
-use super::{LookUp, LookedUp};
+use super::{Early, LookUp, LookedUp};
+use crate::cache::reuse::{Trouble, may_serve_stale};
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::vary;
 use crate::shared::access::CachePart;
-use crate::shared::cache::{Fetch as Ticket, FillEnd, Found, Outcome};
+use crate::shared::cache::{Fetch as Ticket, FillEnd, Found, Joined, Outcome};
 use crate::worker::cache::fetch::Asked;
 use crate::worker::cache::own::{Led, Own};
-use crate::worker::cache::serving::Serving;
+use crate::worker::cache::serving::{Serving, form_of};
 
 /// Whether a request has conditions that a cache may evaluate.
 pub(super) fn has_conditions(fields: &[Header<'_>]) -> bool {
@@ -31,6 +32,63 @@ impl LookUp<'_> {
     /// Whether the request has caused a fetch of the cache's own before.
     pub(super) fn has_led(&self) -> bool {
         self.exchange.progress.led.is_some()
+    }
+
+    /// Whether the key was asked for too seldom for an answer to be stored.
+    pub(super) fn is_rare(&self, asked: &Asked<'_>, found: &Found) -> bool {
+        let is_unknown = found.entry.is_none() && found.other.is_none();
+        is_unknown
+            && self.exchange.progress.collapsed.waits == 0
+            && !(self.cache.store).is_wanted(asked.hash, self.policy.min_uses, self.now)
+    }
+
+    /// Asks a backend whether a stored response still holds. Where the settings want that and the response may be used
+    /// stale, the client waits for a bounded time only, and then gets the stale response.
+    pub(super) fn validate_with_patience(
+        &self,
+        asked: &Asked<'_>,
+        cookies: Option<Vec<u8>>,
+        found: Found,
+        reason: (Forwarded, &'static str),
+    ) -> Result<LookedUp, Early> {
+        let (Some(patience), Some(entry)) = (self.policy.stale_after, found.entry.clone()) else {
+            return self.ask(asked, cookies, found, reason);
+        };
+        // RFC 9111 section 4.2.4 (MUST NOT): what forbids stale responses forbids this one, however slow the backend is.
+        let trouble = Trouble::Unreachable;
+        let facts = entry.facts();
+        let may_be_stale = may_serve_stale(self.policy, &facts, &asked.asking, trouble, self.now);
+        let progress = &self.exchange.progress;
+        let formed = form_of(&asked.asking, asked.fields, &entry, entry.body_len());
+        if let Ok(form) = formed
+            && may_be_stale
+            && progress.collapsed.is_stale_due
+        {
+            return Ok(self.serve(&entry, form, (CachePart::Stale, "slow")));
+        }
+        let may_wait = may_be_stale
+            && self.may_collapse(asked, &found)
+            && !self.has_led()
+            && progress.collapsed.waits == 0
+            && !asked.asking.is_only_if_cached();
+        if !may_wait {
+            return self.ask(asked, cookies, found, reason);
+        }
+        let variant = self.variant(asked, &found);
+        let store = &self.cache.store;
+        let led = match store.join(asked.hash, asked.key, variant.as_deref(), self.now) {
+            Joined::Lead(ticket) => {
+                let own = (ticket, Own::default());
+                self.lead((asked, cookies), found, reason, own)
+            }
+            Joined::Follow(follower) => match self.follow(follower, asked) {
+                Ok(looked_up) => looked_up,
+                Err(()) => return self.ask(asked, cookies, found, reason),
+            },
+            Joined::Alone(_) => return self.ask(asked, cookies, found, reason),
+        };
+        progress.stale_after.set(Some(patience));
+        Ok(led)
     }
 
     /// Begins a fetch of the cache's own, for whose answer the request waits.

@@ -59,10 +59,35 @@ impl LookUp<'_> {
         if !may_wait {
             return None;
         }
-        let completing = self.completing(entry, missing)?;
+        let uses = self.note_range(asked);
+        if let Some(completing) = self.completing(entry, missing) {
+            return Some(Own {
+                completing: Some(completing),
+                widened: None,
+            });
+        }
+        let total = part_of(entry)?.total;
+        let wanted = missing.single?;
+        let is_wanted = uses >= limits::RANGE_USES || total / limits::WIDENING <= wanted.len();
+        let is_near = wanted.first <= limits::RANGE_WAIT_BYTES;
+        if !is_wanted || !is_near || total > self.policy.max_object {
+            return None;
+        }
+        let facts = &self.exchange.facts;
+        let client = facts.client.or(self.incoming.client.arrival.peer.ip());
         Some(Own {
-            completing: Some(completing),
+            completing: None,
+            widened: Some(self.cache.store.begin_widened(client)?),
         })
+    }
+
+    /// Notes a request for a range that is not stored; returns how many came of late.
+    pub(super) fn note_range(&self, asked: &Asked<'_>) -> u8 {
+        if asked.asking.has_range && self.exchange.progress.collapsed.waits == 0 {
+            self.cache.store.note_range(asked.hash, self.now)
+        } else {
+            0
+        }
     }
 
     /// How the missing bytes complete the stored part.
