@@ -14,6 +14,7 @@ pub struct Own {
     /// The stored part that the answer completes; `None`: the whole is asked for.
     pub completing: Option<Completing>,
     /// The count of a fetch that was widened from a range to the whole.
+    #[expect(dead_code, reason = "the fetch is counted until this is dropped")]
     pub widened: Option<Widened>,
 }
 

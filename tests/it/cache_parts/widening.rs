@@ -23,8 +23,8 @@ fn ranges_are_widened_within_bounds() {
         // What lies so far behind the beginning is not waited for.
         (
             1_200_000,
-            &["0-9", "1100000-1199999", "0-9", "1100000-1199999"],
-            &["0-9", "1100000-1199999", "", "1100000-1199999"],
+            &["0-9", "100-109", "1100000-1100009", "50-59"],
+            &["0-9", "100-109", "1100000-1100009", ""],
         ),
         // The whole would be too large to be stored.
         (
@@ -33,7 +33,7 @@ fn ranges_are_widened_within_bounds() {
             &["0-999999", "1500000-1999999", "3-4", "5-6"],
         ),
     ];
-    for (length, wanted, expected) in rows.into_iter().take(3).chain([rows[4]]) {
+    for (length, wanted, expected) in rows {
         let (origin, _) = origin_of(Object::of(length));
         let proxy = caching(&origin, "max_object = \"1500KiB\"");
         for range in wanted {
