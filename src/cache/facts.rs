@@ -76,6 +76,8 @@ impl Flags {
     pub const PERSONAL: Flags = Flags(1 << 10);
     /// The request had `Authorization` or an identity.
     pub const AUTHORIZED: Flags = Flags(1 << 11);
+    /// The body is a part of the representation, and the head has a `Content-Range` (RFC 9111 section 3.3).
+    pub const PARTIAL: Flags = Flags(1 << 12);
 
     /// Whether all of these properties are there.
     pub const fn has(self, flags: Flags) -> bool {

@@ -4,6 +4,7 @@
 pub mod bypass;
 pub mod conditions;
 pub mod content_location;
+pub mod extent;
 pub mod facts;
 pub mod freshness;
 pub mod invalidation;

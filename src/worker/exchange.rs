@@ -16,6 +16,7 @@ use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
 use crate::worker::cache::fetch::Purpose;
 use crate::worker::cache::follow::Collapsed;
+use crate::worker::cache::own::Led;
 use crate::worker::failure::Failure;
 use crate::worker::live_config::LiveConfig;
 use crate::worker::retry::Used;
@@ -64,6 +65,11 @@ pub struct Progress {
     patience: Option<Micros>,
     /// How far the request has come with waiting for the answers to others.
     pub collapsed: Collapsed,
+    /// The fetch of the cache's own that the request has caused.
+    pub led: Option<Led>,
+    /// The time for which the request waits for others where a stale response may answer it; `None`: until the time for
+    /// waiting is over.
+    pub stale_after: Cell<Option<Duration>>,
     /// The reason for which the exchange has failed.
     pub failure: Option<Failure>,
 }

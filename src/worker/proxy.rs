@@ -128,6 +128,13 @@ async fn answer(
                 await_decision(shard, client, exchange, &fill).await?;
                 exchange.leave_route();
             }
+            Decision::Lead(request, led) => {
+                refresh(shard, &client.arrival, exchange, request);
+                let fill = led.fill.clone();
+                exchange.progress.led = Some(led);
+                await_decision(shard, client, exchange, &fill).await?;
+                exchange.leave_route();
+            }
             Decision::Forward(request, promise) => break (request, promise),
         }
     };

@@ -7,6 +7,7 @@
 )]
 
 mod cache;
+mod cache_parts;
 mod documentation;
 mod http2;
 mod limits;

@@ -100,6 +100,10 @@ pub const COLLAPSED_WAITS: u8 = 3;
 /// it is less than has come, or if other requests wait for it.
 pub const FILL_REST_BYTES: u64 = 1 << 20;
 
+/// Bytes in front of a range that a client waits for at most when the range comes with a body that is being stored. A
+/// client that asks for the end of a large body would wait for all of it.
+pub const RANGE_WAIT_BYTES: u64 = 1 << 20;
+
 /// Sets of entries in front of the store, for each core. With eight bytes for each place, a core's front takes 160 KiB
 /// and what its entries' rendered heads take.
 pub const FRONT_SETS: usize = 4_096;

@@ -45,3 +45,21 @@ const _: () = assert!(STORE_MOST_BYTES / 16 <= u32::MAX as u64 / 2);
 /// Places for keys that clients have had validated in this second. Two keys that share a place may be validated more
 /// often than once in a second.
 pub const VALIDATION_PLACES: usize = 4_096;
+
+/// Bytes of the store for each place of the tables that count the uses of keys without an entry: two tables take less
+/// than a hundredth of the store.
+pub const BYTES_PER_USE_PLACE: u64 = 2_048;
+/// Places of the smallest such table.
+pub const USE_PLACES_LEAST: usize = 1 << 10;
+/// Places of the largest such table: 512 KiB.
+pub const USE_PLACES: usize = 1 << 16;
+/// Seconds within which the requests for a key are counted that it takes to store its response.
+pub const USES_SECS: u64 = 3_600;
+/// Seconds within which the requests for ranges of a key are counted that it takes to fetch the whole.
+pub const RANGE_USES_SECS: u64 = 60;
+/// Requests for ranges of a key, within that time, after which the whole is fetched.
+pub const RANGE_USES: u8 = 3;
+/// The whole is fetched for a single range if it has at most so many times the bytes of the range.
+pub const WIDENING: u64 = 8;
+/// Fetches that the clients of one network may have widened from a range to the whole at a time (RangeAmp, DSN 2020).
+pub const WIDENED_FETCHES: u8 = 4;

@@ -6,7 +6,7 @@ use super::CacheStore;
 use super::arena::BlockWriter;
 use super::body::{BodyPart, LargeBody};
 use super::entry::{Entry, EntryState, mark};
-use super::fills::{FillEnd, RunningFill};
+use super::fills::{FillEnd, Follower, RunningFill};
 use super::header::{EntryHeader, HEADER_BYTES};
 use crate::base::limits;
 use crate::cache::facts::EntryFacts;
@@ -108,6 +108,11 @@ impl Ticket {
     /// The fill by which others wait for this fetch; `None` if nobody can.
     pub fn fill(&self) -> Option<&Arc<RunningFill>> {
         self.fill.as_ref()
+    }
+
+    /// A follower of this fetch; `None` if nobody can follow it.
+    pub fn follower(&self) -> Option<Follower> {
+        self.fill.clone().map(Follower::new)
     }
 
     /// Notes that the request is sent now, perhaps once more: what was purged or invalidated before does not concern
@@ -367,6 +372,32 @@ impl Filling {
             self.fetch.store.keep_share(self.share);
         }
         published
+    }
+
+    /// The length that the body will have, if it is known.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Ends a body that was cut, and puts what has come of it into the store under this head. Those who follow find
+    /// [`FillEnd::Failed`]. Errors: nothing is in the store.
+    pub fn keep(mut self, facts: EntryFacts, head: &[u8]) -> Result<Arc<Entry>, Unpublished> {
+        if self.has_ended {
+            return Err(NoRoom::Full.into());
+        }
+        let sealed = self.seal(&[])?;
+        let new = NewEntry {
+            facts,
+            variant: sealed.variant(),
+            head,
+            tags: sealed.tags(),
+            length: Some(self.pushed),
+            share: self.share,
+        };
+        let kept = self.fetch.with_body_of(&sealed, &new)?;
+        let most = usize::from(self.share.max_variants);
+        self.fetch.store.publish(&self.fetch, &kept, most)?;
+        Ok(kept)
     }
 
     /// Ends the blocks; returns the entry, which is another one if there are trailers and the body follows the head.

@@ -252,6 +252,12 @@ impl Follower {
     }
 }
 
+impl Clone for Follower {
+    fn clone(&self) -> Follower {
+        Follower::new(self.0.clone())
+    }
+}
+
 impl Deref for Follower {
     type Target = RunningFill;
 

@@ -22,10 +22,13 @@ mod slots;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod validations;
+mod widened;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -42,7 +45,9 @@ use self::purges::{Purgeable, Purges};
 use self::s3_fifo::S3Fifo;
 use self::shard::{FetchStart, StoreShard};
 use self::sweep::Sweep;
+use self::uses::Uses;
 use self::validations::Validations;
+use self::widened::WidenedFetches;
 use crate::base::limits;
 
 pub use self::entry::{Entry, EntryState};
@@ -51,6 +56,7 @@ pub use self::fills::{FillEnd, Follower, Outcome, RunningFill, Wake};
 pub use self::listing::{CacheUsage, EntrySummary, Listing, Order, ZoneUsage};
 pub use self::purges::{Purge, PurgeEffect};
 pub use self::sweep::Swept;
+pub use self::widened::Widened;
 
 /// How a store is made.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +84,9 @@ pub struct CacheStore {
     counters: StoreCounters,
     sweep: Mutex<Sweep>,
     validations: Validations,
+    uses: Uses,
+    range_uses: Uses,
+    widened: Arc<WidenedFetches>,
 }
 
 /// Counts of the store's events.
@@ -188,6 +197,8 @@ impl CacheStore {
         // Tables may grow by the slack between two looks at the budget.
         let budget = Arc::new(Budget::new(max_bytes - max_bytes / limits::STORE_SLACK));
         let arena = Arena::new(max_bytes, budget.clone())?;
+        let places = usize::try_from(max_bytes / limits::BYTES_PER_USE_PLACE).unwrap_or(usize::MAX);
+        let places = places.clamp(limits::USE_PLACES_LEAST, limits::USE_PLACES);
         let shards = (0..limits::STORE_SHARDS).map(|_| CachePadded::default());
         let store = CacheStore {
             seed: RandomState::new(),
@@ -204,8 +215,14 @@ impl CacheStore {
             counters: StoreCounters::default(),
             sweep: Mutex::default(),
             validations: Validations::default(),
+            uses: Uses::new(places, limits::USES_SECS),
+            range_uses: Uses::new(places, limits::RANGE_USES_SECS),
+            widened: Arc::default(),
         };
         store.budget.note(store.validations.heap_bytes());
+        store
+            .budget
+            .note(store.uses.heap_bytes() + store.range_uses.heap_bytes());
         store.budget.note(store.policy().heap_bytes());
         Ok(Arc::new(store))
     }
@@ -239,6 +256,24 @@ impl CacheStore {
     /// second.
     pub fn may_validate(&self, hash: u64, now: u64) -> bool {
         self.validations.may_begin(hash, now)
+    }
+
+    /// Notes a request for a key without an entry; returns whether the answer is worth storing. `least`: the requests
+    /// that this takes; `None`: one, and two while the store is full, so that what is wanted once displaces nothing.
+    pub fn is_wanted(&self, hash: u64, least: Option<u8>, now: u64) -> bool {
+        let is_full = || self.budget.used() > self.budget.most() - self.budget.most() / 16;
+        let least = least.unwrap_or_else(|| 1 + u8::from(is_full()));
+        least <= 1 || self.uses.note(hash, now) >= least
+    }
+
+    /// Notes a request for a range that is not stored; returns how many came of late.
+    pub fn note_range(&self, hash: u64, now: u64) -> u8 {
+        self.range_uses.note(hash, now)
+    }
+
+    /// Counts a fetch that is widened from a range of this client to the whole; `None`: there are too many.
+    pub fn begin_widened(&self, client: Option<IpAddr>) -> Option<Widened> {
+        self.widened.begin(client)
     }
 
     /// The number of the last purge: entries that were checked before it are checked anew.

@@ -17,8 +17,10 @@ use crate::http::fields::values;
 use crate::http::h1::{ComputedField, RequestHead};
 use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
+use crate::worker::cache::judge_part::range_value;
+use crate::worker::cache::own::{Completing, OF_CLIENT, Own};
 use crate::worker::cache::place::{Place, PlaceParts};
-use crate::worker::cache::serving::{Form, form_of};
+use crate::worker::cache::serving::{Form, Formless, form_of, part_of};
 
 /// A request to a backend, as the cache sees it.
 pub struct Fetch {
@@ -47,6 +49,10 @@ pub struct Fetch {
     requested: Cell<u64>,
     /// The length of the answer's body, if it is known and the body is being stored.
     pub storing: Cell<Option<Storing>>,
+    /// The key was asked for too seldom for the answer to be stored.
+    pub is_rare: bool,
+    /// What makes the fetch one of the cache's own, which has no client; `None`: a client sent the request.
+    pub own: Option<Own>,
     /// The fields that replace those of the client.
     replaced: Vec<(&'static str, Vec<u8>)>,
 }
@@ -85,6 +91,8 @@ pub struct Asked<'a> {
 
 /// The fields with which a client makes its request conditional on what it has.
 const CONDITIONS: [&str; 2] = ["if-none-match", "if-modified-since"];
+/// The fields with which a part of the answer is asked for.
+const RANGE: [&str; 2] = ["range", "if-range"];
 
 impl Fetch {
     /// A fetch for a request. `ticket`: the place of the fetch in the store.
@@ -108,6 +116,8 @@ impl Fetch {
             ticket: RefCell::new(ticket),
             requested: Cell::new(0),
             storing: Cell::default(),
+            is_rare: false,
+            own: None,
             replaced: Vec::new(),
         }
     }
@@ -128,6 +138,19 @@ impl Fetch {
         self.stored = stored;
     }
 
+    /// Makes the request one of the cache's own, which asks for the rest of a stored part if there is one.
+    pub fn make_own(&mut self, own: Own) {
+        if let Some(Completing { entry, completion }) = &own.completing
+            && let Some(validator) = Validators::of_head(entry.head()).strong()
+        {
+            let range = range_value(completion.missing, completion.union.total);
+            self.replaced.push((RANGE[0], range));
+            // RFC 9110 section 15.3.7.3: without If-Range the answer could be a part of another state.
+            self.replaced.push((RANGE[1], validator.to_vec()));
+        }
+        self.own = Some(own);
+    }
+
     /// Takes out cookies, or replaces the cookies of the request.
     pub fn replace_cookies(&mut self, value: Vec<u8>) {
         self.replaced.push(("cookie", value));
@@ -135,7 +158,10 @@ impl Fetch {
 
     /// Takes out the conditions of palantir's own: the request is sent again without them.
     pub fn take_conditions(&mut self) -> Vec<(&'static str, Vec<u8>)> {
-        let is_condition = |(name, _): &mut (&'static str, Vec<u8>)| CONDITIONS.contains(name);
+        if let Some(own) = &mut self.own {
+            own.completing = None;
+        }
+        let is_condition = |(name, _): &mut (&'static str, Vec<u8>)| OF_CLIENT.contains(name);
         self.replaced.extract_if(.., is_condition).collect()
     }
 
@@ -151,10 +177,12 @@ impl Fetch {
         let is_stored = matches!(self.purpose, Purpose::Store(..));
         let is_keyed = |name: &str| keyed.iter().any(|keyed| keyed == name);
         let is_condition = |name: &str| CONDITIONS.iter().any(|one| one.eq_ignore_ascii_case(name));
+        let is_of_client = |name: &str| OF_CLIENT.iter().any(|one| one.eq_ignore_ascii_case(name));
         let replaces_conditions = self.is_validating();
         let is_out = |name: &&str| {
             (is_stored && unkeyed::is_removed(name.as_bytes(), is_keyed))
                 || (replaces_conditions && is_condition(name))
+                || (self.own.is_some() && is_of_client(name))
                 || self
                     .replaced
                     .iter()
@@ -205,13 +233,18 @@ impl Fetch {
             .replace(Some(store.begin_fetch(self.hash, &self.key)));
     }
 
-    /// The form in which an entry answers the request, by the conditions and ranges of the client.
-    pub fn form_of(&self, entry: &SharedEntry) -> Form {
-        self.with_fields(|fields| match form_of(&self.asking, fields, entry) {
-            Some(form) => form,
-            // Conditions for the backend went to the backend.
-            None => Form::Whole,
-        })
+    /// The form in which an entry answers the request, by the conditions and ranges of the client. `None`: the entry is
+    /// a part that has not all of what is asked for.
+    pub fn form_of(&self, entry: &SharedEntry) -> Option<Form> {
+        let length = entry.body_len();
+        self.with_fields(
+            |fields| match form_of(&self.asking, fields, entry, length) {
+                Ok(form) => Some(form),
+                // Conditions for the backend went to the backend.
+                Err(Formless::ForBackend) => part_of(entry).is_none().then_some(Form::Whole),
+                Err(Formless::Missing(_)) => None,
+            },
+        )
     }
 
     /// Whether other requests wait for the answer.

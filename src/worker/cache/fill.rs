@@ -1,15 +1,23 @@
 //! The cache fill of an answer: its body is copied into the store on its way to the client.
 
 use crate::base::ids::WorkerId;
-use crate::shared::SharedCacheCounters;
+use crate::cache::extent::{Extent, part_head};
+use crate::cache::facts::Flags;
+use crate::cache::validators::Validators;
+use crate::http::range::ByteRange;
+use crate::shared::{SharedCacheCounters, SharedEntry};
 use crate::shared::cache::Filling;
+use crate::worker::cache::serving::part_of;
 
-/// The fill of one answer. A fill that is dropped before its end is not stored, and whoever follows it learns that.
+/// The fill of one answer. A fill that is dropped before its end is stored as the part that has come, if a later fetch
+/// may complete it; whoever follows it learns that it has failed.
 pub struct Fill {
     /// `None`: the store has no room for the rest, or the body has ended.
     filling: Option<Filling>,
     /// Where the stored response is counted.
     counted_in: Option<(SharedCacheCounters, WorkerId)>,
+    /// The stored part that the answer lies in front of, and that ends the body.
+    behind: Option<SharedEntry>,
 }
 
 impl Fill {
@@ -18,12 +26,23 @@ impl Fill {
         Fill {
             filling: Some(filling),
             counted_in: None,
+            behind: None,
         }
     }
 
     /// Lets the response be counted when it is stored whole: by the worker, among the counts of its route's cache.
     pub fn count_in(&mut self, counters: Option<(SharedCacheCounters, WorkerId)>) {
         self.counted_in = counters;
+    }
+
+    /// Begins the body with that of a stored part.
+    pub fn pass_stored(&mut self, entry: &SharedEntry) {
+        entry.pieces().for_each(|piece| self.pass(piece));
+    }
+
+    /// Lets the body end with that of a stored part.
+    pub fn end_with(&mut self, entry: SharedEntry) {
+        self.behind = Some(entry);
     }
 
     /// Stores the next bytes of the body. Where the store has no room for them the answer goes on without the cache.
@@ -37,6 +56,9 @@ impl Fill {
 
     /// Puts the whole response into the store. `trailers`: each `name: value CRLF`.
     pub fn end(&mut self, trailers: &[u8]) {
+        if let Some(entry) = self.behind.take() {
+            self.pass_stored(&entry);
+        }
         if let Some(filling) = self.filling.take() {
             let bytes = filling.pushed();
             // A purge that came meanwhile keeps the response out of the store, which harms nobody.
@@ -48,19 +70,45 @@ impl Fill {
         }
     }
 
-    /// Whether others follow the fill, so that the body is needed even if its client leaves.
-    pub fn is_followed(&self) -> bool {
-        let fill = self.filling.as_ref().and_then(Filling::fill);
-        fill.is_some_and(|fill| fill.followers() > 0)
-    }
-
-    /// The bytes that are stored.
-    pub fn stored(&self) -> u64 {
-        self.filling.as_ref().map_or(0, Filling::pushed)
-    }
-
     /// Whether the body is still being stored.
     pub fn is_storing(&self) -> bool {
         self.filling.is_some()
+    }
+
+    /// Stores what has come of a body that was cut.
+    fn keep_part(&self, filling: Filling) {
+        let (entry, pushed) = (filling.entry().clone(), filling.pushed());
+        // A part in front of a stored one is worth less than the stored one, whose place it would take.
+        let (Some(length), None) = (filling.length(), &self.behind) else {
+            return;
+        };
+        let announced = part_of(&entry).unwrap_or(Extent {
+            range: ByteRange {
+                first: 0,
+                last: length.saturating_sub(1),
+            },
+            total: length,
+        });
+        // RFC 9111 section 3.3: an incomplete response is stored as a part; without a strong validator it could never be
+        // completed.
+        let is_kept = pushed > 0
+            && pushed < length
+            && entry.facts().status == 200
+            && Validators::of_head(entry.head()).strong().is_some();
+        if is_kept {
+            let mut facts = entry.facts();
+            facts.flags |= Flags::PARTIAL;
+            let head = part_head(entry.head(), &announced.shortened(pushed));
+            // What is not kept is fetched again.
+            let _ = filling.keep(facts, &head);
+        }
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        if let Some(filling) = self.filling.take() {
+            self.keep_part(filling);
+        }
     }
 }

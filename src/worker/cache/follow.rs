@@ -17,6 +17,8 @@ pub struct Collapsed {
     pub waits: u8,
     /// The time for waiting is over: the request goes alone.
     pub is_over: bool,
+    /// The time after which a stale response answers is over.
+    pub is_stale_due: bool,
 }
 
 /// Waits until it is known whether the answer to the other request can be used, or until the time for that is over.
@@ -35,9 +37,11 @@ pub async fn await_decision(
         .as_ref()
         .map(|policy| policy.collapse_timeout);
     let due = exchange.began.after(most.unwrap_or_default());
+    let patience = exchange.progress.stale_after.take();
+    let time = patience.map_or(due.until(), |patience| patience.min(due.until()));
     let wait = shard.wait_for_fill(fill.number());
     client.watch();
-    client.timer.set(exchange.bounded(due.until()));
+    client.timer.set(exchange.bounded(time));
     let decided = client.timer.bound(|cx: &mut Context<'_>| {
         wait.set(cx);
         fill.wait(shard.worker.index());
@@ -48,6 +52,7 @@ pub async fn await_decision(
     });
     match decided.await {
         Ok(outcome) => outcome?,
+        Err(Expired) if patience.is_some() => exchange.progress.collapsed.is_stale_due = true,
         Err(Expired) => exchange.progress.collapsed.is_over = true,
     }
     if due <= Micros::now() {

@@ -98,8 +98,15 @@ impl Judgment<'_> {
                 None => Verdict::Repeat,
             };
         }
+        if let Some(verdict) = self.completed(now) {
+            return verdict;
+        }
         if let Some(serving) = self.stale_instead(Trouble::Status(status), now) {
             return Verdict::Serve(Box::new(serving));
+        }
+        if self.fetch.is_rare {
+            drop(self.fetch.take_ticket());
+            return Verdict::Pass("min_uses");
         }
         if self.fetch.asking.method == AskedMethod::Head {
             self.take_head_over(now);
@@ -114,7 +121,7 @@ impl Judgment<'_> {
     }
 
     /// Tells those who wait that they cannot have the answer.
-    fn refuse(&self, why: NotStored, now: u64) {
+    pub(super) fn refuse(&self, why: NotStored, now: u64) {
         let Some(ticket) = self.fetch.take_ticket() else {
             return;
         };
@@ -131,7 +138,7 @@ impl Judgment<'_> {
         });
     }
 
-    fn response(&self, now: u64) -> Response<'_> {
+    pub(super) fn response(&self, now: u64) -> Response<'_> {
         let location = find(self.head.fields, "content-location");
         Response {
             status: self.head.status,
@@ -145,7 +152,7 @@ impl Judgment<'_> {
         }
     }
 
-    fn share(&self) -> Share {
+    pub(super) fn share(&self) -> Share {
         Share {
             zone: self.store.zone(&self.policy.zone),
             max_percent: self.policy.max_percent,
@@ -157,6 +164,9 @@ impl Judgment<'_> {
     /// Begins to store the answer. Errors: the reason for which the answer is not stored.
     fn store(&self, now: u64) -> Result<Box<Fill>, NotStored> {
         let (policy, head) = (self.policy, self.head);
+        if head.status == 206 {
+            return self.store_part(now);
+        }
         let facts = storable(policy, &self.fetch.asking, &self.response(now))?;
         let variant = self
             .fetch
@@ -211,7 +221,7 @@ impl Judgment<'_> {
         };
         let validated = (forwarded, CachePart::Validated, reason);
         let mut serving = serving(self.policy, &entry, validated, now);
-        serving.form = self.fetch.form_of(&entry);
+        serving.form = self.fetch.form_of(&entry)?;
         Some(serving)
     }
 
@@ -251,7 +261,7 @@ impl Judgment<'_> {
     }
 
     /// The facts of a response with this head, which was validated now.
-    fn facts_of(&self, text: &[u8], now: u64) -> Result<EntryFacts, NotStored> {
+    pub(super) fn facts_of(&self, text: &[u8], now: u64) -> Result<EntryFacts, NotStored> {
         let mut slots = FieldSlots::new();
         let asked = AskedOfHead {
             head: false,
@@ -353,12 +363,11 @@ pub fn stale_instead(
         is_stored: false,
         is_collapsed: fetch.is_collapsed,
     };
-    Some(serving(
-        policy,
-        entry,
-        (handling, CachePart::Stale, reason),
-        now,
-    ))
+    // RFC 9111 section 3.3 (MUST NOT): a part answers requests for ranges within it, and no others, stale or not.
+    let form = fetch.form_of(entry)?;
+    let mut serving = serving(policy, entry, (handling, CachePart::Stale, reason), now);
+    serving.form = form;
+    Some(serving)
 }
 
 /// A stored response as the whole answer.

@@ -6,6 +6,8 @@ pub mod fill;
 pub mod follow;
 pub mod front;
 pub mod judge;
+mod judge_part;
+pub mod own;
 pub mod place;
 pub mod refresh;
 pub mod rendered;

@@ -15,7 +15,7 @@ use crate::worker::body::framing::{self, ResponseWay};
 use crate::worker::body::{Body, Coming};
 use crate::worker::cache::rendered::{Look, Rendered};
 use crate::worker::cache::served_head::{self, Delivery};
-use crate::worker::cache::serving::{Form, Serving};
+use crate::worker::cache::serving::{Form, Serving, announced_length, part_of};
 use crate::worker::cache::stored_body::{Followed, Segment, StoredBody};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -228,20 +228,20 @@ fn failure(exchange: &Exchange, stream: &Stream, broken: Broken<Failure>) -> Fai
     }
 }
 
-/// The length of the stored body; `None`: the body is still being stored, and its head names no length.
-pub fn known_length(serving: &Serving) -> Option<u64> {
-    match &serving.fill {
-        None => Some(serving.entry.body_len()),
-        Some(_) => {
-            let named = find(serving.entry.head(), "content-length")?;
-            std::str::from_utf8(named).ok()?.parse().ok()
-        }
+/// The length of the representation; `None`: the body is still being stored, and its head names no length.
+fn known_length(serving: &Serving) -> Option<u64> {
+    match (&serving.fill, part_of(&serving.entry)) {
+        (_, Some(extent)) => Some(extent.total),
+        (None, None) => Some(serving.entry.body_len()),
+        (Some(_), None) => announced_length(&serving.entry),
     }
 }
 
 /// The pieces of the answer's body.
 fn segments(serving: &Serving, total: Option<u64>, boundary: &str) -> VecDeque<Segment> {
-    let stored = |first: u64, last: u64| Segment::Stored(first..last + 1);
+    // The body of a part begins in the middle of the representation.
+    let start = part_of(&serving.entry).map_or(0, |extent| extent.range.first);
+    let stored = |first: u64, last: u64| Segment::Stored(first - start..last + 1 - start);
     match serving.form {
         Form::NotModified | Form::Ranges(RangeSelection::Unsatisfiable) => VecDeque::new(),
         Form::Ranges(RangeSelection::Single(range)) => [stored(range.first, range.last)].into(),

@@ -5,11 +5,15 @@ use std::rc::Rc;
 use httparse::Header;
 
 use crate::cache::conditions::{Precondition, evaluate, range_counts};
+use crate::cache::extent::Extent;
+use crate::cache::facts::Flags;
+use crate::cache::partial::{FromParts, from_parts};
 use crate::cache::ranges::{RangeSelection, select};
 use crate::cache::request::{AskedMethod, Asking};
 use crate::cache::status::Handling;
 use crate::cache::stored_head;
 use crate::cache::validators::Validators;
+use crate::http::range::ByteRange;
 use crate::shared::SharedEntry;
 use crate::shared::access::CachePart;
 use crate::shared::cache::{Entry, Follower};
@@ -51,9 +55,42 @@ pub enum Form {
     Ranges(RangeSelection),
 }
 
-/// The form in which an entry answers a request with these fields. `None`: the request has conditions that only a
-/// backend can evaluate.
-pub fn form_of(asking: &Asking, fields: &[Header<'_>], entry: &Entry) -> Option<Form> {
+/// Why an entry answers a request in no form.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Formless {
+    /// The request has conditions that only a backend can evaluate.
+    ForBackend,
+    /// The entry is a part of a representation, and has not all of what is asked for.
+    Missing(Missing),
+}
+
+/// The bytes that a request asks for and a stored part has not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Missing {
+    /// From the first to the last byte that is asked for and not stored.
+    pub range: ByteRange,
+    /// The one range that is asked for; `None`: the whole, or several ranges.
+    pub single: Option<ByteRange>,
+}
+
+/// The part that an entry has; `None`: the entry is whole.
+pub fn part_of(entry: &Entry) -> Option<Extent> {
+    if !entry.facts().flags.has(Flags::PARTIAL) {
+        return None;
+    }
+    let extent = Extent::of_head(entry.head());
+    debug_assert!(extent.is_some(), "the head of a part says which part it is");
+    extent
+}
+
+/// The form in which an entry answers a request with these fields. `length`: the bytes of the whole representation.
+/// Errors: the entry does not answer.
+pub fn form_of(
+    asking: &Asking,
+    fields: &[Header<'_>],
+    entry: &Entry,
+    length: u64,
+) -> Result<Form, Formless> {
     let stored = Validators::of_head(entry.head());
     let status = stored_head::status(entry.head());
     let method: &[u8] = match asking.method {
@@ -61,15 +98,54 @@ pub fn form_of(asking: &Asking, fields: &[Header<'_>], entry: &Entry) -> Option<
         _ => b"GET",
     };
     match evaluate(method, fields, status, &stored) {
-        Precondition::ForBackend => return None,
-        Precondition::NotModified => return Some(Form::NotModified),
+        Precondition::ForBackend => return Err(Formless::ForBackend),
+        Precondition::NotModified => return Ok(Form::NotModified),
         Precondition::Met => {}
     }
-    if !asking.has_range || !range_counts(fields, &stored) {
-        return Some(Form::Whole);
+    let counts = asking.has_range && range_counts(fields, &stored);
+    if let Some(extent) = part_of(entry) {
+        return form_of_part(&extent, method, fields, counts).map_err(Formless::Missing);
     }
-    Some(match select(method, fields, status, entry.body_len()) {
+    if !counts {
+        return Ok(Form::Whole);
+    }
+    Ok(match select(method, fields, status, length) {
         RangeSelection::Whole => Form::Whole,
         ranges => Form::Ranges(ranges),
     })
+}
+
+/// The form in which a stored part answers.
+fn form_of_part(
+    extent: &Extent,
+    method: &[u8],
+    fields: &[Header<'_>],
+    counts: bool,
+) -> Result<Form, Missing> {
+    let all = ByteRange {
+        first: 0,
+        last: extent.total.saturating_sub(1),
+    };
+    let nothing = Missing {
+        range: all,
+        single: None,
+    };
+    let stretches = extent.stretches().ok_or(nothing)?;
+    match from_parts(&stretches, method, fields, counts) {
+        FromParts::Answer(RangeSelection::Whole) => Err(nothing),
+        FromParts::Answer(ranges) => Ok(Form::Ranges(ranges)),
+        FromParts::Missing(range) => Err(Missing {
+            range,
+            single: match select(method, fields, 200, extent.total) {
+                RangeSelection::Single(single) if counts => Some(single),
+                _ => None,
+            },
+        }),
+    }
+}
+
+/// The length of the representation that an entry which is being stored has, or is a part of. `None`: not known yet.
+pub fn announced_length(entry: &Entry) -> Option<u64> {
+    let named = stored_head::find(entry.head(), "content-length")?;
+    std::str::from_utf8(named).ok()?.parse().ok()
 }

@@ -1,7 +1,11 @@
 //! The step that looks a request up in the cache: a stored response answers, the request waits for the answer to another
 //! one, or the request goes to a backend, whose answer may be stored.
 
+mod lead;
+mod parts;
+
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use httparse::Header;
 
@@ -24,8 +28,9 @@ use crate::snapshot::Route;
 use crate::worker::cache::Cache;
 use crate::worker::cache::fetch::{Asked, Fetch, Purpose};
 use crate::worker::cache::judge::serving;
+use crate::worker::cache::own::{Led, Own};
 use crate::worker::cache::place::PlaceParts;
-use crate::worker::cache::serving::{Form, Serving, form_of};
+use crate::worker::cache::serving::{Form, Formless, Serving, form_of, part_of};
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
 
@@ -39,6 +44,8 @@ pub enum LookedUp {
     Serve(Box<Serving>, Option<Box<Fetch>>),
     /// The request waits for the answer to another one.
     Follow(Follower),
+    /// A fetch of the cache's own begins, and the request waits for its answer.
+    Lead(Box<Fetch>, Led),
 }
 
 /// Looks a request up.
@@ -176,6 +183,9 @@ impl LookUp<'_> {
     }
 
     fn look_up(&self, asked: &Asked<'_>, cookies: Option<Vec<u8>>) -> Result<LookedUp, Early> {
+        if let Some(serving) = self.serve_led(asked) {
+            return Ok(LookedUp::Serve(serving, None));
+        }
         if self.exchange.progress.collapsed.waits == 0
             && let Some(serving) = self.hit_in_front(asked)
         {
@@ -184,12 +194,17 @@ impl LookUp<'_> {
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
         let found = self.cache.store.look_up(asked.hash, asked.key, matches);
         let Some(entry) = found.entry.clone() else {
+            self.note_range(asked);
             let reason = match found.other {
                 Some(_) => (Forwarded::VaryMiss, "vary"),
                 None => (Forwarded::UriMiss, "no_entry"),
             };
             return self.ask(asked, cookies, found, reason);
         };
+        let formed = form_of(&asked.asking, asked.fields, &entry, entry.body_len());
+        if let Err(Formless::Missing(missing)) = formed {
+            return self.ask_for_rest((asked, cookies), found, entry, missing);
+        }
         let facts = entry.facts();
         let is_purged = self.cache.store.check(&entry) == EntryState::Stale;
         let mut asking = asked.asking;
@@ -202,7 +217,7 @@ impl LookUp<'_> {
             asking = asking.without_demands();
             reused = reuse(self.policy, &facts, &asking, is_purged, self.now);
         }
-        let Some(form) = form_of(&asked.asking, asked.fields, &entry) else {
+        let Ok(form) = formed else {
             return self.ask(asked, cookies, found, (Forwarded::Request, "conditions"));
         };
         match reused {
@@ -233,7 +248,8 @@ impl LookUp<'_> {
         let Reuse::Fresh { .. } = reused else {
             return None;
         };
-        let form = form_of(&asked.asking, asked.fields, &held.entry)?;
+        let entry = &held.entry;
+        let form = form_of(&asked.asking, asked.fields, entry, entry.body_len()).ok()?;
         let hit = (Handling::Hit, CachePart::Hit, "");
         let mut serving = serving(self.policy, &held.entry, hit, self.now);
         serving.form = form;
@@ -261,7 +277,8 @@ impl LookUp<'_> {
             )
             && !self.cache.store.may_validate(asked.hash, self.now)
         {
-            let form = form_of(&asked.asking, asked.fields, entry).unwrap_or(Form::Whole);
+            let formed = form_of(&asked.asking, asked.fields, entry, entry.body_len());
+            let form = formed.unwrap_or(Form::Whole);
             return Ok(self.serve(entry, form, (CachePart::Stale, "unreachable")));
         }
         let forwarded = if why.is_from_client() {
@@ -269,7 +286,7 @@ impl LookUp<'_> {
         } else {
             Forwarded::Stale
         };
-        self.ask(asked, cookies, found, (forwarded, why.label()))
+        self.validate_with_patience(asked, cookies, found, (forwarded, why.label()))
     }
 
     /// Whether no backend of the pool takes requests now.
@@ -292,7 +309,11 @@ impl LookUp<'_> {
         }
         let store = &self.cache.store;
         let collapsed = self.exchange.progress.collapsed;
-        let may_wait = self.may_collapse(asked, &found)
+        let needs_own = self.needs_own(asked, &found);
+        let is_rare = self.is_rare(asked, &found);
+        let may_wait = !is_rare
+            && self.may_collapse(asked, &found)
+            && !(needs_own && self.has_led())
             && !collapsed.is_over
             && collapsed.waits < limits::COLLAPSED_WAITS;
         let joined = if may_wait {
@@ -302,6 +323,14 @@ impl LookUp<'_> {
             Joined::Alone(store.begin_fetch(asked.hash, asked.key))
         };
         let ticket = match joined {
+            Joined::Lead(ticket) if needs_own => {
+                return Ok(self.lead(
+                    (asked, cookies),
+                    found,
+                    (reason, label),
+                    (ticket, Own::default()),
+                ));
+            }
             Joined::Lead(ticket) | Joined::Alone(ticket) => ticket,
             Joined::Follow(follower) => match self.follow(follower, asked) {
                 Ok(looked_up) => return Ok(looked_up),
@@ -309,7 +338,8 @@ impl LookUp<'_> {
             },
         };
         self.exchange.note_cache(CachePart::Miss, label);
-        let fetch = self.fetch(asked, cookies, found, (reason, label), ticket);
+        let mut fetch = self.fetch(asked, cookies, found, (reason, label), ticket);
+        fetch.is_rare = is_rare;
         Ok(LookedUp::Fetch(Box::new(fetch)))
     }
 
@@ -330,6 +360,11 @@ impl LookUp<'_> {
             let has_conditions = self.has_backend_conditions();
             let mut stored = vec![entry];
             stored.extend(found.further);
+            // A part is validated only if it has what is asked for, which the newest entry alone was asked.
+            let newest = stored[0].clone();
+            let is_newest = |entry: &SharedEntry| Arc::ptr_eq(entry, &newest);
+            stored
+                .retain(|entry| part_of(entry).is_none() || (is_newest(entry) && !has_conditions));
             if !has_conditions {
                 fetch.validate(stored);
             } else {
@@ -347,6 +382,11 @@ impl LookUp<'_> {
 
     /// Whether the request may wait for the answer to another one, or others for its answer.
     fn may_collapse(&self, asked: &Asked<'_>, found: &Found) -> bool {
+        !asked.asking.has_range && self.may_share(asked, found)
+    }
+
+    /// Whether the request may have the answer to another one, apart from the ranges that it asks for.
+    fn may_share(&self, asked: &Asked<'_>, found: &Found) -> bool {
         let head = self.incoming.head;
         let has = |name| head.field(name).is_some();
         let wants_events = head
@@ -360,12 +400,9 @@ impl LookUp<'_> {
         };
         head.method.as_bytes() == b"GET"
             && head.body == RequestBody::None
-            && !asked.asking.has_range
             && !asked.asking.directives.is_no_store
             && !wants_events
             && !["if-match", "if-unmodified-since"].into_iter().any(has)
-            && (found.entry.is_some()
-                || !["if-none-match", "if-modified-since"].into_iter().any(has))
             && (!asked.asking.is_authorized || is_shared())
     }
 
@@ -389,7 +426,8 @@ impl LookUp<'_> {
         if !is_ours || !is_shared || !matches!(reused, Reuse::Fresh { .. }) {
             return Err(());
         }
-        let form = form_of(&asked.asking, asked.fields, &entry).ok_or(())?;
+        let is_open = follower.end() == FillEnd::Open;
+        let form = self.form_from_fill(asked, &entry, is_open).ok_or(())?;
         let mut serving = self.collapsed(&entry, form);
         match follower.end() {
             FillEnd::Open => serving.fill = Some(follower),

@@ -25,6 +25,7 @@ use crate::base::memory::Promise;
 use crate::http::h1::RequestHead;
 use crate::http::max_forwards::Forwards;
 use crate::shared::cache::Follower;
+use crate::worker::cache::own::Led;
 use crate::worker::cache::serving::Serving;
 use crate::worker::downstream::Client;
 use crate::worker::encode::{PreparedRequest, encode};
@@ -52,6 +53,8 @@ pub enum Decision {
     Serve(Box<Serving>),
     /// The request waits for the answer to another one; then the decision is made again.
     Follow(Follower),
+    /// A fetch of the cache's own begins, and the request waits for its answer; then the decision is made again.
+    Lead(Box<PreparedRequest>, Led),
     /// The request is answered by palantir itself.
     Reply(Box<Reply>),
     /// The request goes to a backend now. The promise reserves the memory that its exchange may take; `None`: the
@@ -117,17 +120,25 @@ fn decide_on(
     // Guard rules of the client belong here.
     let route = route::enter(incoming, exchange, found)?;
     // Guard rules of the route and authentication belong here.
+    let mut led = None;
     let (serving, fetch) = match cache::look_up(incoming, exchange, route)? {
         LookedUp::Unconcerned => (None, None),
         LookedUp::Fetch(fetch) => (None, Some(fetch)),
         LookedUp::Serve(serving, None) => return Ok(Decision::Serve(serving)),
         LookedUp::Serve(serving, refresh) => (Some(serving), refresh),
         LookedUp::Follow(fill) => return Ok(Decision::Follow(fill)),
+        LookedUp::Lead(fetch, own) => {
+            led = Some(own);
+            (None, Some(fetch))
+        }
     };
     let balanced = balance::choose(incoming, exchange, route);
     // Load shedding belongs here.
     // The request is moved several times until its exchange ends; a box makes that cheap.
     let request = Box::new(encode(incoming, exchange, balanced, fetch));
+    if let Some(led) = led {
+        return Ok(Decision::Lead(request, led));
+    }
     if let Some(mut serving) = serving {
         serving.refresh = Some(request);
         return Ok(Decision::Serve(serving));

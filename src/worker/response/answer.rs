@@ -97,6 +97,9 @@ impl Attempt<'_> {
                 Some(failure) => Delivered::Abandoned { failure, reusable },
             });
         }
+        if self.is_for_nobody(body.fill.is_some()) && !body.has_ended() {
+            return Err(Failure::ClientLeft);
+        }
         let (client, exchange) = (self.client, self.exchange);
         let absence = Absence {
             goes_on: &|| self.goes_on_without_client(),
@@ -121,7 +124,11 @@ impl Attempt<'_> {
                 stall: &|| self.wait_for_reader(),
                 count: &|bytes| exchange.count_response(bytes),
                 rate: self.reader_rate(),
-                is_cut: &|| leave::is_cut(self.shard, exchange) || exchange.is_outdated(),
+                is_cut: &|| {
+                    leave::is_cut(self.shard, exchange)
+                        || exchange.is_outdated()
+                        || self.is_for_nobody(true)
+                },
                 has_sent: Cell::default(),
                 absence: &absence,
             },

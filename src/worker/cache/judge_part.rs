@@ -1,0 +1,162 @@
+//! What a 206 means for the cache: a part is stored, or completes a stored one (RFC 9111 sections 3.3 and 3.4).
+
+use crate::cache::extent::{Extent, part_head};
+use crate::cache::facts::Flags;
+use crate::cache::not_stored::NotStored;
+use crate::cache::omitted::Omitted;
+use crate::cache::partial::part;
+use crate::cache::policy::SetCookie;
+use crate::cache::request::AskedMethod;
+use crate::cache::response::Response;
+use crate::cache::storable::storable;
+use crate::cache::tags::Tags;
+use crate::cache::update::{NewFields, updated_head};
+use crate::cache::validators::Validators;
+use crate::cache::vary::variant_of;
+use crate::http::fields::find;
+use crate::http::h1::ResponseBody;
+use crate::http::range::{ByteRange, ContentRange};
+use crate::shared::cache::NewEntry;
+use crate::worker::cache::fetch::Storing;
+use crate::worker::cache::fill::Fill;
+use crate::worker::cache::judge::{Judgment, Verdict};
+use crate::worker::cache::own::Completing;
+use crate::worker::cache::serving::part_of;
+use crate::worker::cache::stored_head::stored_head;
+
+impl Judgment<'_> {
+    /// Begins to store a 206 as the part that it is. Errors: the reason for which the part is not stored.
+    pub(super) fn store_part(&self, now: u64) -> Result<Box<Fill>, NotStored> {
+        let (policy, head, fetch) = (self.policy, self.head, self.fetch);
+        let extent = self.extent().ok_or(NotStored::Partial)?;
+        if fetch.asking.method != AskedMethod::Get || self.is_within_stored() {
+            return Err(NotStored::Partial);
+        }
+        let response = Response {
+            status: 200,
+            is_partial: true,
+            length: Some(extent.range.len()),
+            ..self.response(now)
+        };
+        let mut facts = storable(policy, &fetch.asking, &response)?;
+        facts.flags |= Flags::PARTIAL.when(!extent.is_whole());
+        let variant = fetch.with_fields(|fields| variant_of(policy, head.fields, fields))?;
+        let tags = Tags::of(head.fields, &fetch.place.origin());
+        let tags = tags.map_err(|_| NotStored::TooManyTags)?;
+        let stored = stored_head(policy, head, self.references, now);
+        let new = NewEntry {
+            facts,
+            variant: &variant,
+            head: &part_head(&stored, &extent),
+            tags: tags.as_bytes(),
+            length: Some(extent.range.len()),
+            share: self.share(),
+        };
+        let ticket = fetch.take_ticket().ok_or(NotStored::NoRoom)?;
+        let filling = ticket.store(new).map_err(|_| NotStored::NoRoom)?;
+        fetch.storing.set(Some(Storing { length: new.length }));
+        Ok(Box::new(Fill::new(filling)))
+    }
+
+    /// The part that the 206 announces.
+    fn extent(&self) -> Option<Extent> {
+        let fields = self.head.fields;
+        let announced = ContentRange::read(find(fields, "content-range")?)?;
+        let received = match self.head.body {
+            ResponseBody::Length(length) => length,
+            _ => announced.range.len(),
+        };
+        // A part of which the head announces other bytes than it will bring is not stored: nothing tells which of the
+        // two is wrong.
+        if received != announced.range.len() {
+            return None;
+        }
+        let stretches = part(206, fields, received).ok()?;
+        let range = *stretches.as_slice().first()?;
+        Some(Extent {
+            range,
+            total: stretches.total(),
+        })
+    }
+
+    /// Whether the whole representation that the 206 is a part of is stored.
+    fn is_within_stored(&self) -> bool {
+        let new = Validators::of(self.head.fields);
+        let mut stored = self.fetch.stored.iter();
+        stored.any(|entry| {
+            part_of(entry).is_none() && Validators::of_head(entry.head()).share_strong(&new)
+        })
+    }
+
+    /// What the answer to a request for the rest of a stored part means; `None`: it means what any answer does.
+    pub(super) fn completed(&self, now: u64) -> Option<Verdict> {
+        let completing = self.fetch.own.as_ref()?.completing.as_ref()?;
+        match self.head.status {
+            206 => {}
+            // The representation has got shorter, or the backend denies the range for another reason.
+            416 => return Some(Verdict::Repeat),
+            // RFC 9110 section 13.1.5: the representation has changed, and this is the new one.
+            _ => return None,
+        }
+        let missing = Extent {
+            range: completing.completion.missing,
+            total: completing.completion.union.total,
+        };
+        let (new, old) = (
+            Validators::of(self.head.fields),
+            Validators::of_head(completing.entry.head()),
+        );
+        // RFC 9111 section 3.4 (MUST): parts are joined only if they share a strong validator.
+        if self.extent() != Some(missing) || !old.share_strong(&new) {
+            return Some(Verdict::Repeat);
+        }
+        Some(match self.join(completing, now) {
+            Ok(fill) => Verdict::Store(fill),
+            Err(why) => {
+                self.refuse(why, now);
+                Verdict::Pass(why.label())
+            }
+        })
+    }
+
+    /// Begins to store the stored part together with the one that has come.
+    fn join(&self, completing: &Completing, now: u64) -> Result<Box<Fill>, NotStored> {
+        let (entry, completion) = (&completing.entry, &completing.completion);
+        let omitted = Omitted::new(self.policy, 200, self.head.fields);
+        let new = NewFields {
+            fields: self.head.fields,
+            received_secs: now / 1_000,
+            keeps_cookies: self.policy.set_cookie == SetCookie::Store,
+            is_unstorable: &|name| omitted.contains(name),
+        };
+        let text = part_head(&updated_head(entry.head(), &new), &completion.union);
+        let mut facts = self.facts_of(&text, now)?;
+        facts.flags |= Flags::PARTIAL.when(!completion.union.is_whole());
+        let length = Some(completion.union.range.len());
+        let ticket = self.fetch.take_ticket().ok_or(NotStored::NoRoom)?;
+        let filling = ticket.store(NewEntry {
+            facts,
+            variant: entry.variant(),
+            head: &text,
+            tags: entry.tags(),
+            length,
+            share: self.share(),
+        });
+        let filling = filling.map_err(|_| NotStored::NoRoom)?;
+        self.fetch.storing.set(Some(Storing { length }));
+        let mut fill = Box::new(Fill::new(filling));
+        if completion.is_behind() {
+            fill.pass_stored(entry);
+        } else {
+            fill.end_with(entry.clone());
+        }
+        Ok(fill)
+    }
+}
+
+/// The value of `Range` that asks for a range.
+pub fn range_value(range: ByteRange, total: u64) -> Vec<u8> {
+    let mut value = Vec::new();
+    crate::cache::partial::write_range(range, total, &mut value);
+    value
+}
