@@ -141,7 +141,11 @@ pub fn write_authority(scheme: &str, host: &[u8], port: Option<u16>, out: &mut V
     match ipv6(host) {
         // A vector takes every byte: nothing can fail.
         Some(address) => drop(write!(out, "[{address}]")),
-        None => out.extend(without_root(host).iter().map(u8::to_ascii_lowercase)),
+        None => {
+            let start = out.len();
+            out.extend_from_slice(without_root(host));
+            out[start..].make_ascii_lowercase();
+        }
     }
     let default_port = if scheme == "https" { 443 } else { 80 };
     if let Some(port) = port.filter(|port| *port != default_port) {
