@@ -323,3 +323,44 @@ fn cache_status_says_who_waited() {
     assert_eq!(count("stored", &answers), 1, "{answers:?}");
     assert_eq!(count("fwd=uri-miss", &answers), 4, "{answers:?}");
 }
+
+/// What one request got, because of its own fields, does not keep others from sharing an answer.
+#[test]
+fn what_one_request_got_says_nothing_of_others() {
+    for (name, value) in [
+        ("range", "bytes=0-1"),
+        ("range", "bytes=90-"),
+        ("if-none-match", "\"a\""),
+        ("if-match", "\"b\""),
+        ("authorization", "Basic abc"),
+        ("cache-control", "no-store"),
+    ] {
+        let gate = Gate::default();
+        let opened = gate.clone();
+        let origin = origin(move |request, number| {
+            if number > 1 {
+                opened.wait(1);
+            }
+            let head = &request.head;
+            let fields = ["Cache-Control: max-age=3600", "ETag: \"a\""];
+            match head.field("range") {
+                Some("bytes=90-") => message(416, &["Content-Range: bytes */5"], Some("")),
+                Some(_) => message(206, &[&fields[..], &["Content-Range: bytes 0-1/5"]].concat(), Some("he")),
+                None if head.field("if-none-match").is_some() => message(304, &fields, None),
+                None if head.field("if-match").is_some() => message(412, &[], Some("")),
+                None => ok(&fields, "hello"),
+            }
+        });
+        let watched = Watched::start("", "collapse_timeout = '60s'", "", &[origin.addr]);
+        let mut client = Asker::new(&watched.proxy, Version::One);
+        let own = client.get("/", &[(name, value)]);
+        assert!(!own.is_hit() && own.parameter("stored").is_none(), "{name}: {own:?}");
+        let crowd = Crowd::ask(&watched.proxy, 10, &[]);
+        watched.wait_for_requests(crowd.len());
+        gate.open();
+        for (status, body, _) in crowd.answers() {
+            assert_eq!((status, body), (200, b"hello".to_vec()), "{name}");
+        }
+        assert_eq!(origin.count(), 2, "{name}: {value}");
+    }
+}
