@@ -1,4 +1,4 @@
-//! What the access log says of the cache.
+//! The access log tells the part that the cache had.
 
 use super::*;
 

@@ -146,7 +146,7 @@ fn a_body_that_trickles_reaches_all_as_it_comes() {
             gate.open();
             crowd.have(&body[..number * piece], (number - 1) * piece);
             if number == 3 {
-                // Who comes now follows from the first byte on.
+                // A client that comes now follows from the first byte on.
                 let mut late = watched.proxy.client();
                 late.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
                 late.head();
@@ -157,7 +157,7 @@ fn a_body_that_trickles_reaches_all_as_it_comes() {
     }
 }
 
-/// Those who cannot have the answer ask at once, all together, and later ones do not wait at all.
+/// Requests that cannot have the answer go out at once, all together, and later ones do not wait at all.
 #[test]
 fn an_answer_that_is_not_stored_frees_those_who_wait() {
     let (each, gate) = (10, Gate::default());
@@ -266,7 +266,7 @@ fn one_validation_is_enough_for_all() {
     assert_eq!(origin.count(), 2);
 }
 
-/// What cannot have another one's answer does not wait for it.
+/// A request that cannot have another one's answer does not wait for it.
 #[test]
 fn some_requests_never_wait() {
     for fields in [
@@ -324,7 +324,7 @@ fn cache_status_says_who_waited() {
     assert_eq!(count("fwd=uri-miss", &answers), 4, "{answers:?}");
 }
 
-/// What one request got, because of its own fields, does not keep others from sharing an answer.
+/// An answer that a request got because of its own fields does not keep others from sharing one.
 #[test]
 fn what_one_request_got_says_nothing_of_others() {
     for (name, value) in [
@@ -345,7 +345,11 @@ fn what_one_request_got_says_nothing_of_others() {
             let fields = ["Cache-Control: max-age=3600", "ETag: \"a\""];
             match head.field("range") {
                 Some("bytes=90-") => message(416, &["Content-Range: bytes */5"], Some("")),
-                Some(_) => message(206, &[&fields[..], &["Content-Range: bytes 0-1/5"]].concat(), Some("he")),
+                Some(_) => message(
+                    206,
+                    &[&fields[..], &["Content-Range: bytes 0-1/5"]].concat(),
+                    Some("he"),
+                ),
                 None if head.field("if-none-match").is_some() => message(304, &fields, None),
                 None if head.field("if-match").is_some() => message(412, &[], Some("")),
                 None => ok(&fields, "hello"),
@@ -354,7 +358,10 @@ fn what_one_request_got_says_nothing_of_others() {
         let watched = Watched::start("", "collapse_timeout = '60s'", "", &[origin.addr]);
         let mut client = Asker::new(&watched.proxy, Version::One);
         let own = client.get("/", &[(name, value)]);
-        assert!(!own.is_hit() && own.parameter("stored").is_none(), "{name}: {own:?}");
+        assert!(
+            !own.is_hit() && own.parameter("stored").is_none(),
+            "{name}: {own:?}"
+        );
         let crowd = Crowd::ask(&watched.proxy, 10, &[]);
         watched.wait_for_requests(crowd.len());
         gate.open();

