@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use httparse::Header;
 
-use super::{Early, Incoming};
+use super::{Early, Incoming, purge};
 use crate::base::limits;
 use crate::base::time::unix_millis;
 use crate::cache::bypass::{self, BypassReason, StrippedCookie, strip_cookies};
@@ -78,6 +78,8 @@ impl LookUp<'_> {
         if head.upgrade || self.exchange.facts.is_grpc {
             return Ok(LookedUp::Unconcerned);
         }
+        let client = self.exchange.facts.client;
+        purge::obey(self.incoming, client, self.policy, &self.cache.store)?;
         let cookies = self.cookies_left();
         let fields: Cow<'_, [Header<'_>]> = match &cookies {
             Some(left) => with_cookies(head.fields, left).into(),
