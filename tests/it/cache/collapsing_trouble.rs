@@ -117,6 +117,36 @@ fn a_leader_that_leaves_in_the_body_harms_nobody() {
     }
 }
 
+/// A client that follows and reads nothing holds nobody up.
+#[test]
+fn a_follower_that_does_not_read_holds_nobody_up() {
+    let (gate, size) = (Gate::default(), 8_000_000);
+    let opened = gate.clone();
+    let origin = Origin::start(move |link| {
+        while link.request().is_some() {
+            opened.wait(1);
+            link.send(format!("{HEAD}Content-Length: {size}\r\n\r\n"));
+            link.send(bytes(size));
+        }
+    });
+    let cache = "max_object = '16MiB', collapse_timeout = '60s'";
+    let watched = Watched::start("", cache, "", &[origin.addr]);
+    let mut leader = watched.proxy.client();
+    leader.send(REQUEST);
+    origin.wait_for_requests(1);
+    let mut slow = watched.proxy.client();
+    slow.send(REQUEST);
+    let mut other = watched.proxy.client();
+    other.send(REQUEST);
+    watched.wait_for_requests(3);
+    gate.open();
+    let expected = bytes(size);
+    assert!(leader.answer().body == expected);
+    assert!(other.answer().body == expected);
+    assert!(slow.answer().body == expected);
+    assert_eq!(origin.count(), 1);
+}
+
 /// The first request fails, so that one of the others asks in its place.
 #[test]
 fn a_backend_that_fails_before_the_head_is_asked_again() {

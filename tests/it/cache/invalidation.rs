@@ -162,6 +162,56 @@ fn groups_are_invalidated_together() {
     assert_eq!(left(&mut get, "b"), [true, false, false, true, false]);
 }
 
+/// A validation may put a stored answer into further groups.
+#[test]
+fn a_304_adds_to_the_groups() {
+    let origin = origin(|request, number| {
+        let head = &request.head;
+        if head.first_line().starts_with("POST") {
+            let group = format!(
+                "Cache-Group-Invalidation: \"{}\"",
+                head.field("x-group").unwrap()
+            );
+            return ok(&[&group], "");
+        }
+        match head.field("if-none-match") {
+            Some(_) => message(
+                304,
+                &[
+                    "Cache-Control: max-age=3600",
+                    "ETag: \"a\"",
+                    "Cache-Groups: \"new\"",
+                ],
+                None,
+            ),
+            None => ok(
+                &[
+                    "Cache-Control: max-age=0",
+                    "ETag: \"a\"",
+                    "Cache-Groups: \"old\"",
+                ],
+                &number.to_string(),
+            ),
+        }
+    });
+    let proxy = caching("", &[origin.addr]);
+    for version in VERSIONS {
+        let mut client = Asker::new(&proxy, version);
+        for (group, stays) in [("other", true), ("new", false)] {
+            let path = format!("/{group}/{version:?}");
+            client.get(&path, &[]);
+            assert_eq!(client.get(&path, &[]).parameter("fwd-status"), Some("304"));
+            assert!(client.get(&path, &[]).is_hit());
+            client.ask(
+                "POST",
+                "/form",
+                &[("content-length", "0"), ("x-group", group)],
+            );
+            assert_eq!(client.get(&path, &[]).is_hit(), stays, "{group}");
+        }
+    }
+}
+
 /// The origin counts the changes, and answers with their number.
 fn counting() -> (Origin, Arc<AtomicUsize>) {
     let changes = Arc::new(AtomicUsize::new(0));
