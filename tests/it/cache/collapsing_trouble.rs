@@ -12,7 +12,7 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 /// A client that asks first. It leaves when it is dropped by [`Leader::leave`].
 enum Leader {
     One(Client),
-    Two(H2, u32),
+    Two(Box<H2>, u32),
 }
 
 impl Leader {
@@ -27,7 +27,7 @@ impl Leader {
             Version::Two => {
                 let mut client = proxy.h2();
                 let stream = client.begin(&frame::get("/", &[]), true);
-                Leader::Two(client, stream)
+                Leader::Two(client.into(), stream)
             }
         }
     }
@@ -182,6 +182,15 @@ fn a_backend_that_fails_before_the_head_is_asked_again() {
     assert!(origin.count() <= 4, "{} requests", origin.count());
 }
 
+/// The beginning of a body whose end does not come.
+fn beginning(chunked: bool) -> &'static str {
+    if chunked {
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    } else {
+        "Content-Length: 100\r\n\r\nhello"
+    }
+}
+
 /// A client that has a part of the body learns that the rest is missing, and nothing is stored.
 #[test]
 fn a_backend_that_fails_in_the_body_truncates_for_all() {
@@ -195,11 +204,7 @@ fn a_backend_that_fails_in_the_body_truncates_for_all() {
                     continue;
                 }
                 opened.wait(1);
-                let start = match chunked {
-                    true => "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-                    false => "Content-Length: 100\r\n\r\nhello",
-                };
-                link.send(format!("{HEAD}{start}"));
+                link.send(format!("{HEAD}{}", beginning(chunked)));
                 opened.wait(2);
                 return link.close();
             }
@@ -230,13 +235,9 @@ fn a_backend_that_fails_in_the_body_truncates_for_all() {
 #[test]
 fn a_part_is_never_taken_for_the_whole() {
     for chunked in [false, true] {
-        let start = match chunked {
-            true => "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-            false => "Content-Length: 100\r\n\r\nhello",
-        };
         let origin = Origin::start(move |link| {
             link.request();
-            link.send(format!("{HEAD}{start}"));
+            link.send(format!("{HEAD}{}", beginning(chunked)));
         });
         let proxy = Proxy::start(&pooled(
             "",

@@ -216,15 +216,13 @@ fn a_304_adds_to_the_groups() {
 fn counting() -> (Origin, Arc<AtomicUsize>) {
     let changes = Arc::new(AtomicUsize::new(0));
     let own = changes.clone();
-    let origin = origin(
-        move |request, _| match request.head.first_line().starts_with("POST") {
-            true => ok(&[], &(own.fetch_add(1, SeqCst) + 1).to_string()),
-            false => ok(
-                &["Cache-Control: max-age=3600"],
-                &own.load(SeqCst).to_string(),
-            ),
-        },
-    );
+    let origin = origin(move |request, _| {
+        if request.head.first_line().starts_with("POST") {
+            return ok(&[], &(own.fetch_add(1, SeqCst) + 1).to_string());
+        }
+        let fields = ["Cache-Control: max-age=3600"];
+        ok(&fields, &own.load(SeqCst).to_string())
+    });
     (origin, changes)
 }
 

@@ -29,9 +29,10 @@ fn a_stale_answer_is_refreshed_once_in_the_background() {
                 opened.wait(1);
                 assert_eq!(request.head.field("if-none-match").is_some(), is_validated);
                 let fresh = ["Cache-Control: max-age=3600", tag];
-                match is_validated {
-                    true => message(304, &fresh, None),
-                    false => ok(&fresh, "new"),
+                if is_validated {
+                    message(304, &fresh, None)
+                } else {
+                    ok(&fresh, "new")
                 }
             });
             let proxy = caching("", &[origin.addr]);
