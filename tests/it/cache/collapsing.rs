@@ -238,6 +238,39 @@ fn each_variant_gets_its_own_answer() {
     assert_eq!(origin.count(), before + 2);
 }
 
+/// A client that comes while the body of its variant is on its way follows it.
+#[test]
+fn a_variant_on_its_way_is_followed() {
+    let gate = Gate::default();
+    let opened = gate.clone();
+    let origin = Origin::start(move |link| {
+        while let Some(request) = link.request() {
+            let lang = request.head.field("x-lang").unwrap().to_owned();
+            link.send(format!(
+                "{HOUR}Vary: x-lang\r\nContent-Length: 10\r\n\r\n{lang}..."
+            ));
+            if lang == "de" {
+                opened.wait(1);
+            }
+            link.send("12345");
+        }
+    });
+    let proxy = caching("collapse_timeout = '60s'", &[origin.addr]);
+    let ask = |lang| format!("GET / HTTP/1.1\r\nHost: test\r\nX-Lang: {lang}\r\n\r\n");
+    assert_eq!(proxy.ask(ask("en")).text(), "en...12345");
+    let mut leader = proxy.client();
+    leader.send(ask("de"));
+    leader.head();
+    assert_eq!(leader.bytes(5), b"de...");
+    let mut crowd = Crowd::ask(&proxy, 10, &[("x-lang", "de")]);
+    crowd.have(b"de...", 0);
+    assert_eq!(origin.count(), 2);
+    gate.open();
+    crowd.have(b"de...12345", 5);
+    assert_eq!(leader.bytes(5), b"12345");
+    assert_eq!(origin.count(), 2);
+}
+
 /// A stale answer is validated once for all who want it.
 #[test]
 fn one_validation_is_enough_for_all() {
