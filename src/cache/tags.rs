@@ -50,6 +50,12 @@ impl Tags {
         Ok(tags)
     }
 
+    /// The tags together with stored ones; see [`Tags::as_bytes`].
+    pub fn joined(mut self, stored: &[u8]) -> Result<Tags, TooManyTags> {
+        tags_in(stored).try_for_each(|tag| self.add(tag))?;
+        Ok(self)
+    }
+
     /// The tags as one text to store.
     /// See [`tags_in`].
     pub fn as_bytes(&self) -> &[u8] {

@@ -153,12 +153,13 @@ impl StoreShard {
         });
     }
 
-    /// Notes the variant that a fill brings.
+    /// Notes the variant that a fill brings, unless its request has told. A request tells a variant in a form without
+    /// what the response says of it, and so do the requests that are compared with it.
     pub fn set_fill_variant(&mut self, (hash, key): (u64, &[u8]), fill: u64, variant: &[u8]) {
         let found = self.pending.find_mut(hash, |pending| *pending.key == *key);
         let mut running = found.into_iter().flat_map(|pending| &mut pending.running);
         if let Some(running) = running.find(|running| running.fill.number() == fill) {
-            running.variant = Some(variant.into());
+            running.variant.get_or_insert_with(|| variant.into());
         }
     }
 

@@ -13,7 +13,7 @@ use crate::cache::response::Response;
 use crate::cache::reuse::{Trouble, may_serve_stale};
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::storable::storable;
-use crate::cache::tags::{Tags, invalidated_groups};
+use crate::cache::tags::{Tags, TooManyTags, invalidated_groups};
 use crate::cache::update::{NewFields, updated_head};
 use crate::cache::validation::{Freshened, HeadEffect, freshened, head_effect};
 use crate::cache::validators::Validators;
@@ -240,7 +240,7 @@ impl Judgment<'_> {
         let Some(ticket) = self.fetch.take_ticket() else {
             return old.clone();
         };
-        let Ok(facts) = facts else {
+        let (Ok(facts), Ok(tags)) = (facts, self.tags_with(old)) else {
             // What must not be stored any more is not used any more.
             ticket.uncacheable(0);
             self.store.invalidate(self.fetch.hash, &self.fetch.key);
@@ -252,12 +252,17 @@ impl Judgment<'_> {
                 facts,
                 variant: old.variant(),
                 head: &kept_head(self.policy, &text),
-                tags: old.tags(),
+                tags: tags.as_bytes(),
                 length: None,
                 share: self.share(),
             },
         );
         refreshed.unwrap_or_else(|_| old.clone())
+    }
+
+    /// The tags of a stored response and those that the answer adds: a purge finds the response by all of them.
+    fn tags_with(&self, old: &SharedEntry) -> Result<Tags, TooManyTags> {
+        Tags::of(self.head.fields, &self.fetch.place.origin())?.joined(old.tags())
     }
 
     /// The facts of a response with this head, which was validated now.

@@ -73,7 +73,7 @@ pub fn kept_head(policy: &Policy, head: &[u8]) -> Vec<u8> {
 /// The names of the fields of an answer that its client does not get although they came from the backend. `is_stored`:
 /// the answer to a request that reads is being stored.
 pub fn withheld<'f>(policy: &Policy, fields: &[Header<'f>], is_stored: bool) -> Vec<&'f str> {
-    // What no later client gets, the first one does not get either.
+    // The first client does not get what no later one gets.
     let has_no_cookies = is_stored && policy.set_cookie == SetCookie::Strip;
     let is_withheld = |name: &&str| {
         is_for_caches(policy, name) || (has_no_cookies && name.eq_ignore_ascii_case("set-cookie"))

@@ -323,6 +323,11 @@ impl LookUp<'_> {
             Joined::Alone(store.begin_fetch(asked.hash, asked.key))
         };
         let ticket = match joined {
+            // Another core has stored a response, and ended its fetch, since this one looked.
+            Joined::Lead(ticket) if self.is_outrun(asked, &found) => {
+                drop(ticket);
+                return self.look_up(asked, cookies);
+            }
             Joined::Lead(ticket) if needs_own => {
                 return Ok(self.lead(
                     (asked, cookies),
@@ -341,6 +346,20 @@ impl LookUp<'_> {
         let mut fetch = self.fetch(asked, cookies, found, (reason, label), ticket);
         fetch.is_rare = is_rare;
         Ok(LookedUp::Fetch(Box::new(fetch)))
+    }
+
+    /// Whether another response than the found one answers by now.
+    fn is_outrun(&self, asked: &Asked<'_>, found: &Found) -> bool {
+        let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
+        let newest = self
+            .cache
+            .store
+            .look_up(asked.hash, asked.key, matches)
+            .entry;
+        newest.is_some_and(|newest| {
+            let is_found = |entry| SharedEntry::ptr_eq(entry, &newest);
+            !found.entry.as_ref().is_some_and(is_found)
+        })
     }
 
     fn fetch(
@@ -493,6 +512,9 @@ impl LookUp<'_> {
         let Joined::Lead(ticket) = joined else {
             return LookedUp::Serve(serving, None);
         };
+        if self.is_outrun(asked, &found) {
+            return LookedUp::Serve(serving, None);
+        }
         let fetch = self.fetch(
             asked,
             cookies,

@@ -1,4 +1,4 @@
-//! What the access log says of the cache.
+//! The access log tells the part that the cache had.
 
 use super::*;
 
@@ -8,6 +8,9 @@ fn of_line(line: &str) -> (String, String) {
     let text = |name: &str| line[name].as_str().unwrap_or("null").to_owned();
     (text("cache"), text("cache_reason"))
 }
+
+/// A request: method, path, fields; and the part of the cache with its reason.
+type Step<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, &'a str, &'a str);
 
 #[test]
 fn lines_say_what_part_the_cache_had() {
@@ -29,7 +32,7 @@ fn lines_say_what_part_the_cache_had() {
     );
     let private = ("x-want", "Cache-Control: private");
     let vary = ("x-want", "Cache-Control: max-age=3600|Vary: x-a");
-    let steps: Vec<(&str, &str, Vec<(&str, &str)>, &str, &str)> = vec![
+    let steps: Vec<Step> = vec![
         ("GET", "/a", vec![hour], "miss", "no_entry"),
         ("GET", "/a", vec![], "hit", "max_age"),
         ("HEAD", "/a", vec![], "hit", "max_age"),

@@ -146,7 +146,7 @@ fn a_body_that_trickles_reaches_all_as_it_comes() {
             gate.open();
             crowd.have(&body[..number * piece], (number - 1) * piece);
             if number == 3 {
-                // Who comes now follows from the first byte on.
+                // A client that comes now follows from the first byte on.
                 let mut late = watched.proxy.client();
                 late.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
                 late.head();
@@ -157,7 +157,7 @@ fn a_body_that_trickles_reaches_all_as_it_comes() {
     }
 }
 
-/// Those who cannot have the answer ask at once, all together, and later ones do not wait at all.
+/// Requests that cannot have the answer go out at once, all together, and later ones do not wait at all.
 #[test]
 fn an_answer_that_is_not_stored_frees_those_who_wait() {
     let (each, gate) = (10, Gate::default());
@@ -238,6 +238,39 @@ fn each_variant_gets_its_own_answer() {
     assert_eq!(origin.count(), before + 2);
 }
 
+/// A client that comes while the body of its variant is on its way follows it.
+#[test]
+fn a_variant_on_its_way_is_followed() {
+    let gate = Gate::default();
+    let opened = gate.clone();
+    let origin = Origin::start(move |link| {
+        while let Some(request) = link.request() {
+            let lang = request.head.field("x-lang").unwrap().to_owned();
+            link.send(format!(
+                "{HOUR}Vary: x-lang\r\nContent-Length: 10\r\n\r\n{lang}..."
+            ));
+            if lang == "de" {
+                opened.wait(1);
+            }
+            link.send("12345");
+        }
+    });
+    let proxy = caching("collapse_timeout = '60s'", &[origin.addr]);
+    let ask = |lang| format!("GET / HTTP/1.1\r\nHost: test\r\nX-Lang: {lang}\r\n\r\n");
+    assert_eq!(proxy.ask(ask("en")).text(), "en...12345");
+    let mut leader = proxy.client();
+    leader.send(ask("de"));
+    leader.head();
+    assert_eq!(leader.bytes(5), b"de...");
+    let mut crowd = Crowd::ask(&proxy, 10, &[("x-lang", "de")]);
+    crowd.have(b"de...", 0);
+    assert_eq!(origin.count(), 2);
+    gate.open();
+    crowd.have(b"de...12345", 5);
+    assert_eq!(leader.bytes(5), b"12345");
+    assert_eq!(origin.count(), 2);
+}
+
 /// A stale answer is validated once for all who want it.
 #[test]
 fn one_validation_is_enough_for_all() {
@@ -266,7 +299,7 @@ fn one_validation_is_enough_for_all() {
     assert_eq!(origin.count(), 2);
 }
 
-/// What cannot have another one's answer does not wait for it.
+/// A request that cannot have another one's answer does not wait for it.
 #[test]
 fn some_requests_never_wait() {
     for fields in [
@@ -322,4 +355,52 @@ fn cache_status_says_who_waited() {
     assert_eq!(count("collapsed", &answers), 3, "{answers:?}");
     assert_eq!(count("stored", &answers), 1, "{answers:?}");
     assert_eq!(count("fwd=uri-miss", &answers), 4, "{answers:?}");
+}
+
+/// An answer that a request got because of its own fields does not keep others from sharing one.
+#[test]
+fn what_one_request_got_says_nothing_of_others() {
+    for (name, value) in [
+        ("range", "bytes=0-1"),
+        ("range", "bytes=90-"),
+        ("if-none-match", "\"a\""),
+        ("if-match", "\"b\""),
+        ("authorization", "Basic abc"),
+        ("cache-control", "no-store"),
+    ] {
+        let gate = Gate::default();
+        let opened = gate.clone();
+        let origin = origin(move |request, number| {
+            if number > 1 {
+                opened.wait(1);
+            }
+            let head = &request.head;
+            let fields = ["Cache-Control: max-age=3600", "ETag: \"a\""];
+            match head.field("range") {
+                Some("bytes=90-") => message(416, &["Content-Range: bytes */5"], Some("")),
+                Some(_) => message(
+                    206,
+                    &[&fields[..], &["Content-Range: bytes 0-1/5"]].concat(),
+                    Some("he"),
+                ),
+                None if head.field("if-none-match").is_some() => message(304, &fields, None),
+                None if head.field("if-match").is_some() => message(412, &[], Some("")),
+                None => ok(&fields, "hello"),
+            }
+        });
+        let watched = Watched::start("", "collapse_timeout = '60s'", "", &[origin.addr]);
+        let mut client = Asker::new(&watched.proxy, Version::One);
+        let own = client.get("/", &[(name, value)]);
+        assert!(
+            !own.is_hit() && own.parameter("stored").is_none(),
+            "{name}: {own:?}"
+        );
+        let crowd = Crowd::ask(&watched.proxy, 10, &[]);
+        watched.wait_for_requests(crowd.len());
+        gate.open();
+        for (status, body, _) in crowd.answers() {
+            assert_eq!((status, body), (200, b"hello".to_vec()), "{name}");
+        }
+        assert_eq!(origin.count(), 2, "{name}: {value}");
+    }
 }

@@ -294,7 +294,7 @@ fn a_range_of_what_is_not_stored_goes_to_the_backend() {
     }
 }
 
-/// What is stale is validated, and then answers the range.
+/// A stale answer is validated, and then answers the range.
 #[test]
 fn a_range_of_a_stale_answer_is_cut_after_its_validation() {
     let origin = origin(|request, _| {

@@ -81,7 +81,7 @@ fn a_reader_of_an_evicted_answer_gets_its_bytes() {
         let proxy = small_cache(&origin);
         let mut client = Asker::new(&proxy, Version::One);
         is_right(&mut client, "/large");
-        // These begin to read what is stored, and go on when it is evicted.
+        // Two clients begin to read the stored answer, and go on when it is evicted.
         let mut one = proxy.client();
         one.send("GET /large HTTP/1.1\r\nHost: test\r\n\r\n");
         assert!(one.head().field("cache-status").unwrap().contains("; hit"));

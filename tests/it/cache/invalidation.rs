@@ -162,23 +162,71 @@ fn groups_are_invalidated_together() {
     assert_eq!(left(&mut get, "b"), [true, false, false, true, false]);
 }
 
+/// A validation may put a stored answer into further groups.
+#[test]
+fn a_304_adds_to_the_groups() {
+    let origin = origin(|request, number| {
+        let head = &request.head;
+        if head.first_line().starts_with("POST") {
+            let group = format!(
+                "Cache-Group-Invalidation: \"{}\"",
+                head.field("x-group").unwrap()
+            );
+            return ok(&[&group], "");
+        }
+        match head.field("if-none-match") {
+            Some(_) => message(
+                304,
+                &[
+                    "Cache-Control: max-age=3600",
+                    "ETag: \"a\"",
+                    "Cache-Groups: \"new\"",
+                ],
+                None,
+            ),
+            None => ok(
+                &[
+                    "Cache-Control: max-age=0",
+                    "ETag: \"a\"",
+                    "Cache-Groups: \"old\"",
+                ],
+                &number.to_string(),
+            ),
+        }
+    });
+    let proxy = caching("", &[origin.addr]);
+    for version in VERSIONS {
+        let mut client = Asker::new(&proxy, version);
+        for (group, stays) in [("other", true), ("new", false)] {
+            let path = format!("/{group}/{version:?}");
+            client.get(&path, &[]);
+            assert_eq!(client.get(&path, &[]).parameter("fwd-status"), Some("304"));
+            assert!(client.get(&path, &[]).is_hit());
+            client.ask(
+                "POST",
+                "/form",
+                &[("content-length", "0"), ("x-group", group)],
+            );
+            assert_eq!(client.get(&path, &[]).is_hit(), stays, "{group}");
+        }
+    }
+}
+
 /// The origin counts the changes, and answers with their number.
 fn counting() -> (Origin, Arc<AtomicUsize>) {
     let changes = Arc::new(AtomicUsize::new(0));
     let own = changes.clone();
-    let origin = origin(
-        move |request, _| match request.head.first_line().starts_with("POST") {
-            true => ok(&[], &(own.fetch_add(1, SeqCst) + 1).to_string()),
-            false => ok(
-                &["Cache-Control: max-age=3600"],
-                &own.load(SeqCst).to_string(),
-            ),
-        },
-    );
+    let origin = origin(move |request, _| {
+        if request.head.first_line().starts_with("POST") {
+            return ok(&[], &(own.fetch_add(1, SeqCst) + 1).to_string());
+        }
+        let fields = ["Cache-Control: max-age=3600"];
+        ok(&fields, &own.load(SeqCst).to_string())
+    });
     (origin, changes)
 }
 
-/// Whoever asks after a change was answered gets what is true since then, on every worker and connection.
+/// A client that asks after a change was answered gets the state after the change, on every worker and connection.
 #[test]
 fn no_stale_hit_after_a_change() {
     let (origin, changes) = counting();
@@ -220,7 +268,7 @@ fn no_stale_hit_after_a_change() {
     assert!(origin.count() < asked + 900, "some came from the store");
 }
 
-/// What was asked for before a change is not stored after it, and nobody who comes later gets it.
+/// An answer that was asked for before a change is not stored after the change, and no later client gets it.
 #[test]
 fn a_fetch_under_way_is_not_stored_after_a_change() {
     for version in VERSIONS {
@@ -245,7 +293,7 @@ fn a_fetch_under_way_is_not_stored_after_a_change() {
             client.ask("POST", "/", &[("content-length", "0")]).status,
             200
         );
-        // This one comes after the change, and does not wait for what may be older.
+        // A request that comes after the change does not wait for an answer that may be older.
         let late = client.get("/", &[]);
         assert_eq!(late.text(), "GET 3", "{late:?}");
         gate.open();
@@ -255,7 +303,7 @@ fn a_fetch_under_way_is_not_stored_after_a_change() {
     }
 }
 
-/// The same for a change while the body is on its way.
+/// A change that comes while a body is on its way keeps the body out of the store.
 #[test]
 fn a_body_under_way_is_not_stored_after_a_change() {
     let gate = Gate::default();

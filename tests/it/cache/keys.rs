@@ -1,4 +1,4 @@
-//! What tells one stored answer from another one, and what is kept away from backends because it does not.
+//! Keys tell one stored answer from another one, and what is no part of a key is kept away from backends.
 
 use super::*;
 use crate::support::trusted::Trusted;
@@ -44,7 +44,7 @@ fn hosts_are_compared_in_one_form() {
         assert!(!is_hit(&proxy, &target, one, ""));
         assert_eq!(is_hit(&proxy, &target, other, ""), is_same, "{one} {other}");
     }
-    // The same in the form of HTTP/2, and as an absolute target.
+    // HTTP/2 names the host in another way, and so does an absolute target.
     assert!(!is_hit(&proxy, "/form", "test", ""));
     assert!(
         proxy
@@ -152,7 +152,7 @@ fn fields_may_be_a_part_of_the_key() {
         assert!(!is_hit(&proxy, "/", "test", fields), "{fields:?}");
         assert!(is_hit(&proxy, "/", "test", fields), "{fields:?}");
     }
-    // What is a part of the key may change the answer, so that the backend gets it.
+    // A field of the key may change the answer, so that the backend gets it.
     let last = origin.requests().pop().unwrap();
     assert_eq!(last.head.field("x-host"), Some("de"));
 }

@@ -141,7 +141,7 @@ fn wishes_of_clients_are_obeyed_or_ignored_as_the_settings_say() {
                 let reason = is_obeyed.then_some("request");
                 assert_eq!(answer.parameter("fwd"), reason, "{wish}");
             }
-            // What the entry fulfils is no reason to ask.
+            // A wish that the entry fulfils is no reason to ask.
             for wish in ["max-age=3000", "min-fresh=60"] {
                 assert!(client.get(&path, &[hour, ("cache-control", wish)]).is_hit());
             }

@@ -34,7 +34,7 @@ pub fn settings(cache: &str, backends: &[SocketAddr]) -> String {
     pooled("", cache, "", backends)
 }
 
-/// The same with further settings: lines of the pool, and lines of the route.
+/// A configuration like [`settings`] with further lines of the pool and of the route.
 pub fn pooled(pool: &str, cache: &str, route: &str, backends: &[SocketAddr]) -> String {
     let (backends, more) = (list(backends), if cache.is_empty() { "" } else { ", " });
     format!(
@@ -62,7 +62,7 @@ pub const VERSIONS: [Version; 2] = [Version::One, Version::Two];
 /// A connection of a client of either version.
 pub enum Asker {
     One(Client),
-    Two(H2),
+    Two(Box<H2>),
 }
 
 /// An answer as clients of either version get it.
@@ -81,7 +81,7 @@ impl Asker {
     pub fn new(proxy: &Proxy, version: Version) -> Asker {
         match version {
             Version::One => Asker::One(proxy.client()),
-            Version::Two => Asker::Two(proxy.h2()),
+            Version::Two => Asker::Two(proxy.h2().into()),
         }
     }
 

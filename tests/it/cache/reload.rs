@@ -18,7 +18,7 @@ fn changed_lifetimes_count_for_what_is_stored() {
         let longer = Asker::new(&watched.proxy, version).get(PATH, &[]);
         assert!(longer.is_hit() && longer.ttl() > 3600, "{longer:?}");
     }
-    // What the settings no longer permit is no longer used.
+    // A stored answer that the settings no longer permit is no longer used.
     client.get("/cookie", &[("x-want", "Set-Cookie: a=b")]);
     watched.reload(
         "ttl = { 200 = '1h' }",

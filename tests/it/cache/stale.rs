@@ -29,9 +29,10 @@ fn a_stale_answer_is_refreshed_once_in_the_background() {
                 opened.wait(1);
                 assert_eq!(request.head.field("if-none-match").is_some(), is_validated);
                 let fresh = ["Cache-Control: max-age=3600", tag];
-                match is_validated {
-                    true => message(304, &fresh, None),
-                    false => ok(&fresh, "new"),
+                if is_validated {
+                    message(304, &fresh, None)
+                } else {
+                    ok(&fresh, "new")
                 }
             });
             let proxy = caching("", &[origin.addr]);
@@ -134,7 +135,7 @@ fn the_window_for_refreshing_is_that_of_the_answer_or_of_the_settings() {
     }
 }
 
-/// What a backend does when it is asked for the second time.
+/// The behaviour of a backend that is asked for the second time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Trouble {
     Refused,
@@ -209,7 +210,7 @@ fn a_stale_answer_is_served_where_no_answer_can_be_had() {
                     "{head:?}"
                 );
             }
-            // What is not stored is not there.
+            // Nothing else is stored.
             let missing = client.get("/missing", &[("x-trouble", "1")]);
             assert!(missing.status >= 502, "{trouble:?}: {missing:?}");
         }
@@ -323,7 +324,7 @@ fn a_pool_without_a_healthy_backend_serves_what_is_stale() {
     }
 }
 
-/// What is fresh needs no backend at all.
+/// Fresh answers need no backend at all.
 #[test]
 fn a_fresh_answer_needs_no_backend() {
     let (proxy, _) = in_trouble(

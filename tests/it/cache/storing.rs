@@ -1,4 +1,4 @@
-//! What is stored, by what the fields of request and answer say (RFC 9111 section 3).
+//! Answers are stored or not by what the fields of request and answer say (RFC 9111 section 3).
 
 use super::*;
 
@@ -96,7 +96,7 @@ fn authorization_needs_a_permission() {
                 "{directives}"
             );
         }
-        // What anybody may have is for those with credentials, too.
+        // An answer that anybody may have is for those with credentials, too.
         let path = format!("/public/{version:?}");
         let want = ("x-want", "Cache-Control: max-age=3600");
         client.get(&path, &[want]);

@@ -150,7 +150,7 @@ fn trailers_are_stored_with_the_answer() {
             let second = client.get(&path, te);
             assert!(first.body == bytes(size) && second.body == bytes(size));
             assert!(second.is_hit() && second.complete, "{second:?}");
-            // They are all there, or none of them.
+            // All trailers are there, or none.
             assert!(
                 ["", "x-sum: 7\r\n"].contains(&&*second.trailers),
                 "{second:?}"
@@ -160,34 +160,37 @@ fn trailers_are_stored_with_the_answer() {
     }
 }
 
+/// Answers the next request by a part of a body, as the path says, and closes.
+fn truncated(link: &mut Link) {
+    let Some(request) = link.request() else {
+        return;
+    };
+    let path = path_of(&request.head).to_owned();
+    let head = match &*path {
+        "/length" | "/reset" => "Content-Length: 200000\r\n\r\n",
+        "/small" => "Content-Length: 20\r\n\r\n",
+        _ => "Transfer-Encoding: chunked\r\n\r\n",
+    };
+    link.send(format!("{HOUR}{head}"));
+    match &*path {
+        "/small" => link.send("only ten.."),
+        "/length" => link.send(bytes(199_999)),
+        "/reset" => link.send(bytes(100_000)),
+        "/in-chunk" => link.send("ff\r\nabc"),
+        "/before-last" => link.send("3\r\nabc\r\n"),
+        "/no-size" => link.send("3\r\nabc\r\nxyz\r\n"),
+        _ => link.send("3\r\nabc\r\n0\r\nX-Sum: 7\r\n"),
+    }
+    link.wait_until_come();
+    if path == "/reset" {
+        link.reset_on_close();
+    }
+}
+
 /// An answer whose end has not come is no answer: nothing of it is stored.
 #[test]
 fn truncated_bodies_are_never_stored() {
-    let origin = Origin::start(|link| {
-        while let Some(request) = link.request() {
-            let path = path_of(&request.head).to_owned();
-            let head = match &*path {
-                "/length" | "/reset" => "Content-Length: 200000\r\n\r\n",
-                "/small" => "Content-Length: 20\r\n\r\n",
-                _ => "Transfer-Encoding: chunked\r\n\r\n",
-            };
-            link.send(format!("{HOUR}{head}"));
-            match &*path {
-                "/small" => link.send("only ten.."),
-                "/length" => link.send(bytes(199_999)),
-                "/reset" => link.send(bytes(100_000)),
-                "/in-chunk" => link.send("ff\r\nabc"),
-                "/before-last" => link.send("3\r\nabc\r\n"),
-                "/no-size" => link.send("3\r\nabc\r\nxyz\r\n"),
-                _ => link.send("3\r\nabc\r\n0\r\nX-Sum: 7\r\n"),
-            }
-            link.wait_until_come();
-            if path == "/reset" {
-                link.reset_on_close();
-            }
-            return;
-        }
-    });
+    let origin = Origin::start(truncated);
     let proxy = Proxy::start(&pooled("", "", "retries = 0", &[origin.addr]));
     for path in [
         "/small",

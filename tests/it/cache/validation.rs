@@ -171,17 +171,17 @@ fn conditions_of_clients_do_not_hinder_a_validation() {
         let mut client = Asker::new(&proxy, version);
         let want = ("x-want", STALE);
         let first = client.get(&path, &[want]);
-        // It has another representation, and the stored one still holds.
+        // The client has another representation, and the stored one still holds.
         let second = client.get(&path, &[want, ("if-none-match", "\"other\"")]);
         assert_eq!(
             (second.status, &second.body),
             (200, &first.body),
             "{second:?}"
         );
-        // It has the one that still holds.
+        // The client has the representation that still holds.
         let third = client.get(&path, &[want, ("if-none-match", "\"one\"")]);
         assert_eq!((third.status, third.body.len()), (304, 0), "{third:?}");
-        // It has an old one, and there is a new one.
+        // The client has an old representation, and there is a new one.
         let new = ("x-want", "Cache-Control: max-age=0|ETag: \"two\"");
         let fourth = client.get(&path, &[new, ("if-none-match", "\"one\"")]);
         assert_eq!(
@@ -258,39 +258,39 @@ fn a_304_for_a_client_is_its_own() {
 #[test]
 fn head_updates_or_ends_what_is_stored() {
     let origin = origin(|request, number| {
-        let is_new = request.head.field("x-new").is_some();
-        let tag = if is_new { "ETag: \"b\"" } else { "ETag: \"a\"" };
-        let is_head = request.head.first_line().starts_with("HEAD");
+        let head = &request.head;
+        let tag = ["ETag: \"a\"", "ETag: \"b\""][usize::from(head.field("x-new").is_some())];
         let number = format!("X-Number: {number}");
-        let fields = [tag, "Cache-Control: max-age=0", &number];
-        match is_head {
-            true => message(200, &[&fields[..], &["Content-Length: 5"]].concat(), None),
-            false => ok(&fields, "hello"),
+        if head.first_line().starts_with("HEAD") {
+            let fields = [
+                tag,
+                "Cache-Control: max-age=3600",
+                "Content-Length: 5",
+                &number,
+            ];
+            return message(200, &fields, None);
         }
+        ok(&[tag, "Cache-Control: max-age=0", &number], "hello")
     });
-    let proxy = caching(
-        "stale_while_revalidate = '1h', ttl = { 200 = '1h' }",
-        &[origin.addr],
-    );
-    let honouring = caching(
-        "client_directives = 'honour', stale_if_unreachable = '1h'",
-        &[origin.addr],
-    );
-    drop(proxy);
-    let mut client = Asker::new(&honouring, Version::One);
-    assert_eq!(client.get("/", &[]).text(), "hello");
-    let head = client.ask("HEAD", "/", &[]);
-    assert_eq!(
-        (head.status, head.field("x-number")),
-        (200, Some("2")),
-        "{head:?}"
-    );
-    assert_eq!(head.number("content-length"), 5);
-    // The representation has another tag now: what was stored is not asked about any more.
-    let head = client.ask("HEAD", "/", &[("x-new", "1")]);
-    assert_eq!(head.field("etag"), Some("\"b\""));
-    let whole = client.get("/", &[("x-new", "1")]);
-    assert_eq!(whole.field("etag"), Some("\"b\""));
-    let last = origin.requests().pop().unwrap();
-    assert_eq!(last.head.field("if-none-match"), None, "{last:?}");
+    let proxy = caching("client_directives = 'honour'", &[origin.addr]);
+    for version in VERSIONS {
+        let path = format!("/{version:?}");
+        let mut client = Asker::new(&proxy, version);
+        assert_eq!(client.get(&path, &[]).text(), "hello");
+        let head = client.ask("HEAD", &path, &[]);
+        assert_eq!((head.status, head.number("content-length")), (200, 5));
+        assert!(!head.is_hit());
+        // The stored answer has taken over the fields, and is fresh now.
+        let hit = client.get(&path, &[]);
+        assert!(hit.is_hit() && hit.text() == "hello", "{hit:?}");
+        assert_eq!(hit.field("x-number"), head.field("x-number"));
+        // With another tag the stored answer has ended, and is not asked about any more.
+        let new = [("x-new", "1"), ("cache-control", "no-cache")];
+        assert_eq!(client.ask("HEAD", &path, &new).field("etag"), Some("\"b\""));
+        let whole = client.get(&path, &new[..1]);
+        assert!(!whole.is_hit(), "{whole:?}");
+        assert_eq!(whole.field("etag"), Some("\"b\""));
+        let last = origin.requests().pop().unwrap();
+        assert_eq!(last.head.field("if-none-match"), None, "{last:?}");
+    }
 }
