@@ -24,6 +24,7 @@ STYLE = """
   .nginx { fill: #7d8ea3; }
   .haproxy { fill: #b9c4d0; }
   .envoy { fill: #d8c7a3; }
+  .varnish { fill: #c49a9a; }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3; }
     .quiet { fill: #9198a1; }
@@ -33,6 +34,7 @@ STYLE = """
     .nginx { fill: #7d8ea3; }
     .haproxy { fill: #4a5768; }
     .envoy { fill: #6b5d3f; }
+    .varnish { fill: #7a4f4f; }
   }
 """
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from scenarios import Company, Scenario
 
 #: What a load generator may take beyond the time it was given before it is ended.
 GRACE_SECONDS = 20
+#: What the requests for one URL may take that are made all at once.
+COLLAPSE_SECONDS = 20
 NO_ERRORS = {"status": 0, "connect": 0, "read": 0, "write": 0, "timeout": 0}
 
 
@@ -58,12 +61,15 @@ class Wrk(Load):
     """wrk, which prints its figures by `wrk.lua`."""
 
     def __init__(self, scenario: Scenario, port: int, cpus: list[int], seconds: int):
+        #: What the queries of this load begin with, if each request is for a new URL.
+        self.token = str(time.time_ns()) if scenario.new_urls else ""
         argv = [found("wrk"), "-t", str(min(2, len(cpus))), "-c", str(scenario.connections), "-d", f"{seconds}s",
                 "--timeout", f"{ANSWER_SECONDS}s", "-s", str(SCRIPTS / "wrk.lua")]
         if scenario.close:
             argv += ["-H", "Connection: close"]
         scheme = "https" if scenario.tls else "http"
         argv += [f"{scheme}://127.0.0.1:{port}{scenario.path}", "--", scenario.method, str(scenario.body_bytes)]
+        argv += [self.token] * scenario.new_urls
         super().__init__(argv, cpus, seconds)
 
 
@@ -117,6 +123,14 @@ class Handshakes(Load):
         argv = [sys.executable, str(SCRIPTS / "handshakes.py"), str(port), str(seconds), str(scenario.connections),
                 "resumed" if scenario.resumed else "full"]
         super().__init__(argv, cpus, seconds)
+
+
+class Collapse(Load):
+    """Requests for one URL, all at once, and the backend that they are for; see `collapse.py`."""
+
+    def __init__(self, scenario: Scenario, port: int, backend_port: int, cpus: list[int], urls: int):
+        super().__init__([sys.executable, str(SCRIPTS / "collapse.py"), str(port), str(backend_port),
+                          str(scenario.connections), str(urls)], cpus, COLLAPSE_SECONDS * urls)
 
 
 class Beside(Load):

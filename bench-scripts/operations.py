@@ -48,6 +48,10 @@ class Operated:
         """Number of the configuration in force."""
         return self.ask("GET", "/version")[1]["revision"]
 
+    def loop_lag_ms(self) -> float:
+        """The longest stop of a worker in the second before the last one."""
+        return max(worker["loop_lag_worst_ms"] for worker in self.ask("GET", "/workers")[1]["workers"])
+
     def write(self, more: str = "", access_log: bool = False) -> None:
         """Replaces the configuration file, in one step."""
         text = configuration(self.site, self.admin_port, more, access_log)
@@ -105,10 +109,11 @@ def configuration(site: Site, admin_port: int, more: str, access_log: bool) -> s
 
 
 @contextmanager
-def operated(site: Site, admin_port: int, cpus: list[int], access_log: bool = False) -> Iterator[Operated]:
-    """Starts palantir with its management API; at the end every process of its session is ended."""
+def operated(site: Site, admin_port: int, cpus: list[int], access_log: bool = False, more: str = "") -> Iterator[Operated]:
+    """Starts palantir with its management API, and `more` at the end of its configuration, behind a route; at the end
+    every process of its session is ended."""
     config = site.folder / "operated.toml"
-    config.write_text(configuration(site, admin_port, "", access_log))
+    config.write_text(configuration(site, admin_port, more, access_log))
     running = Running([str(site.palantir), "--config", str(config)], cpus, site.folder / "operated.log")
     palantir = Operated(site, admin_port, running, config)
     try:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processes import Running, Unusable, free_ports
-from scenarios import FILE_BYTES, Behind, GRPC_MESSAGE, GRPC_PATH, IDLE_CONNECTIONS, SINK_PATH, SMALL_BODY, file_body
+from scenarios import (CACHED, FILE_BYTES, Behind, Caching, GRPC_MESSAGE, GRPC_PATH, IDLE_CONNECTIONS, SINK_PATH,
+                       SMALL_BODY, file_body)
 
 SCRIPTS = Path(__file__).resolve().parent
 REPOSITORY = SCRIPTS.parent
@@ -23,8 +24,10 @@ MAX_CONNECTIONS = IDLE_CONNECTIONS + 2_000
 DESCRIPTORS = MAX_CONNECTIONS + 1_000
 
 CONFIGS = {"palantir": "palantir.toml", "nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml",
-           "origin": "origin.conf", "bulk": "origin.conf"}
-PROXIES = ["palantir", "nginx", "haproxy", "envoy"]
+           "varnish": "varnish.vcl", "origin": "origin.conf", "bulk": "origin.conf"}
+PROXIES = ["palantir", "nginx", "haproxy", "envoy", "varnish"]
+#: What a cache may hold: more than a round stores.
+CACHE_SIZE = "1G"
 #: Where Envoy is looked for besides the PATH: it is in no Debian, but PyPI has it for virtual environments.
 ENVOY_HOME = REPOSITORY / "target" / "envoy"
 
@@ -49,15 +52,18 @@ class Site:
     palantir: Path
 
     def start(self, program: str, cpus: list[int], workers: int = 1, under: tuple[str, ...] = (),
-              client: str = "http", backend: str = "http", behind: Behind = Behind()) -> Running:
+              client: str = "http", backend: str = "http", behind: Behind = Behind(),
+              caching: Caching | None = None) -> Running:
         """Starts the origin or a proxy on `cpus`, `under` another command if one is given, and returns once it
-        accepts connections. `client` and `backend` are what it speaks, `behind` whom it speaks to; see `Scenario`."""
+        accepts connections. `client` and `backend` are what it speaks, `behind` whom it speaks to, `caching` whether
+        it caches; see `Scenario`. A cache is empty at first."""
         ports = {"origin": self.origin_port, "slow": self.slow_port, "bulk": self.bulk_port,
                  "sink": self.sink_port}
+        shutil.rmtree(self.folder / "nginx-cache", ignore_errors=True)
         config = self.folder
         if program not in ("slow", "sink"):
-            config = self.write_config(program, workers, client, backend, behind)
-        running = Running([*under, *self.command(program, config, workers)], cpus, self.folder / f"{program}.log",
+            config = self.write_config(program, workers, client, backend, behind, caching)
+        running = Running([*under, *self.command(program, config, workers, client)], cpus, self.folder / f"{program}.log",
                           aside=program == "bulk")
         try:
             running.wait_until_listening(ports.get(program, self.proxy_port))
@@ -66,7 +72,7 @@ class Site:
             raise
         return running
 
-    def command(self, program: str, config: Path, workers: int) -> list[str]:
+    def command(self, program: str, config: Path, workers: int, client: str) -> list[str]:
         """The command line that keeps `program` in the foreground with this configuration."""
         if program == "palantir":
             return [str(self.palantir), "--config", str(config)]
@@ -78,12 +84,18 @@ class Site:
             return [found("nghttpd"), "--no-tls", "-a", "127.0.0.1", "-d", files, str(self.sink_port)]
         if program == "haproxy":
             return [found("haproxy"), "-db", "-q", "-f", str(config)]
+        if program == "varnish":
+            # As with nginx, the user that the package would have it change to cannot read the folder of this run.
+            http2 = ["-p", "feature=+http2"] if client == "h2c" else []
+            return [found("varnishd"), "-F", "-j", "none", "-n", str(self.folder / "varnish"), "-f", str(config),
+                    "-a", f"127.0.0.1:{self.proxy_port}", "-s", f"malloc,{CACHE_SIZE}", *http2]
         if program == "envoy":
             return [str(envoy()), "-c", str(config), "--concurrency", str(workers), "--disable-hot-restart",
                     "--log-level", "error"]
         return [found("nginx"), "-c", str(config), "-p", str(self.folder), "-e", "stderr"]
 
-    def write_config(self, program: str, workers: int, client: str, backend: str, behind: Behind) -> Path:
+    def write_config(self, program: str, workers: int, client: str, backend: str, behind: Behind,
+                     caching: Caching | None) -> Path:
         """Fills in the program's template and returns where it was written."""
         tls, http2 = client in ("https", "h2"), client in ("h2c", "h2")
         values = {
@@ -91,6 +103,8 @@ class Site:
             "USER": "user root;" if os.geteuid() == 0 else "",
             **servers(program, behind),
             **clauses(program, tls, http2, backend == "h2c"),
+            **cache_clauses(program, caching),
+            "CACHED": CACHED,
             "FOLDER": self.folder,
             "WORKERS": workers,
             "ORIGIN_PORT": self.origin_port_for(program, backend, behind),
@@ -144,6 +158,22 @@ def clauses(program: str, tls: bool, http2: bool, h2c_backend: bool) -> dict[str
         return {"TLS": ENVOY_TLS if tls else "", "ALPN": "h2" if http2 else "http/1.1",
                 "PROTOCOL": "http2_protocol_options: {}" if h2c_backend else "http_protocol_options: {}"}
     return {}
+
+
+def cache_clauses(program: str, caching: Caching | None) -> dict[str, str]:
+    """What a template says of a cache. nginx has what its documentation advises: files in memory-backed storage that are
+    put there under their last name and stay open, and room for the keys of all that a round stores."""
+    if program == "palantir":
+        return {"CACHE": f'[cache]\nmax_size = "{CACHE_SIZE}iB"' if caching else "", "CACHED_ROUTE": "cache = {}" * bool(caching)}
+    if program == "nginx" and caching:
+        switch = {True: "on", False: "off"}
+        return {"CACHE": "proxy_cache_path @FOLDER@/nginx-cache levels=1:2 keys_zone=cache:128m use_temp_path=off "
+                         f"max_size={CACHE_SIZE.lower()} inactive=1h;\n    open_file_cache max=1000 inactive=10m;\n"
+                         "    open_file_cache_valid 10m;",
+                "CACHED_LOCATION": f"proxy_cache cache;\n        proxy_cache_lock {switch[caching.lock]};\n"
+                                   f"        sendfile {switch[caching.sendfile]};\n"
+                                   "        add_header X-Cache $upstream_cache_status;"}
+    return {"CACHE": "", "CACHED_LOCATION": ""}
 
 
 def servers(program: str, behind: Behind) -> dict[str, str]:
@@ -236,9 +266,17 @@ def found(program: str) -> str:
     """The full path of an installed program; Debian keeps servers where a user's PATH does not look."""
     path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if path is None:
-        raise Unusable(f"{program} is not installed: apt-get install nginx haproxy wrk nghttp2-client nghttp2-server "
+        raise Unusable(f"{program} is not installed: apt-get install nginx haproxy varnish wrk nghttp2-client nghttp2-server "
                        "curl openssl util-linux")
     return path
+
+
+def is_installed(program: str) -> bool:
+    """Whether a program is here."""
+    try:
+        return bool(found(program))
+    except Unusable:
+        return False
 
 
 def raise_descriptor_limit() -> None:
@@ -267,6 +305,8 @@ def versions(proxies: list[str], palantir: Path) -> dict[str, str]:
     asked = {"palantir": [str(palantir), "--version"]} if "palantir" in proxies else {}
     asked |= {name: [found(name), "-v"] for name in ("nginx", "haproxy", "wrk") if name in proxies or name != "haproxy"}
     asked["h2load"] = [found("h2load"), "--version"]
+    if "varnish" in proxies:
+        asked["varnish"] = [found("varnishd"), "-V"]
     if "envoy" in proxies:
         asked["envoy"] = [str(envoy()), "--version"]
     known = {}

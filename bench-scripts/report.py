@@ -4,7 +4,8 @@ from results import Results, Row
 from rounds import Round
 from scenarios import REFUSED_REQUESTS, Scenario
 
-TITLES = {"palantir": "palantir", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy"}
+TITLES = {"palantir": "palantir", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy",
+          "varnish": "Varnish"}
 #: Share of a proxy's CPU time that it waited for its core; above it others were at work on this machine.
 NOISY_SHARE = 0.10
 
@@ -12,10 +13,13 @@ NOISY_SHARE = 0.10
 def markdown(results: Results) -> str:
     """The whole report. A row with a problem shows the problem and no figure."""
     by_kind = {kind: [scenario for scenario in results.scenarios if scenario.kind == kind]
-               for kind in ("load", "handshakes", "floods", "mixed", "beside", "refused", "cores", "idle")}
+               for kind in ("load", "handshakes", "floods", "mixed", "beside", "refused", "collapse", "cores", "idle")}
     parts = [header(results)]
     if by_kind["load"]:
-        parts += [cost_table(results, by_kind["load"], "request"), own_ratios(results), detail_table(results, by_kind["load"])]
+        cached = [scenario for scenario in by_kind["load"] if "varnish" in scenario.proxies]
+        plain = [scenario for scenario in by_kind["load"] if scenario not in cached]
+        parts += [cost_table(results, plain, "request"), cost_table(results, cached, "request at a cache"),
+                  p99_table(results, cached), own_ratios(results), detail_table(results, by_kind["load"])]
     if by_kind["handshakes"]:
         parts.append(cost_table(results, by_kind["handshakes"], "handshake"))
     if by_kind["floods"]:
@@ -26,6 +30,8 @@ def markdown(results: Results) -> str:
         parts.append(beside_table(results, by_kind["beside"]))
     if by_kind["refused"]:
         parts.append(refused_table(results, by_kind["refused"]))
+    if by_kind["collapse"]:
+        parts.append(collapse_table(results, by_kind["collapse"]))
     parts += [cores_table(results, scenario) for scenario in by_kind["cores"]]
     parts += [idle_table(results, scenario) for scenario in by_kind["idle"]]
     parts += [problem_list(results), noise_note(results)]
@@ -46,17 +52,34 @@ def software(results: Results) -> str:
 
 def cost_table(results: Results, scenarios: list[Scenario], what: str) -> str:
     """CPU per request or handshake side by side, palantir's ratios, and the targets."""
-    peers = [proxy for proxy in results.proxies if proxy != "palantir"]
+    proxies = [proxy for proxy in results.proxies if any(proxy in scenario.proxies for scenario in scenarios)]
+    if not proxies:
+        return ""
+    peers = [proxy for proxy in proxies if proxy != "palantir"]
     lines = [f"**CPU µs per {what}**", "",
-             "| scenario | " + " | ".join([*(TITLES[proxy] for proxy in results.proxies),
+             "| scenario | " + " | ".join([*(TITLES[proxy] for proxy in proxies),
                                           *(f"palantir / {TITLES[peer]} | target" for peer in peers)]) + " |",
-             "|---|" + "--:|" * (len(results.proxies) + 2 * len(peers))]
+             "|---|" + "--:|" * (len(proxies) + 2 * len(peers))]
     for scenario in scenarios:
-        cells = [cost(results.row(scenario, proxy)) for proxy in results.proxies]
+        cells = [cost(results.row(scenario, proxy)) for proxy in proxies]
         for peer in peers:
             target = scenario.targets.get(peer)
             cells += [judged(results.ratio(scenario, "palantir", peer), target), at_most(target)]
         lines.append(f"| {scenario.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def p99_table(results: Results, scenarios: list[Scenario]) -> str:
+    """The 99th percentiles side by side, at full load."""
+    proxies = [proxy for proxy in results.proxies if any(proxy in scenario.proxies for scenario in scenarios)]
+    if not proxies:
+        return ""
+    lines = ["**99th percentile at a cache, ms**", "", f"| scenario | {' | '.join(TITLES[proxy] for proxy in proxies)} |",
+             "|---|" + "--:|" * len(proxies)]
+    for scenario in scenarios:
+        rows = [results.row(scenario, proxy) for proxy in proxies]
+        cells = [f"{row.median('p99_us') / 1000:.2f}" if row and row.quotable() else "–" for row in rows]
+        lines.append(f"| {scenario.title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -204,6 +227,30 @@ def refused_table(results: Results, scenarios: list[Scenario]) -> str:
     return "\n".join(lines)
 
 
+def collapse_table(results: Results, scenarios: list[Scenario]) -> str:
+    """What many requests for one URL cost the backend, and what they wait behind the first one's first byte, and behind
+    the last byte of the backend."""
+    names = [f"{name}_{share}_us" for name in ("first", "last") for share in (50, 99, 100)]
+    lines = ["**Requests at once for one new URL, two workers**", "",
+             "| scenario | proxy | backend requests, worst URL | target | failed | first byte behind the first client's: p50 ms "
+             "| p99 ms | worst ms | last byte behind the backend's: p50 ms | p99 ms | worst ms |",
+             "|---|---|" + "--:|" * 9]
+    for scenario in scenarios:
+        for row in results.rows.get(scenario.name, []):
+            start = f"| {scenario.title} | {TITLES[row.proxy]} | "
+            if not row.quotable():
+                lines.append(start + "invalid |" + " – |" * 8)
+                continue
+            target = 1 if row.proxy == "palantir" else None
+            worst = row.extremes("backend_requests")[1]
+            failed = row.extremes("failed")[1]
+            lines.append(start + " | ".join([
+                f"{worst}" + " ✗" * bool(target and worst > target), f"{target or ''}",
+                f"{failed}" + " ✗" * bool(target and failed),
+                *(f"{row.median(name) / 1000:.1f}" for name in names)]) + " |")
+    return "\n".join(lines)
+
+
 def cores_table(results: Results, scenario: Scenario) -> str:
     """What a second worker adds to the cost of a request."""
     lines = [f"**CPU µs per request, {scenario.title}**", "",
@@ -243,9 +290,10 @@ def problem_list(results: Results) -> str:
 
 
 def noise_note(results: Results) -> str:
-    """Tells when something else ran on the proxy's core. In the `cores` scenario that is part of the set-up."""
+    """Tells when something else ran on the proxy's core. In the `cores` scenario that is part of the set-up, and
+    the threads of Varnish, one for each busy connection, wait for one another."""
     worst = max((row.median("waited_share") for scenario in results.scenarios if scenario.kind in ("load", "handshakes")
-                 for row in results.rows.get(scenario.name, []) if row.quotable()), default=0.0)
+                 for row in results.rows.get(scenario.name, []) if row.quotable() and row.proxy != "varnish"), default=0.0)
     if worst <= NOISY_SHARE:
         return ""
     return (f"Noisy machine: a proxy waited for its core {worst:.0%} as long as it ran. "

@@ -6,8 +6,9 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
+from caches import check_hit, check_stored
 from clients import IdleConnections, WrongAnswer, check_answer, count_failures, origin_requests
-from loads import Load, beside, load
+from loads import Collapse, Load, beside, load
 from processes import CpuReading, Running, memory_kib, softirq_nanoseconds
 from programs import Site
 from scenarios import POST_BYTES, REFUSED_REQUESTS, REFUSED_SECONDS, Scenario
@@ -23,6 +24,8 @@ BYTES_TOLERANCE = 0.02
 #: Connections that do a request before the idle scenario reads memory first, so that code and pools are in place.
 IDLE_WARM_UP = 64
 IDLE_SETTLE_SECONDS = 1.0
+#: URLs that are asked for one after the other in a round, by many at once.
+COLLAPSE_URLS = 3
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,10 @@ class Round:
 
 
 def cores_for(scenario: Scenario) -> Cores:
-    """One CPU for the proxy and the next ones for the load. The `cores` scenario gives the proxy two, and keeps the
-    load away from them only where the machine has four."""
+    """One CPU for the proxy and the next ones for the load. The `cores` and `collapse` scenarios give the proxy two, and
+    keep the load away from them only where the machine has four."""
     cpus = sorted(os.sched_getaffinity(0))
-    if scenario.kind == "cores":
+    if scenario.kind in ("cores", "collapse"):
         return Cores(cpus[:2], cpus[2:4] if len(cpus) >= 4 else cpus[:2])
     return Cores(cpus[:1], cpus[1:3])
 
@@ -58,12 +61,15 @@ def run_round(site: Site, scenario: Scenario, proxy: str, workers: int, seconds:
     if scenario.kind == "refused":
         measure_refused(site, scenario, proxy, cores, measured)
         return measured
+    if scenario.kind == "collapse":
+        measure_collapse(site, scenario, proxy, cores, measured)
+        return measured
     is_slow = scenario.company and scenario.company.is_slow
     with (site.start("slow", cores.load) if is_slow else nullcontext(), site.start("origin", cores.load),
           site.start("bulk", cores.load) if scenario.behind.bulk else nullcontext(),
           site.start("sink", cores.load) if scenario.behind.sink else nullcontext(),
           site.start(proxy, cores.proxy, workers, client=scenario.client, backend=scenario.backend,
-                     behind=scenario.behind) as running):
+                     behind=scenario.behind, caching=scenario.caching) as running):
         try:
             if scenario.kind == "idle":
                 measure_idle(site, scenario, running, measured)
@@ -83,6 +89,8 @@ def measure_load(site: Site, scenario: Scenario, running: Running, cores: Cores,
     answer_bytes = check_answer(scenario, site.proxy_port)
     with load(scenario, site.proxy_port, cores.load, warm_up) as warming:
         measured.problems += errors_of(warming.figures(), "in the warm-up: ")
+    if scenario.hits:
+        check_hit(scenario, site.proxy_port)
 
     seen_before = origin_requests(site.origin_port)
     softirq_before = softirq_nanoseconds(cores.proxy)
@@ -97,6 +105,8 @@ def measure_load(site: Site, scenario: Scenario, running: Running, cores: Cores,
     seen = origin_requests(site.origin_port) - seen_before
 
     check_answer(scenario, site.proxy_port)
+    if scenario.new_urls:
+        check_stored(scenario, site.proxy_port, loading.token)
     measured.problems += errors_of(loaded, "")
     if scenario.company:
         measured.problems += errors_of(accompanied, "in the company: ")
@@ -143,6 +153,16 @@ def measure_refused(site: Site, scenario: Scenario, proxy: str, cores: Cores, me
                 with site.start(proxy, cores.proxy, behind=behind):
                     made, failed = count_failures(way, site.proxy_port, REFUSED_REQUESTS, REFUSED_SECONDS)
                 measured.figures |= {f"made {algorithm} {way.method}": made, f"failed {algorithm} {way.method}": failed}
+
+
+def measure_collapse(site: Site, scenario: Scenario, proxy: str, cores: Cores, measured: Round) -> None:
+    """How many of many requests for one URL go to the backend, and how long the others wait for what it sends."""
+    with site.start(proxy, cores.proxy, len(cores.proxy), caching=scenario.caching):
+        try:
+            with Collapse(scenario, site.proxy_port, site.origin_port, cores.load, COLLAPSE_URLS) as loading:
+                measured.figures = loading.figures()
+        except WrongAnswer as failure:
+            measured.problems.append(str(failure))
 
 
 def memory_under_load(loading: Load, running: Running, seconds: int) -> tuple[int, int]:
@@ -192,6 +212,10 @@ def doubts(loaded: dict, answer_bytes: int, scenario: Scenario, seen_by_origin: 
     under_way = scenario.connections * scenario.streams * answer_bytes
     if not least <= loaded["bytes"] <= expected * (1 + BYTES_TOLERANCE) + under_way:
         problems.append(f"{loaded['bytes']} bytes received where {expected} were due")
+    if scenario.hits:
+        # It counts the question for the number of its requests, too.
+        asked = seen_by_origin - 1
+        return problems + [f"the origin saw {asked} requests that the cache should have answered"] * (asked > 0)
     if not scenario.behind.sink and seen_by_origin < loaded["requests"]:
         problems.append(f"{loaded['requests']} answers, but the origin saw {seen_by_origin} requests")
     return problems

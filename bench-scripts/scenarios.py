@@ -15,7 +15,9 @@ REFUSED_REQUESTS = 400
 REFUSED_SECONDS = 15
 
 #: Files that the origin serves: path to bytes.
-FILE_BYTES = {"/10k": 10 * KIB, "/100k": 100 * KIB, "/1m": 1024 * KIB}
+FILE_BYTES = {"/1k": KIB, "/10k": 10 * KIB, "/100k": 100 * KIB, "/1m": 1024 * KIB}
+#: Behind this prefix the same files may be cached.
+CACHED = "/cached"
 
 
 #: A unary gRPC message: not compressed, five bytes, in which field 1 is the text "abc".
@@ -24,6 +26,7 @@ GRPC_PATH = "/palantir.Bench/Unary"
 
 CLASSIC = ("palantir", "nginx", "haproxy")
 EVERYBODY = (*CLASSIC, "envoy")
+CACHES = ("palantir", "nginx", "varnish")
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,23 @@ class Behind:
 
 
 @dataclass(frozen=True)
+class Caching:
+    """That the proxies cache. palantir and Varnish have no more to be told; nginx has a setting for `sendfile`, which it
+    is better off without where answers are small, and one for a `lock` that lets one request of a key go on alone."""
+
+    sendfile: bool = False
+    lock: bool = False
+
+
+@dataclass(frozen=True)
 class Scenario:
     """One kind of load, and the most that palantir may cost in it.
 
     `kind` is `load` (requests against one worker), `handshakes` (TLS connections that are closed when they are there),
     `floods` (few requests a second beside an attack, a `flood` of `floods.py`), `mixed` (requests beside a `company` of
     slow ones, on the same pool), `beside` (few requests a second beside a `company`), `refused` (requests while a
-    backend refuses connections), `cores` (requests against one worker, then two) or `idle` (memory of idle
-    connections). `client` and `backend` are what is spoken on either side: `http`, `https` (both HTTP/1.1), `h2c`
+    backend refuses connections), `collapse` (requests for one URL that nobody has yet, all at once), `cores` (requests
+    against one worker, then two) or `idle` (memory of idle connections). `client` and `backend` are what is spoken on either side: `http`, `https` (both HTTP/1.1), `h2c`
     (HTTP/2 by prior knowledge) or `h2` (over TLS).
     `targets` are ratios of CPU per request by proxy; `target_p50_ms` and `target_p99_ms` are those of the few requests,
     `target_p99` a ratio to nginx's 99th percentile, `target_p99_of` one to that of another scenario of the same proxy,
@@ -92,6 +104,9 @@ class Scenario:
     #: Requests per second on each connection of the load; 0: as fast as they are answered.
     rate: int = 0
     behind: Behind = Behind()
+    caching: Caching | None = None
+    #: Whether every request is for a URL that nobody asked for before.
+    new_urls: bool = False
     #: Whether handshakes resume an earlier connection.
     resumed: bool = False
     proxies: tuple[str, ...] = CLASSIC
@@ -114,6 +129,11 @@ class Scenario:
     def http2(self) -> bool:
         """Whether clients speak HTTP/2."""
         return self.client in ("h2", "h2c")
+
+    @property
+    def hits(self) -> bool:
+        """Whether a cache answers every request of the load."""
+        return self.caching is not None and not self.new_urls
 
     @property
     def by_h2load(self) -> bool:
@@ -142,6 +162,7 @@ class Scenario:
 
 def file_body(path: str) -> bytes:
     """The content of one of the origin's files: numbered lines, so that a swapped or lost piece is noticed."""
+    path = path.partition("?")[0].removeprefix(CACHED)
     length = FILE_BYTES[path]
     lines = (f"{path} line {number}\n" for number in range(length // 8))
     return "".join(lines).encode()[:length]
@@ -196,6 +217,15 @@ SCENARIOS = [
            ("h2-upload-none", 2.0)))),
     *(Scenario(f"refused-{count}", f"one of {count} backends refuses connections", kind="refused",
                behind=Behind(origins=count - 1, refusing=1)) for count in (2, 3)),
+    Scenario("hit-1k", "hit of 1 KiB", path="/cached/1k", caching=Caching(), proxies=CACHES),
+    Scenario("hit-1k-h2", "hit of 1 KiB, HTTP/2", client="h2c", path="/cached/1k", connections=16, streams=32,
+             caching=Caching(), proxies=CACHES),
+    Scenario("hit-100k", "hit of 100 KiB", path="/cached/100k", caching=Caching(sendfile=True), proxies=CACHES),
+    Scenario("miss-none", "new URL of 1 KiB, no cache", path="/cached/1k", new_urls=True, proxies=("palantir", "nginx")),
+    Scenario("miss-stored", "new URL of 1 KiB, stored", path="/cached/1k", new_urls=True, caching=Caching(),
+             proxies=CACHES, target_of=("miss-none", 1.10)),
+    Scenario("collapse", "1,000 requests at once for a new URL", kind="collapse", connections=1_000,
+             caching=Caching(lock=True), proxies=CACHES),
     Scenario("cores", "one and two workers, small GET", kind="cores", target_growth=1.05),
     Scenario("idle", "idle keep-alive connections", kind="idle", connections=IDLE_CONNECTIONS, target_kib=2.0),
     Scenario("idle-tls", "idle keep-alive connections with TLS", kind="idle", client="https", connections=2_000,

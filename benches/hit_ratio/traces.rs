@@ -30,7 +30,7 @@ pub struct Hits {
     pub by_bytes: f64,
 }
 
-/// What answers requests.
+/// A cache that answers requests.
 pub trait Cache {
     /// Whether the request is a hit; takes the object in if not.
     fn request(&mut self, request: Request) -> bool;
@@ -61,7 +61,7 @@ pub fn zipf(keys: usize, count: usize, seed: u64) -> Vec<Request> {
     ranks.map(equal).collect()
 }
 
-/// The same, where the keys become others little by little.
+/// Keys as those of [`zipf`], which become others little by little.
 pub fn drift(keys: usize, count: usize, seed: u64) -> Vec<Request> {
     let ranks = ranks(keys, count, seed).into_iter().zip(0u64..);
     ranks
@@ -69,7 +69,7 @@ pub fn drift(keys: usize, count: usize, seed: u64) -> Vec<Request> {
         .collect()
 }
 
-/// The same, where all keys become others four times.
+/// Keys as those of [`zipf`], all of which become others three times.
 pub fn renewal(keys: usize, count: usize, seed: u64) -> Vec<Request> {
     let ranks = ranks(keys, count, seed).into_iter().zip(0u64..);
     let part = count as u64 / 4;

@@ -23,7 +23,7 @@ pub type SharedStore = std::sync::Arc<cache::CacheStore>;
 /// An entry of the cache as whoever uses it holds it.
 pub type SharedEntry = std::sync::Arc<cache::Entry>;
 /// A fetch that others may wait for.
-pub type SharedFill = std::sync::Arc<cache::Fill>;
+pub type SharedFill = std::sync::Arc<cache::RunningFill>;
 /// A pool's counts as every snapshot of the pool holds them.
 pub type SharedPoolCounters = std::sync::Arc<route_counters::PoolCounters>;
 /// The backend tables as every thread holds them.

@@ -6,6 +6,7 @@
     reason = "the tests do what strangers do: signals, raw descriptors, system calls without a wrapper"
 )]
 
+mod cache;
 mod cache_parts;
 mod documentation;
 mod http2;

@@ -1,6 +1,6 @@
 //! Bounds of the store of cached responses, which all workers share.
 
-/// Shards of the index. More of them make it rarer that two cores want the same one, and each costs a few hundred bytes.
+/// Shards of the index. More of them make it rarer that two cores want the same one; each costs a few hundred bytes.
 pub const STORE_SHARDS: usize = 64;
 /// Bytes of the smallest store. A smaller one has no room for the tables of its shards.
 pub const STORE_LEAST_BYTES: u64 = 1 << 20;

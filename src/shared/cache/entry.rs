@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 use bytes::Bytes;
 
 use super::arena::ArenaBlock;
 use super::body::{BodyPart, LargeBody};
-use super::header::{self, Header};
+use super::header::{self, EntryHeader};
 use super::s3_fifo::Evictable;
+use crate::base::limits;
 use crate::cache::facts::EntryFacts;
 
 /// The largest number of uses that an entry remembers.
 const MOST_USES: u8 = 3;
+/// The bit beside the number of a zone that says that the key has, or had, another entry beside this one.
+const SIBLINGS: u16 = 1 << 15;
 /// The node of an entry that the policy of eviction does not know.
 pub(super) const NO_NODE: u32 = u32::MAX;
 
@@ -29,7 +32,7 @@ pub enum EntryState {
     Dead = 3,
 }
 
-/// What a block holds, as the marks of the arena say it.
+/// The contents of a block, as the marks of the arena say it.
 pub(super) mod mark {
     /// An entry that is being stored.
     pub const FILLING: u32 = 1;
@@ -53,9 +56,8 @@ pub struct Entry {
     body: Option<Arc<LargeBody>>,
     state: AtomicU8,
     uses: AtomicU8,
-    /// Whether the key has, or had, another entry beside this one.
-    has_siblings: AtomicBool,
-    zone: u16,
+    /// The zone, and [`SIBLINGS`]: a field of its own would cost eight bytes.
+    zone: AtomicU16,
     node: AtomicU32,
 }
 
@@ -78,7 +80,7 @@ pub(super) const ENTRY_BYTES: u64 = size_of::<Entry>() as u64 + 16;
 impl Entry {
     /// An entry whose block has the header and all before the body.
     pub(super) fn new(hash: u64, block: ArenaBlock, body: Option<Arc<LargeBody>>) -> Entry {
-        let header = Header::read(block.bytes());
+        let header = EntryHeader::read(block.bytes());
         block.arena().budget().note(ENTRY_BYTES);
         Entry {
             hash,
@@ -87,14 +89,13 @@ impl Entry {
             body,
             state: AtomicU8::new(EntryState::Live as u8),
             uses: AtomicU8::new(0),
-            has_siblings: AtomicBool::new(false),
-            zone: header.zone,
+            zone: AtomicU16::new(header.zone & !SIBLINGS),
             node: AtomicU32::new(NO_NODE),
         }
     }
 
-    fn header(&self) -> Header {
-        Header::read(self.block.bytes())
+    fn header(&self) -> EntryHeader {
+        EntryHeader::read(self.block.bytes())
     }
 
     fn part(&self, at: usize) -> &[u8] {
@@ -144,7 +145,7 @@ impl Entry {
 
     /// The zone.
     pub fn zone(&self) -> u16 {
-        self.zone
+        self.zone.load(Relaxed) & !SIBLINGS
     }
 
     /// The trailers in the form of HTTP/1, without the empty line; mostly empty.
@@ -162,7 +163,7 @@ impl Entry {
 
     fn own_body(&self) -> &[u8] {
         let bytes = self.block.bytes();
-        &bytes[Header::read(bytes).starts()[4]..]
+        &bytes[EntryHeader::read(bytes).starts()[4]..]
     }
 
     /// The body of a whole entry, piece by piece.
@@ -196,8 +197,8 @@ impl Entry {
         rest.len()
     }
 
-    /// The bytes from a position of a large body on that lie in one piece, at most `most` of them; the piece keeps them.
-    /// `None`: the body lies with its head, or that byte cannot be read yet.
+    /// The bytes from a position of a large body on that lie in one piece, at most `most` of them; the piece keeps
+    /// them. `None`: the body lies with its head, or that byte cannot be read yet.
     pub fn lend_at(&self, position: u64, most: usize) -> Option<Bytes> {
         let body = self.body.as_ref()?;
         let part = body.part_at(position)?;
@@ -221,12 +222,12 @@ impl Entry {
     /// answers a request.
     #[inline]
     pub fn has_siblings(&self) -> bool {
-        self.has_siblings.load(Relaxed)
+        self.zone.load(Relaxed) & SIBLINGS != 0
     }
 
     /// Notes that the key has another variant.
     pub(super) fn note_siblings(&self) {
-        self.has_siblings.store(true, Relaxed);
+        self.zone.fetch_or(SIBLINGS, Relaxed);
     }
 
     /// The purge number up to which the entry was checked.
@@ -306,6 +307,10 @@ impl Evictable for Arc<Entry> {
         self.uses.store(uses, Relaxed);
     }
 }
+
+const _: () = assert!(limits::STORE_ZONES < SIBLINGS as usize);
+// A million entries are a million times these bytes.
+const _: () = assert!(ENTRY_BYTES == 64);
 
 impl Drop for Entry {
     fn drop(&mut self) {

@@ -6,10 +6,10 @@ use super::CacheStore;
 use super::arena::BlockWriter;
 use super::body::{BodyPart, LargeBody};
 use super::entry::{Entry, EntryState, mark};
-use super::fills::{Fill, FillEnd, Follower};
-use super::header::{HEADER_BYTES, Header};
+use super::fills::{FillEnd, Follower, RunningFill};
+use super::header::{EntryHeader, HEADER_BYTES};
 use crate::base::limits;
-use crate::cache::facts::EntryFacts;
+use crate::cache::facts::{EntryFacts, Flags};
 
 /// There is no room for a response, or for the rest of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,7 @@ pub enum Unpublished {
 pub struct NewEntry<'a> {
     /// The facts of the response.
     pub facts: EntryFacts,
-    /// What the response's `Vary` names, as the request had it.
+    /// The fields of the request that the response's `Vary` names.
     pub variant: &'a [u8],
     /// The head in the form of HTTP/1.
     pub head: &'a [u8],
@@ -55,11 +55,11 @@ pub struct NewEntry<'a> {
     pub tags: &'a [u8],
     /// The length of the body, if it is known.
     pub length: Option<u64>,
-    /// What the route allows.
+    /// The allowance of the route.
     pub share: Share,
 }
 
-/// What a route allows its entries.
+/// The allowance of a route for its entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
     /// The zone, by [`CacheStore::zone`].
@@ -72,22 +72,22 @@ pub struct Share {
     pub max_variants: u16,
 }
 
-/// A request to a backend whose response may be stored. Who drops it without a decision tells those who wait that there
-/// is no response.
+/// A request to a backend whose response may be stored. Who drops it without a decision tells those who wait that
+/// there is no response.
 #[derive(Debug)]
-pub struct Fetch {
+pub struct Ticket {
     pub(super) store: Arc<CacheStore>,
     pub(super) hash: u64,
     pub(super) key: Box<[u8]>,
     pub(super) purge_number: u64,
     pub(super) invalidation: u64,
-    pub(super) fill: Option<Arc<Fill>>,
+    pub(super) fill: Option<Arc<RunningFill>>,
 }
 
 /// A response that is being stored. Who drops it before the end tells those who follow that the response has failed.
 #[derive(Debug)]
 pub struct Filling {
-    fetch: Fetch,
+    fetch: Ticket,
     entry: Arc<Entry>,
     writer: Writer,
     length: Option<u64>,
@@ -104,9 +104,9 @@ enum Writer {
     Parts(Option<(Arc<BodyPart>, BlockWriter)>),
 }
 
-impl Fetch {
-    /// Those who wait for this fetch; `None` if nobody can.
-    pub fn fill(&self) -> Option<&Arc<Fill>> {
+impl Ticket {
+    /// The fill by which others wait for this fetch; `None` if nobody can.
+    pub fn fill(&self) -> Option<&Arc<RunningFill>> {
         self.fill.as_ref()
     }
 
@@ -135,8 +135,8 @@ impl Fetch {
         }
     }
 
-    /// Stores what a 304 makes of an entry: with new facts and a new head, and with the body of the old one. Errors: the
-    /// response is not in the store.
+    /// Stores an entry that a 304 has validated: with new facts and a new head, and with the body of the old one.
+    /// Errors: the response is not in the store.
     pub fn refresh(
         mut self,
         old: &Arc<Entry>,
@@ -239,7 +239,7 @@ impl Fetch {
         own: usize,
     ) -> Result<(Arc<Entry>, BlockWriter), NoRoom> {
         let parts = [&*self.key, new.variant, new.tags, new.head];
-        let header = Header {
+        let header = EntryHeader {
             lengths: parts.map(|part| part.len() as u32),
             zone: new.share.zone,
             purge_number: self.purge_number,
@@ -260,7 +260,7 @@ impl Fetch {
     }
 }
 
-impl Drop for Fetch {
+impl Drop for Ticket {
     fn drop(&mut self) {
         let mut shard = self.store.shard(self.hash);
         shard.end_fetch(self.purge_number);
@@ -278,8 +278,8 @@ impl Filling {
         &self.entry
     }
 
-    /// Those who follow; `None` if nobody can.
-    pub fn fill(&self) -> Option<&Arc<Fill>> {
+    /// The fill by which others follow; `None` if nobody can.
+    pub fn fill(&self) -> Option<&Arc<RunningFill>> {
         self.fetch.fill.as_ref()
     }
 
@@ -352,8 +352,8 @@ impl Filling {
         Ok(())
     }
 
-    /// Ends the body and puts the entry into the store. Errors: the response is not in the store; those who follow have
-    /// it whole nevertheless, unless it is too short.
+    /// Ends the body and puts the entry into the store. Errors: the response is not in the store; those who follow
+    /// have it whole nevertheless, unless it is too short.
     pub fn finish(mut self, trailers: &[u8]) -> Result<Arc<Entry>, Unpublished> {
         if self.has_ended {
             return Err(NoRoom::Full.into());
@@ -386,6 +386,17 @@ impl Filling {
             return Err(NoRoom::Full.into());
         }
         let sealed = self.seal(&[])?;
+        // A whole response answers in case of trouble, stale as it may be, which a part cannot.
+        let is_whole = |other: &Arc<Entry>| {
+            other.variant() == sealed.variant() && !other.facts().flags.has(Flags::PARTIAL)
+        };
+        let shard = self.fetch.store.shard(self.fetch.hash);
+        let known = shard.slots.entries(self.fetch.hash, &self.fetch.key);
+        let has_whole = known.iter().any(is_whole);
+        drop(shard);
+        if has_whole {
+            return Err(Unpublished::TooShort);
+        }
         let new = NewEntry {
             facts,
             variant: sealed.variant(),

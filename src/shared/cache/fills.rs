@@ -44,12 +44,12 @@ impl Wakers {
     }
 }
 
-/// What is known of the response of a fill.
+/// The knowledge of the response of a fill.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// The head has not come, or nobody has decided about it.
     Undecided,
-    /// The response is being stored: this is its entry, whose body grows until [`Fill::end`] says more.
+    /// The response is being stored: this is its entry, whose body grows until [`RunningFill::end`] says more.
     Storable(Arc<Entry>),
     /// The response is not stored. Everybody fetches alone, and the key is not collapsed until this time in
     /// milliseconds since 1970 (0: it is collapsed again at once).
@@ -79,7 +79,7 @@ const GONE: u32 = 3;
 
 /// A fetch that others may wait for.
 #[derive(Debug)]
-pub struct Fill {
+pub struct RunningFill {
     number: u64,
     /// The purge number when the request of the fetch was sent.
     purge_number: AtomicU64,
@@ -95,16 +95,16 @@ pub struct Fill {
     budget: Arc<Budget>,
 }
 
-impl Fill {
+impl RunningFill {
     /// A fill of which nothing is known.
     pub(super) fn new(
         number: u64,
         purge_number: u64,
         wakers: Arc<Wakers>,
         budget: Arc<Budget>,
-    ) -> Fill {
+    ) -> RunningFill {
         let words = wakers.0.len().div_ceil(64);
-        let fill = Fill {
+        let fill = RunningFill {
             number,
             purge_number: AtomicU64::new(purge_number),
             outcome: AtomicU32::new(UNDECIDED),
@@ -122,7 +122,7 @@ impl Fill {
     }
 
     fn cost(&self) -> u64 {
-        (size_of::<Fill>() + 16 + self.waiting.len() * 8) as u64
+        (size_of::<RunningFill>() + 16 + self.waiting.len() * 8) as u64
     }
 
     /// The number by which [`Wake::wake`] calls the fill.
@@ -130,7 +130,7 @@ impl Fill {
         self.number
     }
 
-    /// What is known of the response.
+    /// The knowledge of the response.
     pub fn outcome(&self) -> Outcome {
         match self.outcome.load(Acquire) {
             UNDECIDED => Outcome::Undecided,
@@ -148,8 +148,8 @@ impl Fill {
         self.entry.get()
     }
 
-    /// The number of bytes of the body that can be read by [`Entry::read_at`]. Read [`Fill::end`] first: what has
-    /// ended does not grow.
+    /// The number of bytes of the body that can be read by [`Entry::read_at`]. Read [`RunningFill::end`] first: a body
+    /// that has ended does not grow.
     pub fn filled(&self) -> u64 {
         self.entry.get().map_or(0, |entry| entry.body_len())
     }
@@ -174,8 +174,8 @@ impl Fill {
         self.followers.load(Relaxed)
     }
 
-    /// Asks that this core be woken once when more is known. Who waits looks at the fill again after this call, for what
-    /// came before the call wakes nobody.
+    /// Asks that this core be woken once when more is known. A task that waits looks at the fill again after this
+    /// call, for what came before the call wakes nobody.
     pub fn wait(&self, core: usize) {
         if let Some(word) = self.waiting.get(core / 64) {
             word.fetch_or(1 << (core % 64), SeqCst);
@@ -240,7 +240,7 @@ impl Fill {
     }
 }
 
-impl Drop for Fill {
+impl Drop for RunningFill {
     fn drop(&mut self) {
         self.budget.give(self.cost());
     }
@@ -248,11 +248,11 @@ impl Drop for Fill {
 
 /// One who follows a fill.
 #[derive(Debug)]
-pub struct Follower(Arc<Fill>);
+pub struct Follower(Arc<RunningFill>);
 
 impl Follower {
     /// A new follower.
-    pub(super) fn new(fill: Arc<Fill>) -> Follower {
+    pub(super) fn new(fill: Arc<RunningFill>) -> Follower {
         fill.followers.fetch_add(1, Relaxed);
         Follower(fill)
     }
@@ -265,9 +265,9 @@ impl Clone for Follower {
 }
 
 impl Deref for Follower {
-    type Target = Fill;
+    type Target = RunningFill;
 
-    fn deref(&self) -> &Fill {
+    fn deref(&self) -> &RunningFill {
         &self.0
     }
 }

@@ -1,4 +1,4 @@
-//! What stands before the head of an entry in its block, so that the index can be made anew from the blocks alone.
+//! The part before the head of an entry in its block, so that the index can be made anew from the blocks alone.
 
 use crate::cache::facts::EntryFacts;
 
@@ -16,9 +16,9 @@ const BODY: usize = 40;
 const BODY_LENGTH: usize = 48;
 const FACTS: usize = 56;
 
-/// What the header of an entry says.
+/// The fields of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct EntryHeader {
     /// The lengths of key, variant, tags and head, which follow in this order.
     pub lengths: [u32; 4],
     /// The zone of the entry.
@@ -45,7 +45,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(eight)
 }
 
-impl Header {
+impl EntryHeader {
     /// The header as bytes. The checksum is over them and `rest`: key, variant, tags and head.
     pub fn to_bytes(self, rest: [&[u8]; 4]) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
@@ -73,11 +73,11 @@ impl Header {
     }
 
     /// The header at the beginning of these bytes, without a check.
-    pub fn read(bytes: &[u8]) -> Header {
+    pub fn read(bytes: &[u8]) -> EntryHeader {
         let mut facts = [0; EntryFacts::BYTES];
         facts.copy_from_slice(&bytes[FACTS..HEADER_BYTES]);
         let length = |at: usize| u32_at(bytes, LENGTHS + 4 * at);
-        Header {
+        EntryHeader {
             lengths: [length(0), length(1), length(2), length(3)],
             zone: u16::from_le_bytes([bytes[ZONE], bytes[ZONE + 1]]),
             purge_number: u64_at(bytes, PURGE),
@@ -90,11 +90,12 @@ impl Header {
 
     /// The header at the beginning of a block's bytes, if the block begins with a whole head part whose checksum is
     /// right.
-    pub fn checked(bytes: &[u8]) -> Option<Header> {
+    #[cfg(test)]
+    pub fn checked(bytes: &[u8]) -> Option<EntryHeader> {
         if bytes.len() < HEADER_BYTES || u32_at(bytes, 0) != MAGIC {
             return None;
         }
-        let header = Header::read(bytes);
+        let header = EntryHeader::read(bytes);
         let parts: u64 = header.lengths.iter().map(|length| u64::from(*length)).sum();
         let end = HEADER_BYTES as u64 + parts;
         let rest = bytes.get(HEADER_BYTES..usize::try_from(end).ok()?)?;
@@ -141,4 +142,43 @@ pub fn checksum(start: u64, bytes: &[u8]) -> u64 {
     let sum = words.fold(start, |sum, word| mix(sum, u64_at(word, 0)));
     let sum = mix(sum, u64::from_le_bytes(last) ^ bytes.len() as u64);
     sum ^ (sum >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_part_tells_all_by_itself_and_damage_is_found() {
+        let parts: [&[u8]; 4] = [b"the key", b"", b"tag", b"HTTP/1.1 200 OK\r\n\r\n"];
+        let header = EntryHeader {
+            lengths: parts.map(|part| part.len() as u32),
+            zone: 7,
+            purge_number: 1 << 40,
+            body: 3,
+            body_length: u64::MAX,
+            facts: EntryFacts {
+                date: -5,
+                status: 404,
+                ..EntryFacts::default()
+            },
+        };
+        let mut bytes = header.to_bytes(parts).to_vec();
+        bytes.extend(parts.concat());
+        let end = bytes.len();
+        bytes.extend(b"a body");
+        assert_eq!(EntryHeader::checked(&bytes), Some(header));
+        assert_eq!(key_of(&bytes), parts[0]);
+        assert_eq!(variant_of(&bytes), parts[1]);
+        for cut in 0..end {
+            assert_eq!(EntryHeader::checked(&bytes[..cut]), None, "{cut}");
+        }
+        for at in 0..end {
+            for bit in [1, 0x80] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= bit;
+                assert_eq!(EntryHeader::checked(&damaged), None, "{at}");
+            }
+        }
+    }
 }

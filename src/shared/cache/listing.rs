@@ -1,4 +1,4 @@
-//! What an operator sees of the store: how full it is, what has happened, and which entries there are.
+//! The view of an operator on the store: how full it is, what has happened, and which entries there are.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -78,7 +78,7 @@ pub struct Listing {
     pub next: Option<u32>,
 }
 
-/// Which entries of the whole store are listed.
+/// The choice of entries of the whole store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// The largest ones.

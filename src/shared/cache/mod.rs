@@ -1,8 +1,8 @@
-//! The store of cached responses, which all cores share. The store knows nothing of freshness: it finds the entries of a
-//! key, takes new ones in, lets one fetch serve many requests, forgets what was purged or is used least, and never takes
-//! more memory than it may.
+//! The store of cached responses, which all cores share. The store knows nothing of freshness: it finds the entries of
+//! a key, takes new ones in, lets one fetch serve many requests, forgets what was purged or is used least, and never
+//! takes more memory than it may.
 //!
-//! Who uses an entry on one core again and again keeps its `Arc` there, and asks [`Entry::state`], and
+//! A core that uses an entry again and again keeps its `Arc`, and asks [`Entry::state`], and
 //! [`CacheStore::check`] if [`CacheStore::purge_number`] is above [`Entry::checked`]: that takes no lock.
 
 mod arena;
@@ -14,6 +14,7 @@ mod fills;
 mod header;
 mod listing;
 mod purges;
+mod room;
 pub mod s3_fifo;
 mod shard;
 mod sketch;
@@ -35,14 +36,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
-use self::arena::{Arena, ArenaBlock, BlockWriter};
-use self::body::{BodyPart, LargeBody, PART_PREFIX};
+use self::arena::Arena;
+use self::body::LargeBody;
 use self::budget::Budget;
-use self::entry::{NO_NODE, mark};
+use self::entry::NO_NODE;
 use self::fills::Wakers;
 use self::purges::{Purgeable, Purges};
 use self::s3_fifo::S3Fifo;
-use self::shard::{Start, StoreShard};
+use self::shard::{FetchStart, StoreShard};
 use self::sweep::Sweep;
 use self::uses::Uses;
 use self::validations::Validations;
@@ -50,8 +51,8 @@ use self::widened::WidenedFetches;
 use crate::base::limits;
 
 pub use self::entry::{Entry, EntryState};
-pub use self::fetch::{Fetch, Filling, NewEntry, NoRoom, Share, Unpublished};
-pub use self::fills::{Fill, FillEnd, Follower, Outcome, Wake};
+pub use self::fetch::{Filling, NewEntry, NoRoom, Share, Ticket, Unpublished};
+pub use self::fills::{FillEnd, Follower, Outcome, RunningFill, Wake};
 pub use self::listing::{CacheUsage, EntrySummary, Listing, Order};
 pub use self::purges::{Purge, PurgeEffect};
 pub use self::sweep::Swept;
@@ -88,7 +89,7 @@ pub struct CacheStore {
     widened: Arc<WidenedFetches>,
 }
 
-/// What has happened in the store.
+/// Counts of the store's events.
 #[derive(Debug, Default)]
 struct StoreCounters {
     stored: AtomicU64,
@@ -99,7 +100,7 @@ struct StoreCounters {
     refused: AtomicU64,
 }
 
-/// What the store knows of a key.
+/// Everything that the store knows of a key.
 #[derive(Debug)]
 pub struct Found {
     /// The newest entry that matches.
@@ -111,18 +112,18 @@ pub struct Found {
     /// The time in milliseconds since 1970 until which requests for the key are not collapsed; 0: they are.
     pub uncacheable_until: u64,
     /// A fetch of the key that runs.
-    pub fill: Option<Arc<Fill>>,
+    pub fill: Option<Arc<RunningFill>>,
 }
 
-/// What a request that needs a fetch does.
+/// The way of a request that needs a fetch.
 #[derive(Debug)]
 pub enum Joined {
     /// The request fetches, and others may wait for it.
-    Lead(Fetch),
+    Lead(Ticket),
     /// The request waits for another's fetch.
     Follow(Follower),
     /// The request fetches for itself.
-    Alone(Fetch),
+    Alone(Ticket),
 }
 
 /// A lock on a part of the store; what that part has grown by is counted when the lock ends.
@@ -260,9 +261,10 @@ impl CacheStore {
     /// Notes a request for a key without an entry; returns whether the answer is worth storing. `least`: the requests
     /// that this takes; `None`: one, and two while the store is full, so that what is wanted once displaces nothing.
     pub fn is_wanted(&self, hash: u64, least: Option<u8>, now: u64) -> bool {
-        let is_full = || self.budget.used() > self.budget.most() - self.budget.most() / 16;
-        let least = least.unwrap_or_else(|| 1 + u8::from(is_full()));
-        least <= 1 || self.uses.note(hash, now) >= least
+        match least {
+            None => !self.is_full() || self.note_wanted(hash) > 1,
+            Some(least) => least <= 1 || self.uses.note(hash, now) >= least,
+        }
     }
 
     /// Notes a request for a range that is not stored; returns how many came of late.
@@ -281,7 +283,7 @@ impl CacheStore {
         self.purges.number()
     }
 
-    /// What the store knows of a key. `matches` says whether a request gets the entry of a variant.
+    /// Everything that the store knows of a key. `matches` says whether a request gets the entry of a variant.
     pub fn look_up(&self, hash: u64, key: &[u8], mut matches: impl FnMut(&[u8]) -> bool) -> Found {
         let shard = self.shard(hash);
         let (uncacheable_until, fill) = shard.pending(hash, key);
@@ -337,14 +339,14 @@ impl CacheStore {
     }
 
     /// A fetch that nobody waits for.
-    pub fn begin_fetch(self: &Arc<Self>, hash: u64, key: &[u8]) -> Fetch {
+    pub fn begin_fetch(self: &Arc<Self>, hash: u64, key: &[u8]) -> Ticket {
         let mut shard = self.shard(hash);
         self.fetch(&mut shard, (hash, key))
     }
 
-    fn fetch(self: &Arc<Self>, shard: &mut StoreShard, (hash, key): (u64, &[u8])) -> Fetch {
+    fn fetch(self: &Arc<Self>, shard: &mut StoreShard, (hash, key): (u64, &[u8])) -> Ticket {
         let purge_number = self.purges.number();
-        Fetch {
+        Ticket {
             store: self.clone(),
             hash,
             key: key.into(),
@@ -364,19 +366,19 @@ impl CacheStore {
         now: u64,
     ) -> Joined {
         let mut shard = self.shard(hash);
-        let usable = |fill: &Fill| {
-            // Who comes after a purge does not get what was asked for before it.
+        let usable = |fill: &RunningFill| {
+            // A request after a purge does not get what was asked for before it.
             let since = fill.purge_number();
             since == self.purges.number() || !self.is_purged_since(since, key, fill)
         };
         match shard.start((hash, key), variant, now, usable) {
-            Start::Follow(fill) => Joined::Follow(Follower::new(fill)),
-            Start::Alone => Joined::Alone(self.fetch(&mut shard, (hash, key))),
-            Start::Lead => {
+            FetchStart::Follow(fill) => Joined::Follow(Follower::new(fill)),
+            FetchStart::Alone => Joined::Alone(self.fetch(&mut shard, (hash, key))),
+            FetchStart::Lead => {
                 let mut fetch = self.fetch(&mut shard, (hash, key));
                 let number = self.next_fill.fetch_add(1, Relaxed);
                 let (wakers, budget) = (self.wakers.clone(), self.budget.clone());
-                let fill = Arc::new(Fill::new(number, fetch.purge_number, wakers, budget));
+                let fill = Arc::new(RunningFill::new(number, fetch.purge_number, wakers, budget));
                 shard.add_fill((hash, key), variant, fill.clone());
                 fetch.fill = Some(fill);
                 Joined::Lead(fetch)
@@ -384,14 +386,14 @@ impl CacheStore {
         }
     }
 
-    fn is_purged_since(&self, since: u64, key: &[u8], fill: &Fill) -> bool {
+    fn is_purged_since(&self, since: u64, key: &[u8], fill: &RunningFill) -> bool {
         let tags = fill.entry().map_or(&[][..], |entry| entry.tags());
         let of = Purgeable { key, tags };
         let (state, _) = self.purges.state(since, of, |bytes| self.hash(bytes));
         state != EntryState::Live
     }
 
-    fn renew_fetch(&self, fetch: &mut Fetch) {
+    fn renew_fetch(&self, fetch: &mut Ticket) {
         let mut shard = self.shard(fetch.hash);
         shard.end_fetch(fetch.purge_number);
         fetch.purge_number = self.purges.number();
@@ -435,7 +437,7 @@ impl CacheStore {
     }
 
     /// Puts an entry into the index. Errors: a purge or an invalidation came after its request was sent.
-    fn publish(&self, fetch: &Fetch, entry: &Arc<Entry>, most: usize) -> Result<(), Unpublished> {
+    fn publish(&self, fetch: &Ticket, entry: &Arc<Entry>, most: usize) -> Result<(), Unpublished> {
         let mut shard = self.shard(fetch.hash);
         if shard.is_invalidated_since(fetch.hash, fetch.invalidation) {
             self.counters.refused.fetch_add(1, Relaxed);
@@ -465,119 +467,6 @@ impl CacheStore {
             .fetch_add(replaced.len() as u64, Relaxed);
         self.settle();
         Ok(())
-    }
-
-    /// Evicts until the zone has no more than its share.
-    fn keep_share(&self, share: Share) {
-        let most = self.max_bytes / 100 * u64::from(share.max_percent);
-        for _ in 0..limits::STORE_EVICTIONS {
-            let mut policy = self.policy();
-            if share.max_percent >= 100 || policy.of_zone(share.zone).0 <= most {
-                return;
-            }
-            let victim = policy.evict_of_zone(share.zone);
-            self.evicted(policy, victim);
-        }
-    }
-
-    /// Gives memory back and evicts until the tables that have grown fit.
-    fn settle(&self) {
-        let mut steps = 0..limits::STORE_EVICTIONS;
-        while self.budget.used() > self.budget.most() && steps.next().is_some() {
-            if !self.arena.give_back() && !self.evict() {
-                return;
-            }
-        }
-    }
-
-    /// Evicts an entry; returns whether there was one.
-    fn evict(&self) -> bool {
-        let mut policy = self.policy();
-        let victim = policy.evict();
-        self.evicted(policy, victim)
-    }
-
-    fn evicted(&self, policy: Counted<'_, S3Fifo<Arc<Entry>>>, victim: Option<Arc<Entry>>) -> bool {
-        let Some(victim) = victim else { return false };
-        victim.set_node(NO_NODE);
-        drop(policy);
-        victim.set_state(EntryState::Dead);
-        self.shard(victim.hash()).slots.remove(&victim);
-        self.counters.evicted.fetch_add(1, Relaxed);
-        true
-    }
-
-    /// Takes an entry out of the store.
-    fn remove(&self, entry: &Arc<Entry>) {
-        entry.set_state(EntryState::Dead);
-        self.shard(entry.hash()).slots.remove(entry);
-        self.forget(entry);
-    }
-
-    /// Takes an entry out of the policy of eviction.
-    fn forget(&self, entry: &Arc<Entry>) {
-        let mut policy = self.policy();
-        let removed = policy.remove(entry.node());
-        entry.set_node(NO_NODE);
-        drop(policy);
-        drop(removed);
-    }
-
-    /// A block, for which entries are evicted if need be.
-    fn allocate(&self, bytes: usize, mark: u32) -> Option<(ArenaBlock, BlockWriter)> {
-        self.allocate_about(bytes, bytes, mark)
-    }
-
-    /// A block for a part of a body: a shorter one if the store has no room in one piece.
-    fn allocate_part(&self, wanted: usize) -> Result<(ArenaBlock, BlockWriter), NoRoom> {
-        let least = limits::BODY_BLOCK_LEAST_BYTES.min(wanted) + PART_PREFIX;
-        let allocated = self.allocate_about(wanted + PART_PREFIX, least, mark::PART);
-        allocated.ok_or(NoRoom::Full)
-    }
-
-    fn allocate_about(
-        &self,
-        bytes: usize,
-        least: usize,
-        mark: u32,
-    ) -> Option<(ArenaBlock, BlockWriter)> {
-        for _ in 0..limits::STORE_EVICTIONS {
-            if let Some(allocated) = self.arena.allocate(bytes, least, mark) {
-                return Some(allocated);
-            }
-            let gave_back = self.budget.used() > self.budget.most() && self.arena.give_back();
-            if !self.evict() && !gave_back {
-                break;
-            }
-        }
-        self.arena.allocate(bytes, least, mark)
-    }
-
-    /// Adds bytes to a body that nobody reads yet.
-    fn write_part(&self, body: &LargeBody, bytes: &[u8]) -> Result<(), NoRoom> {
-        let (block, mut writer) = self.allocate_part(bytes.len())?;
-        let start = body.filled();
-        block.append(&mut writer, &BodyPart::prefix(body.number(), start));
-        let taken = block.append(&mut writer, bytes);
-        if taken < bytes.len() {
-            return Err(NoRoom::Full);
-        }
-        block.set_mark(mark::PART, block.len() as u32);
-        body.add_part(Arc::new(BodyPart { start, block }));
-        body.set_filled(start + taken as u64);
-        Ok(())
-    }
-
-    /// A block with trailers; `None` if there are none.
-    fn write_trailers(&self, trailers: &[u8]) -> Result<Option<ArenaBlock>, NoRoom> {
-        if trailers.is_empty() {
-            return Ok(None);
-        }
-        let allocated = self.allocate(trailers.len(), mark::TRAILERS);
-        let (block, mut writer) = allocated.ok_or(NoRoom::Full)?;
-        block.append(&mut writer, trailers);
-        block.set_mark(mark::TRAILERS, trailers.len() as u32);
-        Ok(Some(block))
     }
 
     fn new_body(&self) -> Arc<LargeBody> {

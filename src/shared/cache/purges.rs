@@ -1,4 +1,4 @@
-//! What was purged: one number for the process that every purge raises, and a table of the purges that may still
+//! The purges: one number for the process that every purge raises, and a table of the purges that may still
 //! concern an entry or a fetch.
 
 use std::collections::{HashMap, VecDeque};
@@ -13,7 +13,7 @@ use crate::base::limits;
 use crate::cache::key::Key;
 use crate::cache::tags::tags_in;
 
-/// What a purge is about.
+/// The subject of a purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purge<'a> {
     /// The entries of a URL, whatever the fields of their keys: zone and URL as `cache::key` writes a prefix.
@@ -35,7 +35,7 @@ pub enum PurgeEffect {
     Soft,
 }
 
-/// What a purge is compared with.
+/// The properties of an entry that purges look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Purgeable<'a> {
     /// The key.
@@ -104,7 +104,7 @@ impl Last {
         self.hard.max(self.soft)
     }
 
-    /// What the purges after `since` make of an entry.
+    /// The state of an entry after these purges, of which those up to `since` do not count.
     fn state(self, since: u64) -> EntryState {
         match self {
             Last { hard, .. } if hard > since => EntryState::Dead,
@@ -164,8 +164,8 @@ impl Purges {
         number
     }
 
-    /// What the purges after `since` make of an entry, and the number up to which this holds. `hash` gives the hash of
-    /// a URL or a tag.
+    /// The state of an entry after the purges that came after `since`, and the number up to which this holds. `hash`
+    /// gives the hash of a URL or a tag.
     pub fn state(
         &self,
         since: u64,
@@ -251,9 +251,9 @@ impl Table {
     /// Merges the two neighbours that have most in common.
     fn merge_prefixes(&mut self) {
         let pairs = self.prefixes.windows(2).enumerate();
-        let alike = pairs.max_by_key(|(_, pair)| in_common(&pair[0].prefix, &pair[1].prefix));
+        let alike = pairs.max_by_key(|(_, pair)| shared_start(&pair[0].prefix, &pair[1].prefix));
         let Some((at, pair)) = alike else { return };
-        let common = in_common(&pair[0].prefix, &pair[1].prefix);
+        let common = shared_start(&pair[0].prefix, &pair[1].prefix);
         let second = self.prefixes.remove(at + 1).last;
         let first = self.prefixes.remove(at);
         let prefix = &first.prefix[..common];
@@ -314,6 +314,6 @@ fn worse(first: EntryState, second: EntryState) -> EntryState {
     }
 }
 
-fn in_common(first: &[u8], second: &[u8]) -> usize {
+fn shared_start(first: &[u8], second: &[u8]) -> usize {
     first.iter().zip(second).take_while(|(a, b)| a == b).count()
 }

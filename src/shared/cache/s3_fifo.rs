@@ -1,7 +1,7 @@
-//! Which entry goes when the store is full: the queues of S3-FIFO by bytes (Yang et al., SOSP 2023), and a count of how
-//! often keys were wanted in place of the list of keys that were evicted. New entries stand in a small queue; those
-//! that were used there move to the main queue, and so do those that were wanted more often than the one that would go
-//! from the main queue. A hit moves nothing.
+//! The order in which entries go when the store is full: the queues of S3-FIFO by bytes (Yang et al., SOSP 2023), and
+//! a count of how often keys were wanted in place of the list of keys that were evicted. New entries stand in a small
+//! queue; those that were used there move to the main queue, and so do those that were wanted more often than the one
+//! that would go from the main queue. A hit moves nothing.
 
 use super::sketch::Sketch;
 use crate::base::limits;
@@ -18,7 +18,7 @@ const NONE: u32 = u32::MAX;
 /// Nodes that are allocated at once, so that growth never copies them.
 const CHUNK: usize = 1 << 12;
 
-/// What the policy decides about.
+/// A value that the policy decides about.
 pub trait Evictable {
     /// The hash of the key.
     fn hash(&self) -> u64;
@@ -141,6 +141,12 @@ impl<T: Evictable> S3Fifo<T> {
         number
     }
 
+    /// Counts that a key was wanted which has no value; returns about how often it was wanted of late, up to 15.
+    pub fn note_wanted(&mut self, hash: u64) -> u64 {
+        self.sketch.add(hash, 1);
+        self.sketch.count(hash)
+    }
+
     /// Removes the value of a node.
     pub fn remove(&mut self, number: u32) -> Option<T> {
         let node = self.chunks.get_mut(number as usize / CHUNK)?;
@@ -174,7 +180,7 @@ impl<T: Evictable> S3Fifo<T> {
         self.remove(victim)
     }
 
-    /// Moves from the small queue to the main queue what the small queue has too much of while nothing is evicted: as long
+    /// Moves the excess of the small queue to the main queue while nothing is evicted: as long
     /// as there is room, nobody has to be wanted more than another one.
     fn spill(&mut self) {
         for _ in 0..SPILLED {
@@ -385,11 +391,19 @@ mod tests {
     }
 
     #[test]
-    fn hits_are_no_fewer_than_those_of_lru_in_a_cycle_and_by_bytes() {
+    fn hits_are_no_fewer_than_those_of_lru_in_a_cycle_by_bytes_and_when_keys_change() {
         let cases = [
             (traces::cycle(3_000, 100_000), 2_000 * traces::EQUAL_BYTES),
             (traces::cycle(1_990, 100_000), 2_000 * traces::EQUAL_BYTES),
             (traces::sizes(20_000, 100_000, 2), 64 << 20),
+            (
+                traces::drift(20_000, 200_000, 5),
+                2_000 * traces::EQUAL_BYTES,
+            ),
+            (
+                traces::renewal(200_000, 400_000, 5),
+                2_000 * traces::EQUAL_BYTES,
+            ),
         ];
         for (trace, capacity) in cases {
             let (cold, _) = traces::hits(&trace, Policy::new(capacity));

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::fills::Fill;
-use super::slots::Slots;
+use super::fills::RunningFill;
+use super::slots::EntryIndex;
 use crate::base::limits;
 
-/// What is known of a key beside its entries.
+/// The knowledge of a key beside its entries.
 #[derive(Debug)]
 struct Pending {
     hash: u64,
@@ -24,14 +24,14 @@ struct Pending {
 #[derive(Debug)]
 struct Running {
     variant: Option<Box<[u8]>>,
-    fill: Arc<Fill>,
+    fill: Arc<RunningFill>,
 }
 
 /// A part of the index.
 #[derive(Debug, Default)]
 pub struct StoreShard {
     /// The entries.
-    pub slots: Slots,
+    pub slots: EntryIndex,
     pending: HashTable<Pending>,
     /// The number of the last invalidation, and the last of them with their hashes, the oldest first.
     invalidation: u64,
@@ -41,10 +41,10 @@ pub struct StoreShard {
     pending_bytes: u64,
 }
 
-/// What becomes of a fetch that wants to begin.
-pub enum Start {
+/// The answer to a fetch that wants to begin.
+pub enum FetchStart {
     /// Somebody fetches the same.
-    Follow(Arc<Fill>),
+    Follow(Arc<RunningFill>),
     /// Nobody does.
     Lead,
     /// The key is not collapsed.
@@ -99,7 +99,7 @@ impl StoreShard {
     }
 
     /// The time until which a key is not collapsed, and the fetches of the key that can be followed.
-    pub fn pending(&self, hash: u64, key: &[u8]) -> (u64, Option<Arc<Fill>>) {
+    pub fn pending(&self, hash: u64, key: &[u8]) -> (u64, Option<Arc<RunningFill>>) {
         match self.pending.find(hash, |pending| *pending.key == *key) {
             Some(pending) => {
                 let fill = pending.running.last().map(|running| running.fill.clone());
@@ -109,38 +109,43 @@ impl StoreShard {
         }
     }
 
-    /// What a request for a key and, if its variant is known, for a variant does. `usable` says whether a fill may be
+    /// The way of a request for a key and, if its variant is known, for a variant. `usable` says whether a fill may be
     /// followed still.
     pub fn start(
         &mut self,
         (hash, key): (u64, &[u8]),
         variant: Option<&[u8]>,
         now: u64,
-        usable: impl Fn(&Fill) -> bool,
-    ) -> Start {
+        usable: impl Fn(&RunningFill) -> bool,
+    ) -> FetchStart {
         let found = self.pending.find(hash, |pending| *pending.key == *key);
         let Some(pending) = found else {
-            return Start::Lead;
+            return FetchStart::Lead;
         };
         if pending.uncacheable_until > now {
-            return Start::Alone;
+            return FetchStart::Alone;
         }
-        // Who does not know the variant follows any fetch, and looks at its head. A fetch whose variant nobody knows
-        // may bring any.
+        // A request that does not know its variant follows any fetch, and looks at its head. A fetch whose variant
+        // nobody knows may bring any.
         let may_bring = |running: &&Running| match (variant, &running.variant) {
             (None, _) | (_, None) => true,
             (Some(wanted), Some(brings)) => wanted == &**brings,
         };
         let mut candidates = pending.running.iter().filter(may_bring);
         match candidates.find(|running| usable(&running.fill)) {
-            Some(running) => Start::Follow(running.fill.clone()),
-            None if pending.running.len() >= limits::FILLS_PER_KEY => Start::Alone,
-            None => Start::Lead,
+            Some(running) => FetchStart::Follow(running.fill.clone()),
+            None if pending.running.len() >= limits::FILLS_PER_KEY => FetchStart::Alone,
+            None => FetchStart::Lead,
         }
     }
 
     /// Makes a fill known to those who want the same.
-    pub fn add_fill(&mut self, (hash, key): (u64, &[u8]), variant: Option<&[u8]>, fill: Arc<Fill>) {
+    pub fn add_fill(
+        &mut self,
+        (hash, key): (u64, &[u8]),
+        variant: Option<&[u8]>,
+        fill: Arc<RunningFill>,
+    ) {
         let pending = self.pending_of(hash, key);
         pending.running.push(Running {
             variant: variant.map(Into::into),
@@ -187,7 +192,7 @@ impl StoreShard {
         }
     }
 
-    /// What is known of a key; made if nothing is.
+    /// The knowledge of a key; made if there is none.
     fn pending_of(&mut self, hash: u64, key: &[u8]) -> &mut Pending {
         if self.pending.len() >= limits::UNCACHEABLE_KEYS {
             self.drop_markers();

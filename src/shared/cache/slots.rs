@@ -10,6 +10,7 @@ use super::entry::Entry;
 /// The entries of one key with half of the key's hash: one entry mostly; several are in the order of their dates, the
 /// newest first.
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "a slot is half as large with it")]
 enum Slot {
     One(u32, Arc<Entry>),
     Several(u32, Box<Vec<Arc<Entry>>>),
@@ -17,7 +18,7 @@ enum Slot {
 
 /// The entries of a shard.
 #[derive(Debug, Default)]
-pub struct Slots {
+pub struct EntryIndex {
     table: HashTable<Slot>,
     /// Bytes of the lists of several variants.
     list_bytes: u64,
@@ -64,7 +65,7 @@ impl Slot {
     }
 }
 
-impl Slots {
+impl EntryIndex {
     /// Bytes of the heap.
     pub fn heap_bytes(&self) -> u64 {
         self.table.allocation_size() as u64 + self.list_bytes
@@ -78,8 +79,8 @@ impl Slots {
         found.map_or(&[], Slot::entries)
     }
 
-    /// Adds an entry. Returns the entries that it takes the place of: that of the same variant, and the oldest if there
-    /// are more than `most` variants.
+    /// Adds an entry. Returns the entries that it takes the place of: that of the same variant, and the oldest if
+    /// there are more than `most` variants.
     pub fn insert(&mut self, entry: Arc<Entry>, most: usize) -> Vec<Arc<Entry>> {
         let half = half(entry.hash());
         let is_same = |slot: &Slot| slot.is_of(entry.hash(), entry.key());

@@ -17,7 +17,7 @@ pub struct Sweep {
     done: u64,
 }
 
-/// What a call of [`CacheStore::sweep`] did.
+/// The work of one call of [`CacheStore::sweep`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// The entries that were looked at.

@@ -15,7 +15,7 @@ use crate::cache::validation::{if_modified_since, write_if_none_match};
 use crate::cache::validators::Validators;
 use crate::http::fields::values;
 use crate::http::h1::{ComputedField, RequestHead};
-use crate::shared::cache::Fetch as Ticket;
+use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
 use crate::worker::cache::judge_part::range_value;
 use crate::worker::cache::own::{Completing, OF_CLIENT, Own};
@@ -174,15 +174,13 @@ impl Fetch {
 
     /// The names of the fields of a request that are taken out.
     pub fn left_out<'h>(&self, head: &RequestHead<'h, '_>, keyed: &[String]) -> Vec<&'h str> {
-        if !matches!(self.purpose, Purpose::Store(..)) {
-            return Vec::new();
-        }
+        let is_stored = matches!(self.purpose, Purpose::Store(..));
         let is_keyed = |name: &str| keyed.iter().any(|keyed| keyed == name);
         let is_condition = |name: &str| CONDITIONS.iter().any(|one| one.eq_ignore_ascii_case(name));
         let is_of_client = |name: &str| OF_CLIENT.iter().any(|one| one.eq_ignore_ascii_case(name));
         let replaces_conditions = self.is_validating();
         let is_out = |name: &&str| {
-            unkeyed::is_removed(name.as_bytes(), is_keyed)
+            (is_stored && unkeyed::is_removed(name.as_bytes(), is_keyed))
                 || (replaces_conditions && is_condition(name))
                 || (self.own.is_some() && is_of_client(name))
                 || self

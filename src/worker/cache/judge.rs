@@ -28,7 +28,7 @@ use crate::shared::{SharedEntry, SharedStore};
 use crate::worker::cache::fetch::{Fetch, Purpose, Storing};
 use crate::worker::cache::fill::Fill;
 use crate::worker::cache::serving::{Form, Serving};
-use crate::worker::cache::stored_head::stored_head;
+use crate::worker::cache::stored_head::{kept_head, stored_head};
 use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -251,7 +251,7 @@ impl Judgment<'_> {
             NewEntry {
                 facts,
                 variant: old.variant(),
-                head: &text,
+                head: &kept_head(self.policy, &text),
                 tags: old.tags(),
                 length: None,
                 share: self.share(),

@@ -165,8 +165,11 @@ pub fn encode_fixed(
     };
     let mut length = itoa::Buffer::new();
     let mut computed = computed.to_vec();
+    // A length of 0 is written without being told.
+    let is_written = delivery.body == ResponseBody::Length(0) && delivery.version != Version::Http2;
     if let ResponseBody::Length(known) = delivery.body
         && parsed.named_length().is_none()
+        && !is_written
     {
         computed.push(ComputedField {
             name: "content-length",

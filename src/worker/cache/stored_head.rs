@@ -1,8 +1,10 @@
 //! The head of a response as it is stored: as the backend sent it, without what belongs to the connection, what must not
 //! be stored, and what is computed anew for every client.
 
+use httparse::Header;
+
 use crate::cache::omitted::Omitted;
-use crate::cache::policy::Policy;
+use crate::cache::policy::{Policy, SetCookie};
 use crate::http::date::imf_fixdate;
 use crate::http::h1::{self, ResponseBody, ResponseEdits, ResponseHead, Rewriting, Version};
 use crate::http::names::NO_EDITS;
@@ -35,18 +37,7 @@ pub fn stored_head(
     let mut whole = Vec::new();
     h1::encode_response(&mut whole, head, &edits);
     let omitted = Omitted::new(policy, head.status, head.fields);
-    let is_tag = |name: &str| TAGS.iter().any(|tag| tag.eq_ignore_ascii_case(name));
-    let is_targeted = |name: &str| {
-        let mut targeted = policy.targeted.iter();
-        targeted.any(|targeted| targeted.eq_ignore_ascii_case(name))
-    };
-    let is_left_out = |name: &str| {
-        // RFC 9111 section 5.1: the age is computed anew for every answer.
-        name.eq_ignore_ascii_case("age")
-            || omitted.contains(name)
-            || (!policy.forward_tags && is_tag(name))
-            || (policy.strip_targeted && is_targeted(name))
-    };
+    let is_left_out = |name: &str| is_unkept(policy, name) || omitted.contains(name);
     let mut stored = Vec::with_capacity(whole.len() + 64);
     let mut has_date = false;
     for (at, line) in whole.split_inclusive(|&byte| byte == b'\n').enumerate() {
@@ -64,6 +55,44 @@ pub fn stored_head(
         }
     }
     stored
+}
+
+/// A stored head that a validation has changed, without the fields that are not stored.
+pub fn kept_head(policy: &Policy, head: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(head.len());
+    for (at, line) in head.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        if at == 0 || !is_unkept(policy, name) {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept
+}
+
+/// The names of the fields of an answer that its client does not get although they came from the backend. `is_stored`:
+/// the answer to a request that reads is being stored.
+pub fn withheld<'f>(policy: &Policy, fields: &[Header<'f>], is_stored: bool) -> Vec<&'f str> {
+    // What no later client gets, the first one does not get either.
+    let has_no_cookies = is_stored && policy.set_cookie == SetCookie::Strip;
+    let is_withheld = |name: &&str| {
+        is_for_caches(policy, name) || (has_no_cookies && name.eq_ignore_ascii_case("set-cookie"))
+    };
+    let names = fields.iter().map(|field| field.name);
+    names.filter(is_withheld).collect()
+}
+
+/// Whether a field is not stored, whatever it says.
+fn is_unkept(policy: &Policy, name: &str) -> bool {
+    // RFC 9111 section 5.1: the age is computed anew for every answer.
+    name.eq_ignore_ascii_case("age") || is_for_caches(policy, name)
+}
+
+/// Whether a field is for caches alone, so that clients do not get it.
+fn is_for_caches(policy: &Policy, name: &str) -> bool {
+    let is_one = |known: &str| known.eq_ignore_ascii_case(name);
+    (!policy.forward_tags && TAGS.into_iter().any(is_one))
+        || (policy.strip_targeted && policy.targeted.iter().any(|known| is_one(known)))
 }
 
 /// The fields with the tags of a response.

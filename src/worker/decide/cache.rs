@@ -19,6 +19,7 @@ use crate::cache::request::{Asking, Circumstances, is_near_bounds};
 use crate::cache::reuse::{Reuse, Trouble, Why, may_serve_stale, reuse};
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::vary;
+use crate::http::fields::values;
 use crate::http::h1::RequestBody;
 use crate::shared::SharedEntry;
 use crate::shared::access::CachePart;
@@ -84,8 +85,12 @@ impl LookUp<'_> {
         if head.upgrade || self.exchange.facts.is_grpc {
             return Ok(LookedUp::Unconcerned);
         }
-        let stripped = self.stripped();
-        let (fields, cookies) = (&*stripped.fields, stripped.cookies);
+        let cookies = self.cookies_left();
+        let fields: Cow<'_, [Header<'_>]> = match &cookies {
+            Some(left) => with_cookies(head.fields, left).into(),
+            None => head.fields.into(),
+        };
+        let fields = &*fields;
         let path = self.incoming.target.forwarded;
         let method = head.method.as_bytes();
         let bypass = bypass::reason(self.policy, method, path, fields);
@@ -97,8 +102,8 @@ impl LookUp<'_> {
         let looked_up = {
             let asked = self.asked(fields, &mut key);
             match bypass {
-                None => self.look_up(&asked, cookies),
-                Some(reason) => Ok(LookedUp::Fetch(self.pass(&asked, reason))),
+                None => self.look_up(&asked, cookies.clone()),
+                Some(reason) => Ok(LookedUp::Fetch(self.pass(&asked, cookies.clone(), reason))),
             }
         };
         key.clear();
@@ -107,47 +112,47 @@ impl LookUp<'_> {
     }
 
     /// The fetch of a request that neither looks up nor stores.
-    fn pass(&self, asked: &Asked<'_>, reason: BypassReason) -> Box<Fetch> {
-        if reason == BypassReason::Method {
-            return Box::new(Fetch::new(asked, Purpose::Change, None));
+    fn pass(
+        &self,
+        asked: &Asked<'_>,
+        cookies: Option<Vec<u8>>,
+        reason: BypassReason,
+    ) -> Box<Fetch> {
+        let purpose = if reason == BypassReason::Method {
+            Purpose::Change
+        } else {
+            self.exchange.note_cache(CachePart::Bypass, reason.label());
+            Purpose::Bypass(reason.label())
+        };
+        let mut fetch = Fetch::new(asked, purpose, None);
+        if let Some(cookies) = cookies {
+            fetch.replace_cookies(cookies);
         }
-        self.exchange.note_cache(CachePart::Bypass, reason.label());
-        Box::new(Fetch::new(asked, Purpose::Bypass(reason.label()), None))
+        Box::new(fetch)
     }
 
-    /// The fields of the request without the cookies that are stripped.
-    fn stripped(&self) -> Stripped<'_> {
-        let fields = self.incoming.head.fields;
-        let mut stripped = Stripped {
-            fields: Cow::Borrowed(fields),
-            cookies: None,
-        };
-        if self.policy.strip_cookies.is_empty() {
-            return stripped;
+    /// The cookies of the request without those that are stripped; `None`: none is.
+    fn cookies_left(&self) -> Option<Vec<u8>> {
+        let stripped = &self.policy.strip_cookies;
+        if stripped.is_empty() {
+            return None;
         }
-        let is_cookie = |field: &&Header<'_>| field.name.eq_ignore_ascii_case("cookie");
-        let (mut left, mut changed) = (Vec::new(), false);
-        for field in fields.iter().filter(is_cookie) {
-            let mut value = Vec::new();
-            let value = match strip_cookies(&self.policy.strip_cookies, field.value, &mut value) {
-                StrippedCookie::Unchanged => field.value,
-                StrippedCookie::Changed => &value,
+        let (mut left, mut has_changed) = (Vec::new(), false);
+        for value in values(self.incoming.head.fields, "cookie") {
+            let mut changed = Vec::new();
+            let outcome = strip_cookies(stripped, value, &mut changed);
+            let value = match outcome {
+                StrippedCookie::Unchanged => value,
+                StrippedCookie::Changed => &changed,
                 StrippedCookie::Removed => b"",
             };
-            changed |= value != field.value;
-            if !value.is_empty() {
-                if !left.is_empty() {
-                    left.extend_from_slice(b"; ");
-                }
-                left.extend_from_slice(value);
+            has_changed |= outcome != StrippedCookie::Unchanged;
+            if !left.is_empty() && !value.is_empty() {
+                left.extend_from_slice(b"; ");
             }
+            left.extend_from_slice(value);
         }
-        if changed {
-            let others = fields.iter().filter(|field| !is_cookie(field));
-            stripped.fields = others.copied().collect();
-            stripped.cookies = Some(left);
-        }
-        stripped
+        has_changed.then_some(left)
     }
 
     fn asked<'f>(&'f self, fields: &'f [Header<'f>], key: &'f mut Vec<u8>) -> Asked<'f> {
@@ -176,7 +181,12 @@ impl LookUp<'_> {
     }
 
     fn look_up(&self, asked: &Asked<'_>, cookies: Option<Vec<u8>>) -> Result<LookedUp, Early> {
-        if let Some(serving) = self.serve_led(asked).or_else(|| self.hit_in_front(asked)) {
+        if let Some(serving) = self.serve_led(asked) {
+            return Ok(LookedUp::Serve(serving, None));
+        }
+        if self.exchange.progress.collapsed.waits == 0
+            && let Some(serving) = self.hit_in_front(asked)
+        {
             return Ok(LookedUp::Serve(serving, None));
         }
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
@@ -209,6 +219,10 @@ impl LookUp<'_> {
             return self.ask(asked, cookies, found, (Forwarded::Request, "conditions"));
         };
         match reused {
+            Reuse::Fresh { .. } if self.exchange.progress.collapsed.waits > 0 => {
+                let serving = self.collapsed(&entry, form);
+                Ok(LookedUp::Serve(Box::new(serving), None))
+            }
             Reuse::Fresh { .. } => Ok(self.serve(&entry, form, (CachePart::Hit, ""))),
             Reuse::Accepted { .. } => Ok(self.serve(&entry, form, (CachePart::Stale, "accepted"))),
             Reuse::WhileRefreshing { .. } => {
@@ -333,7 +347,7 @@ impl LookUp<'_> {
         cookies: Option<Vec<u8>>,
         found: Found,
         (reason, label): (Forwarded, &'static str),
-        ticket: crate::shared::cache::Fetch,
+        ticket: crate::shared::cache::Ticket,
     ) -> Fetch {
         let mut fetch = Fetch::new(asked, Purpose::Store(reason, label), Some(ticket));
         fetch.is_collapsed = self.exchange.progress.collapsed.waits > 0;
@@ -412,17 +426,26 @@ impl LookUp<'_> {
         }
         let is_open = follower.end() == FillEnd::Open;
         let form = self.form_from_fill(asked, &entry, is_open).ok_or(())?;
-        let mut serving = self.serving(&entry, form, (CachePart::Hit, "collapsed"));
+        let mut serving = self.collapsed(&entry, form);
+        match follower.end() {
+            FillEnd::Open => serving.fill = Some(follower),
+            FillEnd::Complete => {}
+            // A part of a body is no answer. Nothing of it was sent yet.
+            FillEnd::Failed | FillEnd::Broken => return Err(()),
+        }
+        Ok(LookedUp::Serve(Box::new(serving), None))
+    }
+
+    /// The response to another request that this one has waited for.
+    fn collapsed(&self, entry: &SharedEntry, form: Form) -> Serving {
+        let mut serving = self.serving(entry, form, (CachePart::Hit, "collapsed"));
         serving.handling = Handling::Forwarded {
             reason: Forwarded::UriMiss,
             status: None,
             is_stored: false,
             is_collapsed: true,
         };
-        if is_open {
-            serving.fill = Some(follower);
-        }
-        Ok(LookedUp::Serve(Box::new(serving), None))
+        serving
     }
 
     fn serve(
@@ -448,40 +471,15 @@ impl LookUp<'_> {
         }
         serving
     }
-
-    /// Lets the stored response be refreshed while it answers, unless another request does that already.
-    fn with_refresh(
-        &self,
-        served: LookedUp,
-        asked: &Asked<'_>,
-        cookies: Option<Vec<u8>>,
-        found: Found,
-    ) -> LookedUp {
-        let LookedUp::Serve(serving, _) = served else {
-            return served;
-        };
-        let variant = self.variant(asked, &found);
-        let joined = self
-            .cache
-            .store
-            .join(asked.hash, asked.key, variant.as_deref(), self.now);
-        let Joined::Lead(ticket) = joined else {
-            return LookedUp::Serve(serving, None);
-        };
-        let fetch = self.fetch(
-            asked,
-            cookies,
-            found,
-            (Forwarded::Stale, "refreshing"),
-            ticket,
-        );
-        LookedUp::Serve(serving, Some(Box::new(fetch)))
-    }
 }
 
-/// The fields of a request without the cookies that are stripped.
-struct Stripped<'a> {
-    fields: Cow<'a, [Header<'a>]>,
-    /// The cookies that are left, if some were stripped.
-    cookies: Option<Vec<u8>>,
+/// The fields of a request with these cookies in the place of its own.
+fn with_cookies<'f>(fields: &[Header<'f>], cookies: &'f [u8]) -> Vec<Header<'f>> {
+    let others = fields.iter().copied();
+    let others = others.filter(|field| !field.name.eq_ignore_ascii_case("cookie"));
+    let left = (!cookies.is_empty()).then_some(Header {
+        name: "cookie",
+        value: cookies,
+    });
+    others.chain(left).collect()
 }

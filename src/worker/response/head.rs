@@ -4,6 +4,7 @@ use crate::base::time::Micros;
 use crate::http::h1::{
     self, ComputedField, ResponseBody, ResponseEdits, ResponseHead, Rewriting, Version,
 };
+use crate::http::names::FieldEdits;
 use crate::http::references::References;
 use crate::http::refusal::Refusal;
 use crate::http::websocket;
@@ -12,10 +13,11 @@ use crate::worker::attempt::Attempt;
 use crate::worker::body::framing::{self, ResponseWay};
 use crate::worker::body::trailers::TrailerRules;
 use crate::worker::body::{Body, Coming};
-use crate::worker::cache::fetch::Fetch;
+use crate::worker::cache::fetch::{Fetch, Purpose};
 use crate::worker::cache::fill::Fill;
 use crate::worker::cache::judge::{Judgment, Verdict};
 use crate::worker::cache::serving::Serving;
+use crate::worker::cache::stored_head::withheld;
 use crate::worker::failure::Failure;
 use crate::worker::record::count_judged;
 use crate::worker::relay::Filters;
@@ -50,6 +52,8 @@ struct Cached {
     fill: Option<Box<Fill>>,
     /// The value of `Cache-Status`.
     status: Option<Vec<u8>>,
+    /// The edits of the route with the fields that are for the cache alone taken out; `None`: there are none.
+    edits: Option<FieldEdits>,
 }
 
 /// Whether a `Content-Type` is that of server-sent events.
@@ -184,6 +188,16 @@ impl Attempt<'_> {
             }
         };
         cached.status = fetch.cache_status(policy, head.fields, detail);
+        let is_stored = cached.fill.is_some() && matches!(fetch.purpose, Purpose::Store(..));
+        let withheld = withheld(policy, head.fields, is_stored);
+        cached.edits = (!withheld.is_empty()).then(|| {
+            let own = &self.exchange.route().response_fields;
+            let names = withheld.iter().map(|name| name.to_ascii_lowercase());
+            FieldEdits::new(
+                own.remove.iter().cloned().chain(names).collect(),
+                own.set.clone(),
+            )
+        });
         self.take_final(head, cached, out)
     }
 
@@ -277,7 +291,7 @@ impl Attempt<'_> {
             client_version: self.request.version,
             body,
             close,
-            operator: &route.response_fields,
+            operator: cached.edits.as_ref().unwrap_or(&route.response_fields),
             computed: match &status {
                 Some(status) => std::slice::from_ref(status),
                 None => &[],

@@ -1,10 +1,10 @@
-//! Which parts of a region are free: two-level segregated lists (TLSF, Masmano et al. 2004) with constant time for each
-//! step. Blocks have any size in units of 16 bytes, and free neighbours are joined, so that blocks of one size are never
-//! stuck in the memory that another size needs.
+//! The free parts of a region: two-level segregated lists (TLSF, Masmano et al. 2004) with constant time for each
+//! step. Blocks have any size in units of 16 bytes, and free neighbours are joined, so that blocks of one size are
+//! never stuck in the memory that another size needs.
 //!
 //! Each block begins with a tag of four words: its units, the units of the block before it, its mark (0: free), and a
-//! word of its owner. A free block has the links of its list behind the tag, and its word says how many of its units are
-//! in memory: pages that were given back to the machine or were never written to are not.
+//! word of its owner. A free block has the links of its list behind the tag, and its word says how many of its units
+//! are in memory: pages that were given back to the machine or were never written to are not.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -121,8 +121,8 @@ impl Allocator {
         self.end
     }
 
-    /// A block of so many units, whose mark becomes `mark`; `None` if no free part is large enough, or if `may_grow` says
-    /// no to the units that come into memory with the block.
+    /// A block of so many units, whose mark becomes `mark`; `None` if no free part is large enough, or if `may_grow`
+    /// says no to the units that come into memory with the block.
     pub fn allocate(
         &mut self,
         region: &Region,

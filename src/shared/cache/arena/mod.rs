@@ -1,10 +1,11 @@
-//! The memory of all heads and bodies: blocks of any size in one memfd. A block has one writer, who appends; readers on
-//! any core read what was appended, without a lock.
+//! The memory of all heads and bodies: blocks of any size in one memfd. A block has one writer, who appends; readers
+//! on any core read what was appended, without a lock.
 
 mod allocator;
 mod region;
 
 use std::io;
+#[cfg(test)]
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -63,6 +64,7 @@ impl Arena {
     }
 
     /// The memfd.
+    #[cfg(test)]
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         self.region.file()
     }
@@ -172,11 +174,6 @@ impl ArenaBlock {
     /// The number of bytes that were appended.
     pub fn len(&self) -> usize {
         (self.filled.load(Acquire) & !LENT) as usize
-    }
-
-    /// Whether nothing was appended yet.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The bytes that were appended.

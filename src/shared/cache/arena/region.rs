@@ -6,7 +6,9 @@
 )]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
+#[cfg(test)]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
@@ -32,14 +34,6 @@ impl Region {
 
         let file = memfd_create("palantir-cache", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, bytes as u64)?;
-        Region::map(file, bytes)
-    }
-
-    /// The region that a memfd of another process holds. Errors: the descriptor cannot be mapped, or is empty.
-    #[cfg(not(miri))]
-    pub fn of_file(file: OwnedFd) -> io::Result<Region> {
-        let bytes = rustix::fs::fstat(&file)?.st_size;
-        let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
         Region::map(file, bytes)
     }
 
@@ -72,12 +66,8 @@ impl Region {
         })
     }
 
-    /// The size in bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// The memfd.
+    #[cfg(test)]
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         self.file.as_ref().map(AsFd::as_fd)
     }

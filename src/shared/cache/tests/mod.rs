@@ -59,11 +59,11 @@ fn new_entry(length: Option<u64>) -> NewEntry<'static> {
     }
 }
 
-fn begin(store: &Arc<CacheStore>, key: &[u8]) -> Fetch {
+fn begin(store: &Arc<CacheStore>, key: &[u8]) -> Ticket {
     store.begin_fetch(store.hash(key), key)
 }
 
-fn complete(fetch: Fetch, new: NewEntry<'_>, body: &[u8]) -> Result<Arc<Entry>, Unpublished> {
+fn complete(fetch: Ticket, new: NewEntry<'_>, body: &[u8]) -> Result<Arc<Entry>, Unpublished> {
     let mut filling = fetch.store(new)?;
     filling.push(body)?;
     filling.finish(b"")
@@ -311,7 +311,7 @@ fn one_fetch_serves_those_who_want_the_same() {
     assert_eq!(wakes.load(SeqCst), 1, "nobody has asked again");
     assert_eq!((follower.filled(), follower.end()), (3, FillEnd::Open));
     assert_eq!(filling.fill().unwrap().followers(), 1);
-    // Who wants another variant than the one that comes fetches that one; who does not know looks.
+    // A request for another variant than the one that comes fetches that one; one that does not know looks.
     let Joined::Lead(other) = join(Some(b"gzip"), 1_000) else {
         panic!("nobody fetches that variant")
     };

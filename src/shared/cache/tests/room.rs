@@ -100,6 +100,7 @@ fn a_store_that_is_full_of_what_is_read_refuses_in_words() {
         })
         .collect();
     assert!(held.len() < 2_000);
+    assert!(store.is_full());
     let refused = complete(begin(&store, b"key"), new_entry(Some(1_000)), &[0; 1_000]);
     assert_eq!(refused.unwrap_err(), Unpublished::NoRoom(NoRoom::Full));
     drop(held);
@@ -128,4 +129,13 @@ fn a_body_that_was_lent_is_not_written_over() {
             "its pages were taken out, and the sender keeps them"
         );
     }
+}
+
+#[test]
+fn requests_for_a_key_that_is_not_stored_are_counted() {
+    let store = store(2 << 20);
+    assert!(!store.is_full());
+    let (hash, other) = (store.hash(b"key"), store.hash(b"other"));
+    let counts = [hash, hash, other, hash].map(|hash| store.note_wanted(hash));
+    assert_eq!(counts, [1, 2, 1, 3]);
 }

@@ -8,10 +8,10 @@ use crate::cache::reuse::{Trouble, may_serve_stale};
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::vary;
 use crate::shared::access::CachePart;
-use crate::shared::cache::{Fetch as Ticket, FillEnd, Found, Joined, Outcome};
+use crate::shared::cache::{FillEnd, Found, Joined, Outcome, Ticket};
 use crate::worker::cache::fetch::Asked;
 use crate::worker::cache::own::{Led, Own};
-use crate::worker::cache::serving::{Serving, form_of};
+use crate::worker::cache::serving::{Serving, form_of, part_of};
 
 /// Whether a request has conditions that a cache may evaluate.
 pub(super) fn has_conditions(fields: &[Header<'_>]) -> bool {
@@ -91,6 +91,40 @@ impl LookUp<'_> {
         Ok(led)
     }
 
+    /// Lets the stored response be refreshed while it answers, unless another request does that already.
+    pub(super) fn with_refresh(
+        &self,
+        served: LookedUp,
+        asked: &Asked<'_>,
+        cookies: Option<Vec<u8>>,
+        found: Found,
+    ) -> LookedUp {
+        let LookedUp::Serve(serving, _) = served else {
+            return served;
+        };
+        let variant = self.variant(asked, &found);
+        let joined = self
+            .cache
+            .store
+            .join(asked.hash, asked.key, variant.as_deref(), self.now);
+        let Joined::Lead(ticket) = joined else {
+            return LookedUp::Serve(serving, None);
+        };
+        // A range would bring a part in place of the whole that is stored.
+        let is_whole = part_of(&serving.entry).is_none();
+        let mut fetch = self.fetch(
+            asked,
+            cookies,
+            found,
+            (Forwarded::Stale, "refreshing"),
+            ticket,
+        );
+        if is_whole {
+            fetch.make_own(Own::default());
+        }
+        LookedUp::Serve(serving, Some(Box::new(fetch)))
+    }
+
     /// Begins a fetch of the cache's own, for whose answer the request waits.
     pub(super) fn lead(
         &self,
@@ -124,8 +158,8 @@ impl LookUp<'_> {
         if !vary::matches(entry.variant(), asked.fields) {
             return None;
         }
-        let is_open = led.fill.end() == FillEnd::Open;
-        let form = self.form_from_fill(asked, &entry, is_open)?;
+        let end = led.fill.end();
+        let form = self.form_from_fill(asked, &entry, end == FillEnd::Open)?;
         let mut serving = self.serving(&entry, form, (CachePart::Miss, led.label));
         serving.handling = Handling::Forwarded {
             reason: led.reason,
@@ -133,8 +167,11 @@ impl LookUp<'_> {
             is_stored: true,
             is_collapsed: false,
         };
-        if is_open {
-            serving.fill = Some(led.fill.clone());
+        match end {
+            FillEnd::Open => serving.fill = Some(led.fill.clone()),
+            FillEnd::Complete => {}
+            // What is left of a body that has failed is no answer. Nothing of it was sent yet.
+            FillEnd::Failed | FillEnd::Broken => return None,
         }
         Some(Box::new(serving))
     }

@@ -1,0 +1,138 @@
+//! The room of the store: blocks for what comes, evictions for the blocks, and the shares of the zones.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::arena::{ArenaBlock, BlockWriter};
+use super::body::{BodyPart, LargeBody, PART_PREFIX};
+use super::entry::{Entry, EntryState, NO_NODE, mark};
+use super::fetch::{NoRoom, Share};
+use super::s3_fifo::S3Fifo;
+use super::{CacheStore, Counted};
+use crate::base::limits;
+
+impl CacheStore {
+    /// Whether entries had to go for new ones already.
+    pub fn is_full(&self) -> bool {
+        self.counters.evicted.load(Relaxed) > 0
+    }
+
+    /// Counts a request for a key that is not in the store; returns about how often the key was wanted of late, up to
+    /// 15: a route may store only what was wanted more than once.
+    pub fn note_wanted(&self, hash: u64) -> u64 {
+        self.policy().note_wanted(hash)
+    }
+
+    /// Evicts until the zone has no more than its share.
+    pub(super) fn keep_share(&self, share: Share) {
+        let most = self.max_bytes / 100 * u64::from(share.max_percent);
+        for _ in 0..limits::STORE_EVICTIONS {
+            let mut policy = self.policy();
+            if share.max_percent >= 100 || policy.of_zone(share.zone).0 <= most {
+                return;
+            }
+            let victim = policy.evict_of_zone(share.zone);
+            self.evicted(policy, victim);
+        }
+    }
+
+    /// Gives memory back and evicts until the tables that have grown fit.
+    pub(super) fn settle(&self) {
+        let mut steps = 0..limits::STORE_EVICTIONS;
+        while self.budget.used() > self.budget.most() && steps.next().is_some() {
+            if !self.arena.give_back() && !self.evict() {
+                return;
+            }
+        }
+    }
+
+    /// Evicts an entry; returns whether there was one.
+    fn evict(&self) -> bool {
+        let mut policy = self.policy();
+        let victim = policy.evict();
+        self.evicted(policy, victim)
+    }
+
+    fn evicted(&self, policy: Counted<'_, S3Fifo<Arc<Entry>>>, victim: Option<Arc<Entry>>) -> bool {
+        let Some(victim) = victim else { return false };
+        victim.set_node(NO_NODE);
+        drop(policy);
+        victim.set_state(EntryState::Dead);
+        self.shard(victim.hash()).slots.remove(&victim);
+        self.counters.evicted.fetch_add(1, Relaxed);
+        true
+    }
+
+    /// Takes an entry out of the store.
+    pub(super) fn remove(&self, entry: &Arc<Entry>) {
+        entry.set_state(EntryState::Dead);
+        self.shard(entry.hash()).slots.remove(entry);
+        self.forget(entry);
+    }
+
+    /// Takes an entry out of the policy of eviction.
+    pub(super) fn forget(&self, entry: &Arc<Entry>) {
+        let mut policy = self.policy();
+        let removed = policy.remove(entry.node());
+        entry.set_node(NO_NODE);
+        drop(policy);
+        drop(removed);
+    }
+
+    /// A block, for which entries are evicted if need be.
+    pub(super) fn allocate(&self, bytes: usize, mark: u32) -> Option<(ArenaBlock, BlockWriter)> {
+        self.allocate_about(bytes, bytes, mark)
+    }
+
+    /// A block for a part of a body: a shorter one if the store has no room in one piece.
+    pub(super) fn allocate_part(&self, wanted: usize) -> Result<(ArenaBlock, BlockWriter), NoRoom> {
+        let least = limits::BODY_BLOCK_LEAST_BYTES.min(wanted) + PART_PREFIX;
+        let allocated = self.allocate_about(wanted + PART_PREFIX, least, mark::PART);
+        allocated.ok_or(NoRoom::Full)
+    }
+
+    fn allocate_about(
+        &self,
+        bytes: usize,
+        least: usize,
+        mark: u32,
+    ) -> Option<(ArenaBlock, BlockWriter)> {
+        for _ in 0..limits::STORE_EVICTIONS {
+            if let Some(allocated) = self.arena.allocate(bytes, least, mark) {
+                return Some(allocated);
+            }
+            let gave_back = self.budget.used() > self.budget.most() && self.arena.give_back();
+            if !self.evict() && !gave_back {
+                break;
+            }
+        }
+        self.arena.allocate(bytes, least, mark)
+    }
+
+    /// Adds bytes to a body that nobody reads yet.
+    pub(super) fn write_part(&self, body: &LargeBody, bytes: &[u8]) -> Result<(), NoRoom> {
+        let (block, mut writer) = self.allocate_part(bytes.len())?;
+        let start = body.filled();
+        block.append(&mut writer, &BodyPart::prefix(body.number(), start));
+        let taken = block.append(&mut writer, bytes);
+        if taken < bytes.len() {
+            return Err(NoRoom::Full);
+        }
+        block.set_mark(mark::PART, block.len() as u32);
+        body.add_part(Arc::new(BodyPart { start, block }));
+        body.set_filled(start + taken as u64);
+        Ok(())
+    }
+
+    /// A block with trailers; `None` if there are none.
+    pub(super) fn write_trailers(&self, trailers: &[u8]) -> Result<Option<ArenaBlock>, NoRoom> {
+        if trailers.is_empty() {
+            return Ok(None);
+        }
+        let allocated = self.allocate(trailers.len(), mark::TRAILERS);
+        let (block, mut writer) = allocated.ok_or(NoRoom::Full)?;
+        block.append(&mut writer, trailers);
+        block.set_mark(mark::TRAILERS, trailers.len() as u32);
+        Ok(Some(block))
+    }
+}

@@ -1,0 +1,296 @@
+//! Stored answers are validated with their backend before they are used again (RFC 9111 section 4.3).
+
+use super::*;
+use crate::support::nginx::Nginx;
+use crate::support::place::free_addr;
+
+/// Fields of a stale answer that can be validated.
+const STALE: &str = "Cache-Control: max-age=0|ETag: \"one\"|X-First: 1";
+
+#[test]
+fn a_304_lets_the_stored_answer_be_used() {
+    let origin = obedient();
+    let proxy = caching("", &[origin.addr]);
+    for version in VERSIONS {
+        let path = format!("/{version:?}");
+        let mut client = Asker::new(&proxy, version);
+        let first = client.get(&path, &[("x-want", STALE)]);
+        assert!(first.parameter("stored").is_some(), "{first:?}");
+        for _ in 0..2 {
+            let second = client.get(&path, &[("x-want", STALE)]);
+            assert_eq!(
+                (second.status, &second.body),
+                (200, &first.body),
+                "{second:?}"
+            );
+            assert_eq!(second.parameter("fwd"), Some("stale"));
+            assert_eq!(second.parameter("fwd-status"), Some("304"));
+            assert_eq!(second.field("x-first"), Some("1"));
+        }
+        assert_eq!(requests_for(&origin, &path), 3);
+    }
+    let asked = origin.requests();
+    let conditions: Vec<_> = asked
+        .iter()
+        .map(|one| one.head.field("if-none-match"))
+        .collect();
+    let own = Some("\"one\"");
+    assert_eq!(conditions, [None, own, own, None, own, own]);
+}
+
+#[test]
+fn a_backend_of_http_2_validates() {
+    let addr = free_addr();
+    let nginx = Nginx::start(&format!(
+        "listen {addr} http2; location / {{ default_type text/plain; add_header Cache-Control max-age=0; }}"
+    ));
+    nginx.directory.write("file", "hello");
+    let proxy = Proxy::start(&pooled("protocol = \"h2\"", "", "", &[addr]));
+    for version in VERSIONS {
+        let mut client = Asker::new(&proxy, version);
+        let first = client.get("/file", &[]);
+        let second = client.get("/file", &[]);
+        assert_eq!(
+            (first.text(), second.text()),
+            ("hello".into(), "hello".into())
+        );
+        assert_eq!(second.parameter("fwd-status"), Some("304"), "{second:?}");
+        assert_eq!(second.number("content-length"), 5);
+    }
+    nginx.directory.write("file", "another");
+    let changed = proxy.ask("GET /file HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(changed.text(), "another");
+}
+
+/// RFC 9111 section 3.2: the fields of the 304 replace the stored ones, except for those of the body.
+#[test]
+fn a_304_updates_the_stored_fields() {
+    let origin = origin(
+        |request, number| match request.head.field("if-none-match") {
+            None => ok(
+                &[
+                    "Cache-Control: max-age=0",
+                    "ETag: \"a\"",
+                    "X-Kept: 1",
+                    "X-New: 1",
+                    "X-New: 2",
+                    "Content-Type: text/x",
+                ],
+                &number.to_string(),
+            ),
+            Some(_) => message(
+                304,
+                &[
+                    "Cache-Control: max-age=3600",
+                    "ETag: \"a\"",
+                    "X-New: 3",
+                    "Content-Length: 99",
+                    "Age: 7",
+                    "Connection: x-gone",
+                    "X-Gone: 1",
+                ],
+                None,
+            ),
+        },
+    );
+    let proxy = caching("", &[origin.addr]);
+    for version in VERSIONS {
+        let path = format!("/{version:?}");
+        let mut client = Asker::new(&proxy, version);
+        let body = client.get(&path, &[]).body;
+        let validated = client.get(&path, &[]);
+        let hit = client.get(&path, &[]);
+        assert!(
+            !validated.is_hit() && hit.is_hit(),
+            "{validated:?}, {hit:?}"
+        );
+        for answer in [validated, hit] {
+            assert_eq!((answer.status, &answer.body), (200, &body), "{answer:?}");
+            assert_eq!(answer.all("x-new"), ["3"]);
+            assert_eq!(answer.field("x-kept"), Some("1"));
+            assert_eq!(answer.field("x-gone"), None);
+            assert_eq!(answer.field("cache-control"), Some("max-age=3600"));
+            assert_eq!(answer.field("content-type"), Some("text/x"));
+            assert_eq!(answer.number("content-length"), body.len() as i64);
+            assert!((7..3600).contains(&answer.number("age")), "{answer:?}");
+        }
+    }
+}
+
+/// RFC 9111 section 4.3.1: Last-Modified as it came, where there is no tag.
+#[test]
+fn dates_validate_where_there_is_no_tag() {
+    let changed = "Sat, 29 Oct 1994 19:43:31 GMT";
+    let origin = origin(move |request, number| {
+        let fields = [
+            "Cache-Control: no-cache",
+            "Last-Modified: Sat, 29 Oct 1994 19:43:31 GMT",
+        ];
+        match request.head.field("if-modified-since") {
+            Some(date) if date == changed => message(304, &fields, None),
+            Some(other) => panic!("another date: {other}"),
+            None => ok(&fields, &number.to_string()),
+        }
+    });
+    let proxy = caching("", &[origin.addr]);
+    let mut client = Asker::new(&proxy, Version::Two);
+    let first = client.get("/", &[]);
+    let second = client.get("/", &[]);
+    assert_eq!((second.status, &second.body), (200, &first.body));
+    assert_eq!(second.parameter("fwd-status"), Some("304"), "{second:?}");
+}
+
+#[test]
+fn another_answer_replaces_the_stored_one() {
+    let origin = obedient();
+    let proxy = caching("", &[origin.addr]);
+    let mut client = Asker::new(&proxy, Version::One);
+    client.get("/", &[("x-want", STALE)]);
+    let new = [("x-want", "Cache-Control: max-age=3600|ETag: \"two\"")];
+    let second = client.get("/", &new);
+    assert_eq!(
+        (second.text().as_str(), second.parameter("fwd")),
+        ("2", Some("stale"))
+    );
+    let third = client.get("/", &new);
+    assert_eq!((third.text().as_str(), third.is_hit()), ("2", true));
+    // An answer that must not be stored ends what was stored.
+    client.get("/gone", &[("x-want", STALE)]);
+    client.get("/gone", &[("x-want", "Cache-Control: no-store")]);
+    let last = client.get("/gone", &[("x-want", STALE)]);
+    assert_eq!(last.status, 200);
+}
+
+/// The condition of a client is not the one of the cache: each gets its own answer.
+#[test]
+fn conditions_of_clients_do_not_hinder_a_validation() {
+    let origin = obedient();
+    let proxy = caching("", &[origin.addr]);
+    for version in VERSIONS {
+        let path = format!("/{version:?}");
+        let mut client = Asker::new(&proxy, version);
+        let want = ("x-want", STALE);
+        let first = client.get(&path, &[want]);
+        // It has another representation, and the stored one still holds.
+        let second = client.get(&path, &[want, ("if-none-match", "\"other\"")]);
+        assert_eq!(
+            (second.status, &second.body),
+            (200, &first.body),
+            "{second:?}"
+        );
+        // It has the one that still holds.
+        let third = client.get(&path, &[want, ("if-none-match", "\"one\"")]);
+        assert_eq!((third.status, third.body.len()), (304, 0), "{third:?}");
+        // It has an old one, and there is a new one.
+        let new = ("x-want", "Cache-Control: max-age=0|ETag: \"two\"");
+        let fourth = client.get(&path, &[new, ("if-none-match", "\"one\"")]);
+        assert_eq!(
+            (fourth.status, fourth.field("etag")),
+            (200, Some("\"two\"")),
+            "{fourth:?}"
+        );
+    }
+}
+
+/// RFC 9111 section 4.3.4 (MUST NOT): a 304 for something that is not stored validates nothing, and a client that sent
+/// no condition cannot do anything with it.
+#[test]
+fn a_304_for_another_representation_is_not_passed_on() {
+    let origin = origin(
+        |request, number| match request.head.field("if-none-match") {
+            Some(_) => message(
+                304,
+                &["ETag: \"strange\"", "Cache-Control: max-age=3600"],
+                None,
+            ),
+            None => ok(
+                &["Cache-Control: max-age=0", "ETag: \"a\""],
+                &number.to_string(),
+            ),
+        },
+    );
+    let proxy = caching("", &[origin.addr]);
+    for version in VERSIONS {
+        let path = format!("/{version:?}");
+        let mut client = Asker::new(&proxy, version);
+        client.get(&path, &[]);
+        let answer = client.get(&path, &[]);
+        assert!(
+            answer.status == 200 && !answer.body.is_empty(),
+            "{answer:?}"
+        );
+        assert!(!client.get(&path, &[]).is_hit());
+    }
+}
+
+/// A 304 to a request whose condition the cache has passed on belongs to the client.
+#[test]
+fn a_304_for_a_client_is_its_own() {
+    let origin = origin(
+        |request, number| match request.head.field("if-none-match") {
+            Some(tag) => message(
+                304,
+                &[&format!("ETag: {tag}"), "Cache-Control: max-age=3600"],
+                None,
+            ),
+            None => ok(
+                &["Cache-Control: max-age=3600", "ETag: \"b\""],
+                &number.to_string(),
+            ),
+        },
+    );
+    let proxy = caching("", &[origin.addr]);
+    for version in VERSIONS {
+        let path = format!("/{version:?}");
+        let mut client = Asker::new(&proxy, version);
+        for _ in 0..2 {
+            let answer = client.get(&path, &[("if-none-match", "\"a\"")]);
+            assert_eq!((answer.status, answer.is_hit()), (304, false), "{answer:?}");
+        }
+        // No 304 was stored as an answer.
+        let whole = client.get(&path, &[]);
+        assert_eq!((whole.status, whole.is_hit()), (200, false), "{whole:?}");
+        assert!(client.get(&path, &[]).is_hit());
+    }
+}
+
+/// RFC 9111 section 4.3.5: the answer to HEAD updates what is stored, or shows that it has changed.
+#[test]
+fn head_updates_or_ends_what_is_stored() {
+    let origin = origin(|request, number| {
+        let is_new = request.head.field("x-new").is_some();
+        let tag = if is_new { "ETag: \"b\"" } else { "ETag: \"a\"" };
+        let is_head = request.head.first_line().starts_with("HEAD");
+        let number = format!("X-Number: {number}");
+        let fields = [tag, "Cache-Control: max-age=0", &number];
+        match is_head {
+            true => message(200, &[&fields[..], &["Content-Length: 5"]].concat(), None),
+            false => ok(&fields, "hello"),
+        }
+    });
+    let proxy = caching(
+        "stale_while_revalidate = '1h', ttl = { 200 = '1h' }",
+        &[origin.addr],
+    );
+    let honouring = caching(
+        "client_directives = 'honour', stale_if_unreachable = '1h'",
+        &[origin.addr],
+    );
+    drop(proxy);
+    let mut client = Asker::new(&honouring, Version::One);
+    assert_eq!(client.get("/", &[]).text(), "hello");
+    let head = client.ask("HEAD", "/", &[]);
+    assert_eq!(
+        (head.status, head.field("x-number")),
+        (200, Some("2")),
+        "{head:?}"
+    );
+    assert_eq!(head.number("content-length"), 5);
+    // The representation has another tag now: what was stored is not asked about any more.
+    let head = client.ask("HEAD", "/", &[("x-new", "1")]);
+    assert_eq!(head.field("etag"), Some("\"b\""));
+    let whole = client.get("/", &[("x-new", "1")]);
+    assert_eq!(whole.field("etag"), Some("\"b\""));
+    let last = origin.requests().pop().unwrap();
+    assert_eq!(last.head.field("if-none-match"), None, "{last:?}");
+}
