@@ -117,3 +117,7 @@ pub const FRONT_HITS_PER_NOTE: u8 = 16;
 /// Bytes of a stored body from which on it is sent from the memory of the store, without a copy. A shorter rest is copied
 /// behind other bytes, so that one send carries both.
 pub const LENT_BYTES: usize = 16 << 10;
+
+/// Bytes of a stored part that are copied when the part is completed. The copy is made in one go, which takes a worker
+/// about a millisecond for each 4 MiB.
+pub const JOINED_BYTES: u64 = 16 << 20;

@@ -311,9 +311,11 @@ impl LookUp<'_> {
         let is_rare = self.is_rare(asked, &found);
         let may_wait = !is_rare
             && self.may_collapse(asked, &found)
-            && !(needs_own && self.has_led())
             && !collapsed.is_over
             && collapsed.waits < limits::COLLAPSED_WAITS;
+        let widened = (needs_own && may_wait).then(|| self.begin_widened());
+        let widened = widened.flatten();
+        let may_wait = may_wait && (!needs_own || widened.is_some());
         let joined = if may_wait {
             let variant = self.variant(asked, &found);
             store.join(asked.hash, asked.key, variant.as_deref(), self.now)
@@ -322,12 +324,11 @@ impl LookUp<'_> {
         };
         let ticket = match joined {
             Joined::Lead(ticket) if needs_own => {
-                return Ok(self.lead(
-                    (asked, cookies),
-                    found,
-                    (reason, label),
-                    (ticket, Own::default()),
-                ));
+                let own = Own {
+                    completing: None,
+                    widened,
+                };
+                return Ok(self.lead((asked, cookies), found, (reason, label), (ticket, own)));
             }
             Joined::Lead(ticket) | Joined::Alone(ticket) => ticket,
             Joined::Follow(follower) => match self.follow(follower, asked) {

@@ -8,7 +8,7 @@ use crate::cache::reuse::{Trouble, may_serve_stale};
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::vary;
 use crate::shared::access::CachePart;
-use crate::shared::cache::{FillEnd, Found, Joined, Outcome, Ticket};
+use crate::shared::cache::{FillEnd, Found, Joined, Outcome, Ticket, Widened};
 use crate::worker::cache::fetch::Asked;
 use crate::worker::cache::own::{Led, Own};
 use crate::worker::cache::serving::{Serving, form_of, part_of};
@@ -32,6 +32,15 @@ impl LookUp<'_> {
     /// Whether the request has caused a fetch of the cache's own before.
     pub(super) fn has_led(&self) -> bool {
         self.exchange.progress.led.is_some()
+    }
+
+    /// Counts a fetch of the whole for a client that asks for less; `None`: the request has caused one already, or the
+    /// clients of its network have caused too many.
+    pub(super) fn begin_widened(&self) -> Option<Widened> {
+        let facts = &self.exchange.facts;
+        let client = facts.client.or(self.incoming.client.arrival.peer.ip());
+        let begin = || self.cache.store.begin_widened(client);
+        (!self.has_led()).then(begin).flatten()
     }
 
     /// Whether the key was asked for too seldom for an answer to be stored.

@@ -73,11 +73,9 @@ impl LookUp<'_> {
         if !is_wanted || !is_near || total > self.policy.max_object {
             return None;
         }
-        let facts = &self.exchange.facts;
-        let client = facts.client.or(self.incoming.client.arrival.peer.ip());
         Some(Own {
             completing: None,
-            widened: Some(self.cache.store.begin_widened(client)?),
+            widened: Some(self.begin_widened()?),
         })
     }
 
@@ -92,10 +90,13 @@ impl LookUp<'_> {
 
     /// How the missing bytes complete the stored part.
     fn completing(&self, entry: &SharedEntry, missing: Missing) -> Option<Completing> {
-        let completion = part_of(entry)?.completion(missing.range)?;
+        let stored = part_of(entry)?;
+        let completion = stored.completion(missing.range)?;
         // RFC 9111 section 3.4 (MUST): parts without a strong validator are not joined.
         Validators::of_head(entry.head()).strong()?;
-        (completion.union.range.len() <= self.policy.max_object).then(|| Completing {
+        let is_within = completion.union.range.len() <= self.policy.max_object
+            && stored.range.len() <= limits::JOINED_BYTES;
+        is_within.then(|| Completing {
             entry: entry.clone(),
             completion,
         })
