@@ -21,6 +21,14 @@ pub enum BypassReason {
 }
 
 impl BypassReason {
+    /// All reasons.
+    pub const ALL: [BypassReason; 4] = [
+        BypassReason::Method,
+        BypassReason::Path,
+        BypassReason::Header,
+        BypassReason::Cookie,
+    ];
+
     /// The label for logs, metrics and `palantir explain`.
     pub const fn label(self) -> &'static str {
         match self {
@@ -88,6 +96,28 @@ pub fn strip_cookies(stripped: &[Pattern], value: &[u8], out: &mut Vec<u8>) -> S
         result = StrippedCookie::Changed;
     }
     result
+}
+
+/// The cookies of a request without those that are stripped, in one line; empty if none is left. `None`: none is
+/// stripped.
+pub fn remaining_cookies(policy: &Policy, fields: &[Header<'_>]) -> Option<Vec<u8>> {
+    let (mut remaining, mut is_changed) = (Vec::new(), false);
+    for value in values(fields, "cookie") {
+        let mut changed = Vec::new();
+        let left = match strip_cookies(&policy.strip_cookies, value, &mut changed) {
+            StrippedCookie::Unchanged => value,
+            StrippedCookie::Changed => &changed,
+            StrippedCookie::Removed => b"",
+        };
+        is_changed |= left != value;
+        if !left.is_empty() {
+            if !remaining.is_empty() {
+                remaining.extend_from_slice(b"; ");
+            }
+            remaining.extend_from_slice(left);
+        }
+    }
+    is_changed.then_some(remaining)
 }
 
 /// The pairs of a value of `Cookie` (RFC 6265 section 4.2.1), without blanks around them.

@@ -49,12 +49,7 @@ impl<'k> Key<'k> {
     /// Appends the key of a request.
     pub fn write(parts: &KeyParts<'_>, out: &mut Vec<u8>) {
         let policy = parts.policy;
-        let start = Key::write_start(&policy.zone, parts.scheme, out);
-        write_authority(parts.scheme, parts.host, parts.port, out);
-        out.extend_from_slice(parts.path);
-        if let Some(query) = parts.query {
-            write_query(query, &policy.ignore_query, policy.sort_query, out);
-        }
+        let start = Key::write_url(parts, out);
         let url_len = length(out.len() - start);
         let values_start = out.len();
         for name in &policy.key_headers {
@@ -70,6 +65,39 @@ impl<'k> Key<'k> {
         debug_assert_eq!(rest, 0, "each value has its length");
         out.extend_from_slice(&length(policy.key_headers.len()).to_be_bytes());
         out.extend_from_slice(&url_len.to_be_bytes());
+    }
+
+    /// Appends the zone and the URL, with which all keys of the URL begin whatever the fields of the key are. The result
+    /// is where the URL begins.
+    pub fn write_url(parts: &KeyParts<'_>, out: &mut Vec<u8>) -> usize {
+        let policy = parts.policy;
+        let start = Key::write_start(&policy.zone, parts.scheme, out);
+        write_authority(parts.scheme, parts.host, parts.port, out);
+        out.extend_from_slice(parts.path);
+        if let Some(query) = parts.query {
+            write_query(query, &policy.ignore_query, policy.sort_query, out);
+        }
+        start
+    }
+
+    /// The values of the fields of the key, each `None` if the request did not have the field.
+    pub fn fields(&self) -> Option<Vec<Option<&'k [u8]>>> {
+        let (rest, count) = self.values.split_last_chunk::<4>()?;
+        let count = u32::from_be_bytes(*count) as usize;
+        let lengths_at = rest.len().checked_sub(count.checked_mul(4)?)?;
+        let (mut rest, lengths) = rest.split_at(lengths_at);
+        let mut fields = Vec::new();
+        for len in lengths.as_chunks::<4>().0 {
+            let len = u32::from_be_bytes(*len);
+            if len == 0 {
+                fields.push(None);
+                continue;
+            }
+            let (field, behind) = rest.split_at_checked(len as usize)?;
+            fields.push(Some(field.strip_prefix(b"\n").unwrap_or(field)));
+            rest = behind;
+        }
+        Some(fields)
     }
 
     /// Appends the beginning of all keys of a zone whose URL begins with a text, such as `https://a.test/img/`. The
@@ -113,7 +141,11 @@ pub fn write_authority(scheme: &str, host: &[u8], port: Option<u16>, out: &mut V
     match ipv6(host) {
         // A vector takes every byte: nothing can fail.
         Some(address) => drop(write!(out, "[{address}]")),
-        None => out.extend(without_root(host).iter().map(u8::to_ascii_lowercase)),
+        None => {
+            let start = out.len();
+            out.extend_from_slice(without_root(host));
+            out[start..].make_ascii_lowercase();
+        }
     }
     let default_port = if scheme == "https" { 443 } else { 80 };
     if let Some(port) = port.filter(|port| *port != default_port) {

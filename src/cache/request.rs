@@ -56,6 +56,8 @@ pub struct Asking {
     pub is_personal: bool,
     /// Whether the request asks for ranges.
     pub has_range: bool,
+    /// Whether the request may have conditions (RFC 9110 section 13.1): a field whose name begins with `If-`.
+    pub has_conditions: bool,
     /// Whether the head is so near its bounds that a backend may refuse it.
     pub is_near_bounds: bool,
 }
@@ -76,6 +78,7 @@ impl Asking {
             is_authorized,
             is_personal: is_authorized || named.has_cookie,
             has_range: named.has_range,
+            has_conditions: named.has_conditions,
             is_near_bounds: circumstances.is_near_bounds,
         }
     }
@@ -116,6 +119,7 @@ struct Named {
     has_authorization: bool,
     has_cookie: bool,
     has_range: bool,
+    has_conditions: bool,
     /// `Cache-Control` or `Pragma`.
     has_directives: bool,
 }
@@ -125,6 +129,8 @@ impl Named {
         let mut named = Named::default();
         for field in fields {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+            named.has_conditions |=
+                matches!(field.name.as_bytes(), [b'i' | b'I', b'f' | b'F', b'-', ..]);
             match field.name.len() {
                 5 => named.has_range |= is("range"),
                 6 => {

@@ -56,6 +56,15 @@ pub fn variant_like(known: &[u8], request: &[Header<'_>]) -> Option<Vec<u8>> {
     Some(variant)
 }
 
+/// The names of the fields that select a variant with the normal forms of their values, `None` for a field that the
+/// request did not have.
+pub fn fields_of(variant: &[u8]) -> Vec<(&[u8], Option<&[u8]>)> {
+    let mut rest = variant;
+    std::iter::from_fn(|| Record::take(&mut rest))
+        .map(|record| (record.name, record.value))
+        .collect()
+}
+
 /// Whether a request selects a variant. Bytes that are no variant are selected by none.
 pub fn matches(variant: &[u8], request: &[Header<'_>]) -> bool {
     let mut rest = variant;

@@ -190,7 +190,12 @@ fn compile_routes(
         .map(|route| {
             let cache = compile_cache(route, start);
             let compiled = compile_route(route, settings, &ids, slots);
-            Arc::new(Route { cache, ..compiled })
+            let counters = cache.as_ref().map(|_| slots.cache_counters(&compiled.name));
+            Arc::new(Route {
+                cache,
+                cache_counters: counters,
+                ..compiled
+            })
         })
         .collect();
     debug_assert!(
@@ -358,6 +363,7 @@ fn compile_route(
         forwarded: route.forwarded.unwrap_or(settings.forwarded),
         x_real_ip: route.x_real_ip.unwrap_or(settings.x_real_ip),
         cache: None,
+        cache_counters: None,
     }
 }
 

@@ -81,6 +81,7 @@ fn same_route(one: &Route, other: &Route) -> bool {
         forwarded,
         x_real_ip,
         cache,
+        cache_counters: _, // The counts follow from the name and from whether there is a cache.
         counters,
     } = one;
     let flags = [wants_certificate, forwarded, x_real_ip];

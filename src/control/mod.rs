@@ -8,6 +8,7 @@ pub mod access_log;
 pub mod acme;
 pub mod api;
 pub mod bad_requests;
+pub mod cache;
 mod certificates;
 mod change;
 pub mod change_request;
@@ -173,6 +174,7 @@ impl Control {
             standing: config.standing(),
             tables: started.tables.clone(),
             counters: started.counters,
+            store: started.store,
             orders: certificates.orders.clone(),
             wanted: changes.pending.wanted(),
             access_log: started.access_log.progress(),

@@ -1,9 +1,10 @@
 //! Everything that the control thread watches and shows: the counters of all threads, the boards that it makes of them
 //! every second, and the requests that were refused.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use crate::base::time::Micros;
+use crate::base::limits;
+use crate::base::time::{Micros, unix_millis};
 use crate::control::api::ApiState;
 use crate::control::bad_requests::BadRequests;
 use crate::control::change_request::ChangeRequests;
@@ -39,6 +40,21 @@ impl Monitoring {
     /// How the requests of all workers have come out so far.
     pub fn outcomes(&self) -> Outcomes {
         worker_counters::outcomes(&self.counters)
+    }
+
+    /// Frees entries of the cache that a purge has ended, for about a millisecond. Returns whether nothing is left to do.
+    pub fn sweep_cache(&self, now: Micros) -> bool {
+        let Some(store) = &self.live_stats.sources().store else {
+            return true;
+        };
+        let due = now.after(Duration::from_micros(limits::SWEEP_MICROS));
+        let millis = unix_millis();
+        while Micros::now() < due {
+            if store.sweep(limits::LISTED_AT_ONCE, millis).is_done {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether every request has ended.
@@ -85,6 +101,7 @@ mod tests {
             standing: watch::Sender::new(in_force).subscribe(),
             tables: BackendTables::new(2),
             counters: worker_counters::counters(2),
+            store: None,
             orders: Default::default(),
             wanted: Default::default(),
             access_log: Arc::new(LogProgress::new(Micros(0))),

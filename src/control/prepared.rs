@@ -29,10 +29,10 @@ use crate::control::start_state::StartState;
 use crate::control::upgrade::Upgrades;
 use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::BoundListener;
-use crate::shared::SharedTables;
 use crate::shared::mailbox::{Inbox, Mailbox};
 use crate::shared::pulse::Watched;
 use crate::shared::worker_counters::AllWorkerCounters;
+use crate::shared::{SharedStore, SharedTables};
 use crate::snapshot::Snapshot;
 use crate::tls::TicketKeys;
 
@@ -60,6 +60,8 @@ pub struct Started {
     pub tables: SharedTables,
     /// The counters of the workers.
     pub counters: AllWorkerCounters,
+    /// The store of the cache, if there is one.
+    pub store: Option<SharedStore>,
     /// The access log, with an open file if the snapshot has an access log.
     pub access_log: RunningAccessLog,
     /// The mailbox of the health thread.

@@ -163,6 +163,7 @@ fn outside_of(
         workers,
         tables,
         counters: counters.clone(),
+        store: None,
         access_log: RunningAccessLog::start(log, access_lines, counters.clone()).unwrap(),
         health,
         health_thread: Watched {

@@ -43,7 +43,8 @@ impl Control {
             );
         }
         let all_sent = self.threads.send();
-        self.pause(all_sent, now)
+        let is_swept = self.monitoring.sweep_cache(Micros::now());
+        self.pause(all_sent, is_swept, now)
     }
 
     /// Stops the process if a thread has ended that must not end: the rest could not work without it.
@@ -62,7 +63,7 @@ impl Control {
         }
     }
 
-    fn pause(&self, all_sent: bool, now: Micros) -> Duration {
+    fn pause(&self, all_sent: bool, is_swept: bool, now: Micros) -> Duration {
         let pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
         let until_stats = Duration::from_micros(self.monitoring.live_stats.due().since(now));
         let mut pause = pause.min(until_stats);
@@ -90,6 +91,7 @@ impl Control {
                 pause = pause.min(Duration::from_millis(millis));
             }
         };
+        at_most(!is_swept, limits::SWEEP_PAUSE_MILLIS);
         at_most(!all_sent, limits::POST_AGAIN_MILLIS);
         at_most(self.has_conditions(), limits::CONDITION_PAUSE_MILLIS);
         pause

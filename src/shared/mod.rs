@@ -3,6 +3,7 @@
 pub mod access;
 pub mod backend_table;
 pub mod cache;
+pub mod cache_counters;
 pub mod client_count;
 pub mod connection_failure;
 pub mod counter;
@@ -22,6 +23,8 @@ pub mod worker_counters;
 pub type SharedStore = std::sync::Arc<cache::CacheStore>;
 /// An entry of the cache as whoever uses it holds it.
 pub type SharedEntry = std::sync::Arc<cache::Entry>;
+/// A route's counts of its cache as every snapshot of the route holds them.
+pub type SharedCacheCounters = std::sync::Arc<cache_counters::CacheCounters>;
 /// A fetch that others may wait for.
 pub type SharedFill = std::sync::Arc<cache::RunningFill>;
 /// A pool's counts as every snapshot of the pool holds them.

@@ -8,6 +8,7 @@ use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::backend_table::BackendTables;
+use crate::shared::cache_counters::CacheCounters;
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::counter::PerWorker;
 use crate::shared::route_counters::{BackendCounters, PoolCounters, RouteCounters};
@@ -53,6 +54,7 @@ pub struct Slots {
     free: Arc<Mutex<Vec<BackendId>>>,
     taken: HashMap<(String, String), Weak<Slot>>,
     routes: HashMap<String, Weak<RouteCounters>>,
+    caches: HashMap<String, Weak<CacheCounters>>,
     pools: HashMap<String, Weak<PoolCounters>>,
     listeners: HashMap<String, Weak<ClientCount>>,
 }
@@ -66,6 +68,7 @@ impl Slots {
             free: Arc::new(Mutex::new(free)),
             taken: HashMap::new(),
             routes: HashMap::new(),
+            caches: HashMap::new(),
             pools: HashMap::new(),
             listeners: HashMap::new(),
         }
@@ -97,6 +100,13 @@ impl Slots {
     /// The counts of the route of this name.
     pub fn route_counters(&mut self, name: &str) -> Arc<RouteCounters> {
         kept(&mut self.routes, name, || {
+            PerWorker::new(self.tables.workers())
+        })
+    }
+
+    /// The counts of the cache of the route of this name.
+    pub fn cache_counters(&mut self, name: &str) -> Arc<CacheCounters> {
+        kept(&mut self.caches, name, || {
             PerWorker::new(self.tables.workers())
         })
     }

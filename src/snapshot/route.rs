@@ -8,6 +8,7 @@ use crate::base::ids::PoolId;
 use crate::cache::policy::Policy;
 use crate::http::cookies::CookieEdits;
 use crate::http::names::FieldEdits;
+use crate::shared::SharedCacheCounters;
 use crate::shared::route_counters::RouteCounters;
 
 /// Where requests of one host and path prefix go, and under which conditions.
@@ -41,6 +42,8 @@ pub struct Route {
     pub x_real_ip: bool,
     /// How responses of the route are cached; `None`: they are not.
     pub cache: Option<Arc<Policy>>,
+    /// The counts of the route's cache; `None`: the route has no cache.
+    pub cache_counters: Option<SharedCacheCounters>,
     /// The counts of the route's requests.
     pub counters: Arc<RouteCounters>,
 }

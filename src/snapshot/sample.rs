@@ -125,6 +125,7 @@ pub fn with_route(snapshot: &mut Snapshot) {
         forwarded: false,
         x_real_ip: false,
         cache: None,
+        cache_counters: None,
         counters: Arc::new(PerWorker::new(1)),
     })];
 }

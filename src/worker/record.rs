@@ -67,6 +67,12 @@ fn count(shard: &Shard, exchange: &Exchange, status: u16) {
             }
         }
     }
+    if let Some(cache) = exchange.cache_counters() {
+        cache.note_outcome(exchange.cache_outcome(), tally.response_bytes);
+        cache
+            .collapsed
+            .add(u64::from(exchange.progress.collapsed.waits > 0));
+    }
     if let Some(route) = exchange.route_counters() {
         route.classes[class].add(1);
         route.request_bytes.add(tally.request_bytes);
@@ -124,6 +130,9 @@ pub fn count_judged(shard: &Shard, exchange: &Exchange, status: u16, micros: u64
 
 /// Records a request of the cache's own: it counts for its backend, and for no client.
 pub fn record_refresh(shard: &Shard, exchange: &Exchange) {
+    if let Some(cache) = exchange.cache_counters() {
+        cache.refreshes.add(1);
+    }
     count_answer(shard, exchange);
 }
 

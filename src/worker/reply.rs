@@ -122,6 +122,38 @@ impl Reply {
         }
     }
 
+    /// Tells a client that its purge is in force.
+    pub fn purged(number: u64) -> Reply {
+        Reply {
+            status: 200,
+            fields: [Some(("Cache-Control", FieldValue::Fixed("no-store"))), None],
+            body: ReplyBody::Own {
+                content_type: "text/plain",
+                text: format!("purged, number {number}\n"),
+            },
+            close: false,
+        }
+    }
+
+    /// Refuses the purge of a client that the settings do not name.
+    pub fn purge_not_allowed() -> Reply {
+        Reply::refused_purge(403, "purge_not_allowed")
+    }
+
+    /// Refuses a purge in a form that is not understood.
+    pub fn unknown_purge() -> Reply {
+        Reply::refused_purge(400, "unknown_purge")
+    }
+
+    fn refused_purge(status: u16, label: &'static str) -> Reply {
+        Reply {
+            status,
+            fields: [Some(proxy_status("http_request_denied", label)), None],
+            body: ReplyBody::Label(label),
+            close: false,
+        }
+    }
+
     /// Answers a client that asks for the options of the proxy at which its `Max-Forwards` ends (RFC 9110 section
     /// 7.6.2).
     pub fn options() -> Reply {

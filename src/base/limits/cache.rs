@@ -121,3 +121,29 @@ pub const LENT_BYTES: usize = 16 << 10;
 /// Bytes of a stored part that are copied when the part is completed. The copy is made in one go, which takes a worker
 /// about a millisecond for each 4 MiB.
 pub const JOINED_BYTES: u64 = 16 << 20;
+
+/// Bytes of a URL that an operator names, at least as many as the longest URL of a request has.
+pub const CACHE_URL_BYTES: usize = 64 << 10;
+
+/// Zones in which one purge of a URL or prefix takes effect. Each zone costs a place among the purges; with more of them
+/// the zone must be named.
+pub const CACHE_ZONES_AT_ONCE: usize = 256;
+
+/// Entries that one answer of the management API lists at most.
+pub const CACHE_LISTED: usize = 1_000;
+
+/// Entries that one answer of the management API lists if the caller names no number.
+pub const CACHE_LISTED_USUALLY: usize = 100;
+
+/// Entries that are looked at for one answer of the management API: some milliseconds of the control thread.
+pub const CACHE_LISTING_STEPS: usize = 65_536;
+
+/// Entries that the summary of the cache names as the largest ones, and as many as the most used ones.
+pub const CACHE_FIRST: usize = 10;
+
+/// Milliseconds for which the largest and the most used entries are shown as they were: to find them every entry is
+/// looked at.
+pub const CACHE_FIRST_AGE_MILLIS: u64 = 5_000;
+
+/// Tags that one `PURGE` or `BAN` may name. Each one costs a purge.
+pub const CACHE_TAGS_PURGED: usize = 256;

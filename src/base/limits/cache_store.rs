@@ -32,6 +32,11 @@ pub const UNCACHEABLE_KEYS: usize = 1_024;
 pub const STORE_ZONES: usize = 4_096;
 /// Entries that one step of a listing looks at.
 pub const LISTED_AT_ONCE: usize = 256;
+/// Microseconds for which one turn of the control thread frees entries that a purge has ended. A change of the
+/// configuration waits for so long at most.
+pub const SWEEP_MICROS: u64 = 1_000;
+/// Milliseconds between two such turns while entries are left that were not compared with a purge.
+pub const SWEEP_PAUSE_MILLIS: u64 = 20;
 
 const _: () = assert!(OWN_BODY_BYTES <= BODY_BLOCK_BYTES as u64);
 const _: () = assert!(STORE_SHARDS.is_power_of_two());

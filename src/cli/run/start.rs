@@ -107,6 +107,7 @@ fn start_threads(
         workers: workers.mailboxes.clone(),
         tables: first.tables,
         counters: workers.counters,
+        store,
         access_log,
         health: health.clone(),
         health_thread,

@@ -58,6 +58,7 @@ const HARMLESS: &str = "/config/check";
         (name = "servers", description = "Servers in the short form, of one pool or of the default pool"),
         (name = "pools", description = "Pools and their servers, with all settings"),
         (name = "routes", description = "Routes: the pool that a request is sent to"),
+        (name = "cache", description = "Stored responses, and their purge"),
         (name = "configuration", description = "The configuration in force, and its earlier revisions"),
         (name = "change", description = "Reload and upgrade"),
         (name = "figures", description = "Figures of the present work of palantir"),

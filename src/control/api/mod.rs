@@ -40,6 +40,7 @@ pub use tokens::Tokens;
 
 use crate::base::limits;
 use crate::control::bad_requests::BadRequests;
+use crate::control::cache::first::LatestFirst;
 use crate::control::change_request::{ChangeRequests, InForce};
 use crate::control::metrics::{LiveStats, Sources};
 use problem::ApiProblem;
@@ -50,6 +51,8 @@ pub struct ApiState {
     sources: Sources,
     live_stats: watch::Receiver<Arc<LiveStats>>,
     bad_requests: BadRequests,
+    /// The largest and the most used entries of the cache.
+    first_entries: LatestFirst,
     /// Permits to follow events.
     streams: Arc<Semaphore>,
     /// The one permit to check a configuration, so that one is checked at a time.
@@ -69,6 +72,7 @@ impl ApiState {
             sources,
             live_stats,
             bad_requests,
+            first_entries: LatestFirst::default(),
             streams: Arc::new(Semaphore::new(limits::ADMIN_STREAMS)),
             checks: Arc::new(Semaphore::new(1)),
         }
@@ -91,6 +95,10 @@ fn resources() -> OpenApiRouter<Arc<ApiState>> {
         .merge(resources::pools::routes())
         .merge(resources::pool_servers::routes())
         .merge(resources::routes::routes())
+        .merge(resources::cache::routes())
+        .merge(resources::cache_entries::routes())
+        .merge(resources::cache_explain::routes())
+        .merge(resources::cache_purge::routes())
         .merge(resources::config::routes())
         .merge(resources::config_check::routes())
         .merge(resources::config_diff::routes())

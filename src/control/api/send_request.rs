@@ -48,6 +48,24 @@ impl<S: Sync> FromRequestParts<S> for ApiCaller {
     }
 }
 
+impl ApiCaller {
+    /// The caller, as the audit log names it.
+    pub fn requested_by(&self) -> String {
+        format!("api {}", self.name)
+    }
+
+    /// Checks that the revision in force is the one that the request names, if it names one. Errors: it is another one.
+    pub fn check(&self, in_force: u64) -> Result<(), ApiProblem> {
+        match self.if_match {
+            Some(wanted) if wanted != in_force => Err(ApiProblem::new(
+                StatusCode::PRECONDITION_FAILED,
+                format!("revision {in_force} is in force, not {wanted}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The answer to a PUT: the resource, and where it is if the PUT has added it.
 pub fn answer_put(revision: u64, added_at: Option<String>, resource: impl Serialize) -> Response {
     let found = (etag(revision), Json(resource));
@@ -97,7 +115,7 @@ impl ApiState {
         let request = ChangeRequest {
             operation,
             if_match: caller.if_match,
-            requested_by: format!("api {}", caller.name),
+            requested_by: caller.requested_by(),
             answer,
         };
         let patience = Duration::from_secs(limits::ADMIN_CHANGE_SECS);

@@ -66,6 +66,7 @@ impl Api {
             standing: store_loop.standing.subscribe(),
             tables: store_loop.tables.clone(),
             counters: worker_counters::counters(2),
+            store: None,
             orders: Default::default(),
             wanted: Default::default(),
             access_log: Arc::new(LogProgress::new(Micros::now())),

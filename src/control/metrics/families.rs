@@ -6,6 +6,7 @@
 //! most of the text.
 
 mod backends;
+mod cache;
 mod certificates;
 mod page;
 mod process;
@@ -18,6 +19,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use self::backends::{Counted, encode_backend_counters, encode_backend_states};
+use self::cache::{encode_route_caches, encode_store};
 use self::certificates::{encode_certificates, encode_orders};
 use self::page::Page;
 use self::process::{encode_logs, encode_memory, encode_process};
@@ -48,6 +50,8 @@ impl Collector for Families {
         encode_workers(&mut page, sources)?;
         encode_logs(&mut page, sources)?;
         encode_routes(&mut page, &in_force.snapshot)?;
+        encode_route_caches(&mut page, &in_force.snapshot)?;
+        encode_store(&mut page, sources)?;
         encode_pools(&mut page, sources, &in_force.snapshot)?;
         let backends = Counted::all(&in_force.snapshot);
         encode_backend_counters(&mut page, &backends)?;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::cache_rates::CacheRow;
 use super::transitions::Transition;
 use super::unix_secs;
 use crate::base::time::Micros;
@@ -30,6 +31,9 @@ pub struct LiveStats {
     pub workers: Vec<WorkerRow>,
     /// Each pool, in the order of the configuration.
     pub pools: Vec<PoolRow>,
+    /// The cache; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheRow>,
     /// The latest changes of backends' states, newest first; at most `limits::TRANSITIONS`.
     pub transitions: Vec<Transition>,
     /// The seconds before, oldest first, this one included; at most `limits::HISTORY_SECS`. The history is not

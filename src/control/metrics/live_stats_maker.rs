@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
+use super::cache_rates::{CacheRates, cache_totals};
 use super::live_stats::{
     BackendRow, LastFailureView, LiveStats, Point, PoolRow, Totals, WorkerRow,
 };
@@ -35,6 +36,7 @@ pub struct LiveStatsMaker {
     workers: Vec<SeenWorker>,
     backends: HashMap<BackendId, SeenBackend>,
     transitions: Transitions,
+    cache_rates: CacheRates,
     sender: watch::Sender<Arc<LiveStats>>,
 }
 
@@ -76,6 +78,7 @@ impl LiveStatsMaker {
             totals: Totals::default(),
             workers: Vec::new(),
             pools: Vec::new(),
+            cache: None,
             transitions: Vec::new(),
             history: Arc::default(),
         };
@@ -86,6 +89,7 @@ impl LiveStatsMaker {
             made: now,
             backends: HashMap::new(),
             transitions: Transitions::default(),
+            cache_rates: CacheRates::default(),
             sender: watch::channel(Arc::new(empty)).0,
         }
     }
@@ -152,10 +156,17 @@ impl LiveStatsMaker {
             p50_ms: totals.p50_ms,
             p99_ms: totals.p99_ms,
         });
+        let store = self.sources.store.as_deref();
+        let cache = store.map(|store| {
+            let totals = cache_totals(&in_force.snapshot);
+            self.cache_rates
+                .row(&store.usage(), totals, (time, moment.secs))
+        });
         LiveStats {
             time,
             version: env!("CARGO_PKG_VERSION"),
             revision: in_force.revision,
+            cache,
             phase: if in_force.draining {
                 "draining"
             } else {

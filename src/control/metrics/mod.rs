@@ -1,6 +1,7 @@
 //! The numbers that palantir shows of itself: `/metrics` for Prometheus ([`render`]), the live page's [`LiveStats`],
 //! and the counts of `/stats`. Everything is read from what the workers write anyway; nobody is asked and nobody waits.
 
+mod cache_rates;
 mod exposition;
 mod families;
 mod live_stats;
@@ -10,6 +11,7 @@ mod stats;
 mod texts;
 mod transitions;
 
+pub use cache_rates::{CacheRow, cache_totals};
 pub use exposition::{content_type, render};
 pub use live_stats::{BackendRow, LastFailureView, LiveStats, Point, PoolRow, Totals, WorkerRow};
 pub use live_stats_maker::LiveStatsMaker;
@@ -26,11 +28,11 @@ use crate::control::acme::OrderCounters;
 use crate::control::change_request::Standing;
 use crate::control::file_thread::FileProgress;
 use crate::control::pending::PendingOperations;
-use crate::shared::SharedTables;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::counter::Counter;
 use crate::shared::pulse::SharedPulse;
 use crate::shared::worker_counters::AllWorkerCounters;
+use crate::shared::{SharedStore, SharedTables};
 use crate::snapshot::{Backend, Pool};
 
 /// Where the numbers come from. Cheap to clone.
@@ -42,6 +44,8 @@ pub struct Sources {
     pub tables: SharedTables,
     /// The counters of the workers.
     pub counters: AllWorkerCounters,
+    /// The store of the cache, if there is one.
+    pub store: Option<SharedStore>,
     /// The results of orders of certificates.
     pub orders: Arc<OrderCounters>,
     /// The operations that palantir itself wants and could not do yet.

@@ -71,6 +71,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         standing,
         tables,
         counters,
+        store: None,
         orders: Default::default(),
         wanted: Default::default(),
         access_log: Arc::new(LogProgress::new(Micros::now())),

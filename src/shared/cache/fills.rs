@@ -14,12 +14,6 @@ pub trait Wake: Send + Sync + std::fmt::Debug {
     fn wake(&self, fill: u64);
 }
 
-impl<W: Wake> Wake for Arc<W> {
-    fn wake(&self, fill: u64) {
-        (**self).wake(fill);
-    }
-}
-
 /// The cores that may follow fills, each with how it is woken.
 #[derive(Debug)]
 pub struct Wakers(Box<[OnceLock<Arc<dyn Wake>>]>);

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::CacheStore;
 use super::entry::{Entry, EntryState};
 use crate::base::limits;
+use crate::cache::facts::EntryFacts;
 
 /// How full the store is, and what has happened since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct EntrySummary {
     pub state: EntryState,
     /// Seconds since 1970 of the response's `Date`.
     pub date: i64,
+    /// The facts of the response.
+    pub facts: EntryFacts,
 }
 
 /// A part of a list.
@@ -124,16 +127,23 @@ impl CacheStore {
         }
     }
 
-    /// The entries whose keys begin with `prefix`, at most `limit`, from a cursor on (0 at first). One call looks at
-    /// `steps` entries at most, so that a part may be empty although there is a next one.
-    pub fn list(&self, prefix: &[u8], cursor: u32, limit: usize, steps: usize) -> Listing {
+    /// The entries whose keys are wanted, at most `limit`, from a cursor on (0 at first). One call looks at `steps`
+    /// entries at most, so that a part may be empty although there is a next one.
+    pub fn list(
+        &self,
+        is_wanted: impl Fn(&[u8]) -> bool,
+        cursor: u32,
+        limit: usize,
+        steps: usize,
+    ) -> Listing {
         let (mut entries, mut node) = (Vec::new(), cursor);
         let end = cursor.saturating_add(u32::try_from(steps).unwrap_or(u32::MAX));
         while node < end {
             let (found, is_end) = self.entries_from(node, limits::LISTED_AT_ONCE as u32);
-            for entry in found.iter().filter(|entry| entry.key().starts_with(prefix)) {
+            for entry in found.iter().filter(|entry| is_wanted(entry.key())) {
                 if entries.len() == limit {
-                    let next = Some(entry.node());
+                    // An entry that was evicted meanwhile has no place any more.
+                    let next = Some(entry.node().min(node + limits::LISTED_AT_ONCE as u32));
                     return Listing { entries, next };
                 }
                 if self.check(entry) != EntryState::Dead {
@@ -162,7 +172,10 @@ impl CacheStore {
         loop {
             let (entries, is_end) = self.entries_from(node, limits::LISTED_AT_ONCE as u32);
             node += limits::LISTED_AT_ONCE as u32;
-            let ranked = entries.into_iter().map(|entry| {
+            let usable = entries
+                .into_iter()
+                .filter(|entry| self.check(entry) != EntryState::Dead);
+            let ranked = usable.map(|entry| {
                 let rank = match order {
                     Order::Largest => (entry.cost(), 0),
                     Order::MostUsed => (u64::from(entry.recent_uses()), entry.cost()),
@@ -182,7 +195,8 @@ impl CacheStore {
 }
 
 impl EntrySummary {
-    fn of(entry: &Entry) -> EntrySummary {
+    /// The summary of an entry.
+    pub fn of(entry: &Entry) -> EntrySummary {
         EntrySummary {
             key: entry.key().to_vec(),
             variant: entry.variant().to_vec(),
@@ -191,6 +205,7 @@ impl EntrySummary {
             uses: entry.recent_uses(),
             state: entry.state(),
             date: entry.date(),
+            facts: entry.facts(),
         }
     }
 }

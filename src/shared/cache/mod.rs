@@ -53,7 +53,7 @@ use crate::base::limits;
 pub use self::entry::{Entry, EntryState};
 pub use self::fetch::{Filling, NewEntry, NoRoom, Share, Ticket, Unpublished};
 pub use self::fills::{FillEnd, Follower, Outcome, RunningFill, Wake};
-pub use self::listing::{CacheUsage, EntrySummary, Listing, Order};
+pub use self::listing::{CacheUsage, EntrySummary, Listing, Order, ZoneUsage};
 pub use self::purges::{Purge, PurgeEffect};
 pub use self::sweep::Swept;
 pub use self::widened::Widened;
@@ -281,6 +281,11 @@ impl CacheStore {
     #[inline]
     pub fn purge_number(&self) -> u64 {
         self.purges.number()
+    }
+
+    /// The purges since the start.
+    pub fn purges(&self) -> u64 {
+        self.purges.number() - 1
     }
 
     /// Everything that the store knows of a key. `matches` says whether a request gets the entry of a variant.

@@ -15,6 +15,8 @@ pub struct Sweep {
     began: u64,
     /// The purge number up to which all entries were checked.
     done: u64,
+    /// The passes over all entries.
+    passes: u64,
 }
 
 /// The work of one call of [`CacheStore::sweep`].
@@ -33,7 +35,9 @@ impl CacheStore {
     pub fn sweep(&self, steps: usize, now: u64) -> Swept {
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         let mut swept = Swept::default();
-        if sweep.done == self.purges.number() && self.purges.standing() == 0 {
+        if sweep.node == 0 && sweep.done == self.purges.number() {
+            // The purges that stand still wait for the ends of fetches.
+            self.end_purges(sweep.done, now);
             swept.is_done = true;
             return swept;
         }
@@ -54,12 +58,19 @@ impl CacheStore {
             if is_end {
                 sweep.node = 0;
                 sweep.done = sweep.began;
+                sweep.passes += 1;
                 self.end_purges(sweep.done, now);
                 break;
             }
         }
         swept.is_done = sweep.done == self.purges.number();
         swept
+    }
+
+    /// Passes over all entries since the start.
+    pub fn sweeps(&self) -> u64 {
+        let sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        sweep.passes
     }
 
     /// The entries of so many nodes, and whether there are no further nodes.

@@ -1,11 +1,12 @@
 //! The cache fill of an answer: its body is copied into the store on its way to the client.
 
+use crate::base::ids::WorkerId;
 use crate::cache::extent::{Extent, part_head};
 use crate::cache::facts::Flags;
 use crate::cache::validators::Validators;
 use crate::http::range::ByteRange;
-use crate::shared::SharedEntry;
 use crate::shared::cache::Filling;
+use crate::shared::{SharedCacheCounters, SharedEntry};
 use crate::worker::cache::serving::part_of;
 
 /// The fill of one answer. A fill that is dropped before its end is stored as the part that has come, if a later fetch
@@ -13,6 +14,8 @@ use crate::worker::cache::serving::part_of;
 pub struct Fill {
     /// `None`: the store has no room for the rest, or the body has ended.
     filling: Option<Filling>,
+    /// Where the stored response is counted.
+    counted_in: Option<(SharedCacheCounters, WorkerId)>,
     /// The stored part that the answer lies in front of, and that ends the body.
     behind: Option<SharedEntry>,
 }
@@ -22,8 +25,14 @@ impl Fill {
     pub fn new(filling: Filling) -> Fill {
         Fill {
             filling: Some(filling),
+            counted_in: None,
             behind: None,
         }
+    }
+
+    /// Lets the response be counted when it is stored whole: by the worker, among the counts of its route's cache.
+    pub fn count_in(&mut self, counters: Option<(SharedCacheCounters, WorkerId)>) {
+        self.counted_in = counters;
     }
 
     /// Begins the body with that of a stored part.
@@ -51,8 +60,13 @@ impl Fill {
             self.pass_stored(&entry);
         }
         if let Some(filling) = self.filling.take() {
+            let bytes = filling.pushed();
             // A purge that came meanwhile keeps the response out of the store, which harms nobody.
-            let _ = filling.finish(trailers);
+            if filling.finish(trailers).is_ok()
+                && let Some((counters, worker)) = &self.counted_in
+            {
+                counters.of(*worker).note_stored(bytes);
+            }
         }
     }
 
@@ -75,8 +89,8 @@ impl Fill {
             },
             total: length,
         });
-        // RFC 9111 section 3.3: an incomplete response is stored as a part; without a strong validator it could never be
-        // completed.
+        // RFC 9111 section 3.3: an incomplete response is stored as a part. Without a strong validator it could never
+        // be completed.
         let is_kept = pushed > 0
             && pushed < length
             && entry.facts().status == 200
@@ -85,7 +99,7 @@ impl Fill {
             let mut facts = entry.facts();
             facts.flags |= Flags::PARTIAL;
             let head = part_head(entry.head(), &announced.shortened(pushed));
-            // What is not kept is fetched again.
+            // A part that is not kept is fetched again.
             let _ = filling.keep(facts, &head);
         }
     }

@@ -10,7 +10,7 @@ use crate::worker::stream::Stream;
 
 /// What makes a fetch one of the cache's own.
 #[derive(Debug, Default)]
-pub struct Own {
+pub struct OwnFetch {
     /// The stored part that the answer completes; `None`: the whole is asked for.
     pub completing: Option<Completing>,
     /// The count of a fetch of the whole that a client has caused by asking for less: for a range, or on a condition.

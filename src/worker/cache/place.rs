@@ -28,20 +28,26 @@ impl<'a> PlaceParts<'a> {
     /// is told these.
     pub fn of(incoming: &Incoming<'a>) -> PlaceParts<'a> {
         let (client, head) = (incoming.client, incoming.head);
-        let mut scheme = client.arrival.scheme();
-        let mut authority = head.host;
-        if client.arrival.is_trusted(incoming.config.snapshot()) {
-            let first = |name| list(head.field(name)?).next();
-            let told = Told::of(head.field("forwarded").unwrap_or_default());
-            scheme = match first("x-forwarded-proto").or(told.proto) {
-                Some(proto) if proto.eq_ignore_ascii_case(b"https") => "https",
-                Some(_) => "http",
-                None => scheme,
+        let scheme = client.arrival.scheme();
+        if !client.arrival.is_trusted(incoming.config.snapshot()) {
+            return PlaceParts {
+                scheme,
+                host: head.host_name,
+                port: port_behind(head.host, head.host_name),
+                path: incoming.target.forwarded,
+                query: head.query,
             };
-            let named = first("x-forwarded-host").or(told.host);
-            let is_host = |host: &&[u8]| host::split(host).is_some();
-            authority = named.filter(is_host).unwrap_or(authority);
         }
+        let first = |name| list(head.field(name)?).next();
+        let told = Told::of(head.field("forwarded").unwrap_or_default());
+        let scheme = match first("x-forwarded-proto").or(told.proto) {
+            Some(proto) if proto.eq_ignore_ascii_case(b"https") => "https",
+            Some(_) => "http",
+            None => scheme,
+        };
+        let named = first("x-forwarded-host").or(told.host);
+        let is_host = |host: &&[u8]| host::split(host).is_some();
+        let authority = named.filter(is_host).unwrap_or(head.host);
         let (host, port) = host::split(authority).unwrap_or((authority, None));
         PlaceParts {
             scheme,
@@ -65,6 +71,12 @@ impl<'a> PlaceParts<'a> {
         };
         Key::write(&parts, out);
     }
+}
+
+/// The port in an authority that was split before.
+fn port_behind(authority: &[u8], host: &[u8]) -> Option<u16> {
+    let port = authority.get(host.len()..)?.strip_prefix(b":")?;
+    std::str::from_utf8(port).ok()?.parse().ok()
 }
 
 /// The URL that a request asks for, kept when its head is gone.

@@ -34,7 +34,7 @@ pub fn boundary(number: u64) -> String {
 }
 
 /// The head, as HTTP/1 text, of which the answer's head is made; `None`: the stored head itself.
-pub fn derived_head(serving: &Serving, total: u64, boundary: &str) -> Option<Vec<u8>> {
+pub fn derived_head(serving: &Serving, total: u64, number: u64) -> Option<Vec<u8>> {
     let stored = serving.entry.head();
     let mut head = Vec::new();
     match serving.form {
@@ -42,7 +42,7 @@ pub fn derived_head(serving: &Serving, total: u64, boundary: &str) -> Option<Vec
         Form::NotModified => write_not_modified(stored, &mut head),
         Form::Ranges(RangeSelection::Single(range)) => write_part(stored, range, total, &mut head),
         Form::Ranges(RangeSelection::Several(ranges)) => {
-            write_parts(stored, &ranges, total, boundary, &mut head);
+            write_parts(stored, &ranges, total, &boundary(number), &mut head);
         }
         Form::Ranges(RangeSelection::Unsatisfiable) => {
             head.extend_from_slice(b"HTTP/1.1 416 Range Not Satisfiable\r\n");

@@ -91,6 +91,10 @@ pub fn form_of(
     entry: &Entry,
     length: u64,
 ) -> Result<Form, Formless> {
+    let is_part = entry.facts().flags.has(Flags::PARTIAL);
+    if !asking.has_conditions && !asking.has_range && !is_part {
+        return Ok(Form::Whole);
+    }
     let stored = Validators::of_head(entry.head());
     let status = stored_head::status(entry.head());
     let method: &[u8] = match asking.method {

@@ -5,11 +5,10 @@ mod lead;
 mod parts;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use httparse::Header;
 
-use super::{Early, Incoming};
+use super::{Early, Incoming, purge};
 use crate::base::limits;
 use crate::base::time::unix_millis;
 use crate::cache::bypass::{self, BypassReason, StrippedCookie, strip_cookies};
@@ -28,7 +27,7 @@ use crate::snapshot::Route;
 use crate::worker::cache::Cache;
 use crate::worker::cache::fetch::{Asked, Fetch, Purpose};
 use crate::worker::cache::judge::serving;
-use crate::worker::cache::own::{Led, Own};
+use crate::worker::cache::own::{Led, OwnFetch};
 use crate::worker::cache::place::PlaceParts;
 use crate::worker::cache::serving::{Form, Formless, Serving, form_of, part_of};
 use crate::worker::exchange::Exchange;
@@ -85,6 +84,8 @@ impl LookUp<'_> {
         if head.upgrade || self.exchange.facts.is_grpc {
             return Ok(LookedUp::Unconcerned);
         }
+        let client = self.exchange.facts.client;
+        purge::obey(self.incoming, client, self.policy, &self.cache.store)?;
         let cookies = self.cookies_left();
         let fields: Cow<'_, [Header<'_>]> = match &cookies {
             Some(left) => with_cookies(head.fields, left).into(),
@@ -324,7 +325,7 @@ impl LookUp<'_> {
         };
         let ticket = match joined {
             Joined::Lead(ticket) if needs_own => {
-                let own = Own {
+                let own = OwnFetch {
                     completing: None,
                     widened,
                 };
@@ -361,7 +362,7 @@ impl LookUp<'_> {
             stored.extend(found.further);
             // A part is validated only if it has what is asked for, which the newest entry alone was asked.
             let newest = stored[0].clone();
-            let is_newest = |entry: &SharedEntry| Arc::ptr_eq(entry, &newest);
+            let is_newest = |entry: &SharedEntry| SharedEntry::ptr_eq(entry, &newest);
             stored
                 .retain(|entry| part_of(entry).is_none() || (is_newest(entry) && !has_conditions));
             if !has_conditions {

@@ -12,6 +12,7 @@ mod facts;
 mod head;
 mod incoming;
 mod memory;
+mod purge;
 mod route;
 #[cfg(test)]
 pub mod sample;

@@ -53,6 +53,7 @@ fn route() -> Route {
         forwarded: false,
         x_real_ip: false,
         cache: None,
+        cache_counters: None,
         counters: Arc::new(PerWorker::new(1)),
     }
 }

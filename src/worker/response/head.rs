@@ -164,6 +164,7 @@ impl Attempt<'_> {
             head,
             references: self.references(),
         };
+        self.exchange.count_fetch(fetch.purpose);
         let mut cached = Cached::default();
         let detail = match judgment.judge() {
             Verdict::Serve(serving) => {
@@ -175,11 +176,15 @@ impl Attempt<'_> {
                         && matches!(head.body, ResponseBody::None | ResponseBody::Length(0)),
                 };
             }
-            Verdict::Store(fill) => {
+            Verdict::Store(mut fill) => {
+                fill.count_in(self.exchange.shared_cache_counters());
                 cached.fill = Some(fill);
                 ""
             }
-            Verdict::Pass(label) => label,
+            Verdict::Pass(label) => {
+                self.exchange.count_not_stored(fetch.purpose, label);
+                label
+            }
             Verdict::Repeat => {
                 self.note_judged(head.status);
                 return Answer::Repeat {

@@ -1,6 +1,10 @@
 //! The resources of the management API, one file for each.
 
 pub mod bad_requests;
+pub mod cache;
+pub mod cache_entries;
+pub mod cache_explain;
+pub mod cache_purge;
 pub mod config;
 pub mod config_check;
 pub mod config_diff;

@@ -10,7 +10,7 @@ use crate::cache::vary;
 use crate::shared::access::CachePart;
 use crate::shared::cache::{FillEnd, Found, Joined, Outcome, Ticket, Widened};
 use crate::worker::cache::fetch::Asked;
-use crate::worker::cache::own::{Led, Own};
+use crate::worker::cache::own::{Led, OwnFetch};
 use crate::worker::cache::serving::{Serving, form_of, part_of};
 
 /// Whether a request has conditions that a cache may evaluate.
@@ -87,7 +87,7 @@ impl LookUp<'_> {
         let store = &self.cache.store;
         let led = match store.join(asked.hash, asked.key, variant.as_deref(), self.now) {
             Joined::Lead(ticket) => {
-                let own = (ticket, Own::default());
+                let own = (ticket, OwnFetch::default());
                 self.lead((asked, cookies), found, reason, own)
             }
             Joined::Follow(follower) => match self.follow(follower, asked) {
@@ -129,7 +129,7 @@ impl LookUp<'_> {
             ticket,
         );
         if is_whole {
-            fetch.make_own(Own::default());
+            fetch.make_own(OwnFetch::default());
         }
         LookedUp::Serve(serving, Some(Box::new(fetch)))
     }
@@ -140,7 +140,7 @@ impl LookUp<'_> {
         (asked, cookies): (&Asked<'_>, Option<Vec<u8>>),
         found: Found,
         (reason, label): (Forwarded, &'static str),
-        (ticket, own): (Ticket, Own),
+        (ticket, own): (Ticket, OwnFetch),
     ) -> LookedUp {
         let follower = ticket.follower();
         self.exchange.note_cache(CachePart::Miss, label);

@@ -9,7 +9,7 @@ use crate::cache::validators::Validators;
 use crate::shared::SharedEntry;
 use crate::shared::cache::{Entry, Found, Joined};
 use crate::worker::cache::fetch::Asked;
-use crate::worker::cache::own::{Completing, Own};
+use crate::worker::cache::own::{Completing, OwnFetch};
 use crate::worker::cache::serving::{Form, Missing, announced_length, form_of, part_of};
 
 impl LookUp<'_> {
@@ -49,7 +49,7 @@ impl LookUp<'_> {
         found: &Found,
         entry: &SharedEntry,
         missing: Missing,
-    ) -> Option<Own> {
+    ) -> Option<OwnFetch> {
         let collapsed = self.exchange.progress.collapsed;
         let may_wait = self.may_share(asked, found)
             && !self.has_led()
@@ -61,7 +61,7 @@ impl LookUp<'_> {
         }
         let uses = self.note_range(asked);
         if let Some(completing) = self.completing(entry, missing) {
-            return Some(Own {
+            return Some(OwnFetch {
                 completing: Some(completing),
                 widened: None,
             });
@@ -73,7 +73,7 @@ impl LookUp<'_> {
         if !is_wanted || !is_near || total > self.policy.max_object {
             return None;
         }
-        Some(Own {
+        Some(OwnFetch {
             completing: None,
             widened: Some(self.begin_widened()?),
         })
