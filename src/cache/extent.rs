@@ -24,7 +24,7 @@ pub struct Completion {
 }
 
 impl Extent {
-    /// What a stored head says of the part below it. `None`: it is no head of a part.
+    /// The part below a stored head. `None`: the head is none of a part.
     pub fn of_head(head: &[u8]) -> Option<Extent> {
         let value = stored_head::find(head, "content-range")?;
         let ContentRange { range, total } = ContentRange::read(value)?;

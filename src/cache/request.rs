@@ -129,7 +129,8 @@ impl Named {
         let mut named = Named::default();
         for field in fields {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-            named.has_conditions |= matches!(field.name.as_bytes(), [b'i' | b'I', b'f' | b'F', b'-', ..]);
+            named.has_conditions |=
+                matches!(field.name.as_bytes(), [b'i' | b'I', b'f' | b'F', b'-', ..]);
             match field.name.len() {
                 5 => named.has_range |= is("range"),
                 6 => {

@@ -61,5 +61,6 @@ pub const RANGE_USES_SECS: u64 = 60;
 pub const RANGE_USES: u8 = 3;
 /// The whole is fetched for a single range if it has at most so many times the bytes of the range.
 pub const WIDENING: u64 = 8;
-/// Fetches that the clients of one network may have widened from a range to the whole at a time (RangeAmp, DSN 2020).
+/// Fetches of the whole that the clients of one network may have caused at a time by asking for less: for a range
+/// (RangeAmp, DSN 2020), or on a condition.
 pub const WIDENED_FETCHES: u8 = 4;

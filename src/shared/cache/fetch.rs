@@ -9,7 +9,7 @@ use super::entry::{Entry, EntryState, mark};
 use super::fills::{FillEnd, Follower, RunningFill};
 use super::header::{EntryHeader, HEADER_BYTES};
 use crate::base::limits;
-use crate::cache::facts::EntryFacts;
+use crate::cache::facts::{EntryFacts, Flags};
 
 /// There is no room for a response, or for the rest of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -386,6 +386,17 @@ impl Filling {
             return Err(NoRoom::Full.into());
         }
         let sealed = self.seal(&[])?;
+        // A whole response answers in case of trouble, stale as it may be, which a part cannot.
+        let is_whole = |other: &Arc<Entry>| {
+            other.variant() == sealed.variant() && !other.facts().flags.has(Flags::PARTIAL)
+        };
+        let shard = self.fetch.store.shard(self.fetch.hash);
+        let known = shard.slots.entries(self.fetch.hash, &self.fetch.key);
+        let has_whole = known.iter().any(is_whole);
+        drop(shard);
+        if has_whole {
+            return Err(Unpublished::TooShort);
+        }
         let new = NewEntry {
             facts,
             variant: sealed.variant(),

@@ -261,9 +261,10 @@ impl CacheStore {
     /// Notes a request for a key without an entry; returns whether the answer is worth storing. `least`: the requests
     /// that this takes; `None`: one, and two while the store is full, so that what is wanted once displaces nothing.
     pub fn is_wanted(&self, hash: u64, least: Option<u8>, now: u64) -> bool {
-        let is_full = || self.budget.used() > self.budget.most() - self.budget.most() / 16;
-        let least = least.unwrap_or_else(|| 1 + u8::from(is_full()));
-        least <= 1 || self.uses.note(hash, now) >= least
+        match least {
+            None => !self.is_full() || self.note_wanted(hash) > 1,
+            Some(least) => least <= 1 || self.uses.note(hash, now) >= least,
+        }
     }
 
     /// Notes a request for a range that is not stored; returns how many came of late.

@@ -1,5 +1,5 @@
-//! How often keys without an entry were asked for of late: a table of fixed size in which keys that share a place displace
-//! each other.
+//! The numbers of late requests for keys without an entry: a table of fixed size in which keys that share a place
+//! displace each other.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -24,7 +24,7 @@ impl Uses {
         }
     }
 
-    /// Notes a use of a key at this time, in milliseconds since 1970; returns the number of its uses in the window. Uses
+    /// Notes a use of a key at this time, in milliseconds since 1970; returns how often it was used in the window. Uses
     /// on several cores at once may count as one.
     pub fn note(&self, hash: u64, now: u64) -> u8 {
         let place = &self.places[hash as usize % self.places.len()];

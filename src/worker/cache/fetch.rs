@@ -18,7 +18,7 @@ use crate::http::h1::{ComputedField, RequestHead};
 use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
 use crate::worker::cache::judge_part::range_value;
-use crate::worker::cache::own::{Completing, OF_CLIENT, Own};
+use crate::worker::cache::own::{Completing, OF_CLIENT, OwnFetch};
 use crate::worker::cache::place::{Place, PlaceParts};
 use crate::worker::cache::serving::{Form, Formless, form_of, part_of};
 
@@ -52,7 +52,7 @@ pub struct Fetch {
     /// The key was asked for too seldom for the answer to be stored.
     pub is_rare: bool,
     /// What makes the fetch one of the cache's own, which has no client; `None`: a client sent the request.
-    pub own: Option<Own>,
+    pub own: Option<OwnFetch>,
     /// The fields that replace those of the client.
     replaced: Vec<(&'static str, Vec<u8>)>,
 }
@@ -139,7 +139,7 @@ impl Fetch {
     }
 
     /// Makes the request one of the cache's own, which asks for the rest of a stored part if there is one.
-    pub fn make_own(&mut self, own: Own) {
+    pub fn make_own(&mut self, own: OwnFetch) {
         if let Some(Completing { entry, completion }) = &own.completing
             && let Some(validator) = Validators::of_head(entry.head()).strong()
         {

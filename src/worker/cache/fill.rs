@@ -5,8 +5,8 @@ use crate::cache::extent::{Extent, part_head};
 use crate::cache::facts::Flags;
 use crate::cache::validators::Validators;
 use crate::http::range::ByteRange;
-use crate::shared::{SharedCacheCounters, SharedEntry};
 use crate::shared::cache::Filling;
+use crate::shared::{SharedCacheCounters, SharedEntry};
 use crate::worker::cache::serving::part_of;
 
 /// The fill of one answer. A fill that is dropped before its end is stored as the part that has come, if a later fetch
@@ -89,8 +89,8 @@ impl Fill {
             },
             total: length,
         });
-        // RFC 9111 section 3.3: an incomplete response is stored as a part; without a strong validator it could never be
-        // completed.
+        // RFC 9111 section 3.3: an incomplete response is stored as a part. Without a strong validator it could never
+        // be completed.
         let is_kept = pushed > 0
             && pushed < length
             && entry.facts().status == 200
@@ -99,7 +99,7 @@ impl Fill {
             let mut facts = entry.facts();
             facts.flags |= Flags::PARTIAL;
             let head = part_head(entry.head(), &announced.shortened(pushed));
-            // What is not kept is fetched again.
+            // A part that is not kept is fetched again.
             let _ = filling.keep(facts, &head);
         }
     }

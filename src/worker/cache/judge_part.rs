@@ -1,4 +1,4 @@
-//! What a 206 means for the cache: a part is stored, or completes a stored one (RFC 9111 sections 3.3 and 3.4).
+//! The meaning of a 206 for the cache: a part is stored, or completes a stored one (RFC 9111 sections 3.3 and 3.4).
 
 use crate::cache::extent::{Extent, part_head};
 use crate::cache::facts::Flags;
@@ -88,7 +88,7 @@ impl Judgment<'_> {
         })
     }
 
-    /// What the answer to a request for the rest of a stored part means; `None`: it means what any answer does.
+    /// The meaning of an answer to a request for the rest of a stored part; `None`: the meaning that any answer has.
     pub(super) fn completed(&self, now: u64) -> Option<Verdict> {
         let completing = self.fetch.own.as_ref()?.completing.as_ref()?;
         match self.head.status {

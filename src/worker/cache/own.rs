@@ -10,10 +10,10 @@ use crate::worker::stream::Stream;
 
 /// What makes a fetch one of the cache's own.
 #[derive(Debug, Default)]
-pub struct Own {
+pub struct OwnFetch {
     /// The stored part that the answer completes; `None`: the whole is asked for.
     pub completing: Option<Completing>,
-    /// The count of a fetch that was widened from a range to the whole.
+    /// The count of a fetch of the whole that a client has caused by asking for less: for a range, or on a condition.
     #[expect(dead_code, reason = "the fetch is counted until this is dropped")]
     pub widened: Option<Widened>,
 }
@@ -53,8 +53,14 @@ impl Attempt<'_> {
             let received = self.exchange.tally().response_bytes;
             policy.is_some_and(|policy| received > policy.max_object)
         };
+        // Who asked for the rest of a part may have gone meanwhile; what has come of the rest is kept.
+        let is_completing = fetch
+            .own
+            .as_ref()
+            .is_some_and(|own| own.completing.is_some());
+        let is_left = is_completing && !self.goes_on_without_client();
         matches!(self.client.wire.stream, Stream::Absent)
             && fetch.asking.method == AskedMethod::Get
-            && (!is_stored || is_too_large())
+            && (!is_stored || is_too_large() || is_left)
     }
 }

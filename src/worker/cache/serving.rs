@@ -153,3 +153,77 @@ pub fn announced_length(entry: &Entry) -> Option<u64> {
     let named = stored_head::find(entry.head(), "content-length")?;
     std::str::from_utf8(named).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::sample::fields;
+
+    /// RFC 9111 section 3.3 (MUST NOT): a part answers requests for ranges that lie within, and nothing else.
+    #[test]
+    fn forms_of_a_part_table() {
+        let range = |first, last| ByteRange { first, last };
+        let stored = Extent {
+            range: range(10, 19),
+            total: 40,
+        };
+        // The method, the fields, whether the range counts; the part that is served, or what is missing and the one
+        // range that is asked for.
+        type Row<'r> = (
+            &'r [u8],
+            &'r [&'r str],
+            bool,
+            Result<ByteRange, (ByteRange, Option<ByteRange>)>,
+        );
+        let one = |range: ByteRange| Some(range);
+        let rows: [Row<'_>; 9] = [
+            (b"GET", &["Range: bytes=10-19"], true, Ok(range(10, 19))),
+            (b"GET", &["Range: bytes=12-12"], true, Ok(range(12, 12))),
+            (
+                b"GET",
+                &["Range: bytes=12-20"],
+                true,
+                Err((range(20, 20), one(range(12, 20)))),
+            ),
+            (
+                b"GET",
+                &["Range: bytes=-5"],
+                true,
+                Err((range(35, 39), one(range(35, 39)))),
+            ),
+            (
+                b"GET",
+                &["Range: bytes=5-25"],
+                true,
+                Err((range(5, 25), one(range(5, 25)))),
+            ),
+            (
+                b"GET",
+                &["Range: bytes=10-11, 30-31"],
+                true,
+                Err((range(30, 31), None)),
+            ),
+            (
+                b"GET",
+                &["Range: bytes=10-19"],
+                false,
+                Err((range(0, 39), None)),
+            ),
+            (b"GET", &[], true, Err((range(0, 39), None))),
+            (
+                b"HEAD",
+                &["Range: bytes=10-19"],
+                true,
+                Err((range(0, 39), None)),
+            ),
+        ];
+        for (method, lines, counts, expected) in rows {
+            let found = form_of_part(&stored, method, &fields(lines), counts);
+            let expected = match expected {
+                Ok(range) => Ok(Form::Ranges(RangeSelection::Single(range))),
+                Err((range, single)) => Err(Missing { range, single }),
+            };
+            assert_eq!(found, expected, "{lines:?} {counts}");
+        }
+    }
+}

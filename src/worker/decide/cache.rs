@@ -5,7 +5,6 @@ mod lead;
 mod parts;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use httparse::Header;
 
@@ -28,7 +27,7 @@ use crate::snapshot::Route;
 use crate::worker::cache::Cache;
 use crate::worker::cache::fetch::{Asked, Fetch, Purpose};
 use crate::worker::cache::judge::serving;
-use crate::worker::cache::own::{Led, Own};
+use crate::worker::cache::own::{Led, OwnFetch};
 use crate::worker::cache::place::PlaceParts;
 use crate::worker::cache::serving::{Form, Formless, Serving, form_of, part_of};
 use crate::worker::exchange::Exchange;
@@ -313,9 +312,11 @@ impl LookUp<'_> {
         let is_rare = self.is_rare(asked, &found);
         let may_wait = !is_rare
             && self.may_collapse(asked, &found)
-            && !(needs_own && self.has_led())
             && !collapsed.is_over
             && collapsed.waits < limits::COLLAPSED_WAITS;
+        let widened = (needs_own && may_wait).then(|| self.begin_widened());
+        let widened = widened.flatten();
+        let may_wait = may_wait && (!needs_own || widened.is_some());
         let joined = if may_wait {
             let variant = self.variant(asked, &found);
             store.join(asked.hash, asked.key, variant.as_deref(), self.now)
@@ -329,12 +330,11 @@ impl LookUp<'_> {
                 return self.look_up(asked, cookies);
             }
             Joined::Lead(ticket) if needs_own => {
-                return Ok(self.lead(
-                    (asked, cookies),
-                    found,
-                    (reason, label),
-                    (ticket, Own::default()),
-                ));
+                let own = OwnFetch {
+                    completing: None,
+                    widened,
+                };
+                return Ok(self.lead((asked, cookies), found, (reason, label), (ticket, own)));
             }
             Joined::Lead(ticket) | Joined::Alone(ticket) => ticket,
             Joined::Follow(follower) => match self.follow(follower, asked) {
@@ -349,7 +349,7 @@ impl LookUp<'_> {
     }
 
     /// Whether another response than the found one answers by now.
-    fn is_outrun(&self, asked: &Asked<'_>, found: &Found) -> bool {
+    pub(super) fn is_outrun(&self, asked: &Asked<'_>, found: &Found) -> bool {
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
         let newest = self
             .cache
@@ -381,7 +381,7 @@ impl LookUp<'_> {
             stored.extend(found.further);
             // A part is validated only if it has what is asked for, which the newest entry alone was asked.
             let newest = stored[0].clone();
-            let is_newest = |entry: &SharedEntry| Arc::ptr_eq(entry, &newest);
+            let is_newest = |entry: &SharedEntry| SharedEntry::ptr_eq(entry, &newest);
             stored
                 .retain(|entry| part_of(entry).is_none() || (is_newest(entry) && !has_conditions));
             if !has_conditions {
@@ -491,38 +491,6 @@ impl LookUp<'_> {
             serving.held = Some(self.cache.front.put(entry));
         }
         serving
-    }
-
-    /// Lets the stored response be refreshed while it answers, unless another request does that already.
-    fn with_refresh(
-        &self,
-        served: LookedUp,
-        asked: &Asked<'_>,
-        cookies: Option<Vec<u8>>,
-        found: Found,
-    ) -> LookedUp {
-        let LookedUp::Serve(serving, _) = served else {
-            return served;
-        };
-        let variant = self.variant(asked, &found);
-        let joined = self
-            .cache
-            .store
-            .join(asked.hash, asked.key, variant.as_deref(), self.now);
-        let Joined::Lead(ticket) = joined else {
-            return LookedUp::Serve(serving, None);
-        };
-        if self.is_outrun(asked, &found) {
-            return LookedUp::Serve(serving, None);
-        }
-        let fetch = self.fetch(
-            asked,
-            cookies,
-            found,
-            (Forwarded::Stale, "refreshing"),
-            ticket,
-        );
-        LookedUp::Serve(serving, Some(Box::new(fetch)))
     }
 }
 

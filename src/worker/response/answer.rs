@@ -124,11 +124,7 @@ impl Attempt<'_> {
                 stall: &|| self.wait_for_reader(),
                 count: &|bytes| exchange.count_response(bytes),
                 rate: self.reader_rate(),
-                is_cut: &|| {
-                    leave::is_cut(self.shard, exchange)
-                        || exchange.is_outdated()
-                        || self.is_for_nobody(true)
-                },
+                is_cut: &|| self.must_end(),
                 has_sent: Cell::default(),
                 absence: &absence,
             },
@@ -170,6 +166,13 @@ impl Attempt<'_> {
             Broken::SinkClosed => left(&client.wire.stream),
             broken => broken_answer(exchange, broken),
         })
+    }
+
+    /// Whether the answer ends although bytes flow.
+    fn must_end(&self) -> bool {
+        leave::is_cut(self.shard, self.exchange)
+            || self.exchange.is_outdated()
+            || self.is_for_nobody(true)
     }
 
     async fn send_head(&self, out: &mut Block) -> Result<(), Failure> {

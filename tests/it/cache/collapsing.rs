@@ -308,7 +308,6 @@ fn some_requests_never_wait() {
         [("accept", "text/event-stream")],
         [("cache-control", "no-store")],
         [("if-match", "\"a\"")],
-        [("if-none-match", "\"a\"")],
     ] {
         let gate = Gate::default();
         let opened = gate.clone();

@@ -234,7 +234,7 @@ fn a_304_for_a_client_is_its_own() {
                 None,
             ),
             None => ok(
-                &["Cache-Control: max-age=3600", "ETag: \"b\""],
+                &["Cache-Control: no-store", "ETag: \"b\""],
                 &number.to_string(),
             ),
         },
@@ -250,7 +250,6 @@ fn a_304_for_a_client_is_its_own() {
         // No 304 was stored as an answer.
         let whole = client.get(&path, &[]);
         assert_eq!((whole.status, whole.is_hit()), (200, false), "{whole:?}");
-        assert!(client.get(&path, &[]).is_hit());
     }
 }
 

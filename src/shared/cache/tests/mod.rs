@@ -1,5 +1,6 @@
 //! Tests of the store as a worker uses it.
 
+mod parts;
 mod room;
 mod threads;
 

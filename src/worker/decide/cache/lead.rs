@@ -8,10 +8,10 @@ use crate::cache::reuse::{Trouble, may_serve_stale};
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::vary;
 use crate::shared::access::CachePart;
-use crate::shared::cache::{FillEnd, Found, Joined, Outcome, Ticket};
+use crate::shared::cache::{FillEnd, Found, Joined, Outcome, Ticket, Widened};
 use crate::worker::cache::fetch::Asked;
-use crate::worker::cache::own::{Led, Own};
-use crate::worker::cache::serving::{Serving, form_of};
+use crate::worker::cache::own::{Led, OwnFetch};
+use crate::worker::cache::serving::{Serving, form_of, part_of};
 
 /// Whether a request has conditions that a cache may evaluate.
 pub(super) fn has_conditions(fields: &[Header<'_>]) -> bool {
@@ -32,6 +32,15 @@ impl LookUp<'_> {
     /// Whether the request has caused a fetch of the cache's own before.
     pub(super) fn has_led(&self) -> bool {
         self.exchange.progress.led.is_some()
+    }
+
+    /// Counts a fetch of the whole for a client that asks for less; `None`: the request has caused one already, or the
+    /// clients of its network have caused too many.
+    pub(super) fn begin_widened(&self) -> Option<Widened> {
+        let facts = &self.exchange.facts;
+        let client = facts.client.or(self.incoming.client.arrival.peer.ip());
+        let begin = || self.cache.store.begin_widened(client);
+        (!self.has_led()).then(begin).flatten()
     }
 
     /// Whether the key was asked for too seldom for an answer to be stored.
@@ -78,7 +87,7 @@ impl LookUp<'_> {
         let store = &self.cache.store;
         let led = match store.join(asked.hash, asked.key, variant.as_deref(), self.now) {
             Joined::Lead(ticket) => {
-                let own = (ticket, Own::default());
+                let own = (ticket, OwnFetch::default());
                 self.lead((asked, cookies), found, reason, own)
             }
             Joined::Follow(follower) => match self.follow(follower, asked) {
@@ -91,13 +100,50 @@ impl LookUp<'_> {
         Ok(led)
     }
 
+    /// Lets the stored response be refreshed while it answers, unless another request does that already.
+    pub(super) fn with_refresh(
+        &self,
+        served: LookedUp,
+        asked: &Asked<'_>,
+        cookies: Option<Vec<u8>>,
+        found: Found,
+    ) -> LookedUp {
+        let LookedUp::Serve(serving, _) = served else {
+            return served;
+        };
+        let variant = self.variant(asked, &found);
+        let joined = self
+            .cache
+            .store
+            .join(asked.hash, asked.key, variant.as_deref(), self.now);
+        let Joined::Lead(ticket) = joined else {
+            return LookedUp::Serve(serving, None);
+        };
+        if self.is_outrun(asked, &found) {
+            return LookedUp::Serve(serving, None);
+        }
+        // A range would bring a part in place of the whole that is stored.
+        let is_whole = part_of(&serving.entry).is_none();
+        let mut fetch = self.fetch(
+            asked,
+            cookies,
+            found,
+            (Forwarded::Stale, "refreshing"),
+            ticket,
+        );
+        if is_whole {
+            fetch.make_own(OwnFetch::default());
+        }
+        LookedUp::Serve(serving, Some(Box::new(fetch)))
+    }
+
     /// Begins a fetch of the cache's own, for whose answer the request waits.
     pub(super) fn lead(
         &self,
         (asked, cookies): (&Asked<'_>, Option<Vec<u8>>),
         found: Found,
         (reason, label): (Forwarded, &'static str),
-        (ticket, own): (Ticket, Own),
+        (ticket, own): (Ticket, OwnFetch),
     ) -> LookedUp {
         let follower = ticket.follower();
         self.exchange.note_cache(CachePart::Miss, label);
@@ -124,8 +170,8 @@ impl LookUp<'_> {
         if !vary::matches(entry.variant(), asked.fields) {
             return None;
         }
-        let is_open = led.fill.end() == FillEnd::Open;
-        let form = self.form_from_fill(asked, &entry, is_open)?;
+        let end = led.fill.end();
+        let form = self.form_from_fill(asked, &entry, end == FillEnd::Open)?;
         let mut serving = self.serving(&entry, form, (CachePart::Miss, led.label));
         serving.handling = Handling::Forwarded {
             reason: led.reason,
@@ -133,8 +179,11 @@ impl LookUp<'_> {
             is_stored: true,
             is_collapsed: false,
         };
-        if is_open {
-            serving.fill = Some(led.fill.clone());
+        match end {
+            FillEnd::Open => serving.fill = Some(led.fill.clone()),
+            FillEnd::Complete => {}
+            // What is left of a body that has failed is no answer. Nothing of it was sent yet.
+            FillEnd::Failed | FillEnd::Broken => return None,
         }
         Some(Box::new(serving))
     }

@@ -9,7 +9,7 @@ use crate::cache::validators::Validators;
 use crate::shared::SharedEntry;
 use crate::shared::cache::{Entry, Found, Joined};
 use crate::worker::cache::fetch::Asked;
-use crate::worker::cache::own::{Completing, Own};
+use crate::worker::cache::own::{Completing, OwnFetch};
 use crate::worker::cache::serving::{Form, Missing, announced_length, form_of, part_of};
 
 impl LookUp<'_> {
@@ -49,7 +49,7 @@ impl LookUp<'_> {
         found: &Found,
         entry: &SharedEntry,
         missing: Missing,
-    ) -> Option<Own> {
+    ) -> Option<OwnFetch> {
         let collapsed = self.exchange.progress.collapsed;
         let may_wait = self.may_share(asked, found)
             && !self.has_led()
@@ -61,7 +61,7 @@ impl LookUp<'_> {
         }
         let uses = self.note_range(asked);
         if let Some(completing) = self.completing(entry, missing) {
-            return Some(Own {
+            return Some(OwnFetch {
                 completing: Some(completing),
                 widened: None,
             });
@@ -73,11 +73,9 @@ impl LookUp<'_> {
         if !is_wanted || !is_near || total > self.policy.max_object {
             return None;
         }
-        let facts = &self.exchange.facts;
-        let client = facts.client.or(self.incoming.client.arrival.peer.ip());
-        Some(Own {
+        Some(OwnFetch {
             completing: None,
-            widened: Some(self.cache.store.begin_widened(client)?),
+            widened: Some(self.begin_widened()?),
         })
     }
 
@@ -92,10 +90,13 @@ impl LookUp<'_> {
 
     /// How the missing bytes complete the stored part.
     fn completing(&self, entry: &SharedEntry, missing: Missing) -> Option<Completing> {
-        let completion = part_of(entry)?.completion(missing.range)?;
+        let stored = part_of(entry)?;
+        let completion = stored.completion(missing.range)?;
         // RFC 9111 section 3.4 (MUST): parts without a strong validator are not joined.
         Validators::of_head(entry.head()).strong()?;
-        (completion.union.range.len() <= self.policy.max_object).then(|| Completing {
+        let is_within = completion.union.range.len() <= self.policy.max_object
+            && stored.range.len() <= limits::JOINED_BYTES;
+        is_within.then(|| Completing {
             entry: entry.clone(),
             completion,
         })
