@@ -5,6 +5,8 @@ pub mod entries;
 pub mod explain;
 pub mod first;
 pub mod purge;
+#[cfg(test)]
+mod tests;
 
 use crate::cache::named_url::NamedUrl;
 use crate::cache::policy::Policy;

@@ -134,9 +134,14 @@ fn count(
             return None;
         }
         known.insert(policy.zone.as_str());
-        let mut key = Vec::new();
-        url.write_key(policy, &[], &mut key);
-        keys.insert(key);
+        for url in [Some(url.clone()), url.with_merged_slashes()]
+            .iter()
+            .flatten()
+        {
+            let mut key = Vec::new();
+            url.write_key(policy, &[], &mut key);
+            keys.insert(key);
+        }
     }
     let is_unknown = |zone: &crate::shared::cache::ZoneUsage| {
         zone.entries > 0 && zones.contains(&zone.name) && !known.contains(zone.name.as_str())

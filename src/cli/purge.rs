@@ -1,0 +1,110 @@
+//! `palantir purge`: ends cached responses of a running palantir before their time.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::admin::{AdminClient, AdminError};
+
+/// What is purged.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[group(id = "what", required = true, multiple = false, args = ["url", "prefix", "tag", "all"])]
+pub struct PurgeWish {
+    /// URL of the responses, with all their variants
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Beginning of the URLs of the responses, with a whole host
+    #[arg(long, value_name = "URL")]
+    pub prefix: Option<String>,
+    /// Tag of the responses, which backends name in Surrogate-Key or Cache-Tag
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// Everything
+    #[arg(long)]
+    pub all: bool,
+    /// Let the responses be stale rather than end them
+    #[arg(long)]
+    pub soft: bool,
+    /// The only zone of the cache in which to purge
+    #[arg(long, value_name = "ZONE", conflicts_with = "tag")]
+    pub zone: Option<String>,
+}
+
+/// Purges, and says what is known of it.
+pub(super) async fn purge(client: &AdminClient, wish: &PurgeWish) -> Result<String, AdminError> {
+    let answer = client.post("/cache/purge", &order(wish)).await?;
+    Ok(outcome(&answer))
+}
+
+fn order(wish: &PurgeWish) -> Value {
+    let mut order = json!({});
+    let texts = [
+        ("url", &wish.url),
+        ("prefix", &wish.prefix),
+        ("tag", &wish.tag),
+        ("zone", &wish.zone),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            order[name] = text.as_str().into();
+        }
+    }
+    for (name, is_set) in [("all", wish.all), ("soft", wish.soft)] {
+        if is_set {
+            order[name] = true.into();
+        }
+    }
+    order
+}
+
+fn outcome(answer: &Value) -> String {
+    let number = answer.get("number").and_then(Value::as_u64);
+    let number = number.map_or("the purge".to_owned(), |number| format!("purge {number}"));
+    match answer.get("entries").and_then(Value::as_u64) {
+        None => format!("{number} is in force\n"),
+        Some(1) => format!("{number} is in force: 1 entry\n"),
+        Some(entries) => format!("{number} is in force: {entries} entries\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_says_only_what_was_said() {
+        let wish = PurgeWish {
+            prefix: Some("http://a/".to_owned()),
+            soft: true,
+            zone: Some("z".to_owned()),
+            ..PurgeWish::default()
+        };
+        let expected = json!({"prefix": "http://a/", "soft": true, "zone": "z"});
+        assert_eq!(order(&wish), expected);
+        let all = PurgeWish {
+            all: true,
+            ..PurgeWish::default()
+        };
+        assert_eq!(order(&all), json!({"all": true}));
+    }
+
+    #[test]
+    fn outcomes_as_lines() {
+        let rows = [
+            (
+                json!({"number": 7, "entries": null}),
+                "purge 7 is in force\n",
+            ),
+            (
+                json!({"number": 7, "entries": 1}),
+                "purge 7 is in force: 1 entry\n",
+            ),
+            (
+                json!({"number": 7, "entries": 0}),
+                "purge 7 is in force: 0 entries\n",
+            ),
+        ];
+        for (answer, expected) in rows {
+            assert_eq!(outcome(&answer), expected);
+        }
+    }
+}
