@@ -67,8 +67,8 @@ impl<'k> Key<'k> {
         out.extend_from_slice(&url_len.to_be_bytes());
     }
 
-    /// Appends the zone and the URL, with which all keys of the URL begin whatever the fields of the key are. The result
-    /// is where the URL begins.
+    /// Appends the zone and the URL: all keys of the URL begin so, whatever the fields of the key are. Returns the
+    /// position of the URL.
     pub fn write_url(parts: &KeyParts<'_>, out: &mut Vec<u8>) -> usize {
         let policy = parts.policy;
         let start = Key::write_start(&policy.zone, parts.scheme, out);

@@ -17,7 +17,7 @@ use crate::shared::slots::Slots;
 use crate::snapshot::{Route, Snapshot};
 use crate::tls::TlsStore;
 
-/// Prints the route, pool and limits that the request would meet, and why. No name is looked up and no backend is asked.
+/// Prints the route, pool and limits that the request would meet, and why. No name is looked up, no backend is asked.
 /// `listener` is the address of the listener that the request reaches. Fails if the configuration has mistakes, if the
 /// arguments are no request, or if there is no such listener.
 ///

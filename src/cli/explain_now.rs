@@ -1,4 +1,4 @@
-//! The part of `palantir explain` that the running palantir knows: what its cache would do with the request now.
+//! The part of `palantir explain` that the running palantir knows: how its cache would treat the request now.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::admin::{AdminClient, AdminError};
 use super::report::Report;
 
-/// What the cache of the running palantir would do with a request, as lines for people.
+/// Asks the running palantir how its cache would treat a request. The result is lines for people.
 pub(super) fn explain_now(config: &Path, method: &str, url: &str, fields: &[String]) -> String {
     let mut report = Report::default();
     match ask(config, method, url, fields) {

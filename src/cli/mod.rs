@@ -96,7 +96,7 @@ pub fn parse() -> (Command, PathBuf) {
 mod tests {
     use std::time::Duration;
 
-    use super::purge::PurgeWish;
+    use super::purge::PurgeOptions;
     use super::*;
 
     fn command(line: &str) -> Option<Command> {
@@ -157,18 +157,18 @@ mod tests {
             ),
             (
                 "palantir purge --tag a --soft",
-                Some(Command::Remote(Remote::Purge(PurgeWish {
+                Some(Command::Remote(Remote::Purge(PurgeOptions {
                     tag: Some("a".to_owned()),
                     soft: true,
-                    ..PurgeWish::default()
+                    ..PurgeOptions::default()
                 }))),
             ),
             (
                 "palantir purge --all --zone z",
-                Some(Command::Remote(Remote::Purge(PurgeWish {
+                Some(Command::Remote(Remote::Purge(PurgeOptions {
                     all: true,
                     zone: Some("z".to_owned()),
-                    ..PurgeWish::default()
+                    ..PurgeOptions::default()
                 }))),
             ),
             ("palantir purge", None),

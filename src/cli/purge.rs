@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::admin::{AdminClient, AdminError};
 
-/// What is purged.
+/// The responses that are purged.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[group(id = "what", required = true, multiple = false, args = ["url", "prefix", "tag", "all"])]
-pub struct PurgeWish {
+pub struct PurgeOptions {
     /// URL of the responses, with all their variants
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
@@ -30,25 +30,28 @@ pub struct PurgeWish {
 }
 
 /// Purges, and says what is known of it.
-pub(super) async fn purge(client: &AdminClient, wish: &PurgeWish) -> Result<String, AdminError> {
-    let answer = client.post("/cache/purge", &order(wish)).await?;
+pub(super) async fn purge(
+    client: &AdminClient,
+    options: &PurgeOptions,
+) -> Result<String, AdminError> {
+    let answer = client.post("/cache/purge", &order(options)).await?;
     Ok(outcome(&answer))
 }
 
-fn order(wish: &PurgeWish) -> Value {
+fn order(options: &PurgeOptions) -> Value {
     let mut order = json!({});
     let texts = [
-        ("url", &wish.url),
-        ("prefix", &wish.prefix),
-        ("tag", &wish.tag),
-        ("zone", &wish.zone),
+        ("url", &options.url),
+        ("prefix", &options.prefix),
+        ("tag", &options.tag),
+        ("zone", &options.zone),
     ];
     for (name, text) in texts {
         if let Some(text) = text {
             order[name] = text.as_str().into();
         }
     }
-    for (name, is_set) in [("all", wish.all), ("soft", wish.soft)] {
+    for (name, is_set) in [("all", options.all), ("soft", options.soft)] {
         if is_set {
             order[name] = true.into();
         }
@@ -72,17 +75,17 @@ mod tests {
 
     #[test]
     fn an_order_says_only_what_was_said() {
-        let wish = PurgeWish {
+        let options = PurgeOptions {
             prefix: Some("http://a/".to_owned()),
             soft: true,
             zone: Some("z".to_owned()),
-            ..PurgeWish::default()
+            ..PurgeOptions::default()
         };
         let expected = json!({"prefix": "http://a/", "soft": true, "zone": "z"});
-        assert_eq!(order(&wish), expected);
-        let all = PurgeWish {
+        assert_eq!(order(&options), expected);
+        let all = PurgeOptions {
             all: true,
-            ..PurgeWish::default()
+            ..PurgeOptions::default()
         };
         assert_eq!(order(&all), json!({"all": true}));
     }

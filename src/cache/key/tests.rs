@@ -1,4 +1,4 @@
-//! Which requests have the same key.
+//! Requests that have the same key, and requests that have not.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The cache as operators see and change it: its entries, purges, and what would become of a request. The decisions are
+//! The cache as operators see and change it: its entries, purges, and the treatment of a request. The decisions are
 //! those of [`crate::cache`].
 
 pub mod entries;

@@ -10,7 +10,7 @@ use crate::shared::SharedStore;
 use crate::shared::cache::{CacheStore, Purge, PurgeEffect};
 use crate::snapshot::Snapshot;
 
-/// What is purged.
+/// The entries that are purged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purged {
     /// A URL, whatever the variants and the fields of the keys.

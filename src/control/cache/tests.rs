@@ -6,12 +6,12 @@ use std::sync::Arc;
 use httparse::Header;
 use serde_json::json;
 
-use super::entries::{Wanted, list};
+use super::entries::{EntryFilter, list};
 use super::explain::{AskedRequest, explain};
 use super::purge::{Purged, TooManyZones, purge};
 use super::*;
 use crate::base::limits;
-use crate::cache::facts::{EntryFacts, Source};
+use crate::cache::facts::{EntryFacts, LifetimeSource};
 use crate::cache::tags::{Tags, named_tag};
 use crate::config::{self, Machine};
 use crate::shared::SharedStore;
@@ -84,7 +84,7 @@ fn put(store: &SharedStore, snapshot: &Snapshot, text: &str, fields: &[Header<'_
         facts: EntryFacts {
             received: NOW,
             explicit: 60,
-            source: Source::MaxAge,
+            source: LifetimeSource::MaxAge,
             status: 200,
             ..EntryFacts::default()
         },
@@ -104,9 +104,9 @@ fn put(store: &SharedStore, snapshot: &Snapshot, text: &str, fields: &[Header<'_
 
 /// The URLs of what is stored.
 fn urls(store: &CacheStore, snapshot: &Snapshot) -> Vec<String> {
-    let wanted = Wanted {
+    let wanted = EntryFilter {
         limit: 100,
-        ..Wanted::default()
+        ..EntryFilter::default()
     };
     let listed = list(store, snapshot, &wanted, NOW);
     let mut urls: Vec<_> = listed.entries.into_iter().map(|entry| entry.url).collect();
@@ -202,10 +202,10 @@ fn entries_are_shown_with_what_people_can_read() {
     };
     put(&store, &snapshot, "http://h/keyed/1", &[tenant]);
     put(&store, &snapshot, "http://h/b/1", &[]);
-    let wanted = Wanted {
+    let wanted = EntryFilter {
         prefix: b"http://h/keyed/".to_vec(),
         limit: 10,
-        ..Wanted::default()
+        ..EntryFilter::default()
     };
     let shown = list(&store, &snapshot, &wanted, NOW + 70_000);
     let mut shown = serde_json::to_value(&shown).unwrap();
@@ -216,10 +216,10 @@ fn entries_are_shown_with_what_people_can_read() {
         "variant": [], "status": 200, "age": 70, "ttl": -10, "lifetime_source": "max_age", "bytes": null,
         "body_bytes": 0, "uses": 0, "state": "stale"}], "next": null});
     assert_eq!(shown, expected);
-    let of_zone = Wanted {
+    let of_zone = EntryFilter {
         zone: Some("b"),
         limit: 10,
-        ..Wanted::default()
+        ..EntryFilter::default()
     };
     let shown = list(&store, &snapshot, &of_zone, NOW);
     assert_eq!(shown.entries.len(), 1);

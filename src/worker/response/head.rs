@@ -12,7 +12,7 @@ use crate::worker::attempt::Attempt;
 use crate::worker::body::framing::{self, ResponseWay};
 use crate::worker::body::trailers::TrailerRules;
 use crate::worker::body::{Body, Coming};
-use crate::worker::cache::fetch::Fetch;
+use crate::worker::cache::fetch::{Fetch, Purpose};
 use crate::worker::cache::fill::Fill;
 use crate::worker::cache::judge::{Judgment, Verdict};
 use crate::worker::cache::serving::Serving;
@@ -160,7 +160,13 @@ impl Attempt<'_> {
             head,
             references: self.references(),
         };
-        self.exchange.count_fetch(fetch.purpose);
+        let counters = match fetch.purpose {
+            Purpose::Store(..) => self.exchange.cache_counters(),
+            Purpose::Bypass(_) | Purpose::Change => None,
+        };
+        if let Some(counters) = counters {
+            counters.fetches.add(1);
+        }
         let mut cached = Cached::default();
         let detail = match judgment.judge() {
             Verdict::Serve(serving) => {
@@ -178,7 +184,9 @@ impl Attempt<'_> {
                 ""
             }
             Verdict::Pass(label) => {
-                self.exchange.count_not_stored(fetch.purpose, label);
+                if let Some(counters) = counters {
+                    counters.note_not_stored(label);
+                }
                 label
             }
             Verdict::Repeat => {

@@ -105,9 +105,11 @@ fn each_kind_of_purge_is_in_force_when_it_is_answered() {
         purge(&managed, &order);
         assert_eq!(ask(&managed, "GET /a?b=1", "").text(), before, "{order}");
     }
-    managed
-        .proxy
-        .wait_for_log(&["audit=", "purged", "what begins with http://shop.test/b"]);
+    managed.proxy.wait_for_log(&[
+        "audit=",
+        "purged",
+        "URLs that begin with http://shop.test/b",
+    ]);
 }
 
 #[test]
