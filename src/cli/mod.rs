@@ -96,7 +96,7 @@ pub fn parse() -> (Command, PathBuf) {
 mod tests {
     use std::time::Duration;
 
-    use super::purge::PurgeOptions;
+    use super::purge::{PurgeOptions, PurgedResponses};
     use super::*;
 
     fn command(line: &str) -> Option<Command> {
@@ -158,17 +158,23 @@ mod tests {
             (
                 "palantir purge --tag a --soft",
                 Some(Command::Remote(Remote::Purge(PurgeOptions {
-                    tag: Some("a".to_owned()),
+                    responses: PurgedResponses {
+                        tag: Some("a".to_owned()),
+                        ..PurgedResponses::default()
+                    },
                     soft: true,
-                    ..PurgeOptions::default()
+                    zone: None,
                 }))),
             ),
             (
                 "palantir purge --all --zone z",
                 Some(Command::Remote(Remote::Purge(PurgeOptions {
-                    all: true,
+                    responses: PurgedResponses {
+                        all: true,
+                        ..PurgedResponses::default()
+                    },
+                    soft: false,
                     zone: Some("z".to_owned()),
-                    ..PurgeOptions::default()
                 }))),
             ),
             ("palantir purge", None),

@@ -5,10 +5,24 @@ use serde_json::{Value, json};
 
 use super::admin::{AdminClient, AdminError};
 
-/// The responses that are purged.
+/// The responses that are purged, and how.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-#[group(id = "what", required = true, multiple = false, args = ["url", "prefix", "tag", "all"])]
 pub struct PurgeOptions {
+    /// The responses that are purged.
+    #[command(flatten)]
+    pub responses: PurgedResponses,
+    /// Let the responses be stale rather than end them
+    #[arg(long)]
+    pub soft: bool,
+    /// The only zone of the cache in which to purge
+    #[arg(long, value_name = "ZONE", conflicts_with = "tag")]
+    pub zone: Option<String>,
+}
+
+/// The responses that are purged: exactly one of these.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[group(required = true, multiple = false)]
+pub struct PurgedResponses {
     /// URL of the responses, with all their variants
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
@@ -21,12 +35,6 @@ pub struct PurgeOptions {
     /// Everything
     #[arg(long)]
     pub all: bool,
-    /// Let the responses be stale rather than end them
-    #[arg(long)]
-    pub soft: bool,
-    /// The only zone of the cache in which to purge
-    #[arg(long, value_name = "ZONE", conflicts_with = "tag")]
-    pub zone: Option<String>,
 }
 
 /// Purges, and says what is known of it.
@@ -41,9 +49,9 @@ pub(super) async fn purge(
 fn order(options: &PurgeOptions) -> Value {
     let mut order = json!({});
     let texts = [
-        ("url", &options.url),
-        ("prefix", &options.prefix),
-        ("tag", &options.tag),
+        ("url", &options.responses.url),
+        ("prefix", &options.responses.prefix),
+        ("tag", &options.responses.tag),
         ("zone", &options.zone),
     ];
     for (name, text) in texts {
@@ -51,7 +59,7 @@ fn order(options: &PurgeOptions) -> Value {
             order[name] = text.as_str().into();
         }
     }
-    for (name, is_set) in [("all", options.all), ("soft", options.soft)] {
+    for (name, is_set) in [("all", options.responses.all), ("soft", options.soft)] {
         if is_set {
             order[name] = true.into();
         }
@@ -76,15 +84,20 @@ mod tests {
     #[test]
     fn an_order_says_only_what_was_said() {
         let options = PurgeOptions {
-            prefix: Some("http://a/".to_owned()),
+            responses: PurgedResponses {
+                prefix: Some("http://a/".to_owned()),
+                ..PurgedResponses::default()
+            },
             soft: true,
             zone: Some("z".to_owned()),
-            ..PurgeOptions::default()
         };
         let expected = json!({"prefix": "http://a/", "soft": true, "zone": "z"});
         assert_eq!(order(&options), expected);
         let all = PurgeOptions {
-            all: true,
+            responses: PurgedResponses {
+                all: true,
+                ..PurgedResponses::default()
+            },
             ..PurgeOptions::default()
         };
         assert_eq!(order(&all), json!({"all": true}));
