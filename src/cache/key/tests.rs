@@ -157,7 +157,8 @@ fn all_keys_of_a_url_begin_alike_and_tell_their_fields() {
         key_headers: vec!["x-a".into(), "x-b".into()],
         ..sample::policy()
     };
-    let rows: [(&[&str], [Option<&[u8]>; 2]); 3] = [
+    type Row<'a> = (&'a [&'a str], [Option<&'a [u8]>; 2]);
+    let rows: [Row<'_>; 3] = [
         (&[], [None, None]),
         (&["X-B: 1"], [None, Some(b"1")]),
         (&["X-A:", "X-B: 1", "X-B: 2"], [Some(b""), Some(b"1\n2")]),

@@ -60,14 +60,14 @@ pub fn purge(
             let zones = zones(store, snapshot, zone)?;
             let prefixes = zones.iter().flat_map(|zone| as_named(zone, url));
             let numbers = prefixes.map(|prefix| store.purge(Purge::Prefix(&prefix), effect));
-            Ok(unknown(numbers.last().unwrap_or_default()))
+            Ok(unknown(numbers.max().unwrap_or_default()))
         }
         (Purged::Url(url), zone) => {
             let zones = zones(store, snapshot, zone)?;
             let entries = count(store, snapshot, url, &zones);
             let urls = forms(snapshot, url, &zones);
             let numbers = urls.iter().map(|url| store.purge(Purge::Url(url), effect));
-            let number = numbers.last().unwrap_or_default();
+            let number = numbers.max().unwrap_or_default();
             Ok(PurgeOutcome { number, entries })
         }
     }

@@ -123,7 +123,8 @@ fn purges_table() {
         "http://h/keyed/1",
     ];
     let tag = named_tag(b"tag");
-    let rows: [(Purged, Option<&str>, &[&str], Option<u64>); 10] = [
+    type Row<'a> = (Purged, Option<&'a str>, &'a [&'a str], Option<u64>);
+    let rows: [Row<'_>; 10] = [
         (
             Purged::Url(url("http://h/a?utm_b&x=1")),
             Some("a"),
@@ -241,7 +242,8 @@ fn explanations_table() {
     let (store, snapshot) = (store(), snapshot(CONFIG));
     put(&store, &snapshot, "http://h/a", &[]);
     type Fields = &'static [(&'static str, &'static str)];
-    let rows: [(&str, &str, Fields, u64, (&str, &str)); 11] = [
+    type Expected = (&'static str, &'static str);
+    let rows: [(&str, &str, Fields, u64, Expected); 11] = [
         ("GET", "http://h/a", &[], 0, ("hit", "max_age")),
         ("HEAD", "http://h/a?utm_x", &[], 0, ("hit", "max_age")),
         ("GET", "http://h//a", &[], 0, ("miss", "no_entry")),

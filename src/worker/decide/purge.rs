@@ -81,7 +81,7 @@ impl Purging<'_> {
                     let tag = named_tag(tag);
                     self.store.purge(Purge::Tag(&tag), self.effect)
                 });
-                numbers.last().unwrap_or_default()
+                numbers.max().unwrap_or_default()
             }
             PurgeRequest::Urls(Urls::Target) => self.purge_url(self.target),
             PurgeRequest::Urls(Urls::Exact(target)) => self.purge_url(target),
@@ -101,7 +101,7 @@ impl Purging<'_> {
     fn purge_url(&self, target: &[u8]) -> u64 {
         let urls = SCHEMES.iter().map(|scheme| self.url(scheme, target));
         let numbers = urls.map(|url| self.store.purge(Purge::Url(&url), self.effect));
-        numbers.last().unwrap_or_default()
+        numbers.max().unwrap_or_default()
     }
 
     fn purge_prefix(&self, path: &[u8]) -> u64 {
@@ -111,7 +111,7 @@ impl Purging<'_> {
             prefix
         });
         let numbers = prefixes.map(|prefix| self.store.purge(Purge::Prefix(&prefix), self.effect));
-        numbers.last().unwrap_or_default()
+        numbers.max().unwrap_or_default()
     }
 
     /// Zone and URL as the keys of the route have them.
