@@ -24,7 +24,8 @@
 //! worker/downstream/      the client's side: arrival.rs, head.rs, persistence.rs (may the connection go on), linger.rs
 //! worker/proxy.rs         the way of one request through all that follows; exchange.rs is the request and its response
 //! worker/decide/          the decision: head.rs, incoming.rs, facts.rs, access.rs, demands.rs, challenge.rs,
-//!                         target.rs, route.rs, balance.rs, carrier.rs, trace.rs, memory.rs
+//!                         target.rs, route.rs, balance.rs, carrier.rs, trace.rs, memory.rs,
+//!                         purge.rs
 //! worker/reply.rs         answers of our own; reply/render.rs renders their bytes once per core
 //! worker/encode.rs        the request as a backend gets it; encode/told.rs: what the backend is told of the client
 //! worker/buffer_body.rs   the part of a body that has come already

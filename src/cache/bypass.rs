@@ -146,6 +146,25 @@ mod tests {
     }
 
     #[test]
+    fn remaining_cookies_table() {
+        let mut policy = sample::policy();
+        policy.strip_cookies = patterns(&["_ga*"]);
+        let rows: [(&[&str], Option<&str>); 6] = [
+            (&[], None),
+            (&["Cookie: a=1; b=2"], None),
+            (&["Cookie: a=1; _ga=2"], Some("a=1")),
+            (&["Cookie: _ga=1"], Some("")),
+            (&["Cookie: a=1", "Cookie: _gat=1; b=2"], Some("a=1; b=2")),
+            (&["Cookie: _ga=1", "Cookie: _gat=1"], Some("")),
+        ];
+        for (lines, expected) in rows {
+            let found = remaining_cookies(&policy, &sample::fields(lines));
+            let expected = expected.map(|text| text.as_bytes().to_vec());
+            assert_eq!(found, expected, "{lines:?}");
+        }
+    }
+
+    #[test]
     fn reasons_table() {
         use BypassReason::{Cookie, Header, Method, Path};
         let mut policy = sample::policy();

@@ -1,16 +1,16 @@
 //! `PURGE` and `BAN`: requests by which content management systems purge the cache in front of them. No standard
 //! describes them; their forms are those that plugins for Varnish send.
 //!
-//! What is not understood is refused: a purge that silently meets nothing would leave old pages in the cache.
+//! A form that is not understood is refused: a purge that silently meets nothing would leave old pages in the cache.
 
 use httparse::Header;
 
 use crate::base::limits;
 use crate::http::fields::{find, values};
 
-/// What a request purges.
+/// The responses that a request purges.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PurgeWish {
+pub enum PurgeRequest {
     /// Stored responses of URLs.
     Urls(Urls),
     /// Stored responses with one of these tags.
@@ -32,7 +32,7 @@ pub enum Urls {
     Zone,
 }
 
-/// The wish of a request is not understood: its regular expression is more than a prefix, or it names too many tags.
+/// A request is not understood: its regular expression is more than a prefix, or it names too many tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotUnderstood;
 
@@ -49,7 +49,7 @@ const TAGS: [&str; 10] = [
     "xkey-softpurge",
     "x-tags",
 ];
-/// What stands around a tag in regular expressions that find it in a list.
+/// The texts that stand around a tag in regular expressions that find it in a list.
 const AROUND_TAGS: [&[u8]; 14] = [
     b"(?:^|,)",
     b"(^|,)",
@@ -83,8 +83,8 @@ pub fn is_soft(fields: &[Header<'_>]) -> bool {
         || find(fields, "xkey-softpurge").is_some()
 }
 
-/// Reads the wish of a request. `target`: its path and query, in the form in which they are forwarded.
-pub fn read(target: &[u8], fields: &[Header<'_>]) -> Result<PurgeWish, NotUnderstood> {
+/// Reads a request. `target`: its path and query, in the form in which they are forwarded.
+pub fn read(target: &[u8], fields: &[Header<'_>]) -> Result<PurgeRequest, NotUnderstood> {
     let named = TAGS.iter().filter(|name| find(fields, name).is_some());
     let mut tags = Vec::new();
     let mut has_tags = false;
@@ -97,15 +97,15 @@ pub fn read(target: &[u8], fields: &[Header<'_>]) -> Result<PurgeWish, NotUnders
     if has_tags {
         let is_bounded = (1..=limits::CACHE_TAGS_PURGED).contains(&tags.len());
         return is_bounded
-            .then_some(PurgeWish::Tags(tags))
+            .then_some(PurgeRequest::Tags(tags))
             .ok_or(NotUnderstood);
     }
     if let Some(url) = find(fields, "x-url") {
         let is_kind_open = find(fields, "x-content-type").is_none_or(is_open);
         let is_host_open = find(fields, "x-host").is_some_and(is_open);
         return match (is_kind_open, find(fields, "x-host"), is_host_open) {
-            (true, _, true) => Ok(PurgeWish::Urls(Urls::Zone)),
-            (true, None, _) => read_pattern(url).map(PurgeWish::Urls),
+            (true, _, true) => Ok(PurgeRequest::Urls(Urls::Zone)),
+            (true, None, _) => read_pattern(url).map(PurgeRequest::Urls),
             _ => Err(NotUnderstood),
         };
     }
@@ -116,7 +116,7 @@ pub fn read(target: &[u8], fields: &[Header<'_>]) -> Result<PurgeWish, NotUnders
         None | Some(b"exact") => Urls::Target,
         Some(_) => return Err(NotUnderstood),
     };
-    Ok(PurgeWish::Urls(urls))
+    Ok(PurgeRequest::Urls(urls))
 }
 
 /// Reads a regular expression for paths that is a prefix, or a path as a whole.
@@ -254,7 +254,7 @@ mod tests {
                 .map(|(name, value)| header(name, value))
                 .collect();
             let found = read(target.as_bytes(), &fields).ok();
-            let expected = expected.map(PurgeWish::Urls);
+            let expected = expected.map(PurgeRequest::Urls);
             assert_eq!(found, expected, "{target} {fields:?}");
         }
     }
@@ -282,7 +282,7 @@ mod tests {
             let found = read(b"/", &[header(name, value)]).ok();
             let expected = expected.map(|tags| {
                 let tags = tags.iter();
-                PurgeWish::Tags(tags.map(|tag| tag.as_bytes().to_vec()).collect())
+                PurgeRequest::Tags(tags.map(|tag| tag.as_bytes().to_vec()).collect())
             });
             assert_eq!(found, expected, "{name}: {value}");
         }
@@ -310,7 +310,7 @@ mod tests {
         fn any_bytes_are_safe(target: Vec<u8>, value: Vec<u8>, name in 0..TAGS.len() + 2) {
             let name = TAGS.get(name).copied().unwrap_or("x-url");
             let field = Header { name, value: &value };
-            if let Ok(PurgeWish::Tags(tags)) = read(&target, &[field]) {
+            if let Ok(PurgeRequest::Tags(tags)) = read(&target, &[field]) {
                 prop_assert!(tags.iter().all(|tag| !tag.is_empty()));
             }
         }

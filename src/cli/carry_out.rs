@@ -67,7 +67,8 @@ pub fn carry_out(command: Command, path: &Path) -> ExitCode {
             method,
             url,
             listener,
-        } => explain(path, &method, &url, listener.as_deref()),
+            header,
+        } => explain(path, &method, &url, listener.as_deref(), &header),
         Command::TestServer { listen } => match start_test_servers(&listen) {
             Ok(thread) => end_of(thread),
             Err(error) => refuse(&error.to_string()),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::explain_now::explain_now;
 use super::listener;
 use super::output;
 use super::report::{Report, report_route};
@@ -16,11 +17,27 @@ use crate::shared::slots::Slots;
 use crate::snapshot::{Route, Snapshot};
 use crate::tls::TlsStore;
 
-/// Prints the route, pool and limits that the request would meet, and why. No name is looked up and nothing is sent.
+/// Prints the route, pool and limits that the request would meet, and why. No name is looked up, no backend is asked.
 /// `listener` is the address of the listener that the request reaches. Fails if the configuration has mistakes, if the
 /// arguments are no request, or if there is no such listener.
-pub fn explain(path: &Path, method: &str, url: &str, listener: Option<&str>) -> ExitCode {
-    match compile(path).and_then(|snapshot| report(&snapshot, method, url, listener)) {
+///
+/// Where responses are cached, the running palantir, if there is one, is asked what its cache would do with the request
+/// now. `fields`: those of the request, which matter for this alone.
+pub fn explain(
+    path: &Path,
+    method: &str,
+    url: &str,
+    listener: Option<&str>,
+    fields: &[String],
+) -> ExitCode {
+    let told = compile(path).and_then(|snapshot| {
+        let mut told = report(&snapshot, method, url, listener)?;
+        if snapshot.cache.is_some() {
+            told += &explain_now(path, method, url, fields);
+        }
+        Ok(told)
+    });
+    match told {
         Ok(report) => output::print(&report),
         Err(error) => {
             output::complain(&error);

@@ -4,8 +4,10 @@ mod admin;
 mod carry_out;
 mod check;
 mod explain;
+mod explain_now;
 mod listener;
 mod output;
+mod purge;
 mod remote;
 mod report;
 mod report_cache;
@@ -61,6 +63,9 @@ pub enum Command {
         /// Configured address of the listener that the request reaches; by default scheme and port of the URL choose it
         #[arg(long, value_name = "ADDR")]
         listener: Option<String>,
+        /// Field of the request, such as 'Accept-Encoding: gzip', for what the cache of a running palantir would do now
+        #[arg(long, value_name = "FIELD")]
+        header: Vec<String>,
     },
     /// Print the JSON Schema of the configuration file, by which editors complete it
     Schema {
@@ -91,6 +96,7 @@ pub fn parse() -> (Command, PathBuf) {
 mod tests {
     use std::time::Duration;
 
+    use super::purge::{PurgeOptions, PurgedResponses};
     use super::*;
 
     fn command(line: &str) -> Option<Command> {
@@ -111,6 +117,7 @@ mod tests {
                     method: "GET".to_owned(),
                     url: "http://a/b".to_owned(),
                     listener: None,
+                    header: Vec::new(),
                 }),
             ),
             (
@@ -119,6 +126,7 @@ mod tests {
                     method: "GET".to_owned(),
                     url: "http://a/b".to_owned(),
                     listener: Some("unix:/c".to_owned()),
+                    header: Vec::new(),
                 }),
             ),
             (
@@ -147,6 +155,31 @@ mod tests {
                 "palantir schema --reference",
                 Some(Command::Schema { reference: true }),
             ),
+            (
+                "palantir purge --tag a --soft",
+                Some(Command::Remote(Remote::Purge(PurgeOptions {
+                    responses: PurgedResponses {
+                        tag: Some("a".to_owned()),
+                        ..PurgedResponses::default()
+                    },
+                    soft: true,
+                    zone: None,
+                }))),
+            ),
+            (
+                "palantir purge --all --zone z",
+                Some(Command::Remote(Remote::Purge(PurgeOptions {
+                    responses: PurgedResponses {
+                        all: true,
+                        ..PurgedResponses::default()
+                    },
+                    soft: false,
+                    zone: Some("z".to_owned()),
+                }))),
+            ),
+            ("palantir purge", None),
+            ("palantir purge --all --tag a", None),
+            ("palantir purge --tag a --zone z", None),
             ("palantir rollback", None),
             ("palantir reload --max-failed-percent 5", None),
             ("palantir test-server", None),

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::admin::{AdminClient, AdminError};
+use super::purge::{PurgeOptions, purge};
 use super::{output, top};
 use crate::base::{limits, quantity};
 
@@ -38,6 +39,8 @@ pub enum Remote {
         /// Number of the revision
         revision: u64,
     },
+    /// End cached responses before their time
+    Purge(PurgeOptions),
     /// Hand over to a new process of the binary, without a lost connection
     Upgrade {
         /// Upgrade even if the new process would load a configuration file that a rollback has taken back
@@ -101,6 +104,7 @@ async fn carry_out(config: &Path, command: &Remote) -> Result<String, AdminError
         }
         Remote::Confirm => Ok(accepted(&client.post("/reload/confirm", &json!({})).await?)),
         Remote::Diff => Ok(difference(&client.get("/config/diff").await?)),
+        Remote::Purge(options) => purge(&client, options).await,
         Remote::Rollback { revision } => {
             let body = json!({ "revision": revision });
             Ok(accepted(&client.post("/config/rollback", &body).await?))

@@ -42,7 +42,7 @@ impl Monitoring {
         worker_counters::outcomes(&self.counters)
     }
 
-    /// Frees entries of the cache that a purge has ended, for about a millisecond. Returns whether nothing is left to do.
+    /// Frees entries of the cache that a purge has ended, for about a millisecond. Returns whether none is left.
     pub fn sweep_cache(&self, now: Micros) -> bool {
         let Some(store) = &self.live_stats.sources().store else {
             return true;

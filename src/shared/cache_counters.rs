@@ -63,9 +63,12 @@ impl CacheBlock {
         }
     }
 
-    /// Counts a response that was not stored. For the owner.
-    pub fn note_not_stored(&self, why: NotStored) {
-        self.not_stored[why as usize].add(1);
+    /// Counts a response that was not stored, for the reason of this label. For the owner.
+    pub fn note_not_stored(&self, label: &str) {
+        let mut reasons = NotStored::ALL.iter();
+        if let Some(at) = reasons.position(|why| why.label() == label) {
+            self.not_stored[at].add(1);
+        }
     }
 
     /// Counts a response that was stored, with the bytes of its body. For the owner.
@@ -204,7 +207,7 @@ mod tests {
     fn reasons_have_their_places() {
         let counters: CacheCounters = PerWorker::new(1);
         for (at, why) in NotStored::ALL.into_iter().enumerate() {
-            counters.of(WorkerId(0)).note_not_stored(why);
+            counters.of(WorkerId(0)).note_not_stored(why.label());
             assert_eq!(CacheTotals::of(&counters).not_stored[at], 1, "{why:?}");
         }
     }

@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use crate::base::ids::{BackendId, RequestId, RouteId, WorkerId};
 use crate::base::time::Micros;
-use crate::cache::not_stored::NotStored;
 use crate::http::names::{FieldEdits, NO_EDITS};
 use crate::shared::SharedCacheCounters;
 use crate::shared::access::{CacheOutcome, CachePart, LoggedTexts, RequestFacts, Tally};
 use crate::shared::cache_counters::CacheBlock;
 use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
-use crate::worker::cache::fetch::Purpose;
 use crate::worker::cache::follow::Collapsed;
 use crate::worker::cache::own::Led;
 use crate::worker::failure::Failure;
@@ -224,23 +222,6 @@ impl Exchange {
     pub fn shared_cache_counters(&self) -> Option<(SharedCacheCounters, WorkerId)> {
         let counters = self.route().cache_counters.clone()?;
         Some((counters, self.worker))
-    }
-
-    /// Counts a request to a backend whose answer was to be stored.
-    pub fn count_fetch(&self, purpose: Purpose) {
-        if let (Purpose::Store(..), Some(cache)) = (purpose, self.cache_counters()) {
-            cache.fetches.add(1);
-        }
-    }
-
-    /// Counts an answer that was to be stored and is not, for the reason of this label.
-    pub fn count_not_stored(&self, purpose: Purpose, label: &str) {
-        let mut reasons = NotStored::ALL.into_iter();
-        if let (Purpose::Store(..), Some(cache)) = (purpose, self.cache_counters())
-            && let Some(why) = reasons.find(|why| why.label() == label)
-        {
-            cache.note_not_stored(why);
-        }
     }
 
     /// The counters, on this worker, of the backend that the request was last sent to, if any.

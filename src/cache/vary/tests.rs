@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{matches, variant_of};
+use super::{fields_of, matches, variant_of};
 use crate::cache::not_stored::NotStored;
 use crate::cache::policy::Policy;
 use crate::cache::sample::{fields, policy};
@@ -286,4 +286,13 @@ proptest! {
         let line = format!("accept-encoding:{value}");
         matches(&variant, &fields(&[&line]));
     }
+}
+
+#[test]
+fn the_fields_of_a_variant_are_told() {
+    let response = fields(&["Vary: b, A"]);
+    let variant = variant_of(&policy(), &response, &fields(&["A: 1, 2"])).unwrap();
+    let expected: [(&[u8], Option<&[u8]>); 2] = [(b"a", Some(b"1,2")), (b"b", None)];
+    assert_eq!(fields_of(&variant), expected);
+    assert_eq!(fields_of(b""), []);
 }

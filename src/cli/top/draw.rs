@@ -10,8 +10,8 @@ use ratatui::widgets::{
 };
 
 use super::View;
-use super::figures::{duration, latency, percent, rate, state};
-use super::stats::{TopBackend, TopPoint, TopStats, TopTransition, Worker};
+use super::figures::{duration, latency, percent, rate, size, state};
+use super::stats::{TopBackend, TopCache, TopPoint, TopStats, TopTransition, Worker};
 use crate::base::limits;
 
 /// Rows below which a part is left out, so that the backends keep their place.
@@ -38,7 +38,7 @@ pub(super) fn draw(frame: &mut Frame, view: &View) {
     let with = |least: u16, rows: u16| if area.height >= least { rows } else { 0 };
     let [head, totals, charts, cores, backends, transitions, keys] = Layout::vertical([
         Constraint::Length(1),
-        Constraint::Length(2),
+        Constraint::Length(if stats.cache.is_some() { 3 } else { 2 }),
         Constraint::Length(with(ROWS_WITH_CHARTS, 9)),
         Constraint::Length(core_rows + 1),
         Constraint::Min(4),
@@ -87,10 +87,49 @@ fn draw_totals(frame: &mut Frame, area: Rect, stats: &TopStats) {
         ("p50", latency(totals.p50_ms).into()),
         ("p99", latency(totals.p99_ms).into()),
     ];
+    let cache = stats.cache.as_ref();
+    let lines = [
+        Some(figures(pairs)),
+        cache.map(|cache| cache_line(cache, stats.time)),
+    ];
+    let lines: Vec<Line> = lines.into_iter().flatten().collect();
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Figures in a line, each before its name.
+fn figures<'a, const N: usize>(pairs: [(&'static str, Span<'a>); N]) -> Line<'a> {
     let spans = pairs
         .into_iter()
         .flat_map(|(name, value)| [value.bold(), " ".into(), name.dim(), "   ".into()]);
-    frame.render_widget(Line::from_iter(spans), area);
+    Line::from_iter(spans)
+}
+
+fn cache_line(cache: &TopCache, now: f64) -> Line<'static> {
+    let stale = match cache.stale_since {
+        None => Span::from("0"),
+        Some(since) => {
+            let (rate, time) = (rate(cache.stale_per_sec), duration(now - since));
+            Span::from(format!("{rate} for {time}")).yellow()
+        }
+    };
+    let mut line = figures([
+        ("hits", percent(cache.hit_percent).into()),
+        ("saved requests/s", rate(cache.answered_per_sec).into()),
+        ("saved/s", size(cache.served_bytes_per_sec).into()),
+        ("stale/s", stale),
+        ("entries", cache.entries.to_string().into()),
+        (
+            "used",
+            format!(
+                "{} of {}",
+                size(cache.used_bytes as f64),
+                size(cache.max_bytes as f64)
+            )
+            .into(),
+        ),
+    ]);
+    line.spans.insert(0, "cache   ".dim());
+    line
 }
 
 fn draw_charts(frame: &mut Frame, area: Rect, view: &View) {

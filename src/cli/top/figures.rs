@@ -13,6 +13,21 @@ pub(super) fn rate(value: f64) -> String {
     }
 }
 
+/// A number of bytes in its largest unit.
+pub(super) fn size(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB"];
+    let mut value = bytes.max(0.0);
+    let mut unit = 0;
+    while value >= 1_024.0 && unit + 1 < units.len() {
+        value /= 1_024.0;
+        unit += 1;
+    }
+    match value {
+        value if unit > 0 && value < 10.0 => format!("{value:.1} {}", units[unit]),
+        value => format!("{value:.0} {}", units[unit]),
+    }
+}
+
 /// A time in milliseconds.
 pub(super) fn latency(ms: Option<f64>) -> String {
     match ms {
@@ -82,6 +97,10 @@ mod tests {
         assert_eq!(
             [None, Some(0.0), Some(0.5), Some(38.2)].map(percent),
             ["-", "0 %", "0.5 %", "38 %"]
+        );
+        assert_eq!(
+            [0.0, 1_023.0, 1_536.0, 20.0 * 1_048_576.0, 5e12].map(size),
+            ["0 B", "1023 B", "1.5 KiB", "20 MiB", "4657 GiB"]
         );
         assert_eq!(
             [-1.0, 59.9, 60.0, 3660.0, 90_000.0].map(duration),

@@ -12,6 +12,8 @@ pub(super) struct TopStats {
     pub totals: TopTotals,
     pub workers: Vec<Worker>,
     pub pools: Vec<TopPool>,
+    /// Absent without a cache, and in earlier versions.
+    pub cache: Option<TopCache>,
     /// Newest first.
     pub transitions: Vec<TopTransition>,
 }
@@ -24,6 +26,18 @@ pub(super) struct TopTotals {
     pub connections: u64,
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct TopCache {
+    pub used_bytes: u64,
+    pub max_bytes: u64,
+    pub entries: u64,
+    pub hit_percent: Option<f64>,
+    pub answered_per_sec: f64,
+    pub served_bytes_per_sec: f64,
+    pub stale_per_sec: f64,
+    pub stale_since: Option<f64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -72,6 +72,30 @@ fn a_large_terminal_shows_everything() {
 }
 
 #[test]
+fn the_cache_has_a_line() {
+    let mut view = view(&["healthy"]);
+    assert!(!seen(&view, 140, 40).contains("hits"));
+    let mut stats = stats(&["healthy"]);
+    stats.time += 1.0;
+    stats.cache = serde_json::from_value(json!({
+        "used_bytes": 3 << 20, "max_bytes": 8 << 20, "entries": 12, "hit_percent": 93.7, "answered_per_sec": 250.0,
+        "served_bytes_per_sec": 4096.0, "stale_per_sec": 2.0, "stale_since": 1_000.0,
+    }))
+    .unwrap();
+    view.take(stats);
+    let text = seen(&view, 140, 40);
+    for words in [
+        "94 % hits",
+        "250 saved requests/s",
+        "4.0 KiB saved/s",
+        "2 for 1 min stale/s",
+        "3.0 MiB of 8.0 MiB",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+}
+
+#[test]
 fn a_small_terminal_keeps_the_backends() {
     let text = seen(&view(&["healthy", "draining"]), 100, 12);
     assert!(text.contains("◐ draining"), "{text}");

@@ -64,12 +64,12 @@ pub struct EntriesView {
     pub next: Option<u32>,
 }
 
-/// The entries that are wanted.
+/// A choice of entries.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted<'a> {
-    /// The beginning of their URLs.
+pub struct EntryFilter<'a> {
+    /// The beginning of the URLs.
     pub prefix: Vec<u8>,
-    /// Their zone.
+    /// The zone of the entries.
     pub zone: Option<&'a str>,
     /// The largest number.
     pub limit: usize,
@@ -78,7 +78,12 @@ pub struct Wanted<'a> {
 }
 
 /// A part of the list of entries at this time, in milliseconds since 1970.
-pub fn list(store: &CacheStore, snapshot: &Snapshot, wanted: &Wanted<'_>, now: u64) -> EntriesView {
+pub fn list(
+    store: &CacheStore,
+    snapshot: &Snapshot,
+    wanted: &EntryFilter<'_>,
+    now: u64,
+) -> EntriesView {
     let is_wanted = |key: &[u8]| {
         Key::read(key).is_some_and(|key| {
             key.url.starts_with(&wanted.prefix)

@@ -1,4 +1,4 @@
-//! What the cache would do with a request now. Nothing is changed by the question: no fetch begins, and no entry counts
+//! Explains how the cache would treat a request now. The question changes nothing: no fetch begins, and no entry counts
 //! as used.
 
 use httparse::Header;
@@ -34,7 +34,7 @@ pub struct AskedRequest<'a> {
     pub fields: &'a [Header<'a>],
 }
 
-/// What the cache would do.
+/// The treatment of a request by the cache.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[schema(as = CacheExplanation)]
 pub struct Explanation {
@@ -131,7 +131,7 @@ impl Look<'_> {
         let circumstances = Circumstances::default();
         let asking = Asking::new(self.policy, self.asked.method, fields, circumstances);
         let explanation = match &found.entry {
-            Some(entry) => self.judge(entry, &asking, fields),
+            Some(entry) => self.explain_entry(entry, &asking, fields),
             None if found.other.is_some() => Explanation::of("miss", "vary"),
             None => Explanation::of("miss", "no_entry"),
         };
@@ -159,8 +159,13 @@ impl Look<'_> {
         }
     }
 
-    /// What becomes of a request for which there is an entry.
-    fn judge(&self, entry: &SharedEntry, asking: &Asking, fields: &[Header<'_>]) -> Explanation {
+    /// Explains the treatment of a request for which there is an entry.
+    fn explain_entry(
+        &self,
+        entry: &SharedEntry,
+        asking: &Asking,
+        fields: &[Header<'_>],
+    ) -> Explanation {
         let (policy, facts) = (self.policy, entry.facts());
         let is_purged = entry.state() == EntryState::Stale;
         let lifetime = lifetime(policy, &facts);

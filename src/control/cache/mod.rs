@@ -1,10 +1,12 @@
-//! The cache as operators see and change it: its entries, purges, and what would become of a request. The decisions are
+//! The cache as operators see and change it: its entries, purges, and the treatment of a request. The decisions are
 //! those of [`crate::cache`].
 
 pub mod entries;
 pub mod explain;
 pub mod first;
 pub mod purge;
+#[cfg(test)]
+mod tests;
 
 use crate::cache::named_url::NamedUrl;
 use crate::cache::policy::Policy;

@@ -10,7 +10,7 @@ use crate::shared::SharedStore;
 use crate::shared::cache::{CacheStore, Purge, PurgeEffect};
 use crate::snapshot::Snapshot;
 
-/// What is purged.
+/// The entries that are purged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purged {
     /// A URL, whatever the variants and the fields of the keys.
@@ -60,14 +60,14 @@ pub fn purge(
             let zones = zones(store, snapshot, zone)?;
             let prefixes = zones.iter().flat_map(|zone| as_named(zone, url));
             let numbers = prefixes.map(|prefix| store.purge(Purge::Prefix(&prefix), effect));
-            Ok(unknown(numbers.last().unwrap_or_default()))
+            Ok(unknown(numbers.max().unwrap_or_default()))
         }
         (Purged::Url(url), zone) => {
             let zones = zones(store, snapshot, zone)?;
             let entries = count(store, snapshot, url, &zones);
             let urls = forms(snapshot, url, &zones);
             let numbers = urls.iter().map(|url| store.purge(Purge::Url(url), effect));
-            let number = numbers.last().unwrap_or_default();
+            let number = numbers.max().unwrap_or_default();
             Ok(PurgeOutcome { number, entries })
         }
     }
@@ -134,9 +134,14 @@ fn count(
             return None;
         }
         known.insert(policy.zone.as_str());
-        let mut key = Vec::new();
-        url.write_key(policy, &[], &mut key);
-        keys.insert(key);
+        for url in [Some(url.clone()), url.with_merged_slashes()]
+            .iter()
+            .flatten()
+        {
+            let mut key = Vec::new();
+            url.write_key(policy, &[], &mut key);
+            keys.insert(key);
+        }
     }
     let is_unknown = |zone: &crate::shared::cache::ZoneUsage| {
         zone.entries > 0 && zones.contains(&zone.name) && !known.contains(zone.name.as_str())

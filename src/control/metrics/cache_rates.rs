@@ -1,4 +1,4 @@
-//! What the cache does from second to second, for the live page.
+//! The work of the cache from second to second, for the live page.
 
 use serde::Serialize;
 use utoipa::ToSchema;

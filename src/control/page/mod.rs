@@ -16,6 +16,7 @@ const SCRIPT: &str = concat!(
     include_str!("script/charts.js"),
     include_str!("script/backends.js"),
     include_str!("script/panels.js"),
+    include_str!("script/cache.js"),
     include_str!("script/actions.js"),
     include_str!("script/start.js"),
 );

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Early, Incoming};
 use crate::cache::key::{Key, KeyParts};
 use crate::cache::policy::Policy;
-use crate::cache::purge_request::{self, PurgeWish, Urls};
+use crate::cache::purge_request::{self, PurgeRequest, Urls};
 use crate::cache::tags::named_tag;
 use crate::http::host;
 use crate::shared::SharedStore;
@@ -40,7 +40,7 @@ pub fn obey(
         Some(query) => [incoming.target.forwarded, b"?", query].concat(),
         None => incoming.target.forwarded.to_vec(),
     };
-    let Ok(wish) = purge_request::read(&target, head.fields) else {
+    let Ok(request) = purge_request::read(&target, head.fields) else {
         return Err(Reply::unknown_purge().into());
     };
     let effect = if purge_request::is_soft(head.fields) {
@@ -56,7 +56,7 @@ pub fn obey(
         store,
         effect,
     };
-    Err(Reply::purged(purging.run(&wish)).into())
+    Err(Reply::purged(purging.run(&request)).into())
 }
 
 /// A purge that is carried out.
@@ -72,25 +72,25 @@ struct Purging<'a> {
 
 impl Purging<'_> {
     /// Purges, and returns the number of the last purge.
-    fn run(&self, wish: &PurgeWish) -> u64 {
+    fn run(&self, request: &PurgeRequest) -> u64 {
         let path = self.target.split(|&byte| byte == b'?').next();
         let path = path.unwrap_or_default();
-        match wish {
-            PurgeWish::Tags(tags) => {
+        match request {
+            PurgeRequest::Tags(tags) => {
                 let numbers = tags.iter().map(|tag| {
                     let tag = named_tag(tag);
                     self.store.purge(Purge::Tag(&tag), self.effect)
                 });
-                numbers.last().unwrap_or_default()
+                numbers.max().unwrap_or_default()
             }
-            PurgeWish::Urls(Urls::Target) => self.purge_url(self.target),
-            PurgeWish::Urls(Urls::Exact(target)) => self.purge_url(target),
-            PurgeWish::Urls(Urls::AnyQuery) => {
+            PurgeRequest::Urls(Urls::Target) => self.purge_url(self.target),
+            PurgeRequest::Urls(Urls::Exact(target)) => self.purge_url(target),
+            PurgeRequest::Urls(Urls::AnyQuery) => {
                 self.purge_url(path);
                 self.purge_prefix(&[path, b"?"].concat())
             }
-            PurgeWish::Urls(Urls::Prefix(path)) => self.purge_prefix(path),
-            PurgeWish::Urls(Urls::Zone) => {
+            PurgeRequest::Urls(Urls::Prefix(path)) => self.purge_prefix(path),
+            PurgeRequest::Urls(Urls::Zone) => {
                 let mut zone = Vec::new();
                 Key::write_prefix(&self.policy.zone, b"", &mut zone);
                 self.store.purge(Purge::Prefix(&zone), self.effect)
@@ -101,7 +101,7 @@ impl Purging<'_> {
     fn purge_url(&self, target: &[u8]) -> u64 {
         let urls = SCHEMES.iter().map(|scheme| self.url(scheme, target));
         let numbers = urls.map(|url| self.store.purge(Purge::Url(&url), self.effect));
-        numbers.last().unwrap_or_default()
+        numbers.max().unwrap_or_default()
     }
 
     fn purge_prefix(&self, path: &[u8]) -> u64 {
@@ -111,7 +111,7 @@ impl Purging<'_> {
             prefix
         });
         let numbers = prefixes.map(|prefix| self.store.purge(Purge::Prefix(&prefix), self.effect));
-        numbers.last().unwrap_or_default()
+        numbers.max().unwrap_or_default()
     }
 
     /// Zone and URL as the keys of the route have them.

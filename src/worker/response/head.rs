@@ -164,7 +164,13 @@ impl Attempt<'_> {
             head,
             references: self.references(),
         };
-        self.exchange.count_fetch(fetch.purpose);
+        let counters = match fetch.purpose {
+            Purpose::Store(..) => self.exchange.cache_counters(),
+            Purpose::Bypass(_) | Purpose::Change => None,
+        };
+        if let Some(counters) = counters {
+            counters.fetches.add(1);
+        }
         let mut cached = Cached::default();
         let detail = match judgment.judge() {
             Verdict::Serve(serving) => {
@@ -182,7 +188,9 @@ impl Attempt<'_> {
                 ""
             }
             Verdict::Pass(label) => {
-                self.exchange.count_not_stored(fetch.purpose, label);
+                if let Some(counters) = counters {
+                    counters.note_not_stored(label);
+                }
                 label
             }
             Verdict::Repeat => {

@@ -2,6 +2,7 @@
 
 mod admin_tls;
 mod api;
+mod cache_api;
 mod changes;
 mod committed;
 mod metrics;

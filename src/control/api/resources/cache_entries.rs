@@ -15,7 +15,7 @@ use crate::control::api::body::Query;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::send_request::ApiCaller;
 use crate::control::api::{Api, ApiState};
-use crate::control::cache::entries::{EntriesView, Wanted, list};
+use crate::control::cache::entries::{EntriesView, EntryFilter, list};
 use crate::control::cache::purge::Purged;
 use crate::shared::cache::PurgeEffect;
 
@@ -75,7 +75,7 @@ async fn show(
     let prefix = prefix
         .map(|prefix| read_url("prefix", prefix))
         .transpose()?;
-    let wanted = Wanted {
+    let wanted = EntryFilter {
         prefix: prefix.map_or_else(Vec::new, |prefix| prefix.text()),
         zone: part.zone.as_deref(),
         limit,
@@ -88,7 +88,7 @@ async fn show(
 
 /// Takes the stored responses of one URL out
 ///
-/// The same as `POST /cache/purge` for this URL, but 404 if nothing is stored for it.
+/// Works as `POST /cache/purge` for this URL does, but answers 404 if nothing is stored for it.
 #[utoipa::path(delete, path = "/cache/entries", tag = "cache", params(One),
     responses((status = 200, body = super::cache_purge::PurgeReport)))]
 async fn take_out(

@@ -1,4 +1,4 @@
-//! `/cache/explain`: what the cache would do with a request.
+//! `/cache/explain`: how the cache would treat a request.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ struct Question {
     header: Option<String>,
 }
 
-/// What the cache would do with a request now, and why
+/// Explains how the cache would treat a request now
 ///
 /// Nothing is sent and nothing changes.
 #[utoipa::path(get, path = "/cache/explain", tag = "cache", params(Question),

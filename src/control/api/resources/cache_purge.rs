@@ -26,7 +26,7 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(order))
 }
 
-/// What to purge: exactly one of `url`, `prefix`, `tag`, `group` and `all`.
+/// The responses to purge: exactly one of `url`, `prefix`, `tag`, `group` and `all`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PurgeOrder {
@@ -78,7 +78,7 @@ impl From<PurgeOutcome> for PurgeReport {
 }
 
 impl PurgeOrder {
-    /// What is purged, and in words. Errors: it is not exactly one thing, or one that does not exist.
+    /// The entries that are purged, also in words. Errors: it is not exactly one thing, or one that does not exist.
     fn read(&self) -> Result<(Purged, String), ApiProblem> {
         let given = [
             self.url.is_some(),
@@ -99,7 +99,7 @@ impl PurgeOrder {
             return Ok((Purged::Url(read_url("url", url)?), url.clone()));
         }
         if let Some(prefix) = &self.prefix {
-            let words = format!("what begins with {prefix}");
+            let words = format!("URLs that begin with {prefix}");
             return Ok((Purged::Prefix(read_url("prefix", prefix)?), words));
         }
         if let Some(tag) = &self.tag {
@@ -202,7 +202,7 @@ mod tests {
             (r#"{"url": "https://A/b"}"#, Ok("https://A/b")),
             (
                 r#"{"prefix": "https://a/b", "zone": "z"}"#,
-                Ok("what begins with https://a/b"),
+                Ok("URLs that begin with https://a/b"),
             ),
             (r#"{"tag": "t", "soft": true}"#, Ok("tag \"t\"")),
             (

@@ -14,6 +14,7 @@ class Page {
       onWeight: (...chosen) => this.actions.weigh(...chosen),
     });
     this.panels = new Panels();
+    this.cache = new CachePanel();
     this.charts = [
       new Chart(byId('traffic'), { title: 'Traffic', format: count, floor: 10, series: [
         { key: 'requests_per_sec', label: 'requests/s', area: true }, { key: 'failures_per_sec', label: 'failures/s' }] }),
@@ -58,6 +59,7 @@ class Page {
     document.title = down > 0 ? `(${down}) palantir` : 'palantir';
     if (document.hidden) return;
     this.panels.show(this.board);
+    this.cache.show(this.board);
     this.backends.show(this.board);
     for (const chart of this.charts) chart.show(this.history);
   }
