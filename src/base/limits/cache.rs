@@ -125,8 +125,8 @@ pub const JOINED_BYTES: u64 = 16 << 20;
 /// Bytes of a URL that an operator names, at least as many as the longest URL of a request has.
 pub const CACHE_URL_BYTES: usize = 64 << 10;
 
-/// Zones in which one purge of a URL or prefix takes effect. Each zone costs a place among the purges; with more of them
-/// the zone must be named.
+/// Zones in which one purge of a URL or prefix takes effect. Each zone costs a place among the purges; with more of
+/// them the zone must be named.
 pub const CACHE_ZONES_AT_ONCE: usize = 256;
 
 /// Entries that one answer of the management API lists at most.
