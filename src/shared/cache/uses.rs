@@ -34,9 +34,10 @@ impl Uses {
         let since = (word >> 8) & ((1 << SECOND_BITS) - 1);
         let is_known = word != 0 && word >> (8 + SECOND_BITS) == key;
         let is_recent = now.checked_sub(since).is_some_and(|age| age < self.window);
-        let (since, uses) = match is_known && is_recent {
-            true => (since, (word as u8).saturating_add(1)),
-            false => (now, 1),
+        let (since, uses) = if is_known && is_recent {
+            (since, (word as u8).saturating_add(1))
+        } else {
+            (now, 1)
         };
         let word = key << (8 + SECOND_BITS) | since << 8 | u64::from(uses);
         place.store(word, Relaxed);

@@ -1,5 +1,5 @@
-//! The fetches of whole representations that clients have caused by asking for less, by the networks of these clients: a
-//! client that asks for a byte each of many objects must not make the backends send all of these.
+//! The fetches of whole representations that clients have caused by asking for less, by the networks of these clients:
+//! a client that asks for a byte each of many objects must not make the backends send all of these.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! What the cache fetches beyond the request of a client: the whole for a condition, the rest of a part, the whole for a
-//! range.
+//! What the cache fetches beyond the request of a client: the whole for a condition, the rest of a part, the whole for
+//! a range.
 
 mod leads;
 mod parts;

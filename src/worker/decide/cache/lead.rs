@@ -23,8 +23,8 @@ pub(super) fn has_conditions(fields: &[Header<'_>]) -> bool {
 }
 
 impl LookUp<'_> {
-    /// Whether the answer to the request could not be stored, but that to the same request without its conditions could:
-    /// a 304 to the client's own conditions brings nothing that could be stored.
+    /// Whether the answer to the request could not be stored, but that to the same request without its conditions
+    /// could: a 304 to the client's own conditions brings nothing that could be stored.
     pub(super) fn needs_own(&self, asked: &Asked<'_>, found: &Found) -> bool {
         found.entry.is_none() && has_conditions(asked.fields)
     }
@@ -63,7 +63,8 @@ impl LookUp<'_> {
         let (Some(patience), Some(entry)) = (self.policy.stale_after, found.entry.clone()) else {
             return self.ask(asked, cookies, found, reason);
         };
-        // RFC 9111 section 4.2.4 (MUST NOT): what forbids stale responses forbids this one, however slow the backend is.
+        // RFC 9111 section 4.2.4 (MUST NOT): what forbids stale responses forbids this one, however slow the backend
+        // is.
         let trouble = Trouble::Unreachable;
         let facts = entry.facts();
         let may_be_stale = may_serve_stale(self.policy, &facts, &asked.asking, trouble, self.now);

@@ -1,5 +1,5 @@
-//! The part of the look-up that concerns stored parts of a representation: what they lack is asked for (RFC 9111 section
-//! 3.3 and 3.4).
+//! The part of the look-up that concerns stored parts of a representation: what they lack is asked for (RFC 9111
+//! section 3.3 and 3.4).
 
 use super::{Early, LookUp, LookedUp};
 use crate::base::limits;
@@ -102,8 +102,8 @@ impl LookUp<'_> {
         })
     }
 
-    /// The form in which an entry that a fill brings answers the request. `is_open`: more of the body comes. `None`: the
-    /// entry does not answer, or what is asked for would come too late.
+    /// The form in which an entry that a fill brings answers the request. `is_open`: more of the body comes. `None`:
+    /// the entry does not answer, or what is asked for would come too late.
     pub(super) fn form_from_fill(
         &self,
         asked: &Asked<'_>,
