@@ -12,7 +12,7 @@ use crate::http::h1::{
 use crate::http::refusal::Refusal;
 use crate::net::Block;
 use crate::worker::body::trailers::TrailerRules;
-use crate::worker::cache::fill::Fill;
+use crate::worker::cache::fill::BodyFill;
 use crate::worker::relay::Filters;
 
 /// The framing of the part that is still to come.
@@ -40,7 +40,7 @@ pub struct Body {
     /// The filters that change the body on its way; `None`: no filter does.
     pub filters: Option<Box<Filters>>,
     /// The store of the cache, which gets a copy of the body as its sender sent it; `None`: the body is not stored.
-    pub fill: Option<Box<Fill>>,
+    pub fill: Option<Box<BodyFill>>,
 }
 
 /// Why a body is refused.

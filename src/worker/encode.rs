@@ -17,7 +17,7 @@ use crate::snapshot::{HostHeader, Protocol, Route};
 use crate::worker::body::Body;
 use crate::worker::body::framing;
 use crate::worker::body::trailers::TrailerRules;
-use crate::worker::cache::fetch::Fetch;
+use crate::worker::cache::fetch::CacheFetch;
 use crate::worker::decide::{Balanced, Incoming};
 use crate::worker::exchange::Exchange;
 use crate::worker::references::{AskedFor, asked_for};
@@ -65,7 +65,7 @@ pub struct PreparedRequest {
     /// The backend that the value of `Host` names, as index in the pool; `None`: the value names no backend.
     host_of: Option<u32>,
     /// The part of the cache in the request; `None`: the cache is not concerned.
-    pub fetch: Option<Box<Fetch>>,
+    pub fetch: Option<Box<CacheFetch>>,
 }
 
 /// Encodes the request of an exchange for the backend that was picked.
@@ -74,7 +74,7 @@ pub fn encode(
     incoming: &Incoming<'_>,
     exchange: &Exchange,
     balanced: Balanced,
-    fetch: Option<Box<Fetch>>,
+    fetch: Option<Box<CacheFetch>>,
 ) -> PreparedRequest {
     let route = exchange.route();
     let (client, head) = (incoming.client, incoming.head);
@@ -119,7 +119,7 @@ fn encode_fetch(
     incoming: &Incoming<'_>,
     exchange: &Exchange,
     balanced: &Balanced,
-    fetch: &Fetch,
+    fetch: &CacheFetch,
     bytes: &mut Block,
 ) -> Range<usize> {
     let keyed = exchange.route().cache.as_ref();

@@ -111,11 +111,11 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
     {
         return;
     }
-    count_judged(shard, exchange, tally.status, micros);
+    count_unpassed(shard, exchange, tally.status, micros);
 }
 
 /// Counts an answer of a backend that a stored response takes the place of.
-pub fn count_judged(shard: &Shard, exchange: &Exchange, status: u16, micros: u64) {
+pub fn count_unpassed(shard: &Shard, exchange: &Exchange, status: u16, micros: u64) {
     let Some(backend) = exchange.backend_counters() else {
         return;
     };

@@ -17,17 +17,17 @@ use crate::http::fields::values;
 use crate::http::h1::{ComputedField, RequestHead};
 use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
-use crate::worker::cache::judge_part::range_value;
+use crate::worker::cache::effect_on_part::range_value;
 use crate::worker::cache::own::{Completing, OF_CLIENT, OwnFetch};
-use crate::worker::cache::place::{Place, PlaceParts};
-use crate::worker::cache::serving::{Form, Formless, form_of, part_of};
+use crate::worker::cache::asked_url::{AskedUrl, UrlParts};
+use crate::worker::cache::serving::{AnswerForm, Formless, form_of, part_of};
 
 /// A request to a backend, as the cache sees it.
-pub struct Fetch {
+pub struct CacheFetch {
     /// What of the request decides about storing.
     pub asking: Asking,
     /// The URL of the request.
-    pub place: Place,
+    pub place: AskedUrl,
     /// The key of the URL.
     pub key: Box<[u8]>,
     /// The hash of the key.
@@ -35,7 +35,7 @@ pub struct Fetch {
     /// The fields of the request as the client sent them, each `name: value CRLF`.
     fields: Box<[u8]>,
     /// What the answer may do.
-    pub purpose: Purpose,
+    pub purpose: FetchPurpose,
     /// Whether the request waited for the answer to another one.
     pub is_collapsed: bool,
     /// The stored responses that the request validates, the newest first; and the one that answers in case of trouble,
@@ -59,7 +59,7 @@ pub struct Fetch {
 
 /// The purpose of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum FetchPurpose {
     /// The answer may be stored. The reason for which the request was forwarded, with a label.
     Store(Forwarded, &'static str),
     /// The answer is not stored, because the request bypasses the cache. The label of the reason.
@@ -76,11 +76,11 @@ pub struct Storing {
 }
 
 /// A request that is looked up: its key, and what of it decides.
-pub struct Asked<'a> {
+pub struct CacheRequest<'a> {
     /// What of the request decides about storing.
     pub asking: Asking,
     /// The URL of the request.
-    pub place: PlaceParts<'a>,
+    pub place: UrlParts<'a>,
     /// The key of the URL.
     pub key: &'a [u8],
     /// The hash of the key.
@@ -94,18 +94,18 @@ const CONDITIONS: [&str; 2] = ["if-none-match", "if-modified-since"];
 /// The fields with which a part of the answer is asked for.
 const RANGE: [&str; 2] = ["range", "if-range"];
 
-impl Fetch {
+impl CacheFetch {
     /// A fetch for a request. `ticket`: the place of the fetch in the store.
-    pub fn new(asked: &Asked<'_>, purpose: Purpose, ticket: Option<Ticket>) -> Fetch {
+    pub fn new(asked: &CacheRequest<'_>, purpose: FetchPurpose, ticket: Option<Ticket>) -> CacheFetch {
         let mut lines = Vec::with_capacity(limits::KEPT_FIELDS_BYTES);
         for field in asked.fields {
             for piece in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
                 lines.extend_from_slice(piece);
             }
         }
-        Fetch {
+        CacheFetch {
             asking: asked.asking,
-            place: Place::of(&asked.place),
+            place: AskedUrl::of(&asked.place),
             key: asked.key.into(),
             hash: asked.hash,
             fields: lines.into(),
@@ -174,7 +174,7 @@ impl Fetch {
 
     /// The names of the fields of a request that are taken out.
     pub fn left_out<'h>(&self, head: &RequestHead<'h, '_>, keyed: &[String]) -> Vec<&'h str> {
-        let is_stored = matches!(self.purpose, Purpose::Store(..));
+        let is_stored = matches!(self.purpose, FetchPurpose::Store(..));
         let is_keyed = |name: &str| keyed.iter().any(|keyed| keyed == name);
         let is_condition = |name: &str| CONDITIONS.iter().any(|one| one.eq_ignore_ascii_case(name));
         let is_of_client = |name: &str| OF_CLIENT.iter().any(|one| one.eq_ignore_ascii_case(name));
@@ -198,7 +198,7 @@ impl Fetch {
     /// The host that the client asked for, in the one form that keys have: a backend that was told another form could
     /// answer one form with what belongs to another. `None`: the answer is not stored.
     pub fn asked_host(&self) -> Option<&[u8]> {
-        matches!(self.purpose, Purpose::Store(..)).then(|| self.place.authority())
+        matches!(self.purpose, FetchPurpose::Store(..)).then(|| self.place.authority())
     }
 
     /// The fields that are written in place of the client's.
@@ -235,13 +235,13 @@ impl Fetch {
 
     /// The form in which an entry answers the request, by the conditions and ranges of the client. `None`: the entry is
     /// a part that has not all of what is asked for.
-    pub fn form_of(&self, entry: &SharedEntry) -> Option<Form> {
+    pub fn form_of(&self, entry: &SharedEntry) -> Option<AnswerForm> {
         let length = entry.body_len();
         self.with_fields(
             |fields| match form_of(&self.asking, fields, entry, length) {
                 Ok(form) => Some(form),
                 // Conditions for the backend went to the backend.
-                Err(Formless::ForBackend) => part_of(entry).is_none().then_some(Form::Whole),
+                Err(Formless::ForBackend) => part_of(entry).is_none().then_some(AnswerForm::Whole),
                 Err(Formless::Missing(_)) => None,
             },
         )

@@ -11,7 +11,7 @@ use crate::worker::cache::serving::part_of;
 
 /// The fill of one answer. A fill that is dropped before its end is stored as the part that has come, if a later fetch
 /// may complete it; whoever follows it learns that it has failed.
-pub struct Fill {
+pub struct BodyFill {
     /// `None`: the store has no room for the rest, or the body has ended.
     filling: Option<Filling>,
     /// Where the stored response is counted.
@@ -20,10 +20,10 @@ pub struct Fill {
     behind: Option<SharedEntry>,
 }
 
-impl Fill {
+impl BodyFill {
     /// A fill of which the head is stored.
-    pub fn new(filling: Filling) -> Fill {
-        Fill {
+    pub fn new(filling: Filling) -> BodyFill {
+        BodyFill {
             filling: Some(filling),
             counted_in: None,
             behind: None,
@@ -105,7 +105,7 @@ impl Fill {
     }
 }
 
-impl Drop for Fill {
+impl Drop for BodyFill {
     fn drop(&mut self) {
         if let Some(filling) = self.filling.take() {
             self.keep_part(filling);

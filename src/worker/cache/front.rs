@@ -19,13 +19,13 @@ pub struct Front {
 /// The places for keys whose hashes have the same lowest bits.
 #[derive(Clone, Default)]
 struct Set {
-    held: [Option<Rc<Held>>; limits::FRONT_WAYS],
+    held: [Option<Rc<FrontEntry>>; limits::FRONT_WAYS],
     /// The place that is used next.
     next: u8,
 }
 
 /// An entry in the front.
-pub struct Held {
+pub struct FrontEntry {
     /// The entry.
     pub entry: SharedEntry,
     /// The head for clients; `None`: no client has needed it.
@@ -43,9 +43,9 @@ impl Default for Front {
     }
 }
 
-impl Held {
-    fn new(entry: SharedEntry) -> Rc<Held> {
-        Rc::new(Held {
+impl FrontEntry {
+    fn new(entry: SharedEntry) -> Rc<FrontEntry> {
+        Rc::new(FrontEntry {
             entry,
             rendered: RefCell::default(),
             hits: Cell::default(),
@@ -74,7 +74,7 @@ impl Front {
         hash: u64,
         key: &[u8],
         matches: impl Fn(&[u8]) -> bool,
-    ) -> Option<(Rc<Held>, EntryState)> {
+    ) -> Option<(Rc<FrontEntry>, EntryState)> {
         let sets = self.sets.borrow();
         let set = &sets[hash as usize % limits::FRONT_SETS];
         let mut held = set.held.iter().flatten();
@@ -93,16 +93,16 @@ impl Front {
     }
 
     /// Puts an entry in front.
-    pub fn put(&self, entry: &SharedEntry) -> Rc<Held> {
+    pub fn put(&self, entry: &SharedEntry) -> Rc<FrontEntry> {
         let mut sets = self.sets.borrow_mut();
         let set = &mut sets[entry.hash() as usize % limits::FRONT_SETS];
-        let is_replaced = |held: &Option<Rc<Held>>| {
+        let is_replaced = |held: &Option<Rc<FrontEntry>>| {
             held.as_ref().is_none_or(|held| {
                 held.entry.state() == EntryState::Dead
                     || (held.entry.hash() == entry.hash() && held.entry.key() == entry.key())
             })
         };
-        let known = |held: &&Rc<Held>| SharedEntry::ptr_eq(&held.entry, entry);
+        let known = |held: &&Rc<FrontEntry>| SharedEntry::ptr_eq(&held.entry, entry);
         if let Some(held) = set.held.iter().flatten().find(known) {
             return held.clone();
         }
@@ -110,7 +110,7 @@ impl Front {
             set.next = (set.next + 1) % limits::FRONT_WAYS as u8;
             usize::from(set.next)
         });
-        let held = Held::new(entry.clone());
+        let held = FrontEntry::new(entry.clone());
         set.held[at] = Some(held.clone());
         held
     }

@@ -11,7 +11,7 @@ use crate::worker::cache::serving::Serving;
 /// A head without its last lines.
 pub struct Rendered {
     /// The snapshot and the route whose settings the head has.
-    look: Look,
+    look: HeadLook,
     text: Box<[u8]>,
     /// The status.
     pub status: u16,
@@ -19,7 +19,7 @@ pub struct Rendered {
 
 /// The settings by which a head is rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct HeadLook {
     /// The generation of the snapshot.
     pub generation: u64,
     /// The route.
@@ -30,7 +30,7 @@ impl Rendered {
     /// Renders the head of a whole response. `None`: some of the fields that differ from answer to answer must stand
     /// elsewhere than at the end, because the operator or an earlier cache has written them.
     pub fn new(
-        look: Look,
+        look: HeadLook,
         route: &Route,
         serving: &Serving,
         delivery: Delivery,
@@ -55,7 +55,7 @@ impl Rendered {
     }
 
     /// Whether the head has these settings.
-    pub fn is_of(&self, look: Look) -> bool {
+    pub fn is_of(&self, look: HeadLook) -> bool {
         self.look == look
     }
 

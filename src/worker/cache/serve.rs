@@ -13,10 +13,10 @@ use crate::http::h1::{ResponseBody, Version};
 use crate::net::Block;
 use crate::worker::body::framing::{self, ResponseWay};
 use crate::worker::body::{Body, Coming};
-use crate::worker::cache::rendered::{Look, Rendered};
+use crate::worker::cache::rendered::{HeadLook, Rendered};
 use crate::worker::cache::served_head::{self, Delivery};
-use crate::worker::cache::serving::{Form, Serving, announced_length, part_of};
-use crate::worker::cache::stored_body::{Followed, Segment, StoredBody};
+use crate::worker::cache::serving::{AnswerForm, Serving, announced_length, part_of};
+use crate::worker::cache::stored_body::{Followed, BodySegment, StoredBody};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -61,7 +61,7 @@ impl Answer<'_> {
         let segments = segments(&serving, total, exchange.id.0);
         let length = body_length(&segments);
         // RFC 9110 section 8.6 (MUST NOT): a 204 has no Content-Length, and a 304 none of its own.
-        let is_bare = serving.form == Form::NotModified || status(serving.entry.head()) == 204;
+        let is_bare = serving.form == AnswerForm::NotModified || status(serving.entry.head()) == 204;
         let (body, close) = self.begin(match length {
             _ if is_bare => ResponseBody::None,
             Some(length) => ResponseBody::Length(length),
@@ -150,11 +150,11 @@ impl Answer<'_> {
         let held = serving.held.as_ref()?;
         let route = exchange.route();
         let policy = route.cache.as_ref()?;
-        let is_plain = serving.form == Form::Whole && delivery.version != Version::Http10;
+        let is_plain = serving.form == AnswerForm::Whole && delivery.version != Version::Http10;
         if !is_plain || delivery.close {
             return None;
         }
-        let look = Look {
+        let look = HeadLook {
             generation: exchange.config.snapshot().generation,
             route: exchange.route_id(),
         };
@@ -273,14 +273,14 @@ fn known_length(serving: &Serving) -> Option<u64> {
 }
 
 /// The pieces of the answer's body.
-fn segments(serving: &Serving, total: Option<u64>, number: u64) -> VecDeque<Segment> {
+fn segments(serving: &Serving, total: Option<u64>, number: u64) -> VecDeque<BodySegment> {
     // The body of a part begins in the middle of the representation.
     let start = part_of(&serving.entry).map_or(0, |extent| extent.range.first);
-    let stored = |first: u64, last: u64| Segment::Stored(first - start..last + 1 - start);
+    let stored = |first: u64, last: u64| BodySegment::Stored(first - start..last + 1 - start);
     match serving.form {
-        Form::NotModified | Form::Ranges(RangeSelection::Unsatisfiable) => VecDeque::new(),
-        Form::Ranges(RangeSelection::Single(range)) => [stored(range.first, range.last)].into(),
-        Form::Ranges(RangeSelection::Several(ranges)) => {
+        AnswerForm::NotModified | AnswerForm::Ranges(RangeSelection::Unsatisfiable) => VecDeque::new(),
+        AnswerForm::Ranges(RangeSelection::Single(range)) => [stored(range.first, range.last)].into(),
+        AnswerForm::Ranges(RangeSelection::Several(ranges)) => {
             let boundary = served_head::boundary(number);
             let multipart = Multipart {
                 boundary: boundary.as_bytes(),
@@ -291,29 +291,29 @@ fn segments(serving: &Serving, total: Option<u64>, number: u64) -> VecDeque<Segm
             for (at, range) in ranges.as_slice().iter().enumerate() {
                 let mut text = Vec::new();
                 multipart.write_part_head(at == 0, *range, &mut text);
-                segments.push_back(Segment::Text(text.into()));
+                segments.push_back(BodySegment::Text(text.into()));
                 segments.push_back(stored(range.first, range.last));
             }
             let mut end = Vec::new();
             multipart.write_end(&mut end);
-            segments.push_back(Segment::Text(end.into()));
+            segments.push_back(BodySegment::Text(end.into()));
             segments
         }
-        Form::Whole | Form::Ranges(RangeSelection::Whole) => match total {
+        AnswerForm::Whole | AnswerForm::Ranges(RangeSelection::Whole) => match total {
             Some(0) => VecDeque::new(),
-            total => [Segment::Stored(0..total.unwrap_or(u64::MAX))].into(),
+            total => [BodySegment::Stored(0..total.unwrap_or(u64::MAX))].into(),
         },
     }
 }
 
 /// The length of a body of these pieces; `None`: it is not known yet.
-fn body_length(segments: &VecDeque<Segment>) -> Option<u64> {
+fn body_length(segments: &VecDeque<BodySegment>) -> Option<u64> {
     let mut length = 0;
     for segment in segments {
         length += match segment {
-            Segment::Text(text) => text.len() as u64,
-            Segment::Stored(range) if range.end == u64::MAX => return None,
-            Segment::Stored(range) => range.end - range.start,
+            BodySegment::Text(text) => text.len() as u64,
+            BodySegment::Stored(range) if range.end == u64::MAX => return None,
+            BodySegment::Stored(range) => range.end - range.start,
         };
     }
     Some(length)

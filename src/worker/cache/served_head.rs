@@ -12,7 +12,7 @@ use crate::http::h1::{
 use crate::http::range::{ByteRange, ContentRange, write_unsatisfied};
 use crate::net::Block;
 use crate::snapshot::Route;
-use crate::worker::cache::serving::{Form, Serving};
+use crate::worker::cache::serving::{AnswerForm, Serving};
 
 /// How the client gets the answer.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +38,13 @@ pub fn derived_head(serving: &Serving, total: u64, number: u64) -> Option<Vec<u8
     let stored = serving.entry.head();
     let mut head = Vec::new();
     match serving.form {
-        Form::Whole | Form::Ranges(RangeSelection::Whole) => return None,
-        Form::NotModified => write_not_modified(stored, &mut head),
-        Form::Ranges(RangeSelection::Single(range)) => write_part(stored, range, total, &mut head),
-        Form::Ranges(RangeSelection::Several(ranges)) => {
+        AnswerForm::Whole | AnswerForm::Ranges(RangeSelection::Whole) => return None,
+        AnswerForm::NotModified => write_not_modified(stored, &mut head),
+        AnswerForm::Ranges(RangeSelection::Single(range)) => write_part(stored, range, total, &mut head),
+        AnswerForm::Ranges(RangeSelection::Several(ranges)) => {
             write_parts(stored, &ranges, total, &boundary(number), &mut head);
         }
-        Form::Ranges(RangeSelection::Unsatisfiable) => {
+        AnswerForm::Ranges(RangeSelection::Unsatisfiable) => {
             head.extend_from_slice(b"HTTP/1.1 416 Range Not Satisfiable\r\n");
             let date = find(stored, "date").unwrap_or_default();
             write_field(b"Date", date, &mut head);

@@ -17,7 +17,7 @@ use crate::http::range::ByteRange;
 use crate::shared::SharedEntry;
 use crate::shared::access::CachePart;
 use crate::shared::cache::{Entry, Follower};
-use crate::worker::cache::front::Held;
+use crate::worker::cache::front::FrontEntry;
 use crate::worker::encode::PreparedRequest;
 
 /// A stored response that answers a request.
@@ -25,11 +25,11 @@ pub struct Serving {
     /// The entry.
     pub entry: SharedEntry,
     /// The place of the entry in front of the store; `None`: the entry came from the store, or is being stored.
-    pub held: Option<Rc<Held>>,
+    pub held: Option<Rc<FrontEntry>>,
     /// The fill that still stores the entry; `None`: the entry is whole.
     pub fill: Option<Follower>,
     /// The part of the response that the client gets.
-    pub form: Form,
+    pub form: AnswerForm,
     /// Where the answer came from, for `Cache-Status`.
     pub handling: Handling,
     /// Seconds for which the entry is still fresh; 0 or less: since when the entry is stale.
@@ -46,7 +46,7 @@ pub struct Serving {
 
 /// The part of a stored response that a client gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Form {
+pub enum AnswerForm {
     /// The response as it is.
     Whole,
     /// A 304: the client has the representation.
@@ -90,10 +90,10 @@ pub fn form_of(
     fields: &[Header<'_>],
     entry: &Entry,
     length: u64,
-) -> Result<Form, Formless> {
+) -> Result<AnswerForm, Formless> {
     let is_part = entry.facts().flags.has(Flags::PARTIAL);
     if !asking.has_conditions && !asking.has_range && !is_part {
-        return Ok(Form::Whole);
+        return Ok(AnswerForm::Whole);
     }
     let stored = Validators::of_head(entry.head());
     let status = stored_head::status(entry.head());
@@ -103,7 +103,7 @@ pub fn form_of(
     };
     match evaluate(method, fields, status, &stored) {
         Precondition::ForBackend => return Err(Formless::ForBackend),
-        Precondition::NotModified => return Ok(Form::NotModified),
+        Precondition::NotModified => return Ok(AnswerForm::NotModified),
         Precondition::Met => {}
     }
     let counts = asking.has_range && range_counts(fields, &stored);
@@ -111,11 +111,11 @@ pub fn form_of(
         return form_of_part(&extent, method, fields, counts).map_err(Formless::Missing);
     }
     if !counts {
-        return Ok(Form::Whole);
+        return Ok(AnswerForm::Whole);
     }
     Ok(match select(method, fields, status, length) {
-        RangeSelection::Whole => Form::Whole,
-        ranges => Form::Ranges(ranges),
+        RangeSelection::Whole => AnswerForm::Whole,
+        ranges => AnswerForm::Ranges(ranges),
     })
 }
 
@@ -125,7 +125,7 @@ fn form_of_part(
     method: &[u8],
     fields: &[Header<'_>],
     counts: bool,
-) -> Result<Form, Missing> {
+) -> Result<AnswerForm, Missing> {
     let all = ByteRange {
         first: 0,
         last: extent.total.saturating_sub(1),
@@ -137,7 +137,7 @@ fn form_of_part(
     let stretches = extent.stretches().ok_or(nothing)?;
     match from_parts(&stretches, method, fields, counts) {
         FromParts::Answer(RangeSelection::Whole) => Err(nothing),
-        FromParts::Answer(ranges) => Ok(Form::Ranges(ranges)),
+        FromParts::Answer(ranges) => Ok(AnswerForm::Ranges(ranges)),
         FromParts::Missing(range) => Err(Missing {
             range,
             single: match select(method, fields, 200, extent.total) {
@@ -220,7 +220,7 @@ mod tests {
         for (method, lines, counts, expected) in rows {
             let found = form_of_part(&stored, method, &fields(lines), counts);
             let expected = match expected {
-                Ok(range) => Ok(Form::Ranges(RangeSelection::Single(range))),
+                Ok(range) => Ok(AnswerForm::Ranges(RangeSelection::Single(range))),
                 Err((range, single)) => Err(Missing { range, single }),
             };
             assert_eq!(found, expected, "{lines:?} {counts}");

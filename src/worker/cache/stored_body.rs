@@ -22,7 +22,7 @@ pub struct Lost;
 
 /// One piece of an answer's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
+pub enum BodySegment {
     /// Bytes that stand between two ranges.
     Text(Box<[u8]>),
     /// Bytes of the stored body. The end of a body whose length is not known yet is `u64::MAX`.
@@ -44,7 +44,7 @@ pub struct StoredBody {
     entry: SharedEntry,
     /// The fill that still stores the body; `None`: the body is whole.
     followed: Option<Followed>,
-    segments: RefCell<VecDeque<Segment>>,
+    segments: RefCell<VecDeque<BodySegment>>,
     block: RefCell<Block>,
     is_at_end: Cell<bool>,
 }
@@ -54,7 +54,7 @@ impl StoredBody {
     pub fn new(
         entry: SharedEntry,
         followed: Option<Followed>,
-        segments: VecDeque<Segment>,
+        segments: VecDeque<BodySegment>,
     ) -> StoredBody {
         StoredBody {
             is_at_end: Cell::new(segments.is_empty()),
@@ -90,8 +90,8 @@ impl StoredBody {
         let before = out.len();
         for segment in segments.iter() {
             match segment {
-                Segment::Text(text) => out.extend(text),
-                Segment::Stored(range) => {
+                BodySegment::Text(text) => out.extend(text),
+                BodySegment::Stored(range) => {
                     let mut at = range.start;
                     while at < range.end {
                         let wanted = usize::try_from(range.end - at).unwrap_or(usize::MAX);
@@ -158,8 +158,8 @@ impl StoredBody {
     }
 
     /// A piece of a large body that need not be copied, from the front of the segments.
-    fn lend(&self, segments: &mut VecDeque<Segment>, most: usize) -> Option<Bytes> {
-        let Some(Segment::Stored(range)) = segments.front_mut() else {
+    fn lend(&self, segments: &mut VecDeque<BodySegment>, most: usize) -> Option<Bytes> {
+        let Some(BodySegment::Stored(range)) = segments.front_mut() else {
             return None;
         };
         let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
@@ -198,7 +198,7 @@ impl StoredBody {
                 break;
             };
             match segment {
-                Segment::Text(text) => {
+                BodySegment::Text(text) => {
                     let count = text.len().min(wanted);
                     block.extend(&text[..count]);
                     *text = text[count..].into();
@@ -206,7 +206,7 @@ impl StoredBody {
                         segments.pop_front();
                     }
                 }
-                Segment::Stored(range) => {
+                BodySegment::Stored(range) => {
                     // The end is read before the bytes: what has ended does not grow.
                     let end = self.followed.as_ref().map(|followed| followed.fill.end());
                     let wanted = (wanted as u64).min(range.end - range.start) as usize;

@@ -25,11 +25,11 @@ use crate::shared::access::CachePart;
 use crate::shared::cache::{EntryState, FillEnd, Follower, Found, Joined, Outcome};
 use crate::snapshot::Route;
 use crate::worker::cache::Cache;
-use crate::worker::cache::fetch::{Asked, Fetch, Purpose};
-use crate::worker::cache::judge::serving;
+use crate::worker::cache::fetch::{CacheRequest, CacheFetch, FetchPurpose};
+use crate::worker::cache::effect::serving;
 use crate::worker::cache::own::{Led, OwnFetch};
-use crate::worker::cache::place::PlaceParts;
-use crate::worker::cache::serving::{Form, Formless, Serving, form_of, part_of};
+use crate::worker::cache::asked_url::UrlParts;
+use crate::worker::cache::serving::{AnswerForm, Formless, Serving, form_of, part_of};
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
 
@@ -38,13 +38,13 @@ pub enum LookedUp {
     /// The cache is not concerned.
     Unconcerned,
     /// The request goes to a backend.
-    Fetch(Box<Fetch>),
+    Fetch(Box<CacheFetch>),
     /// A stored response answers. The fetch, if there is one, refreshes the response meanwhile.
-    Serve(Box<Serving>, Option<Box<Fetch>>),
+    Serve(Box<Serving>, Option<Box<CacheFetch>>),
     /// The request waits for the answer to another one.
     Follow(Follower),
     /// A fetch of the cache's own begins, and the request waits for its answer.
-    Lead(Box<Fetch>, Led),
+    Lead(Box<CacheFetch>, Led),
 }
 
 /// Looks a request up.
@@ -115,17 +115,17 @@ impl LookUp<'_> {
     /// The fetch of a request that neither looks up nor stores.
     fn pass(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         cookies: Option<Vec<u8>>,
         reason: BypassReason,
-    ) -> Box<Fetch> {
+    ) -> Box<CacheFetch> {
         let purpose = if reason == BypassReason::Method {
-            Purpose::Change
+            FetchPurpose::Change
         } else {
             self.exchange.note_cache(CachePart::Bypass, reason.label());
-            Purpose::Bypass(reason.label())
+            FetchPurpose::Bypass(reason.label())
         };
-        let mut fetch = Fetch::new(asked, purpose, None);
+        let mut fetch = CacheFetch::new(asked, purpose, None);
         if let Some(cookies) = cookies {
             fetch.replace_cookies(cookies);
         }
@@ -156,14 +156,14 @@ impl LookUp<'_> {
         has_changed.then_some(left)
     }
 
-    fn asked<'f>(&'f self, fields: &'f [Header<'f>], key: &'f mut Vec<u8>) -> Asked<'f> {
+    fn asked<'f>(&'f self, fields: &'f [Header<'f>], key: &'f mut Vec<u8>) -> CacheRequest<'f> {
         let head = self.incoming.head;
-        let place = PlaceParts::of(self.incoming);
+        let place = UrlParts::of(self.incoming);
         place.write_key(self.policy, fields, key);
         let secured = self.incoming.client.arrival.secured.as_ref();
         let bounds = &self.incoming.config.snapshot().client.head;
         let method = std::str::from_utf8(head.method.as_bytes()).unwrap_or_default();
-        Asked {
+        CacheRequest {
             asking: Asking::new(
                 self.policy,
                 method,
@@ -181,7 +181,7 @@ impl LookUp<'_> {
         }
     }
 
-    fn look_up(&self, asked: &Asked<'_>, cookies: Option<Vec<u8>>) -> Result<LookedUp, Early> {
+    fn look_up(&self, asked: &CacheRequest<'_>, cookies: Option<Vec<u8>>) -> Result<LookedUp, Early> {
         if let Some(serving) = self.serve_led(asked) {
             return Ok(LookedUp::Serve(serving, None));
         }
@@ -237,7 +237,7 @@ impl LookUp<'_> {
 
     /// A fresh entry in front of the store, whose response the client gets as it is.
     #[inline]
-    fn hit_in_front(&self, asked: &Asked<'_>) -> Option<Box<Serving>> {
+    fn hit_in_front(&self, asked: &CacheRequest<'_>) -> Option<Box<Serving>> {
         let matches = |variant: &[u8]| variant.is_empty() || vary::matches(variant, asked.fields);
         let (front, store) = (&self.cache.front, &self.cache.store);
         let (held, state) = front.find(store, asked.hash, asked.key, matches)?;
@@ -260,7 +260,7 @@ impl LookUp<'_> {
     /// at once if it may.
     fn validate(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         cookies: Option<Vec<u8>>,
         found: Found,
         why: Why,
@@ -277,7 +277,7 @@ impl LookUp<'_> {
             && !self.cache.store.may_validate(asked.hash, self.now)
         {
             let formed = form_of(&asked.asking, asked.fields, entry, entry.body_len());
-            let form = formed.unwrap_or(Form::Whole);
+            let form = formed.unwrap_or(AnswerForm::Whole);
             return Ok(self.serve(entry, form, (CachePart::Stale, "unreachable")));
         }
         let forwarded = if why.is_from_client() {
@@ -297,7 +297,7 @@ impl LookUp<'_> {
     /// Sends the request to a backend, unless it waits for the answer to another one.
     fn ask(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         cookies: Option<Vec<u8>>,
         found: Found,
         (reason, label): (Forwarded, &'static str),
@@ -349,7 +349,7 @@ impl LookUp<'_> {
     }
 
     /// Whether another response than the found one answers by now.
-    pub(super) fn is_outrun(&self, asked: &Asked<'_>, found: &Found) -> bool {
+    pub(super) fn is_outrun(&self, asked: &CacheRequest<'_>, found: &Found) -> bool {
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
         let newest = self
             .cache
@@ -364,13 +364,13 @@ impl LookUp<'_> {
 
     fn fetch(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         cookies: Option<Vec<u8>>,
         found: Found,
         (reason, label): (Forwarded, &'static str),
         ticket: crate::shared::cache::Ticket,
-    ) -> Fetch {
-        let mut fetch = Fetch::new(asked, Purpose::Store(reason, label), Some(ticket));
+    ) -> CacheFetch {
+        let mut fetch = CacheFetch::new(asked, FetchPurpose::Store(reason, label), Some(ticket));
         fetch.is_collapsed = self.exchange.progress.collapsed.waits > 0;
         if let Some(cookies) = cookies {
             fetch.replace_cookies(cookies);
@@ -400,12 +400,12 @@ impl LookUp<'_> {
     }
 
     /// Whether the request may wait for the answer to another one, or others for its answer.
-    fn may_collapse(&self, asked: &Asked<'_>, found: &Found) -> bool {
+    fn may_collapse(&self, asked: &CacheRequest<'_>, found: &Found) -> bool {
         !asked.asking.has_range && self.may_share(asked, found)
     }
 
     /// Whether the request may have the answer to another one, apart from the ranges that it asks for.
-    fn may_share(&self, asked: &Asked<'_>, found: &Found) -> bool {
+    fn may_share(&self, asked: &CacheRequest<'_>, found: &Found) -> bool {
         let head = self.incoming.head;
         let has = |name| head.field(name).is_some();
         let wants_events = head
@@ -426,13 +426,13 @@ impl LookUp<'_> {
     }
 
     /// The variant that the request asks for, if the stored responses of the key show what they vary by.
-    fn variant(&self, asked: &Asked<'_>, found: &Found) -> Option<Vec<u8>> {
+    fn variant(&self, asked: &CacheRequest<'_>, found: &Found) -> Option<Vec<u8>> {
         let known = found.entry.as_ref().or(found.other.as_ref())?;
         vary::variant_like(known.variant(), asked.fields)
     }
 
     /// Uses the answer to another request, or waits for it. Errors: the answer is of no use for this request.
-    fn follow(&self, follower: Follower, asked: &Asked<'_>) -> Result<LookedUp, ()> {
+    fn follow(&self, follower: Follower, asked: &CacheRequest<'_>) -> Result<LookedUp, ()> {
         let entry = match follower.outcome() {
             Outcome::Undecided => return Ok(LookedUp::Follow(follower)),
             Outcome::Storable(entry) => entry,
@@ -458,7 +458,7 @@ impl LookUp<'_> {
     }
 
     /// The response to another request that this one has waited for.
-    fn collapsed(&self, entry: &SharedEntry, form: Form) -> Serving {
+    fn collapsed(&self, entry: &SharedEntry, form: AnswerForm) -> Serving {
         let mut serving = self.serving(entry, form, (CachePart::Hit, "collapsed"));
         serving.handling = Handling::Forwarded {
             reason: Forwarded::UriMiss,
@@ -472,7 +472,7 @@ impl LookUp<'_> {
     fn serve(
         &self,
         entry: &SharedEntry,
-        form: Form,
+        form: AnswerForm,
         outcome: (CachePart, &'static str),
     ) -> LookedUp {
         LookedUp::Serve(Box::new(self.serving(entry, form, outcome)), None)
@@ -481,7 +481,7 @@ impl LookUp<'_> {
     fn serving(
         &self,
         entry: &SharedEntry,
-        form: Form,
+        form: AnswerForm,
         (part, reason): (CachePart, &'static str),
     ) -> Serving {
         entry.note_used();

@@ -11,7 +11,7 @@ use crate::cache::tags::named_tag;
 use crate::http::host;
 use crate::shared::SharedStore;
 use crate::shared::cache::{Purge, PurgeEffect};
-use crate::worker::cache::place::{Place, PlaceParts};
+use crate::worker::cache::asked_url::{AskedUrl, UrlParts};
 use crate::worker::reply::Reply;
 
 /// The schemes under which the responses of a URL may be stored. A content management system sends its purges in
@@ -48,7 +48,7 @@ pub fn obey(
     } else {
         PurgeEffect::Hard
     };
-    let place = Place::of(&PlaceParts::of(incoming));
+    let place = AskedUrl::of(&UrlParts::of(incoming));
     let purging = Purging {
         authority: place.authority(),
         target: &target,

@@ -13,13 +13,13 @@ use crate::worker::attempt::Attempt;
 use crate::worker::body::framing::{self, ResponseWay};
 use crate::worker::body::trailers::TrailerRules;
 use crate::worker::body::{Body, Coming};
-use crate::worker::cache::fetch::{Fetch, Purpose};
-use crate::worker::cache::fill::Fill;
-use crate::worker::cache::judge::{Judgment, Verdict};
+use crate::worker::cache::fetch::{CacheFetch, FetchPurpose};
+use crate::worker::cache::fill::BodyFill;
+use crate::worker::cache::effect::{ReceivedAnswer, CacheEffect};
 use crate::worker::cache::serving::Serving;
 use crate::worker::cache::stored_head::withheld;
 use crate::worker::failure::Failure;
-use crate::worker::record::count_judged;
+use crate::worker::record::count_unpassed;
 use crate::worker::relay::Filters;
 
 /// A head of the backend's response, encoded for the client.
@@ -49,7 +49,7 @@ pub(super) enum Answer {
 #[derive(Default)]
 struct Cached {
     /// The store, which gets a copy of the body.
-    fill: Option<Box<Fill>>,
+    fill: Option<Box<BodyFill>>,
     /// The value of `Cache-Status`.
     status: Option<Vec<u8>>,
     /// The edits of the route with the fields that are for the cache alone taken out; `None`: there are none.
@@ -153,11 +153,11 @@ impl Attempt<'_> {
 
     /// Takes the head of an answer that concerns the cache.
     #[inline(never)]
-    fn take_cached(&self, head: &ResponseHead<'_, '_>, fetch: &Fetch, out: &mut Block) -> Answer {
+    fn take_cached(&self, head: &ResponseHead<'_, '_>, fetch: &CacheFetch, out: &mut Block) -> Answer {
         let (Some(policy), Some(cache)) = (&self.exchange.route().cache, &self.shard.cache) else {
             return self.take_final(head, Cached::default(), out);
         };
-        let judgment = Judgment {
+        let received = ReceivedAnswer {
             store: &cache.store,
             policy,
             fetch,
@@ -165,16 +165,16 @@ impl Attempt<'_> {
             references: self.references(),
         };
         let counters = match fetch.purpose {
-            Purpose::Store(..) => self.exchange.cache_counters(),
-            Purpose::Bypass(_) | Purpose::Change => None,
+            FetchPurpose::Store(..) => self.exchange.cache_counters(),
+            FetchPurpose::Bypass(_) | FetchPurpose::Change => None,
         };
         if let Some(counters) = counters {
             counters.fetches.add(1);
         }
         let mut cached = Cached::default();
-        let detail = match judgment.judge() {
-            Verdict::Serve(serving) => {
-                self.note_judged(head.status);
+        let detail = match received.effect() {
+            CacheEffect::Serve(serving) => {
+                self.note_unpassed(head.status);
                 return Answer::Stored {
                     serving,
                     // The body of an answer that is not passed on is not received.
@@ -182,26 +182,26 @@ impl Attempt<'_> {
                         && matches!(head.body, ResponseBody::None | ResponseBody::Length(0)),
                 };
             }
-            Verdict::Store(mut fill) => {
+            CacheEffect::Store(mut fill) => {
                 fill.count_in(self.exchange.shared_cache_counters());
                 cached.fill = Some(fill);
                 ""
             }
-            Verdict::Pass(label) => {
+            CacheEffect::Pass(label) => {
                 if let Some(counters) = counters {
                     counters.note_not_stored(label);
                 }
                 label
             }
-            Verdict::Repeat => {
-                self.note_judged(head.status);
+            CacheEffect::Repeat => {
+                self.note_unpassed(head.status);
                 return Answer::Repeat {
                     reusable: head.keep_alive,
                 };
             }
         };
         cached.status = fetch.cache_status(policy, head.fields, detail);
-        let is_stored = cached.fill.is_some() && matches!(fetch.purpose, Purpose::Store(..));
+        let is_stored = cached.fill.is_some() && matches!(fetch.purpose, FetchPurpose::Store(..));
         let withheld = withheld(policy, head.fields, is_stored);
         cached.edits = (!withheld.is_empty()).then(|| {
             let own = &self.exchange.route().response_fields;
@@ -215,7 +215,7 @@ impl Attempt<'_> {
     }
 
     /// Counts an answer that is not passed on for its backend.
-    fn note_judged(&self, status: u16) {
+    fn note_unpassed(&self, status: u16) {
         let backend = self.upstream.backend();
         let now = Micros::now();
         let micros = now.since(self.asked_at);
@@ -229,7 +229,7 @@ impl Attempt<'_> {
             self.shard.under_way.note_head(place, backend, millis);
         }
         self.shard.report_answer(self.exchange, backend);
-        count_judged(self.shard, self.exchange, status, micros);
+        count_unpassed(self.shard, self.exchange, status, micros);
     }
 
     fn take_final(

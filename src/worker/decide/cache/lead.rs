@@ -9,7 +9,7 @@ use crate::cache::status::{Forwarded, Handling};
 use crate::cache::vary;
 use crate::shared::access::CachePart;
 use crate::shared::cache::{FillEnd, Found, Joined, Outcome, Ticket, Widened};
-use crate::worker::cache::fetch::Asked;
+use crate::worker::cache::fetch::CacheRequest;
 use crate::worker::cache::own::{Led, OwnFetch};
 use crate::worker::cache::serving::{Serving, form_of, part_of};
 
@@ -25,7 +25,7 @@ pub(super) fn has_conditions(fields: &[Header<'_>]) -> bool {
 impl LookUp<'_> {
     /// Whether the answer to the request could not be stored, but that to the same request without its conditions
     /// could: a 304 to the client's own conditions brings nothing that could be stored.
-    pub(super) fn needs_own(&self, asked: &Asked<'_>, found: &Found) -> bool {
+    pub(super) fn needs_own(&self, asked: &CacheRequest<'_>, found: &Found) -> bool {
         found.entry.is_none() && has_conditions(asked.fields)
     }
 
@@ -44,7 +44,7 @@ impl LookUp<'_> {
     }
 
     /// Whether the key was asked for too seldom for an answer to be stored.
-    pub(super) fn is_rare(&self, asked: &Asked<'_>, found: &Found) -> bool {
+    pub(super) fn is_rare(&self, asked: &CacheRequest<'_>, found: &Found) -> bool {
         let is_unknown = found.entry.is_none() && found.other.is_none();
         is_unknown
             && self.exchange.progress.collapsed.waits == 0
@@ -55,7 +55,7 @@ impl LookUp<'_> {
     /// stale, the client waits for a bounded time only, and then gets the stale response.
     pub(super) fn validate_with_patience(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         cookies: Option<Vec<u8>>,
         found: Found,
         reason: (Forwarded, &'static str),
@@ -105,7 +105,7 @@ impl LookUp<'_> {
     pub(super) fn with_refresh(
         &self,
         served: LookedUp,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         cookies: Option<Vec<u8>>,
         found: Found,
     ) -> LookedUp {
@@ -141,7 +141,7 @@ impl LookUp<'_> {
     /// Begins a fetch of the cache's own, for whose answer the request waits.
     pub(super) fn lead(
         &self,
-        (asked, cookies): (&Asked<'_>, Option<Vec<u8>>),
+        (asked, cookies): (&CacheRequest<'_>, Option<Vec<u8>>),
         found: Found,
         (reason, label): (Forwarded, &'static str),
         (ticket, own): (Ticket, OwnFetch),
@@ -163,7 +163,7 @@ impl LookUp<'_> {
 
     /// Answers with what the request's own fetch has brought. The answer need not be fresh: it was fetched for this
     /// very request. `None`: the fetch has brought nothing that answers.
-    pub(super) fn serve_led(&self, asked: &Asked<'_>) -> Option<Box<Serving>> {
+    pub(super) fn serve_led(&self, asked: &CacheRequest<'_>) -> Option<Box<Serving>> {
         let led = self.exchange.progress.led.as_ref()?;
         let Outcome::Storable(entry) = led.fill.outcome() else {
             return None;

@@ -8,16 +8,16 @@ use crate::cache::status::Forwarded;
 use crate::cache::validators::Validators;
 use crate::shared::SharedEntry;
 use crate::shared::cache::{Entry, Found, Joined};
-use crate::worker::cache::fetch::Asked;
+use crate::worker::cache::fetch::CacheRequest;
 use crate::worker::cache::own::{Completing, OwnFetch};
-use crate::worker::cache::serving::{Form, Missing, announced_length, form_of, part_of};
+use crate::worker::cache::serving::{AnswerForm, Missing, announced_length, form_of, part_of};
 
 impl LookUp<'_> {
     /// Answers a request for more than the stored part has: the rest is fetched, or the request goes to a backend as it
     /// is.
     pub(super) fn ask_for_rest(
         &self,
-        (asked, cookies): (&Asked<'_>, Option<Vec<u8>>),
+        (asked, cookies): (&CacheRequest<'_>, Option<Vec<u8>>),
         mut found: Found,
         entry: SharedEntry,
         missing: Missing,
@@ -45,7 +45,7 @@ impl LookUp<'_> {
     /// The fetch of the cache's own that brings what is missing; `None`: the request goes as it is.
     fn own_for(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         found: &Found,
         entry: &SharedEntry,
         missing: Missing,
@@ -80,7 +80,7 @@ impl LookUp<'_> {
     }
 
     /// Notes a request for a range that is not stored; returns how many came of late.
-    pub(super) fn note_range(&self, asked: &Asked<'_>) -> u8 {
+    pub(super) fn note_range(&self, asked: &CacheRequest<'_>) -> u8 {
         if asked.asking.has_range && self.exchange.progress.collapsed.waits == 0 {
             self.cache.store.note_range(asked.hash, self.now)
         } else {
@@ -106,10 +106,10 @@ impl LookUp<'_> {
     /// the entry does not answer, or what is asked for would come too late.
     pub(super) fn form_from_fill(
         &self,
-        asked: &Asked<'_>,
+        asked: &CacheRequest<'_>,
         entry: &Entry,
         is_open: bool,
-    ) -> Option<Form> {
+    ) -> Option<AnswerForm> {
         let length = if is_open && asked.asking.has_range {
             announced_length(entry)?
         } else {
@@ -118,8 +118,8 @@ impl LookUp<'_> {
         let form = form_of(&asked.asking, asked.fields, entry, length).ok()?;
         let start = part_of(entry).map_or(0, |extent| extent.range.first);
         let first = match &form {
-            Form::Ranges(RangeSelection::Single(range)) => range.first,
-            Form::Ranges(RangeSelection::Several(ranges)) => {
+            AnswerForm::Ranges(RangeSelection::Single(range)) => range.first,
+            AnswerForm::Ranges(RangeSelection::Several(ranges)) => {
                 ranges.as_slice().iter().map(|range| range.first).min()?
             }
             _ => 0,

@@ -18,15 +18,15 @@ use crate::http::h1::ResponseBody;
 use crate::http::range::{ByteRange, ContentRange};
 use crate::shared::cache::NewEntry;
 use crate::worker::cache::fetch::Storing;
-use crate::worker::cache::fill::Fill;
-use crate::worker::cache::judge::{Judgment, Verdict};
+use crate::worker::cache::fill::BodyFill;
+use crate::worker::cache::effect::{ReceivedAnswer, CacheEffect};
 use crate::worker::cache::own::Completing;
 use crate::worker::cache::serving::part_of;
 use crate::worker::cache::stored_head::stored_head;
 
-impl Judgment<'_> {
+impl ReceivedAnswer<'_> {
     /// Begins to store a 206 as the part that it is. Errors: the reason for which the part is not stored.
-    pub(super) fn store_part(&self, now: u64) -> Result<Box<Fill>, NotStored> {
+    pub(super) fn store_part(&self, now: u64) -> Result<Box<BodyFill>, NotStored> {
         let (policy, head, fetch) = (self.policy, self.head, self.fetch);
         let extent = self.extent().ok_or(NotStored::Partial)?;
         if fetch.asking.method != AskedMethod::Get || self.is_within_stored() {
@@ -55,7 +55,7 @@ impl Judgment<'_> {
         let ticket = fetch.take_ticket().ok_or(NotStored::NoRoom)?;
         let filling = ticket.store(new).map_err(|_| NotStored::NoRoom)?;
         fetch.storing.set(Some(Storing { length: new.length }));
-        Ok(Box::new(Fill::new(filling)))
+        Ok(Box::new(BodyFill::new(filling)))
     }
 
     /// The part that the 206 announces.
@@ -89,12 +89,12 @@ impl Judgment<'_> {
     }
 
     /// The meaning of an answer to a request for the rest of a stored part; `None`: the meaning that any answer has.
-    pub(super) fn completed(&self, now: u64) -> Option<Verdict> {
+    pub(super) fn completed(&self, now: u64) -> Option<CacheEffect> {
         let completing = self.fetch.own.as_ref()?.completing.as_ref()?;
         match self.head.status {
             206 => {}
             // The representation has got shorter, or the backend denies the range for another reason.
-            416 => return Some(Verdict::Repeat),
+            416 => return Some(CacheEffect::Repeat),
             // RFC 9110 section 13.1.5: the representation has changed, and this is the new one.
             _ => return None,
         }
@@ -108,19 +108,19 @@ impl Judgment<'_> {
         );
         // RFC 9111 section 3.4 (MUST): parts are joined only if they share a strong validator.
         if self.extent() != Some(missing) || !old.share_strong(&new) {
-            return Some(Verdict::Repeat);
+            return Some(CacheEffect::Repeat);
         }
         Some(match self.join(completing, now) {
-            Ok(fill) => Verdict::Store(fill),
+            Ok(fill) => CacheEffect::Store(fill),
             Err(why) => {
                 self.refuse(why, now);
-                Verdict::Pass(why.label())
+                CacheEffect::Pass(why.label())
             }
         })
     }
 
     /// Begins to store the stored part together with the one that has come.
-    fn join(&self, completing: &Completing, now: u64) -> Result<Box<Fill>, NotStored> {
+    fn join(&self, completing: &Completing, now: u64) -> Result<Box<BodyFill>, NotStored> {
         let (entry, completion) = (&completing.entry, &completing.completion);
         let omitted = Omitted::new(self.policy, 200, self.head.fields);
         let new = NewFields {
@@ -144,7 +144,7 @@ impl Judgment<'_> {
         });
         let filling = filling.map_err(|_| NotStored::NoRoom)?;
         self.fetch.storing.set(Some(Storing { length }));
-        let mut fill = Box::new(Fill::new(filling));
+        let mut fill = Box::new(BodyFill::new(filling));
         if completion.is_behind() {
             fill.pass_stored(entry);
         } else {

@@ -25,20 +25,20 @@ use crate::http::references::References;
 use crate::shared::access::CachePart;
 use crate::shared::cache::{NewEntry, Purge, PurgeEffect, Share};
 use crate::shared::{SharedEntry, SharedStore};
-use crate::worker::cache::fetch::{Fetch, Purpose, Storing};
-use crate::worker::cache::fill::Fill;
-use crate::worker::cache::serving::{Form, Serving};
+use crate::worker::cache::fetch::{CacheFetch, FetchPurpose, Storing};
+use crate::worker::cache::fill::BodyFill;
+use crate::worker::cache::serving::{AnswerForm, Serving};
 use crate::worker::cache::stored_head::{kept_head, stored_head};
 use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 
 /// What the head of an answer means for the cache.
-pub enum Verdict {
+pub enum CacheEffect {
     /// The answer goes to the client and is not stored, for the reason of this label.
     Pass(&'static str),
     /// The answer goes to the client and is stored.
-    Store(Box<Fill>),
+    Store(Box<BodyFill>),
     /// A stored response answers in its place.
     Serve(Box<Serving>),
     /// The answer is a 304 to conditions of palantir's own, and for none of the responses that they name: the request is
@@ -46,76 +46,76 @@ pub enum Verdict {
     Repeat,
 }
 
-/// Everything that a judgment needs.
-pub struct Judgment<'a> {
+/// Everything that a received needs.
+pub struct ReceivedAnswer<'a> {
     /// The store.
     pub store: &'a SharedStore,
     /// The settings of the route.
     pub policy: &'a Policy,
     /// The request.
-    pub fetch: &'a Fetch,
+    pub fetch: &'a CacheFetch,
     /// The head of the answer.
     pub head: &'a ResponseHead<'a, 'a>,
     /// How references to the backend are rewritten.
     pub references: Option<References<'a>>,
 }
 
-impl Judgment<'_> {
+impl ReceivedAnswer<'_> {
     /// Judges the head of a final answer.
-    pub fn judge(&self) -> Verdict {
+    pub fn effect(&self) -> CacheEffect {
         match self.fetch.purpose {
-            Purpose::Bypass(label) => Verdict::Pass(label),
-            Purpose::Change => {
+            FetchPurpose::Bypass(label) => CacheEffect::Pass(label),
+            FetchPurpose::Change => {
                 self.invalidate();
                 self.store_for_get()
             }
-            Purpose::Store(..) => self.judge_readable(),
+            FetchPurpose::Store(..) => self.effect_of_readable(),
         }
     }
 
     /// Stores the answer to a POST that stands for its target (RFC 9110 section 9.3.3).
-    fn store_for_get(&self) -> Verdict {
+    fn store_for_get(&self) -> CacheEffect {
         if self.fetch.asking.method != AskedMethod::Post {
-            return Verdict::Pass("method");
+            return CacheEffect::Pass("method");
         }
         // The answer is newer than the invalidation by the request itself.
         self.fetch.begin_ticket(&self.store);
         match self.store(unix_millis()) {
-            Ok(fill) => Verdict::Store(fill),
+            Ok(fill) => CacheEffect::Store(fill),
             Err(why) => {
                 drop(self.fetch.take_ticket());
-                Verdict::Pass(why.label())
+                CacheEffect::Pass(why.label())
             }
         }
     }
 
-    fn judge_readable(&self) -> Verdict {
+    fn effect_of_readable(&self) -> CacheEffect {
         let now = unix_millis();
         let status = self.head.status;
         if status == 304 && self.fetch.is_validating() {
             return match self.validated(now) {
-                Some(serving) => Verdict::Serve(Box::new(serving)),
-                None => Verdict::Repeat,
+                Some(serving) => CacheEffect::Serve(Box::new(serving)),
+                None => CacheEffect::Repeat,
             };
         }
         if let Some(verdict) = self.completed(now) {
             return verdict;
         }
         if let Some(serving) = self.stale_instead(Trouble::Status(status), now) {
-            return Verdict::Serve(Box::new(serving));
+            return CacheEffect::Serve(Box::new(serving));
         }
         if self.fetch.is_rare {
             drop(self.fetch.take_ticket());
-            return Verdict::Pass("min_uses");
+            return CacheEffect::Pass("min_uses");
         }
         if self.fetch.asking.method == AskedMethod::Head {
             self.take_head_over(now);
         }
         match self.store(now) {
-            Ok(fill) => Verdict::Store(fill),
+            Ok(fill) => CacheEffect::Store(fill),
             Err(why) => {
                 self.refuse(why, now);
-                Verdict::Pass(why.label())
+                CacheEffect::Pass(why.label())
             }
         }
     }
@@ -162,7 +162,7 @@ impl Judgment<'_> {
     }
 
     /// Begins to store the answer. Errors: the reason for which the answer is not stored.
-    fn store(&self, now: u64) -> Result<Box<Fill>, NotStored> {
+    fn store(&self, now: u64) -> Result<Box<BodyFill>, NotStored> {
         let (policy, head) = (self.policy, self.head);
         if head.status == 206 {
             return self.store_part(now);
@@ -190,7 +190,7 @@ impl Judgment<'_> {
         });
         let filling = filling.map_err(|_| NotStored::NoRoom)?;
         self.fetch.storing.set(Some(Storing { length }));
-        Ok(Box::new(Fill::new(filling)))
+        Ok(Box::new(BodyFill::new(filling)))
     }
 
     /// The stored response that a 304 has validated.
@@ -210,7 +210,7 @@ impl Judgment<'_> {
         };
         let entry = self.refreshed(&stored[at], now);
         let reason = match self.fetch.purpose {
-            Purpose::Store(_, label) => label,
+            FetchPurpose::Store(_, label) => label,
             _ => "",
         };
         let forwarded = Handling::Forwarded {
@@ -328,7 +328,7 @@ impl Judgment<'_> {
     }
 }
 
-impl Judgment<'_> {
+impl ReceivedAnswer<'_> {
     /// Invalidates the responses that are stored for a path and query of the same origin.
     fn invalidate_url(&self, (path, query): (&[u8], Option<&[u8]>)) {
         let mut key = Vec::new();
@@ -349,7 +349,7 @@ impl Judgment<'_> {
 /// The stored response that answers in case of trouble, if the response and the operator permit that.
 pub fn stale_instead(
     policy: &Policy,
-    fetch: &Fetch,
+    fetch: &CacheFetch,
     trouble: Trouble,
     now: u64,
 ) -> Option<Serving> {
@@ -387,7 +387,7 @@ pub fn serving(
         entry: entry.clone(),
         held: None,
         fill: None,
-        form: Form::Whole,
+        form: AnswerForm::Whole,
         handling,
         ttl: ttl(policy, &facts, now),
         age: age(&facts, now),
@@ -401,13 +401,13 @@ pub fn serving(
     }
 }
 
-impl Fetch {
+impl CacheFetch {
     /// The reason for which the request was forwarded.
     pub fn forwarded(&self) -> Forwarded {
         match self.purpose {
-            Purpose::Store(reason, _) => reason,
-            Purpose::Bypass(_) => Forwarded::Bypass,
-            Purpose::Change => Forwarded::Method,
+            FetchPurpose::Store(reason, _) => reason,
+            FetchPurpose::Bypass(_) => Forwarded::Bypass,
+            FetchPurpose::Change => Forwarded::Method,
         }
     }
 }

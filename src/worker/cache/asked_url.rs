@@ -10,7 +10,7 @@ use crate::worker::decide::Incoming;
 
 /// The URL that a request asks for, as parts of its head.
 #[derive(Clone, Copy, Debug)]
-pub struct PlaceParts<'a> {
+pub struct UrlParts<'a> {
     /// The scheme that the backend is told, `http` or `https`.
     scheme: &'static str,
     /// The host that the client asked for, without a port.
@@ -23,14 +23,14 @@ pub struct PlaceParts<'a> {
     query: Option<&'a [u8]>,
 }
 
-impl<'a> PlaceParts<'a> {
+impl<'a> UrlParts<'a> {
     /// The URL of a request. From a trusted proxy, the scheme and host count that the proxy names, because the backend
     /// is told these.
-    pub fn of(incoming: &Incoming<'a>) -> PlaceParts<'a> {
+    pub fn of(incoming: &Incoming<'a>) -> UrlParts<'a> {
         let (client, head) = (incoming.client, incoming.head);
         let scheme = client.arrival.scheme();
         if !client.arrival.is_trusted(incoming.config.snapshot()) {
-            return PlaceParts {
+            return UrlParts {
                 scheme,
                 host: head.host_name,
                 port: port_behind(head.host, head.host_name),
@@ -49,7 +49,7 @@ impl<'a> PlaceParts<'a> {
         let is_host = |host: &&[u8]| host::split(host).is_some();
         let authority = named.filter(is_host).unwrap_or(head.host);
         let (host, port) = host::split(authority).unwrap_or((authority, None));
-        PlaceParts {
+        UrlParts {
             scheme,
             host,
             port,
@@ -81,7 +81,7 @@ fn port_behind(authority: &[u8], host: &[u8]) -> Option<u16> {
 
 /// The URL that a request asks for, kept when its head is gone.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct AskedUrl {
     /// The scheme that the backend is told, `http` or `https`.
     scheme: &'static str,
     /// Host and port in the one form that keys have.
@@ -92,16 +92,16 @@ pub struct Place {
     path_len: usize,
 }
 
-impl Place {
+impl AskedUrl {
     /// Keeps a URL.
-    pub fn of(parts: &PlaceParts<'_>) -> Place {
+    pub fn of(parts: &UrlParts<'_>) -> AskedUrl {
         let mut authority = Vec::with_capacity(parts.host.len() + ":65535".len());
         write_authority(parts.scheme, parts.host, parts.port, &mut authority);
         let path_and_query = match parts.query {
             Some(query) => [parts.path, b"?", query].concat(),
             None => parts.path.to_vec(),
         };
-        Place {
+        AskedUrl {
             scheme: parts.scheme,
             authority: authority.into(),
             path_and_query: path_and_query.into(),
