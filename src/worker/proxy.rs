@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use crate::net::Timer;
 use crate::worker::buffer_body::buffer_body;
-use crate::worker::cache::follow::await_decision;
 use crate::worker::cache::effect::stored_instead;
+use crate::worker::cache::follow::await_decision;
 use crate::worker::cache::refresh::refresh;
 use crate::worker::cache::serve::answer_from_store;
 use crate::worker::decide::{Decision, decide, wait_for_memory};

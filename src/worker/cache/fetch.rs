@@ -17,9 +17,9 @@ use crate::http::fields::values;
 use crate::http::h1::{ComputedField, RequestHead};
 use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
+use crate::worker::cache::asked_url::{AskedUrl, UrlParts};
 use crate::worker::cache::effect_on_part::range_value;
 use crate::worker::cache::own::{Completing, OF_CLIENT, OwnFetch};
-use crate::worker::cache::asked_url::{AskedUrl, UrlParts};
 use crate::worker::cache::serving::{AnswerForm, Formless, form_of, part_of};
 
 /// A request to a backend, as the cache sees it.
@@ -96,7 +96,11 @@ const RANGE: [&str; 2] = ["range", "if-range"];
 
 impl CacheFetch {
     /// A fetch for a request. `ticket`: the place of the fetch in the store.
-    pub fn new(asked: &CacheRequest<'_>, purpose: FetchPurpose, ticket: Option<Ticket>) -> CacheFetch {
+    pub fn new(
+        asked: &CacheRequest<'_>,
+        purpose: FetchPurpose,
+        ticket: Option<Ticket>,
+    ) -> CacheFetch {
         let mut lines = Vec::with_capacity(limits::KEPT_FIELDS_BYTES);
         for field in asked.fields {
             for piece in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {

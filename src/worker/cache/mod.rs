@@ -1,14 +1,14 @@
 //! The cache as one core uses it: requests are looked up, answers are stored on their way to the client, and stored
 //! responses are served. `crate::cache` decides by the rules of RFC 9111; `shared/cache` is the store of all cores.
 
+pub mod asked_url;
+pub mod effect;
+mod effect_on_part;
 pub mod fetch;
 pub mod fill;
 pub mod follow;
 pub mod front;
-pub mod effect;
-mod effect_on_part;
 pub mod own;
-pub mod asked_url;
 pub mod refresh;
 pub mod rendered;
 pub mod serve;

@@ -16,7 +16,7 @@ use crate::worker::body::{Body, Coming};
 use crate::worker::cache::rendered::{HeadLook, Rendered};
 use crate::worker::cache::served_head::{self, Delivery};
 use crate::worker::cache::serving::{AnswerForm, Serving, announced_length, part_of};
-use crate::worker::cache::stored_body::{Followed, BodySegment, StoredBody};
+use crate::worker::cache::stored_body::{BodySegment, Followed, StoredBody};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -61,7 +61,8 @@ impl Answer<'_> {
         let segments = segments(&serving, total, exchange.id.0);
         let length = body_length(&segments);
         // RFC 9110 section 8.6 (MUST NOT): a 204 has no Content-Length, and a 304 none of its own.
-        let is_bare = serving.form == AnswerForm::NotModified || status(serving.entry.head()) == 204;
+        let is_bare =
+            serving.form == AnswerForm::NotModified || status(serving.entry.head()) == 204;
         let (body, close) = self.begin(match length {
             _ if is_bare => ResponseBody::None,
             Some(length) => ResponseBody::Length(length),
@@ -278,8 +279,12 @@ fn segments(serving: &Serving, total: Option<u64>, number: u64) -> VecDeque<Body
     let start = part_of(&serving.entry).map_or(0, |extent| extent.range.first);
     let stored = |first: u64, last: u64| BodySegment::Stored(first - start..last + 1 - start);
     match serving.form {
-        AnswerForm::NotModified | AnswerForm::Ranges(RangeSelection::Unsatisfiable) => VecDeque::new(),
-        AnswerForm::Ranges(RangeSelection::Single(range)) => [stored(range.first, range.last)].into(),
+        AnswerForm::NotModified | AnswerForm::Ranges(RangeSelection::Unsatisfiable) => {
+            VecDeque::new()
+        }
+        AnswerForm::Ranges(RangeSelection::Single(range)) => {
+            [stored(range.first, range.last)].into()
+        }
         AnswerForm::Ranges(RangeSelection::Several(ranges)) => {
             let boundary = served_head::boundary(number);
             let multipart = Multipart {

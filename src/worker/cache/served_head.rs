@@ -40,7 +40,9 @@ pub fn derived_head(serving: &Serving, total: u64, number: u64) -> Option<Vec<u8
     match serving.form {
         AnswerForm::Whole | AnswerForm::Ranges(RangeSelection::Whole) => return None,
         AnswerForm::NotModified => write_not_modified(stored, &mut head),
-        AnswerForm::Ranges(RangeSelection::Single(range)) => write_part(stored, range, total, &mut head),
+        AnswerForm::Ranges(RangeSelection::Single(range)) => {
+            write_part(stored, range, total, &mut head)
+        }
         AnswerForm::Ranges(RangeSelection::Several(ranges)) => {
             write_parts(stored, &ranges, total, &boundary(number), &mut head);
         }

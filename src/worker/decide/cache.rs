@@ -25,10 +25,10 @@ use crate::shared::access::CachePart;
 use crate::shared::cache::{EntryState, FillEnd, Follower, Found, Joined, Outcome};
 use crate::snapshot::Route;
 use crate::worker::cache::Cache;
-use crate::worker::cache::fetch::{CacheRequest, CacheFetch, FetchPurpose};
-use crate::worker::cache::effect::serving;
-use crate::worker::cache::own::{Led, OwnFetch};
 use crate::worker::cache::asked_url::UrlParts;
+use crate::worker::cache::effect::serving;
+use crate::worker::cache::fetch::{CacheFetch, CacheRequest, FetchPurpose};
+use crate::worker::cache::own::{Led, OwnFetch};
 use crate::worker::cache::serving::{AnswerForm, Formless, Serving, form_of, part_of};
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
@@ -181,7 +181,11 @@ impl LookUp<'_> {
         }
     }
 
-    fn look_up(&self, asked: &CacheRequest<'_>, cookies: Option<Vec<u8>>) -> Result<LookedUp, Early> {
+    fn look_up(
+        &self,
+        asked: &CacheRequest<'_>,
+        cookies: Option<Vec<u8>>,
+    ) -> Result<LookedUp, Early> {
         if let Some(serving) = self.serve_led(asked) {
             return Ok(LookedUp::Serve(serving, None));
         }

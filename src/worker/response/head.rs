@@ -13,9 +13,9 @@ use crate::worker::attempt::Attempt;
 use crate::worker::body::framing::{self, ResponseWay};
 use crate::worker::body::trailers::TrailerRules;
 use crate::worker::body::{Body, Coming};
+use crate::worker::cache::effect::{CacheEffect, ReceivedAnswer};
 use crate::worker::cache::fetch::{CacheFetch, FetchPurpose};
 use crate::worker::cache::fill::BodyFill;
-use crate::worker::cache::effect::{ReceivedAnswer, CacheEffect};
 use crate::worker::cache::serving::Serving;
 use crate::worker::cache::stored_head::withheld;
 use crate::worker::failure::Failure;
@@ -153,7 +153,12 @@ impl Attempt<'_> {
 
     /// Takes the head of an answer that concerns the cache.
     #[inline(never)]
-    fn take_cached(&self, head: &ResponseHead<'_, '_>, fetch: &CacheFetch, out: &mut Block) -> Answer {
+    fn take_cached(
+        &self,
+        head: &ResponseHead<'_, '_>,
+        fetch: &CacheFetch,
+        out: &mut Block,
+    ) -> Answer {
         let (Some(policy), Some(cache)) = (&self.exchange.route().cache, &self.shard.cache) else {
             return self.take_final(head, Cached::default(), out);
         };
