@@ -5,12 +5,13 @@
 //! ## The steps of a request
 //!
 //! ```text
-//! accept → parse → DECIDE: access → route → balance → ENCODE → upstream (connect, send, receive head)
-//!        → RESPONSE: head → body → record
+//! accept → parse → DECIDE: access → route → cache → balance → ENCODE → upstream (connect, send, receive head)
+//!        → RESPONSE: source → head → body (cache fill) → record
 //! ```
 //!
 //! Each step has a file or a folder in [`worker`]. A decision has outcomes: more bytes are needed, the request waits,
-//! it gets a reply of our own, or it is forwarded. The files in the order of a request, with `src/` left out:
+//! it gets a reply of our own or a stored response, or it is forwarded. The files in the order of a request, with `src/`
+//! left out:
 //!
 //! ```text
 //! worker/accept.rs        takes in new connections; accept/pause.rs after an error, accept/turn_away.rs where the
@@ -24,8 +25,15 @@
 //! worker/downstream/      the client's side: arrival.rs, head.rs, persistence.rs (may the connection go on), linger.rs
 //! worker/proxy.rs         the way of one request through all that follows; exchange.rs is the request and its response
 //! worker/decide/          the decision: head.rs, incoming.rs, facts.rs, access.rs, demands.rs, challenge.rs,
-//!                         target.rs, route.rs, balance.rs, carrier.rs, trace.rs, memory.rs,
-//!                         purge.rs
+//!                         target.rs, route.rs, purge.rs, balance.rs, carrier.rs, trace.rs, memory.rs
+//! worker/decide/cache.rs  the look-up in the cache: cache/follow.rs, cache/lead.rs (fetches of the cache's own),
+//!                         cache/parts.rs
+//! worker/cache/           the cache as one core uses it: asked_url.rs (the URL and its key), front.rs and rendered.rs
+//!                         (what this core serves most), fetch.rs and own.rs (a request whose answer concerns the
+//!                         cache), follow.rs and waits.rs (requests that wait for another's answer), refresh.rs
+//!                         (requests without a client), effect.rs and effect_on_part.rs (what an answer does to the
+//!                         cache), stored_head.rs, fill.rs (stores an answer on its way), instead.rs (in the place of
+//!                         a failure), serving.rs, serve.rs, served_head.rs, stored_body.rs (an answer from the store)
 //! worker/reply.rs         answers of our own; reply/render.rs renders their bytes once per core
 //! worker/encode.rs        the request as a backend gets it; encode/told.rs: what the backend is told of the client
 //! worker/buffer_body.rs   the part of a body that has come already
@@ -46,6 +54,7 @@
 //! worker/body.rs          the framing of bodies: body/framing.rs chooses how one is framed, body/trailers.rs which
 //!                         trailers it has; wire.rs and stream.rs are the two sides of an exchange,
 //!                         bulk_turns.rs lets bulk transfers take turns, min_rate.rs measures slow clients
+//! worker/contain.rs       a panic of a task ends the work of that task alone
 //! worker/tunnel.rs        bytes both ways after a 101
 //! worker/record.rs        counts and logs the exchange; log_ration.rs bounds the lines
 //! ```

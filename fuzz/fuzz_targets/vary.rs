@@ -33,6 +33,6 @@ fuzz_target!(|input: (u8, &[u8], &[u8], &[u8])| {
         }
     }
     assert!(weighted(&request, name).all(|member| member.weight <= 1_000));
-    // What a disk gives back may be anything.
+    // The bytes that a disk gives back may be any.
     matches(coding, &request);
 });

@@ -83,7 +83,7 @@ impl Asking {
         }
     }
 
-    /// The same request as a GET, whose response is stored.
+    /// A copy of the request as a GET, whose response is stored.
     pub fn for_get(self) -> Asking {
         Asking {
             method: AskedMethod::Get,

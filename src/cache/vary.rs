@@ -40,8 +40,8 @@ pub fn variant_of(
     Ok(variant)
 }
 
-/// What a request has of the fields by which a known variant was selected. Requests with the same bytes would select the
-/// same variant. `None`: the bytes are no variant, or the request has too much of these fields.
+/// The values that a request has in the fields by which a known variant was selected. Requests with the same bytes
+/// would select the same variant. `None`: the bytes are no variant, or the request has too much of these fields.
 pub fn variant_like(known: &[u8], request: &[Header<'_>]) -> Option<Vec<u8>> {
     let (mut rest, mut variant) = (known, Vec::new());
     while !rest.is_empty() {

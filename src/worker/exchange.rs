@@ -13,8 +13,7 @@ use crate::shared::access::{CacheOutcome, CachePart, LoggedTexts, RequestFacts, 
 use crate::shared::cache_counters::CacheBlock;
 use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
-use crate::worker::cache::follow::Collapsed;
-use crate::worker::cache::own::Led;
+use crate::worker::cache::own::{Collapsed, Led};
 use crate::worker::failure::Failure;
 use crate::worker::live_config::LiveConfig;
 use crate::worker::retry::Used;

@@ -8,6 +8,7 @@ mod bulk_turns;
 mod cache;
 mod client_room;
 mod connection;
+mod contain;
 mod decide;
 mod downstream;
 mod encode;

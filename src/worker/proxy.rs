@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 
 use crate::net::Timer;
 use crate::worker::buffer_body::buffer_body;
-use crate::worker::cache::effect::stored_instead;
 use crate::worker::cache::follow::await_decision;
+use crate::worker::cache::instead::stored_instead;
 use crate::worker::cache::refresh::refresh;
 use crate::worker::cache::serve::answer_from_store;
 use crate::worker::decide::{Decision, decide, wait_for_memory};
@@ -118,8 +118,8 @@ async fn answer(
                 reply::send(shard, client, exchange, &reply).await;
                 return Ok(());
             }
-            Decision::Serve(mut serving) => {
-                if let Some(request) = serving.refresh.take() {
+            Decision::Serve(serving, request) => {
+                if let Some(request) = request {
                     refresh(shard, &client.arrival, exchange, request);
                 }
                 return answer_from_store(shard, client, exchange, *serving).await;

@@ -114,8 +114,8 @@ pub const FRONT_SWEEP: usize = 512;
 /// Hits of an entry in front of the store for which the store is told of one.
 pub const FRONT_HITS_PER_NOTE: u8 = 16;
 
-/// Bytes of a stored body from which on it is sent from the memory of the store, without a copy. A shorter rest is copied
-/// behind other bytes, so that one send carries both.
+/// Bytes of a stored body from which on the body is sent from the memory of the store, without a copy. A shorter rest
+/// is copied behind other bytes, so that one send carries both.
 pub const LENT_BYTES: usize = 16 << 10;
 
 /// Bytes of a stored part that are copied when the part is completed. The copy is made in one go, which takes a worker

@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell};
 
 use super::duplex::Duplex;
 use crate::base::time::Micros;
+use crate::cache::request::AskedMethod;
 use crate::net::Timer;
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
@@ -11,6 +12,7 @@ use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::min_rate::MinRate;
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 
 /// An attempt whose request has been sent, as far as the request was kept. Both directions of the exchange use it.
@@ -53,6 +55,27 @@ impl Attempt<'_> {
         };
         let received = self.exchange.tally().response_bytes;
         fetch.is_followed() || fetch.is_nearly_stored(received)
+    }
+
+    /// Whether nobody needs the rest of the answer: its only reader was the cache, which does not store it.
+    pub fn is_for_nobody(&self, is_stored: bool) -> bool {
+        let Some(fetch) = &self.request.fetch else {
+            return false;
+        };
+        let policy = self.exchange.route().cache.as_ref();
+        let is_too_large = || {
+            let received = self.exchange.tally().response_bytes;
+            policy.is_some_and(|policy| received > policy.max_object)
+        };
+        // The client that asked for the rest of a part may have gone meanwhile. The bytes that have come are kept.
+        let is_completing = fetch
+            .own
+            .as_ref()
+            .is_some_and(|own| own.completing.is_some());
+        let is_left = is_completing && !self.goes_on_without_client();
+        matches!(self.client.wire.stream, Stream::Absent)
+            && fetch.asking.method == AskedMethod::Get
+            && (!is_stored || is_too_large() || is_left)
     }
 
     /// Notes that the client has gone. The result says whether the answer is received on.

@@ -1,5 +1,5 @@
-//! What the head of a backend's answer means for the cache: the answer is stored, or validates a stored response, or a
-//! stored response answers in its place, or the answer invalidates what is stored.
+//! The effect of the head of a backend's answer on the cache: the answer is stored, validates a stored response, gives
+//! way to a stored response, or invalidates stored responses.
 
 use crate::base::time::unix_millis;
 use crate::cache::content_location::names_target;
@@ -29,11 +29,8 @@ use crate::worker::cache::fetch::{CacheFetch, FetchPurpose, Storing};
 use crate::worker::cache::fill::BodyFill;
 use crate::worker::cache::serving::{AnswerForm, Serving};
 use crate::worker::cache::stored_head::{kept_head, stored_head};
-use crate::worker::encode::PreparedRequest;
-use crate::worker::exchange::Exchange;
-use crate::worker::failure::Failure;
 
-/// What the head of an answer means for the cache.
+/// The effect of the head of an answer on the cache.
 pub enum CacheEffect {
     /// The answer goes to the client and is not stored, for the reason of this label.
     Pass(&'static str),
@@ -41,8 +38,8 @@ pub enum CacheEffect {
     Store(Box<BodyFill>),
     /// A stored response answers in its place.
     Serve(Box<Serving>),
-    /// The answer is a 304 to conditions of palantir's own, and for none of the responses that they name: the request is
-    /// sent again without conditions.
+    /// The answer is a 304 to conditions of palantir's own, and for none of the responses that the conditions name: the
+    /// request is sent again without conditions.
     Repeat,
 }
 
@@ -241,7 +238,7 @@ impl ReceivedAnswer<'_> {
             return old.clone();
         };
         let (Ok(facts), Ok(tags)) = (facts, self.tags_with(old)) else {
-            // What must not be stored any more is not used any more.
+            // A response that must not be stored any more is not used any more.
             ticket.uncacheable(0);
             self.store.invalidate(self.fetch.hash, &self.fetch.key);
             return old.clone();
@@ -397,7 +394,6 @@ pub fn serving(
         } else {
             reason
         },
-        refresh: None,
     }
 }
 
@@ -410,20 +406,4 @@ impl CacheFetch {
             FetchPurpose::Change => Forwarded::Method,
         }
     }
-}
-
-/// The stored response that answers a request which no backend has answered, if the response and the operator permit
-/// that.
-pub fn stored_instead(
-    exchange: &Exchange,
-    request: &PreparedRequest,
-    failure: Failure,
-) -> Option<Box<Serving>> {
-    let fetch = request.fetch.as_ref()?;
-    let policy = exchange.route().cache.as_ref()?;
-    if exchange.tally().is_answered || !failure.is_of_upstream() {
-        return None;
-    }
-    let serving = stale_instead(policy, fetch, Trouble::Unreachable, unix_millis())?;
-    Some(Box::new(serving))
 }

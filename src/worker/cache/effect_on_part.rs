@@ -15,7 +15,7 @@ use crate::cache::validators::Validators;
 use crate::cache::vary::variant_of;
 use crate::http::fields::find;
 use crate::http::h1::ResponseBody;
-use crate::http::range::{ByteRange, ContentRange};
+use crate::http::range::ContentRange;
 use crate::shared::cache::NewEntry;
 use crate::worker::cache::effect::{CacheEffect, ReceivedAnswer};
 use crate::worker::cache::fetch::Storing;
@@ -152,11 +152,4 @@ impl ReceivedAnswer<'_> {
         }
         Ok(fill)
     }
-}
-
-/// The value of `Range` that asks for a range.
-pub fn range_value(range: ByteRange, total: u64) -> Vec<u8> {
-    let mut value = Vec::new();
-    crate::cache::partial::write_range(range, total, &mut value);
-    value
 }

@@ -7,6 +7,7 @@ use httparse::Header;
 
 use crate::base::limits;
 use crate::base::time::unix_millis;
+use crate::cache::partial::write_range;
 use crate::cache::policy::{Policy, StatusField};
 use crate::cache::request::Asking;
 use crate::cache::status::{CacheStatus, Forwarded, Handling};
@@ -15,16 +16,16 @@ use crate::cache::validation::{if_modified_since, write_if_none_match};
 use crate::cache::validators::Validators;
 use crate::http::fields::values;
 use crate::http::h1::{ComputedField, RequestHead};
+use crate::http::range::ByteRange;
 use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
 use crate::worker::cache::asked_url::{AskedUrl, UrlParts};
-use crate::worker::cache::effect_on_part::range_value;
 use crate::worker::cache::own::{Completing, OF_CLIENT, OwnFetch};
 use crate::worker::cache::serving::{AnswerForm, Formless, form_of, part_of};
 
 /// A request to a backend, as the cache sees it.
 pub struct CacheFetch {
-    /// What of the request decides about storing.
+    /// The parts of the request that decide about storing.
     pub asking: Asking,
     /// The URL of the request.
     pub place: AskedUrl,
@@ -34,7 +35,7 @@ pub struct CacheFetch {
     pub hash: u64,
     /// The fields of the request as the client sent them, each `name: value CRLF`.
     fields: Box<[u8]>,
-    /// What the answer may do.
+    /// The effects that the answer may have.
     pub purpose: FetchPurpose,
     /// Whether the request waited for the answer to another one.
     pub is_collapsed: bool,
@@ -51,7 +52,7 @@ pub struct CacheFetch {
     pub storing: Cell<Option<Storing>>,
     /// The key was asked for too seldom for the answer to be stored.
     pub is_rare: bool,
-    /// What makes the fetch one of the cache's own, which has no client; `None`: a client sent the request.
+    /// The difference to a fetch of a client. A fetch of the cache's own has no client. `None`: a client sent the request.
     pub own: Option<OwnFetch>,
     /// The fields that replace those of the client.
     replaced: Vec<(&'static str, Vec<u8>)>,
@@ -77,7 +78,7 @@ pub struct Storing {
 
 /// A request that is looked up: its key, and what of it decides.
 pub struct CacheRequest<'a> {
-    /// What of the request decides about storing.
+    /// The parts of the request that decide about storing.
     pub asking: Asking,
     /// The URL of the request.
     pub place: UrlParts<'a>,
@@ -308,4 +309,11 @@ impl CacheFetch {
             _ => show(&[]),
         }
     }
+}
+
+/// The value of `Range` that asks for a range.
+fn range_value(range: ByteRange, total: u64) -> Vec<u8> {
+    let mut value = Vec::new();
+    write_range(range, total, &mut value);
+    value
 }

@@ -10,17 +10,6 @@ use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::shard::Shard;
 
-/// How far a request has come with waiting for others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Collapsed {
-    /// How often the request has waited.
-    pub waits: u8,
-    /// The time for waiting is over: the request goes alone.
-    pub is_over: bool,
-    /// The time after which a stale response answers is over.
-    pub is_stale_due: bool,
-}
-
 /// Waits until it is known whether the answer to the other request can be used, or until the time for that is over.
 /// Errors: the client has left.
 pub async fn await_decision(

@@ -8,6 +8,7 @@ pub mod fetch;
 pub mod fill;
 pub mod follow;
 pub mod front;
+pub mod instead;
 pub mod own;
 pub mod refresh;
 pub mod rendered;

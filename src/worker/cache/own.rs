@@ -1,14 +1,11 @@
 //! A fetch of the cache's own: its request has no client, and differs from that of the client which caused it.
 
 use crate::cache::extent::Completion;
-use crate::cache::request::AskedMethod;
 use crate::cache::status::Forwarded;
 use crate::shared::SharedEntry;
 use crate::shared::cache::{Follower, Widened};
-use crate::worker::attempt::Attempt;
-use crate::worker::stream::Stream;
 
-/// What makes a fetch one of the cache's own.
+/// The difference of a fetch of the cache's own to that of a client.
 #[derive(Debug, Default)]
 pub struct OwnFetch {
     /// The stored part that the answer completes; `None`: the whole is asked for.
@@ -42,25 +39,13 @@ pub struct Led {
 /// fetch of the cache's own has none of its client's.
 pub const OF_CLIENT: [&str; 4] = ["if-none-match", "if-modified-since", "range", "if-range"];
 
-impl Attempt<'_> {
-    /// Whether nobody needs the rest of the answer: its only reader was the cache, which does not store it.
-    pub fn is_for_nobody(&self, is_stored: bool) -> bool {
-        let Some(fetch) = &self.request.fetch else {
-            return false;
-        };
-        let policy = self.exchange.route().cache.as_ref();
-        let is_too_large = || {
-            let received = self.exchange.tally().response_bytes;
-            policy.is_some_and(|policy| received > policy.max_object)
-        };
-        // Who asked for the rest of a part may have gone meanwhile; what has come of the rest is kept.
-        let is_completing = fetch
-            .own
-            .as_ref()
-            .is_some_and(|own| own.completing.is_some());
-        let is_left = is_completing && !self.goes_on_without_client();
-        matches!(self.client.wire.stream, Stream::Absent)
-            && fetch.asking.method == AskedMethod::Get
-            && (!is_stored || is_too_large() || is_left)
-    }
+/// How far a request has come with waiting for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collapsed {
+    /// How often the request has waited.
+    pub waits: u8,
+    /// The time for waiting is over: the request goes alone.
+    pub is_over: bool,
+    /// The time after which a stale response answers is over.
+    pub is_stale_due: bool,
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::base::memory;
 use crate::net::spawn;
-use crate::worker::connection::contain;
+use crate::worker::contain::contain;
 use crate::worker::downstream::{Arrival, Client};
 use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;

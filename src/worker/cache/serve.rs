@@ -77,7 +77,7 @@ impl Answer<'_> {
         };
         let status = match self.rendered(&serving, delivery) {
             Some((policy, rendered)) => {
-                rendered.write(policy, &serving, out);
+                served_head::write_rendered(&rendered, policy, &serving, out);
                 rendered.status
             }
             None => {
@@ -137,7 +137,7 @@ impl Answer<'_> {
             .note(|persistence| persistence.answer_begins(true, false));
         exchange.note_cache(serving.part, serving.reason);
         exchange.note(|tally| tally.status = rendered.status);
-        rendered.write(policy, serving, out);
+        served_head::write_rendered(&rendered, policy, serving, out);
         if exchange.facts.is_head {
             return Some(0);
         }
@@ -160,10 +160,10 @@ impl Answer<'_> {
             route: exchange.route_id(),
         };
         let known = held.rendered.borrow().clone();
-        if let Some(known) = known.filter(|known| known.is_of(look)) {
+        if let Some(known) = known.filter(|known| known.look == look) {
             return Some((policy, known));
         }
-        let rendered = Rc::new(Rendered::new(look, route, serving, delivery)?);
+        let rendered = Rc::new(served_head::render(look, route, serving, delivery)?);
         held.rendered.replace(Some(rendered.clone()));
         Some((policy, rendered))
     }

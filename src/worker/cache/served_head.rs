@@ -12,6 +12,7 @@ use crate::http::h1::{
 use crate::http::range::{ByteRange, ContentRange, write_unsatisfied};
 use crate::net::Block;
 use crate::snapshot::Route;
+use crate::worker::cache::rendered::{HeadLook, Rendered};
 use crate::worker::cache::serving::{AnswerForm, Serving};
 
 /// How the client gets the answer.
@@ -193,4 +194,47 @@ pub fn encode_fixed(
     };
     h1::encode_response(out.vec(), &parsed, &edits);
     parsed.status
+}
+
+/// Renders the head of a whole response. `None`: some of the fields that differ from answer to answer must stand
+/// elsewhere than at the end, because the operator or an earlier cache has written them.
+pub fn render(
+    look: HeadLook,
+    route: &Route,
+    serving: &Serving,
+    delivery: Delivery,
+) -> Option<Rendered> {
+    let edited = route.response_fields.names();
+    let is_edited = |name: &str| edited.contains(name.as_bytes());
+    if is_edited("age") || is_edited("cache-status") {
+        return None;
+    }
+    if find(serving.entry.head(), "cache-status").is_some() {
+        return None;
+    }
+    let mut out = Block::default();
+    let head = serving.entry.head();
+    let status = encode_fixed(route, head, delivery, &[], &mut out);
+    let text = out.filled().strip_suffix(b"\r\n")?;
+    Some(Rendered {
+        look,
+        text: text.into(),
+        status,
+    })
+}
+
+/// Writes a rendered head with the fields of this answer.
+pub fn write_rendered(rendered: &Rendered, policy: &Policy, serving: &Serving, out: &mut Block) {
+    let mut digits = itoa::Buffer::new();
+    let out = out.vec();
+    out.extend_from_slice(&rendered.text);
+    out.extend_from_slice(b"age: ");
+    out.extend_from_slice(digits.format(serving.age).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    if policy.status != StatusField::Off {
+        out.extend_from_slice(b"cache-status: ");
+        member(policy, serving).write(policy.status, out);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
 }

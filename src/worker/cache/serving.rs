@@ -18,7 +18,6 @@ use crate::shared::SharedEntry;
 use crate::shared::access::CachePart;
 use crate::shared::cache::{Entry, Follower};
 use crate::worker::cache::front::FrontEntry;
-use crate::worker::encode::PreparedRequest;
 
 /// A stored response that answers a request.
 pub struct Serving {
@@ -40,8 +39,6 @@ pub struct Serving {
     pub part: CachePart,
     /// The label of the reason.
     pub reason: &'static str,
-    /// A request that refreshes the entry while it answers.
-    pub refresh: Option<Box<PreparedRequest>>,
 }
 
 /// The part of a stored response that a client gets.

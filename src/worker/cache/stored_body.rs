@@ -1,5 +1,5 @@
-//! The body of a stored response, or parts of it, as the source of an answer. The response may still be being stored, by
-//! whatever core: its body is then passed on as it comes.
+//! The body of a stored response, or parts of it, as the source of an answer. The response may still be being stored,
+//! by any core: its body is then passed on as it comes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -131,8 +131,8 @@ impl StoredBody {
         }
     }
 
-    /// Reads the next bytes, at most `most`. 0: the body has ended. Pending: the bytes are not in the store yet, and the
-    /// task is woken when more are.
+    /// Reads the next bytes, at most `most`. 0: the body has ended. Pending: the bytes are not in the store yet, and
+    /// the task is woken when more bytes are.
     pub fn poll_more(
         &self,
         cx: &mut Context<'_>,
@@ -149,7 +149,7 @@ impl StoredBody {
         };
         followed.wait.set(cx);
         followed.fill.wait(followed.worker.index());
-        // What came before this wait began wakes nobody.
+        // Bytes that came before this wait began wake nobody.
         match self.read(blocks, most) {
             Ok(None) => Poll::Pending,
             Ok(Some(count)) => Poll::Ready(Ok(count)),

@@ -1,5 +1,5 @@
-//! The head of a response as it is stored: as the backend sent it, without what belongs to the connection, what must not
-//! be stored, and what is computed anew for every client.
+//! The head of a response as it is stored: as the backend sent it, without the fields that belong to the connection,
+//! that must not be stored, or that are computed anew for every client.
 
 use httparse::Header;
 

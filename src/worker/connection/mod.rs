@@ -6,11 +6,8 @@ mod h2;
 mod opening;
 mod tasks;
 
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use crate::base::time::Micros;
 use crate::http::h2::{ConnectionError, is_of_another_protocol, is_part_of_preface};
@@ -21,29 +18,14 @@ use crate::worker::client_room::CountedConnection;
 use crate::worker::client_room::wait::await_client;
 use crate::worker::connection::failure::{ConnectionFailure, report};
 use crate::worker::connection::opening::begins_tls;
+use crate::worker::contain::contain;
 use crate::worker::downstream::{AcceptedClient, Client, Woken, speaks_http2};
-use crate::worker::record;
 use crate::worker::shard::Shard;
 
 /// Serves a connection to its end. A panic ends this connection only.
 pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Box<AcceptedClient>) {
     contain(&shard, pin!(serve_all(&shard, accepted))).await;
     drop(counted);
-}
-
-/// Polls `serving` until it ends or panics.
-pub async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>>) {
-    let outcome =
-        poll_fn(
-            |cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
-                Ok(poll) => poll.map(Ok),
-                Err(panic) => Poll::Ready(Err(panic)),
-            },
-        )
-        .await;
-    if outcome.is_err() {
-        record::report_panic(shard);
-    }
 }
 
 /// Serves a connection by its protocol. Futures that only some connections need, or that run only once, are boxed, so

@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::contain;
 use crate::base::memory::{self, Promise};
 use crate::net::spawn;
+use crate::worker::contain::contain;
 use crate::worker::downstream::{Arrival, Client};
 use crate::worker::multiplex::MultiplexStream;
 use crate::worker::proxy;

@@ -1,6 +1,7 @@
-//! The step that looks a request up in the cache: a stored response answers, the request waits for the answer to another
-//! one, or the request goes to a backend, whose answer may be stored.
+//! The step that looks a request up in the cache: a stored response answers, the request waits for the answer to
+//! another one, or the request goes to a backend, whose answer may be stored.
 
+mod follow;
 mod lead;
 mod parts;
 
@@ -22,7 +23,7 @@ use crate::http::fields::values;
 use crate::http::h1::RequestBody;
 use crate::shared::SharedEntry;
 use crate::shared::access::CachePart;
-use crate::shared::cache::{EntryState, FillEnd, Follower, Found, Joined, Outcome};
+use crate::shared::cache::{EntryState, Follower, Found, Joined};
 use crate::snapshot::Route;
 use crate::worker::cache::Cache;
 use crate::worker::cache::asked_url::UrlParts;
@@ -433,44 +434,6 @@ impl LookUp<'_> {
     fn variant(&self, asked: &CacheRequest<'_>, found: &Found) -> Option<Vec<u8>> {
         let known = found.entry.as_ref().or(found.other.as_ref())?;
         vary::variant_like(known.variant(), asked.fields)
-    }
-
-    /// Uses the answer to another request, or waits for it. Errors: the answer is of no use for this request.
-    fn follow(&self, follower: Follower, asked: &CacheRequest<'_>) -> Result<LookedUp, ()> {
-        let entry = match follower.outcome() {
-            Outcome::Undecided => return Ok(LookedUp::Follow(follower)),
-            Outcome::Storable(entry) => entry,
-            Outcome::Uncacheable(_) | Outcome::Gone => return Err(()),
-        };
-        let facts = entry.facts();
-        let is_ours = vary::matches(entry.variant(), asked.fields);
-        let reused = reuse(self.policy, &facts, &asked.asking, false, self.now);
-        let is_shared = !asked.asking.is_authorized || facts.permits_sharing();
-        if !is_ours || !is_shared || !matches!(reused, Reuse::Fresh { .. }) {
-            return Err(());
-        }
-        let is_open = follower.end() == FillEnd::Open;
-        let form = self.form_from_fill(asked, &entry, is_open).ok_or(())?;
-        let mut serving = self.collapsed(&entry, form);
-        match follower.end() {
-            FillEnd::Open => serving.fill = Some(follower),
-            FillEnd::Complete => {}
-            // A part of a body is no answer. Nothing of it was sent yet.
-            FillEnd::Failed | FillEnd::Broken => return Err(()),
-        }
-        Ok(LookedUp::Serve(Box::new(serving), None))
-    }
-
-    /// The response to another request that this one has waited for.
-    fn collapsed(&self, entry: &SharedEntry, form: AnswerForm) -> Serving {
-        let mut serving = self.serving(entry, form, (CachePart::Hit, "collapsed"));
-        serving.handling = Handling::Forwarded {
-            reason: Forwarded::UriMiss,
-            status: None,
-            is_stored: false,
-            is_collapsed: true,
-        };
-        serving
     }
 
     fn serve(

@@ -49,8 +49,8 @@ pub enum Decision {
     NeedMore,
     /// The request is forwarded as soon as there is memory for it.
     Wait(Box<PreparedRequest>),
-    /// A stored response answers.
-    Serve(Box<Serving>),
+    /// A stored response answers. The request, if there is one, refreshes the response meanwhile.
+    Serve(Box<Serving>, Option<Box<PreparedRequest>>),
     /// The request waits for the answer to another one; then the decision is made again.
     Follow(Follower),
     /// A fetch of the cache's own begins, and the request waits for its answer; then the decision is made again.
@@ -60,6 +60,16 @@ pub enum Decision {
     /// The request goes to a backend now. The promise reserves the memory that its exchange may take; `None`: the
     /// connection of the client reserved the memory when the client opened the stream.
     Forward(Box<PreparedRequest>, Option<Promise>),
+}
+
+/// The purpose of a request to a backend.
+enum RequestPurpose {
+    /// The client gets the answer.
+    Forward,
+    /// The answer refreshes the stored response that the client gets.
+    Refresh(Box<Serving>),
+    /// The client gets what the cache stores of the answer.
+    Lead(Led),
 }
 
 /// The reason for which a decision ends before its last step.
@@ -120,31 +130,24 @@ fn decide_on(
     // Guard rules of the client belong here.
     let route = route::enter(incoming, exchange, found)?;
     // Guard rules of the route and authentication belong here.
-    let mut led = None;
-    let (serving, fetch) = match cache::look_up(incoming, exchange, route)? {
-        LookedUp::Unconcerned => (None, None),
-        LookedUp::Fetch(fetch) => (None, Some(fetch)),
-        LookedUp::Serve(serving, None) => return Ok(Decision::Serve(serving)),
-        LookedUp::Serve(serving, refresh) => (Some(serving), refresh),
+    let (purpose, fetch) = match cache::look_up(incoming, exchange, route)? {
+        LookedUp::Unconcerned => (RequestPurpose::Forward, None),
+        LookedUp::Fetch(fetch) => (RequestPurpose::Forward, Some(fetch)),
+        LookedUp::Serve(serving, None) => return Ok(Decision::Serve(serving, None)),
+        LookedUp::Serve(serving, refresh) => (RequestPurpose::Refresh(serving), refresh),
         LookedUp::Follow(fill) => return Ok(Decision::Follow(fill)),
-        LookedUp::Lead(fetch, own) => {
-            led = Some(own);
-            (None, Some(fetch))
-        }
+        LookedUp::Lead(fetch, led) => (RequestPurpose::Lead(led), Some(fetch)),
     };
     let balanced = balance::choose(incoming, exchange, route);
     // Load shedding belongs here.
     // The request is moved several times until its exchange ends; a box makes that cheap.
     let request = Box::new(encode(incoming, exchange, balanced, fetch));
-    if let Some(led) = led {
-        return Ok(Decision::Lead(request, led));
-    }
-    if let Some(mut serving) = serving {
-        serving.refresh = Some(request);
-        return Ok(Decision::Serve(serving));
-    }
-    Ok(match memory::ask(client) {
-        Room::Promised(promise) => Decision::Forward(request, promise),
-        Room::None => Decision::Wait(request),
+    Ok(match purpose {
+        RequestPurpose::Lead(led) => Decision::Lead(request, led),
+        RequestPurpose::Refresh(serving) => Decision::Serve(serving, Some(request)),
+        RequestPurpose::Forward => match memory::ask(client) {
+            Room::Promised(promise) => Decision::Forward(request, promise),
+            Room::None => Decision::Wait(request),
+        },
     })
 }

@@ -178,8 +178,8 @@ impl Source<'_> {
         }
     }
 
-    /// The trailers that came behind the body outside of its framing, each `name: value CRLF`. A second call on a stream
-    /// gives none.
+    /// The trailers that came behind the body outside of its framing, each `name: value CRLF`. A second call on a
+    /// stream gives none.
     pub fn take_trailers(&self) -> Vec<u8> {
         match self.supply {
             Supply::Wire(wire) => wire.stream.take_trailers(),

@@ -1,7 +1,7 @@
 //! Answers the client: sends interim heads and the final head, which are already encoded, and the body behind it.
 
 use std::cell::Cell;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use crate::base::limits;
 use crate::net::{Block, Expired};
@@ -129,17 +129,7 @@ impl Attempt<'_> {
                 absence: &absence,
             },
         };
-        let relayed = relay.run(out, &mut body, |cx| {
-            if absence.is_noted.get() {
-                return leave::poll_cut(self.shard, exchange);
-            }
-            match leave::poll_answered(self.shard, client, exchange, cx) {
-                Poll::Ready(failure) if failure.is_without_reader() && absence.note() => {
-                    leave::poll_cut(self.shard, exchange)
-                }
-                polled => polled,
-            }
-        });
+        let relayed = relay.run(out, &mut body, |cx| self.poll_reader(&absence, cx));
         let Err(broken) = relayed.await else {
             return Ok(match absence.is_noted.get() {
                 false => Delivered::Complete { reusable },
@@ -149,23 +139,41 @@ impl Attempt<'_> {
                 },
             });
         };
-        // As long as no byte of an answer was sent, a reply may replace it. Over HTTP/2 the head was already sent.
-        let is_head_kept = matches!(client.wire.stream, Stream::Socket(_));
+        self.take_back(relay.sink.has_sent.get());
+        Err(match broken {
+            Broken::SinkClosed => left(&client.wire.stream),
+            broken => broken_answer(exchange, broken),
+        })
+    }
+
+    /// Watches the client that an answer is passed on to; a client that has gone is not missed if the cache goes on.
+    fn poll_reader(&self, absence: &Absence<'_>, cx: &mut Context<'_>) -> Poll<Failure> {
+        if absence.is_noted.get() {
+            return leave::poll_cut(self.shard, self.exchange);
+        }
+        match leave::poll_answered(self.shard, self.client, self.exchange, cx) {
+            Poll::Ready(failure) if failure.is_without_reader() && absence.note() => {
+                leave::poll_cut(self.shard, self.exchange)
+            }
+            polled => polled,
+        }
+    }
+
+    /// Takes an answer back that could not be passed on. As long as no byte of an answer was sent, a reply may replace
+    /// it. Over HTTP/2 the head was already sent.
+    fn take_back(&self, has_sent: bool) {
+        let is_head_kept = matches!(self.client.wire.stream, Stream::Socket(_));
         #[cfg(test)]
         let is_head_kept =
             is_head_kept || crate::simulated::is_planted(crate::simulated::Fault::AnswersTwice);
         if is_head_kept {
-            exchange.note(|tally| {
-                tally.is_answered = relay.sink.has_sent.get();
+            self.exchange.note(|tally| {
+                tally.is_answered = has_sent;
                 if !tally.is_answered {
                     tally.response_bytes = 0;
                 }
             });
         }
-        Err(match broken {
-            Broken::SinkClosed => left(&client.wire.stream),
-            broken => broken_answer(exchange, broken),
-        })
     }
 
     /// Whether the answer ends although bytes flow.

@@ -1,4 +1,4 @@
-//! What the cache fetches beyond the request of a client: the whole for a condition, the rest of a part, the whole for
+//! Fetches of the cache beyond the request of a client: the whole for a condition, the rest of a part, the whole for
 //! a range.
 
 mod leads;

@@ -20,7 +20,7 @@ fn ranges_are_widened_within_bounds() {
             &["0-9", "100-109", "200-209", "300-309"],
             &["0-9", "100-109", ""],
         ),
-        // What lies so far behind the beginning is not waited for.
+        // A range that lies so far behind the beginning is not waited for.
         (
             1_200_000,
             &["0-9", "100-109", "1100000-1100009", "50-59"],

@@ -183,7 +183,7 @@ impl LookUp<'_> {
         match end {
             FillEnd::Open => serving.fill = Some(led.fill.clone()),
             FillEnd::Complete => {}
-            // What is left of a body that has failed is no answer. Nothing of it was sent yet.
+            // The beginning of a body that has failed is no answer. Nothing of the body was sent yet.
             FillEnd::Failed | FillEnd::Broken => return None,
         }
         Some(Box::new(serving))

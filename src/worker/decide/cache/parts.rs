@@ -23,7 +23,7 @@ impl LookUp<'_> {
         missing: Missing,
     ) -> Result<LookedUp, Early> {
         let reason = (Forwarded::Partial, "partial");
-        // What a part does not answer it is not validated for; but it shows what the responses of the key vary by.
+        // A part is not validated for a request that it does not answer; but it shows what the responses vary by.
         found.entry = None;
         found.further.clear();
         found.other = Some(entry.clone());

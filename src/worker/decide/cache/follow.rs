@@ -1,0 +1,55 @@
+//! Requests that get the answer to another one.
+
+use super::{LookUp, LookedUp};
+use crate::cache::reuse::{Reuse, reuse};
+use crate::cache::status::{Forwarded, Handling};
+use crate::cache::vary;
+use crate::shared::SharedEntry;
+use crate::shared::access::CachePart;
+use crate::shared::cache::{FillEnd, Follower, Outcome};
+use crate::worker::cache::fetch::CacheRequest;
+use crate::worker::cache::serving::{AnswerForm, Serving};
+
+impl LookUp<'_> {
+    /// Uses the answer to another request, or waits for it. Errors: the answer is of no use for this request.
+    pub(super) fn follow(
+        &self,
+        follower: Follower,
+        asked: &CacheRequest<'_>,
+    ) -> Result<LookedUp, ()> {
+        let entry = match follower.outcome() {
+            Outcome::Undecided => return Ok(LookedUp::Follow(follower)),
+            Outcome::Storable(entry) => entry,
+            Outcome::Uncacheable(_) | Outcome::Gone => return Err(()),
+        };
+        let facts = entry.facts();
+        let is_ours = vary::matches(entry.variant(), asked.fields);
+        let reused = reuse(self.policy, &facts, &asked.asking, false, self.now);
+        let is_shared = !asked.asking.is_authorized || facts.permits_sharing();
+        if !is_ours || !is_shared || !matches!(reused, Reuse::Fresh { .. }) {
+            return Err(());
+        }
+        let is_open = follower.end() == FillEnd::Open;
+        let form = self.form_from_fill(asked, &entry, is_open).ok_or(())?;
+        let mut serving = self.collapsed(&entry, form);
+        match follower.end() {
+            FillEnd::Open => serving.fill = Some(follower),
+            FillEnd::Complete => {}
+            // A part of a body is no answer. Nothing of it was sent yet.
+            FillEnd::Failed | FillEnd::Broken => return Err(()),
+        }
+        Ok(LookedUp::Serve(Box::new(serving), None))
+    }
+
+    /// The response to another request that this one has waited for.
+    pub(super) fn collapsed(&self, entry: &SharedEntry, form: AnswerForm) -> Serving {
+        let mut serving = self.serving(entry, form, (CachePart::Hit, "collapsed"));
+        serving.handling = Handling::Forwarded {
+            reason: Forwarded::UriMiss,
+            status: None,
+            is_stored: false,
+            is_collapsed: true,
+        };
+        serving
+    }
+}
