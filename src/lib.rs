@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Each step has a file or a folder in [`worker`]. A decision has outcomes: more bytes are needed, the request waits,
-//! it gets a reply of our own or a stored response, or it is forwarded. The files in the order of a request, with `src/`
-//! left out:
+//! is answered by a reply of our own or by a stored response, or is forwarded. The files in the order of a request,
+//! with `src/` left out:
 //!
 //! ```text
 //! worker/accept.rs        takes in new connections; accept/pause.rs after an error, accept/turn_away.rs where the

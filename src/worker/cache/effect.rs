@@ -76,7 +76,7 @@ impl ReceivedAnswer<'_> {
             return CacheEffect::Pass("method");
         }
         // The answer is newer than the invalidation by the request itself.
-        self.fetch.begin_ticket(&self.store);
+        self.fetch.begin_ticket(self.store);
         match self.store(unix_millis()) {
             Ok(fill) => CacheEffect::Store(fill),
             Err(why) => {
@@ -124,9 +124,10 @@ impl ReceivedAnswer<'_> {
         };
         // A failure passes, and what concerns this request alone says nothing of the answers to others.
         let is_lasting = self.head.status < 500 && !why.is_of_request();
-        let secs = match is_lasting {
-            true => self.policy.uncacheable_memory,
-            false => 0,
+        let secs = if is_lasting {
+            self.policy.uncacheable_memory
+        } else {
+            0
         };
         ticket.uncacheable(if secs == 0 {
             0

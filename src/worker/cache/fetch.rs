@@ -52,7 +52,8 @@ pub struct CacheFetch {
     pub storing: Cell<Option<Storing>>,
     /// The key was asked for too seldom for the answer to be stored.
     pub is_rare: bool,
-    /// The difference to a fetch of a client. A fetch of the cache's own has no client. `None`: a client sent the request.
+    /// The difference to a fetch of a client. A fetch of the cache's own has no client. `None`: a client sent the
+    /// request.
     pub own: Option<OwnFetch>,
     /// The fields that replace those of the client.
     replaced: Vec<(&'static str, Vec<u8>)>,

@@ -80,9 +80,10 @@ impl Front {
         let mut held = set.held.iter().flatten();
         let held = held.find(|held| held.entry.hash() == hash && held.entry.key() == key)?;
         let entry = &held.entry;
-        let state = match entry.checked() < store.purge_number() {
-            true => store.check(entry),
-            false => entry.state(),
+        let state = if entry.checked() < store.purge_number() {
+            store.check(entry)
+        } else {
+            entry.state()
         };
         // Of several variants that suit the request, the newest answers (RFC 9111 section 4.1), which the store knows.
         if state == EntryState::Dead || entry.has_siblings() || !matches(entry.variant()) {

@@ -43,6 +43,10 @@ pub struct Serving {
 
 /// The part of a stored response that a client gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a stored response that answers lies in a box"
+)]
 pub enum AnswerForm {
     /// The response as it is.
     Whole,

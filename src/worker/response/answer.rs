@@ -131,12 +131,13 @@ impl Attempt<'_> {
         };
         let relayed = relay.run(out, &mut body, |cx| self.poll_reader(&absence, cx));
         let Err(broken) = relayed.await else {
-            return Ok(match absence.is_noted.get() {
-                false => Delivered::Complete { reusable },
-                true => Delivered::Abandoned {
-                    failure: self.abandoned.get().unwrap_or(left(&client.wire.stream)),
-                    reusable,
-                },
+            if !absence.is_noted.get() {
+                return Ok(Delivered::Complete { reusable });
+            }
+            let failure = self.abandoned.get();
+            return Ok(Delivered::Abandoned {
+                failure: failure.unwrap_or(left(&client.wire.stream)),
+                reusable,
             });
         };
         self.take_back(relay.sink.has_sent.get());
