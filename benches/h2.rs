@@ -7,7 +7,7 @@ use std::hint::black_box;
 use divan::Bencher;
 use httparse::Header;
 use palantir::base::time::Micros;
-use palantir::http::h1::{FieldSlots, Forwarding, RequestEdits, encode_request};
+use palantir::http::h1::{FieldSlots, Forwarding, ReplacedFields, RequestEdits, encode_request};
 use palantir::http::h2::hpack::{Decoder, Encoder, FieldList, ListLimits};
 use palantir::http::h2::{Field, H2Connection, H2Event, LocalSettings, Role};
 use palantir::http::names::{Identity, NO_EDITS};
@@ -205,6 +205,8 @@ fn forward(head: palantir::http::h1::RequestHead<'_, '_>, out: &mut Vec<u8>) {
         identity: Identity::UNKNOWN,
         websocket_key: None,
         max_forwards: None,
+        asked_host: None,
+        replaced: ReplacedFields::NONE,
     };
     black_box(encode_request(out, &head, &edits));
 }

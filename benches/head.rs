@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use divan::Bencher;
 use palantir::http::h1::{
-    Asked, FieldSlots, Forwarding, HeadLimits, RequestEdits, ResponseBody, ResponseEdits,
-    Rewriting, Version, encode_request, encode_response, parse_request, parse_response,
+    Asked, FieldSlots, Forwarding, HeadLimits, ReplacedFields, RequestEdits, ResponseBody,
+    ResponseEdits, Rewriting, Version, encode_request, encode_response, parse_request,
+    parse_response,
 };
 use palantir::http::names::{Identity, NO_EDITS};
 use palantir::http::path;
@@ -84,6 +85,8 @@ fn request_parse_and_rewrite(bencher: Bencher, message: Named) {
             identity: Identity::UNKNOWN,
             websocket_key: None,
             max_forwards: None,
+            asked_host: None,
+            replaced: ReplacedFields::NONE,
         };
         black_box(encode_request(&mut out, &head, &edits))
     });

@@ -87,5 +87,7 @@ pub fn edits(path: &[u8]) -> RequestEdits<'_> {
         trace: TraceFields::Pass,
         websocket_key: None,
         max_forwards: None,
+        asked_host: None,
+        replaced: ReplacedFields::NONE,
     }
 }
