@@ -10,6 +10,14 @@ pub const STORE_MOST_BYTES: u64 = 1 << 34;
 pub const OWN_BODY_BYTES: u64 = 32 << 10;
 /// Bytes of the largest block of a body.
 pub const BODY_BLOCK_BYTES: usize = 256 << 10;
+/// Bytes of the ring that those who follow a body share when the store does not keep it: who is further behind the
+/// writer has lost the rest.
+pub const RING_BYTES: u64 = 1 << 20;
+/// Bytes of a block of that ring. A smaller one is free sooner, and costs more steps.
+pub const RING_BLOCK_BYTES: usize = 64 << 10;
+/// Milliseconds in which a follower must take some of the ring: the writer waits no longer for one that does not, so
+/// that a client that stands still stops nobody else for long.
+pub const RING_PATIENCE_MILLIS: u64 = 5_000;
 /// Bytes of the smallest block of a body, which is taken where the store is in pieces.
 pub const BODY_BLOCK_LEAST_BYTES: usize = 1 << 10;
 /// Entries that one call evicts at most for what the call needs. The bound keeps the turn of a worker short.
@@ -34,6 +42,7 @@ pub const STORE_ZONES: usize = 4_096;
 pub const LISTED_AT_ONCE: usize = 256;
 
 const _: () = assert!(OWN_BODY_BYTES <= BODY_BLOCK_BYTES as u64);
+const _: () = assert!(RING_BLOCK_BYTES as u64 * 4 <= RING_BYTES);
 const _: () = assert!(STORE_SHARDS.is_power_of_two());
 const _: () = assert!(STORE_MOST_BYTES / 16 <= u32::MAX as u64 / 2);
 

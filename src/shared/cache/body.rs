@@ -25,6 +25,8 @@ pub struct BodyPart {
 pub struct LargeBody {
     number: u64,
     filled: AtomicU64,
+    /// The first byte that can still be read: the parts before it are gone.
+    first: AtomicU64,
     growing: Mutex<Vec<Arc<BodyPart>>>,
     whole: OnceLock<Box<[Arc<BodyPart>]>>,
     trailers: OnceLock<ArenaBlock>,
@@ -52,6 +54,7 @@ impl LargeBody {
         LargeBody {
             number,
             filled: AtomicU64::new(0),
+            first: AtomicU64::new(0),
             growing: Mutex::new(Vec::new()),
             whole: OnceLock::new(),
             trailers: OnceLock::new(),
@@ -66,6 +69,32 @@ impl LargeBody {
     /// The number of bytes that can be read.
     pub fn filled(&self) -> u64 {
         self.filled.load(Acquire)
+    }
+
+    /// The first byte that can still be read, unless it has not come yet.
+    pub fn first(&self) -> u64 {
+        self.first.load(Acquire)
+    }
+
+    /// Forgets the parts that end before a position, but not the last part; returns whether there were some.
+    pub fn forget_before(&self, position: u64) -> bool {
+        let mut growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = growing.partition_point(|part| part.start <= position);
+        let gone = kept.saturating_sub(1);
+        let parts: Vec<_> = growing.drain(..gone).collect();
+        if let Some(first) = growing.first() {
+            self.first.store(first.start, Release);
+        }
+        drop(growing);
+        !parts.is_empty()
+    }
+
+    /// Forgets the first part, unless it is the only one; returns whether it is gone.
+    pub fn forget_first(&self) -> bool {
+        let growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = growing.get(1).map(|part| part.start);
+        drop(growing);
+        second.is_some_and(|start| self.forget_before(start))
     }
 
     /// Adds a part, which the writer fills next.

@@ -161,6 +161,11 @@ impl Entry {
         }
     }
 
+    /// The first byte of the body that can still be read; 0 for all entries but those that are only passed on.
+    pub fn first_kept(&self) -> u64 {
+        self.body.as_ref().map_or(0, |body| body.first())
+    }
+
     fn own_body(&self) -> &[u8] {
         let bytes = self.block.bytes();
         &bytes[EntryHeader::read(bytes).starts()[4]..]

@@ -91,6 +91,19 @@ impl CacheStore {
         allocated.ok_or(NoRoom::Full)
     }
 
+    /// A block for a part of a body that is only passed on. What is kept free for tables may be used for it, since such
+    /// a block is soon free again.
+    pub(super) fn allocate_passing(&self, wanted: usize) -> Option<(ArenaBlock, BlockWriter)> {
+        let wanted = wanted.min(limits::RING_BLOCK_BYTES);
+        let allocated = self.allocate_part(wanted).ok();
+        allocated.or_else(|| {
+            let least = limits::BODY_BLOCK_LEAST_BYTES.min(wanted) + PART_PREFIX;
+            let bytes = wanted + PART_PREFIX;
+            self.arena
+                .allocate_up_to(self.max_bytes, bytes, least, mark::PART)
+        })
+    }
+
     fn allocate_about(
         &self,
         bytes: usize,

@@ -91,12 +91,23 @@ impl Arena {
         least: usize,
         mark: u32,
     ) -> Option<(ArenaBlock, BlockWriter)> {
+        self.allocate_up_to(self.budget.most(), bytes, least, mark)
+    }
+
+    /// A block as [`Arena::allocate`] gives it, if no more than `most` bytes of the budget are used then.
+    pub fn allocate_up_to(
+        self: &Arc<Self>,
+        most: u64,
+        bytes: usize,
+        least: usize,
+        mark: u32,
+    ) -> Option<(ArenaBlock, BlockWriter)> {
         debug_assert_ne!(mark, allocator::FREE);
         let mut bytes = bytes;
         let mut blocks = self.lock();
         let unit = loop {
             let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?.checked_add(1)?;
-            let may_grow = |units: u32| self.budget.take(u64::from(units) * UNIT as u64);
+            let may_grow = |units: u32| self.budget.take(u64::from(units) * UNIT as u64, most);
             match blocks.allocate(&self.region, units, mark, may_grow) {
                 Some(unit) => break unit,
                 None if bytes > least => bytes = (bytes / 2).max(least),
