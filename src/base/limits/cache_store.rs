@@ -49,3 +49,19 @@ const _: () = assert!(STORE_MOST_BYTES / 16 <= u32::MAX as u64 / 2);
 /// Places for keys that clients have had validated in this second. Two keys that share a place may be validated more
 /// often than once in a second.
 pub const VALIDATION_PLACES: usize = 4_096;
+
+/// Changes that processes with the same memory tell each other and that stand at once. Who has not heard of more than
+/// these forgets everything.
+pub const CHANGES: usize = 1_024;
+/// Bytes of a change. What is longer is told by its beginning, which concerns more.
+pub const CHANGE_BYTES: usize = 256;
+/// Bytes of all changes.
+pub const CHANGES_BYTES: usize = CHANGES * CHANGE_BYTES;
+/// The part of the store that may be used while another process has its memory, as a divisor.
+pub const SPARE_PART: u64 = 4;
+/// Held blocks that are freed at once when the process is gone that read them. The bound keeps others from waiting.
+pub const HELD_AT_ONCE: usize = 256;
+/// Passes over all entries at a handover: a purge that comes meanwhile is told the other process.
+pub const FREEZE_STEPS: usize = 1 << 20;
+
+const _: () = assert!(CHANGES.is_power_of_two() && CHANGES_BYTES.is_multiple_of(4_096));

@@ -5,11 +5,15 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::arena::ArenaBlock;
+use super::entry::mark;
 
 /// Bytes at the beginning of each block that say which body the block is a part of, and where the part begins.
 pub const PART_PREFIX: usize = 24;
 /// The first bytes of every block of a body, with the version of the form.
 const PART_MAGIC: u64 = 0x7061_6301_0000_0002;
+
+/// Where the trailers of a body begin, by the prefix of their block.
+pub const TRAILERS_START: u64 = u64::MAX;
 
 /// A part of a body, in one block.
 #[derive(Debug)]
@@ -38,6 +42,24 @@ impl BodyPart {
         self.block.bytes().get(PART_PREFIX..).unwrap_or(&[])
     }
 
+    /// Says in the block that the part is whole.
+    pub fn seal(&self) {
+        let bytes = self.block.bytes();
+        let mark = mark::with_sum(mark::PART, bytes);
+        self.block.set_mark(mark, bytes.len() as u32);
+    }
+
+    /// The body that a block is a part of, and where the part begins, if the block says so.
+    pub fn read_prefix(bytes: &[u8]) -> Option<(u64, u64)> {
+        let mut numbers = bytes.get(..PART_PREFIX)?.chunks_exact(8).map(|eight| {
+            let mut number = [0; 8];
+            number.copy_from_slice(eight);
+            u64::from_le_bytes(number)
+        });
+        let (magic, body, start) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        (magic == PART_MAGIC).then_some((body, start))
+    }
+
     /// The first bytes of a block of a body.
     pub fn prefix(body: u64, start: u64) -> [u8; PART_PREFIX] {
         let mut prefix = [0; PART_PREFIX];
@@ -59,6 +81,20 @@ impl LargeBody {
             whole: OnceLock::new(),
             trailers: OnceLock::new(),
         }
+    }
+
+    /// A whole body.
+    pub fn of_parts(
+        number: u64,
+        parts: Vec<Arc<BodyPart>>,
+        trailers: Option<ArenaBlock>,
+    ) -> LargeBody {
+        let body = LargeBody::new(number);
+        let lengths = parts.iter().map(|part| part.bytes().len() as u64);
+        body.set_filled(lengths.sum());
+        parts.into_iter().for_each(|part| body.add_part(part));
+        body.finish(trailers);
+        body
     }
 
     /// The number by which the blocks know their body.
@@ -125,7 +161,15 @@ impl LargeBody {
 
     /// The trailers of a body that has ended.
     pub fn trailers(&self) -> &[u8] {
-        self.trailers.get().map_or(&[], ArenaBlock::bytes)
+        let block = self.trailers.get();
+        block.map_or(&[], |block| block.bytes().get(PART_PREFIX..).unwrap_or(&[]))
+    }
+
+    /// Whether all blocks have the bytes that were written to them.
+    pub fn is_intact(&self) -> bool {
+        let blocks = self.parts().iter().map(|part| &part.block);
+        let mut blocks = blocks.chain(self.trailers.get());
+        blocks.all(|block| mark::is_of(block.mark(), block.bytes()))
     }
 
     /// The bytes that all blocks take of the budget.

@@ -178,7 +178,6 @@ impl Ticket {
                 entry.block().append(&mut writer, piece);
             }
         }
-        entry.block().set_mark(mark::WHOLE, own as u32);
         Ok(entry)
     }
 
@@ -348,7 +347,7 @@ impl Filling {
                 break;
             }
             if let Some((part, _)) = current.take() {
-                part.block.set_mark(mark::PART, part.block.len() as u32);
+                part.seal();
             }
             let wanted = part_bytes(self.length, self.pushed, bytes.len());
             let (block, mut writer) = self.fetch.store.allocate_part(wanted)?;
@@ -394,18 +393,16 @@ impl Filling {
             if !trailers.is_empty() {
                 return self.with_trailers(trailers);
             }
-            self.entry.block().set_mark(mark::WHOLE, self.pushed as u32);
             return Ok(self.entry.clone());
         };
         if let Writer::Parts(current) = &mut self.writer
             && let Some((part, writer)) = current.take()
         {
             part.block.trim(writer);
-            part.block.set_mark(mark::PART, part.block.len() as u32);
+            part.seal();
         }
-        let block = self.fetch.store.write_trailers(trailers)?;
+        let block = self.fetch.store.write_trailers(body, trailers)?;
         body.finish(block);
-        self.entry.block().set_mark(mark::WHOLE, 0);
         Ok(self.entry.clone())
     }
 
@@ -425,8 +422,7 @@ impl Filling {
         for bytes in old.pieces() {
             self.fetch.store.write_part(&body, bytes)?;
         }
-        body.finish(self.fetch.store.write_trailers(trailers)?);
-        entry.block().set_mark(mark::WHOLE, 0);
+        body.finish(self.fetch.store.write_trailers(&body, trailers)?);
         Ok(entry)
     }
 

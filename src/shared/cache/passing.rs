@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use super::body::BodyPart;
-use super::entry::mark;
 use super::fetch::{Filling, NoRoom, Writer};
 use crate::base::limits;
 
@@ -23,7 +22,11 @@ pub struct Passing {
 impl Passing {
     /// The bytes that a follower may be behind before the writer waits.
     fn allowed(self) -> u64 {
-        if self.is_short { 0 } else { limits::RING_BYTES / 2 }
+        if self.is_short {
+            0
+        } else {
+            limits::RING_BYTES / 2
+        }
     }
 }
 
@@ -98,7 +101,7 @@ impl Filling {
         self.passing = Some(Passing {
             reason,
             from,
-            is_short: false,
+            is_short: reason == NoRoom::Full,
         });
         Ok(())
     }
@@ -132,7 +135,6 @@ impl Filling {
             if taken > 0 {
                 return Ok(taken);
             }
-            part.block.set_mark(mark::PART, part.block.len() as u32);
         }
         let allocated = loop {
             let allocated = self.fetch.store.allocate_passing(limits::RING_BLOCK_BYTES);

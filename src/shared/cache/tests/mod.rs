@@ -1,5 +1,6 @@
 //! Tests of the store as a worker uses it.
 
+mod handover;
 mod passing;
 mod room;
 mod threads;

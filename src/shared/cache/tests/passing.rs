@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 const BODY: usize = if cfg!(miri) { 600_000 } else { 12 << 20 };
-const PATIENCE: Duration = Duration::from_millis(if cfg!(miri) { 5_000 } else { 300 });
+const PATIENCE: Duration = Duration::from_millis(if cfg!(miri) { 20_000 } else { 2_000 });
 
 /// Wakes a thread that parks.
 #[derive(Debug)]
@@ -182,7 +182,10 @@ fn who_stands_still_loses_the_rest_and_stops_nobody_else() {
     };
     let (read, _) = pass(&store, 1 << 18, &[FAST, still, FAST]);
     assert_eq!((read[0], read[2]), ((BODY, FillEnd::Complete), read[0]));
-    assert!(read[1].0 < 2 << 20 && read[1].1 == FillEnd::Broken, "{read:?}");
+    assert!(
+        read[1].0 < 2 << 20 && read[1].1 == FillEnd::Broken,
+        "{read:?}"
+    );
 }
 
 #[test]
@@ -218,7 +221,10 @@ fn nobody_begins_to_follow_what_is_only_passed_on() {
     new.share.max_object = 1_000;
     let mut filling = fetch.store(new).unwrap();
     filling.push(&[1; 900]).unwrap();
-    assert!(matches!(store.join(hash, b"key", None, 0), Joined::Follow(_)));
+    assert!(matches!(
+        store.join(hash, b"key", None, 0),
+        Joined::Follow(_)
+    ));
     filling.push(&[1; 900]).unwrap();
     assert!(matches!(store.join(hash, b"key", None, 0), Joined::Lead(_)));
     assert_eq!((filling.lag(), follower.filled()), (1_800, 1_800));
