@@ -6,6 +6,7 @@
     reason = "the tests do what strangers do: signals, raw descriptors, system calls without a wrapper"
 )]
 
+mod cache_ring;
 mod documentation;
 mod http2;
 mod limits;
