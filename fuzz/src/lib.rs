@@ -20,7 +20,7 @@ pub mod forward;
 pub mod hyper_reader;
 pub mod strict_reader;
 
-use crate::http::h1::{Forwarding, HeadLimits, RequestEdits};
+use crate::http::h1::{Forwarding, HeadLimits, ReplacedFields, RequestEdits};
 use crate::http::names::{Identity, NO_EDITS};
 use crate::http::traceparent::TraceFields;
 

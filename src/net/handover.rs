@@ -28,6 +28,9 @@ const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(limits::HANDOVER_DESC
 const NO_MORE: &str = "no more";
 /// The beginning of the title of a [`Blob`]; its name and version follow. No address begins like this.
 const BLOB: &str = "blob\t";
+/// The title of the memory of the cache, behind that of a blob: a version that does not know the memory ignores it as
+/// a blob that is too long.
+const CACHE_MEMORY: &str = "cache-memory\t1";
 /// The title of the descriptor of a lock. No address has this form.
 const LOCK: &str = "lock";
 /// Stands between a socket's address and what it is for.
@@ -59,6 +62,8 @@ pub struct Handed {
     pub unreadable: Vec<UnreadableBlob>,
     /// The lock of the state file, which keeps other processes from writing that file.
     pub lock: Option<OwnedFd>,
+    /// The memory of the cache, and a pipe for each process that may read it; none: there is no cache.
+    pub cache: Vec<OwnedFd>,
 }
 
 impl From<Vec<Passed>> for Handed {
@@ -77,7 +82,10 @@ impl Handed {
         if text == LOCK {
             self.lock = descriptors.into_iter().next();
         } else if let Some(title) = text.strip_prefix(BLOB) {
-            self.add_blob(title.trim_end(), descriptors.into_iter().next());
+            match title.trim_end() {
+                CACHE_MEMORY => self.cache = descriptors,
+                title => self.add_blob(title, descriptors.into_iter().next()),
+            }
         } else if descriptors.is_empty() {
             return Err(invalid(&format!("the other process says {text:?}")));
         } else {
@@ -222,11 +230,16 @@ impl HandoverLine {
         self.say(NO_MORE)
     }
 
-    /// Sends the messages and the lock. Errors: no descriptors or no memory are left, or the other end is closed or
+    /// Sends the messages, the memory of the cache and the lock. Errors: no descriptors or no memory are left, or the other end is closed or
     /// takes nothing.
     pub fn hand_rest(&self, handed: &Handed) -> io::Result<()> {
         if let Some(lock) = &handed.lock {
             self.send(LOCK, &[lock.as_fd()])?;
+        }
+        let memory: Vec<_> = handed.cache.iter().map(AsFd::as_fd).collect();
+        // Beyond, the cache of the next process is empty.
+        if (1..=limits::HANDOVER_DESCRIPTORS).contains(&memory.len()) {
+            self.send(&format!("{BLOB}{CACHE_MEMORY}\n"), &memory)?;
         }
         for blob in &handed.blobs {
             let descriptor = blob.to_descriptor()?;

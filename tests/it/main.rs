@@ -8,6 +8,7 @@
 
 mod cache;
 mod cache_parts;
+mod cache_ring;
 mod documentation;
 mod http2;
 mod limits;

@@ -10,6 +10,14 @@ pub const STORE_MOST_BYTES: u64 = 1 << 34;
 pub const OWN_BODY_BYTES: u64 = 32 << 10;
 /// Bytes of the largest block of a body.
 pub const BODY_BLOCK_BYTES: usize = 256 << 10;
+/// Bytes of the ring that those who follow a body share when the store does not keep it: who is further behind the
+/// writer has lost the rest.
+pub const RING_BYTES: u64 = 1 << 20;
+/// Bytes of a block of that ring. A smaller one is free sooner, and costs more steps.
+pub const RING_BLOCK_BYTES: usize = 64 << 10;
+/// Milliseconds in which a follower must take some of the ring: the writer waits no longer for one that does not, so
+/// that a client that stands still stops nobody else for long.
+pub const RING_PATIENCE_MILLIS: u64 = 5_000;
 /// Bytes of the smallest block of a body, which is taken where the store is in pieces.
 pub const BODY_BLOCK_LEAST_BYTES: usize = 1 << 10;
 /// Entries that one call evicts at most for what the call needs. The bound keeps the turn of a worker short.
@@ -39,6 +47,7 @@ pub const SWEEP_MICROS: u64 = 1_000;
 pub const SWEEP_PAUSE_MILLIS: u64 = 20;
 
 const _: () = assert!(OWN_BODY_BYTES <= BODY_BLOCK_BYTES as u64);
+const _: () = assert!(RING_BLOCK_BYTES as u64 * 4 <= RING_BYTES);
 const _: () = assert!(STORE_SHARDS.is_power_of_two());
 const _: () = assert!(STORE_MOST_BYTES / 16 <= u32::MAX as u64 / 2);
 
@@ -64,3 +73,19 @@ pub const WIDENING: u64 = 8;
 /// Fetches of the whole that the clients of one network may have caused at a time by asking for less: for a range
 /// (RangeAmp, DSN 2020), or on a condition.
 pub const WIDENED_FETCHES: u8 = 4;
+
+/// Changes that processes with the same memory tell each other and that stand at once. Who has not heard of more than
+/// these forgets everything.
+pub const CHANGES: usize = 1_024;
+/// Bytes of a change. What is longer is told by its beginning, which concerns more.
+pub const CHANGE_BYTES: usize = 256;
+/// Bytes of all changes.
+pub const CHANGES_BYTES: usize = CHANGES * CHANGE_BYTES;
+/// The part of the store that may be used while another process has its memory, as a divisor.
+pub const SPARE_PART: u64 = 4;
+/// Held blocks that are freed at once when the process is gone that read them. The bound keeps others from waiting.
+pub const HELD_AT_ONCE: usize = 256;
+/// Passes over all entries at a handover: a purge that comes meanwhile is told the other process.
+pub const FREEZE_STEPS: usize = 1 << 20;
+
+const _: () = assert!(CHANGES.is_power_of_two() && CHANGES_BYTES.is_multiple_of(4_096));

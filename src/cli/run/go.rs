@@ -14,6 +14,7 @@ use crate::control;
 use crate::control::start_state::StartState;
 use crate::messages::{LeftToDo, Resumption, ToControl, ToHealth, ToWorker};
 use crate::net::{self, BoundListener, ChosenEngine};
+use crate::shared::SharedStore;
 use crate::shared::health_record::HealthRecord;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::socket_files;
@@ -37,6 +38,8 @@ pub(super) struct ReadyProcess {
     pub left: StartState,
     /// The states of the backends that the old process knew.
     pub known_backends: Vec<HealthRecord>,
+    /// The store of the cache.
+    pub store: Option<SharedStore>,
 }
 
 impl ReadyProcess {
@@ -98,7 +101,11 @@ impl ReadyProcess {
         let admin = self.snapshot.admin.as_ref();
         places.extend(admin.map(|admin| (admin.listen_addr.clone(), admin.access)));
         let mut lock = self.left.lock.clone();
+        let (store, elders) = (self.store.clone(), self.store.clone());
         let mut be_alone = move |left| {
+            if let Some(store) = &store {
+                store.take_over();
+            }
             socket_files::own_all();
             // The control thread keeps the lock; this thread only writes the process id.
             if let Some(lock) = lock.take() {
@@ -109,7 +116,12 @@ impl ReadyProcess {
             }
             let _ = control.post(ToControl::PredecessorOver(left));
         };
-        let work = move || await_end(&mut be_alone);
+        let work = move || {
+            await_end(&mut be_alone);
+            if let Some(store) = elders {
+                store.await_elders(None);
+            }
+        };
         let named = thread::Builder::new().name("upgrade".to_owned());
         named.spawn(work).map(drop)
     }

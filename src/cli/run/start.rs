@@ -22,7 +22,7 @@ use crate::health;
 use crate::net::{Engine, Handed};
 use crate::shared::SharedStore;
 use crate::shared::access::AccessLine;
-use crate::shared::cache::{CacheStore, StoreSettings};
+use crate::shared::cache::{CacheStore, HandedStore, StoreSettings};
 use crate::shared::health_record::HealthRecord;
 use crate::shared::mailbox::mailbox;
 use crate::shared::worker_counters::AllWorkerCounters;
@@ -41,6 +41,7 @@ pub(super) fn make_ready(
     let config = configuration::load(path, &machine, told)?;
     let left = find_left(&config, &mut handed)?;
     let known_backends = upgrade::health_from_blobs(&handed.blobs);
+    let cache = upgrade::take_cache_from(&mut handed);
     let first = FirstSnapshot::compile(config, &left.state, &handed.blobs, machine)?;
     let sockets = Sockets::open(&first.snapshot, handed.sockets, predecessor.is_some())?;
     let beginning = Beginning {
@@ -48,6 +49,7 @@ pub(super) fn make_ready(
         program,
         left,
         known_backends,
+        cache,
         is_alone: predecessor.is_none(),
     };
     start_threads(beginning, first, sockets)
@@ -63,6 +65,8 @@ struct Beginning {
     left: StartState,
     /// The states of the backends that the old process knew.
     known_backends: Vec<HealthRecord>,
+    /// The cache of the old process.
+    cache: Option<HandedStore>,
     /// Whether no other process is the service.
     is_alone: bool,
 }
@@ -77,7 +81,7 @@ fn start_threads(
     } = &first;
     let snapshot = snapshot.clone();
     let (health, health_inbox) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
-    let store = open_store(&snapshot)?;
+    let store = open_store(&snapshot, beginning.cache)?;
     let shared = (tables, store.as_ref());
     let workers =
         Workers::start(&snapshot, shared, beginning.engine, &health).map_err(cannot_start)?;
@@ -88,7 +92,8 @@ fn start_threads(
     repeat(&workers.mailboxes, &snapshot)?;
     control::wait_for_workers(&workers.inbox, snapshot.workers, drop)?;
     let report = HealthReport::of(health.clone());
-    let upgrades = Upgrades::new(beginning.program, report, sockets.others);
+    let upgrades =
+        Upgrades::new(beginning.program, report, sockets.others).with_cache(store.clone());
     sockets::start_test_servers(sockets.test_servers, &upgrades, &snapshot)
         .map_err(cannot_start)?;
     let by_worker = sockets::by_worker(&sockets.listeners, sockets.left, snapshot.workers);
@@ -124,6 +129,7 @@ fn start_threads(
         sockets: by_worker,
         left: beginning.left,
         known_backends: beginning.known_backends,
+        store,
     })
 }
 
@@ -154,8 +160,11 @@ fn start_access_log(
     RunningAccessLog::start(file, lines, counters).map_err(cannot_start)
 }
 
-/// The store of the cache, if there is one. Errors: the machine has no memory or no descriptors for the store.
-fn open_store(snapshot: &Snapshot) -> Result<Option<SharedStore>, String> {
+/// The store of the cache, if there is one, with the entries of the old process if it handed some over. Errors: the machine has no memory or no descriptors for the store.
+fn open_store(
+    snapshot: &Snapshot,
+    handed: Option<HandedStore>,
+) -> Result<Option<SharedStore>, String> {
     let Some(cache) = &snapshot.cache else {
         return Ok(None);
     };
@@ -163,6 +172,10 @@ fn open_store(snapshot: &Snapshot) -> Result<Option<SharedStore>, String> {
         max_bytes: cache.max_bytes,
         cores: snapshot.workers,
     };
+    let rebuilt = handed.and_then(|handed| upgrade::rebuild_cache(handed, settings));
+    if rebuilt.is_some() {
+        return Ok(rebuilt);
+    }
     let store = CacheStore::new(settings).map_err(|error| format!("cache: {error}"))?;
     Ok(Some(store))
 }

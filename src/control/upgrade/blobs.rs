@@ -3,17 +3,18 @@
 
 use tracing::warn;
 
-use super::{health, must_serve, socket_files};
+use super::{cache, health, must_serve, socket_files};
 use crate::control::config_store::state_handed;
 use crate::control::resolve;
 use crate::net::{Blob, BlobKind, Handed, UnreadableBlob};
 
-const KNOWN: [BlobKind; 5] = [
+const KNOWN: [BlobKind; 6] = [
     resolve::NAMES,
     must_serve::MUST_SERVE,
     state_handed::STATE,
     socket_files::SOCKET_FILES,
     health::HEALTH,
+    cache::CACHE,
 ];
 
 /// Says in the log which messages of the old process this process ignores, and why.

@@ -31,6 +31,7 @@
 //! instead of [`messages::READY`].
 
 mod blobs;
+mod cache;
 mod health;
 mod messages;
 mod must_serve;
@@ -52,17 +53,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+pub use cache::{CacheHandover, rebuild as rebuild_cache, take_from as take_cache_from};
 pub use health::{HealthReport, from_blobs as health_from_blobs};
 pub use must_serve::{may_take_over, must_serve};
 pub use predecessor::Predecessor;
 pub use program::Program;
 pub(super) use run::UpgradeRun;
 use running::Running;
+use successor::LastWords;
 pub use successor::Successor;
 
 use crate::base::addresses::Purpose;
 use crate::base::limits;
 use crate::net::{BoundListener, Handed, close};
+use crate::shared::SharedStore;
 
 /// Tells a new process which of its descriptors is its end of the line.
 const LINE_VARIABLE: &str = "PALANTIR_HANDOVER";
@@ -90,6 +94,7 @@ pub enum UpgradeStep {
 pub struct Upgrades {
     program: Program,
     health: HealthReport,
+    cache: CacheHandover,
     passed_on: Vec<(BoundListener, Purpose)>,
     accepting: watch::Sender<bool>,
     stopping: Arc<AtomicBool>,
@@ -109,12 +114,24 @@ impl Upgrades {
         Upgrades {
             program,
             health,
+            cache: CacheHandover::default(),
             passed_on,
             accepting: watch::Sender::new(false),
             stopping: Arc::default(),
             under_way: None,
             progress: mpsc::channel(1),
         }
+    }
+
+    /// Hands over this cache, too.
+    pub fn with_cache(mut self, store: Option<SharedStore>) -> Upgrades {
+        self.cache = CacheHandover::of(store);
+        self
+    }
+
+    /// Lets the cache go on, because the upgrade has failed.
+    pub fn thaw_cache(&self) {
+        self.cache.thaw();
     }
 
     /// For servers on the sockets that are not the workers': whether these servers are to accept.
@@ -161,10 +178,13 @@ impl Upgrades {
         }
         handed.blobs.extend(socket_files::to_blob(&handed.sockets));
         let (program, running) = (self.program.clone(), Running::default());
-        let health = self.health.clone();
+        let last = LastWords {
+            health: self.health.clone(),
+            cache: self.cache.clone(),
+        };
         info!("upgrade: starting {}", program.path.display());
         let known = running.clone();
-        self.on_a_thread(move || successor::prepare(&program, handed, &health, known))?;
+        self.on_a_thread(move || successor::prepare(&program, handed, &last, known))?;
         self.under_way = Some(running);
         Ok(())
     }

@@ -75,7 +75,7 @@ impl Predecessor {
             let _ = self.line.say(MORE);
             let rest = self.line.take()?;
             (handed.blobs, handed.lock) = (rest.blobs, rest.lock);
-            handed.unreadable = rest.unreadable;
+            (handed.unreadable, handed.cache) = (rest.unreadable, rest.cache);
         }
         Ok(handed)
     }

@@ -119,6 +119,7 @@ impl Control {
     }
 
     fn upgrade_failed(&mut self, reason: &str, now: Micros) {
+        self.upgrade_run.upgrades.thaw_cache();
         let is_stopping = self.shutdown.has_begun();
         if is_stopping {
             info!("palantir is stopping, and the new process with it")

@@ -5,20 +5,29 @@ use std::sync::Arc;
 
 use super::messages::{self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE};
 use super::running::Running;
-use super::{HealthReport, Program, UpgradeStep};
+use super::{CacheHandover, HealthReport, Program, UpgradeStep};
 use crate::base::limits;
 use crate::messages::LeftToDo;
 use crate::net::{Handed, HandoverLine};
 
-/// Starts a new process, hands over sockets and messages, and waits until the new process is ready. The health thread
-/// is asked for its report at the last moment. `running` learns of the process.
+/// What the new process is told at the last moment.
+#[derive(Debug)]
+pub struct LastWords {
+    /// The health thread.
+    pub health: HealthReport,
+    /// The cache.
+    pub cache: CacheHandover,
+}
+
+/// Starts a new process, hands over sockets and messages, and waits until the new process is ready. `last`
+/// is asked at the last moment. `running` learns of the process.
 pub fn prepare(
     program: &Program,
     handed: Handed,
-    health: &HealthReport,
+    last: &LastWords,
     running: Running,
 ) -> UpgradeStep {
-    match start(program, handed, health, running) {
+    match start(program, handed, last, running) {
         Ok(successor) => UpgradeStep::Ready(successor),
         Err(reason) => UpgradeStep::Failed(reason),
     }
@@ -27,7 +36,7 @@ pub fn prepare(
 fn start(
     program: &Program,
     handed: Handed,
-    health: &HealthReport,
+    last: &LastWords,
     running: Running,
 ) -> Result<Successor, String> {
     program.check()?;
@@ -52,7 +61,7 @@ fn start(
     let sent = sent
         .err()
         .filter(|error| error.kind() == io::ErrorKind::TimedOut);
-    match sent.map_or_else(|| successor.hear_ready(handed, health), Err) {
+    match sent.map_or_else(|| successor.hear_ready(handed, last), Err) {
         Ok(Some(word)) if word == READY || word == READY_AND_TELLS => {
             successor.tells = word == READY_AND_TELLS;
             Ok(successor)
@@ -81,10 +90,11 @@ pub struct Successor {
 
 impl Successor {
     /// Sends the other messages if the new process asks for them, and returns its next word.
-    fn hear_ready(&self, mut handed: Handed, health: &HealthReport) -> io::Result<Option<String>> {
+    fn hear_ready(&self, mut handed: Handed, last: &LastWords) -> io::Result<Option<String>> {
         match self.line.hear()? {
             Some(word) if word == MORE => {
-                handed.blobs.extend(health.to_blob());
+                handed.blobs.extend(last.health.to_blob());
+                last.cache.hand(&mut handed);
                 self.line.hand_rest(&handed)?;
                 self.line.hear()
             }
@@ -190,8 +200,11 @@ mod tests {
     use crate::shared::mailbox::mailbox;
 
     /// The report of a health thread that is not there.
-    fn nobody() -> HealthReport {
-        HealthReport::of(mailbox(1).unwrap().0)
+    fn nobody() -> LastWords {
+        LastWords {
+            health: HealthReport::of(mailbox(1).unwrap().0),
+            cache: CacheHandover::default(),
+        }
     }
 
     fn failure_of(program: &str, script: &str) -> String {

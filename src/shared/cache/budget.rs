@@ -29,13 +29,13 @@ impl Budget {
         self.used.load(Relaxed)
     }
 
-    /// Takes bytes if as many are left; no bytes can always be taken.
-    pub fn take(&self, bytes: u64) -> bool {
+    /// Takes bytes if no more than `most` are used then; no bytes can always be taken.
+    pub fn take(&self, bytes: u64, most: u64) -> bool {
         if bytes == 0 {
             return true;
         }
         let before = self.used.fetch_add(bytes, Relaxed);
-        let fits = before.saturating_add(bytes) <= self.most;
+        let fits = before.saturating_add(bytes) <= most;
         if !fits {
             self.give(bytes);
         }

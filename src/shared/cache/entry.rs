@@ -17,6 +17,8 @@ use crate::cache::facts::EntryFacts;
 const MOST_USES: u8 = 3;
 /// The bit beside the number of a zone that says that the key has, or had, another entry beside this one.
 const SIBLINGS: u16 = 1 << 15;
+/// The bit beside the state that says that nobody has checked the body.
+const UNCHECKED: u8 = 1 << 2;
 /// The node of an entry that the policy of eviction does not know.
 pub(super) const NO_NODE: u32 = u32::MAX;
 
@@ -32,18 +34,60 @@ pub enum EntryState {
     Dead = 3,
 }
 
-/// The contents of a block, as the marks of the arena say it.
+/// The contents of a block, as the marks of the arena say it: three bits, and a sum of the bytes whose contents nothing
+/// else checks. Kinds without such bytes have a sum of ones, so that a damaged mark is not another one.
 pub(super) mod mark {
+    /// The bits of a sum.
+    const SUM: u32 = u32::MAX >> 3;
+
     /// An entry that is being stored.
-    pub const FILLING: u32 = 1;
-    /// A whole entry that is live or stale; the block's own number is the length of a body behind the head.
+    pub const FILLING: u32 = 1 | SUM << 3;
+    /// A whole entry that is live, with the sum of a body behind the head; the block's own number tells the parts of
+    /// another body, see [`parts`].
     pub const WHOLE: u32 = 2;
     /// An entry that is not used any more.
-    pub const DEAD: u32 = 3;
-    /// A part of a body; the block's own number is the length of the part.
+    pub const DEAD: u32 = 3 | SUM << 3;
+    /// A part of a body, with its sum; the block's own number is the length of the part.
     pub const PART: u32 = 4;
-    /// The trailers of a body.
+    /// A part that is being written.
+    pub const OPEN_PART: u32 = PART | SUM << 3;
+    /// The trailers of a body, with their sum; the block's own number is their length.
     pub const TRAILERS: u32 = 5;
+    /// A whole entry that a soft purge has made stale, with the inverted sum.
+    pub const STALE: u32 = 6;
+
+    /// The kind of a mark.
+    pub fn kind(mark: u32) -> u32 {
+        mark & 7
+    }
+
+    /// The sum in a mark.
+    pub fn sum(mark: u32) -> u32 {
+        match kind(mark) {
+            STALE => !mark >> 3 & SUM,
+            _ => mark >> 3,
+        }
+    }
+
+    /// A mark with a sum.
+    pub fn with_sum(kind: u32, bytes: &[u8]) -> u32 {
+        kind | (crate::shared::cache::header::checksum(1, bytes) as u32 & SUM) << 3
+    }
+
+    /// Whether the sum in a mark is that of these bytes.
+    pub fn is_of(mark: u32, bytes: &[u8]) -> bool {
+        sum(mark) == sum(with_sum(PART, bytes))
+    }
+
+    /// The mark of a whole entry after a soft purge.
+    pub fn stale(mark: u32) -> u32 {
+        STALE | (!mark >> 3 & SUM) << 3
+    }
+
+    /// The own number of an entry whose body has so many parts.
+    pub fn parts(count: usize, has_trailers: bool) -> u32 {
+        count as u32 | u32::from(has_trailers) << 31
+    }
 }
 
 /// A response of the store.
@@ -161,6 +205,11 @@ impl Entry {
         }
     }
 
+    /// The first byte of the body that can still be read; 0 for all entries but those that are only passed on.
+    pub fn first_kept(&self) -> u64 {
+        self.body.as_ref().map_or(0, |body| body.first())
+    }
+
     fn own_body(&self) -> &[u8] {
         let bytes = self.block.bytes();
         &bytes[EntryHeader::read(bytes).starts()[4]..]
@@ -211,7 +260,7 @@ impl Entry {
     /// Whether the entry may be used. A front compares [`Entry::checked`] with the store's purge number beside it.
     #[inline]
     pub fn state(&self) -> EntryState {
-        match self.state.load(Acquire) {
+        match self.state.load(Acquire) & !UNCHECKED {
             1 => EntryState::Live,
             2 => EntryState::Stale,
             _ => EntryState::Dead,
@@ -287,10 +336,62 @@ impl Entry {
 
     /// Makes the entry stale or dead; a dead one stays dead.
     pub(super) fn set_state(&self, state: EntryState) {
-        self.state.fetch_max(state as u8, AcqRel);
-        if state == EntryState::Dead {
-            self.block.set_mark(mark::DEAD, 0);
+        let worse = |now: u8| Some((now & !UNCHECKED).max(state as u8) | now & UNCHECKED);
+        let _ = self.state.fetch_update(AcqRel, Acquire, worse);
+        match state {
+            EntryState::Live => {}
+            EntryState::Stale => self
+                .block
+                .change_mark(|mark| (mark::kind(mark) == mark::WHOLE).then(|| mark::stale(mark))),
+            EntryState::Dead => self.block.change_mark(|_| Some(mark::DEAD)),
         }
+    }
+
+    /// Says in the block that the entry is whole and in the store. `seal` is that of [`Entry::seal`].
+    pub(super) fn mark_whole(&self, (own, mark): (u32, u32)) {
+        match self.state() {
+            EntryState::Live => self.block.set_mark(mark, own),
+            EntryState::Stale => self.block.set_mark(mark::stale(mark), own),
+            EntryState::Dead => {}
+        }
+    }
+
+    /// The own number and the mark of the whole entry.
+    pub(super) fn seal(&self) -> (u32, u32) {
+        match &self.body {
+            None => (0, mark::with_sum(mark::WHOLE, self.own_body())),
+            Some(body) => {
+                let own = mark::parts(body.parts().len(), !body.trailers().is_empty());
+                (own, mark::with_sum(mark::WHOLE, b""))
+            }
+        }
+    }
+
+    /// An entry of another process's memory, whose body nobody has checked yet.
+    pub(super) fn adopted(self, is_stale: bool, checked: u64) -> Entry {
+        let state = if is_stale {
+            EntryState::Stale
+        } else {
+            EntryState::Live
+        };
+        self.state.store(state as u8 | UNCHECKED, Release);
+        self.checked.store(checked, Release);
+        self
+    }
+
+    /// Whether the body is what was stored. The body of an entry that came from another process is read once for this.
+    pub(super) fn is_intact(&self) -> bool {
+        if self.state.load(Acquire) & UNCHECKED == 0 {
+            return true;
+        }
+        let is_intact = match &self.body {
+            None => mark::is_of(self.block.mark(), self.own_body()),
+            Some(body) => body.is_intact(),
+        };
+        if is_intact {
+            self.state.fetch_and(!UNCHECKED, AcqRel);
+        }
+        is_intact || self.state() == EntryState::Dead
     }
 }
 

@@ -8,6 +8,7 @@ use super::body::{BodyPart, LargeBody};
 use super::entry::{Entry, EntryState, mark};
 use super::fills::{FillEnd, Follower, RunningFill};
 use super::header::{EntryHeader, HEADER_BYTES};
+use super::passing::Passing;
 use crate::base::limits;
 use crate::cache::facts::{EntryFacts, Flags};
 
@@ -87,17 +88,19 @@ pub struct Ticket {
 /// A response that is being stored. Who drops it before the end tells those who follow that the response has failed.
 #[derive(Debug)]
 pub struct Filling {
-    fetch: Ticket,
-    entry: Arc<Entry>,
-    writer: Writer,
-    length: Option<u64>,
-    pushed: u64,
+    pub(super) fetch: Ticket,
+    pub(super) entry: Arc<Entry>,
+    pub(super) writer: Writer,
+    pub(super) length: Option<u64>,
+    pub(super) pushed: u64,
     share: Share,
-    has_ended: bool,
+    pub(super) has_ended: bool,
+    /// The body is not stored any more, and only passed on to those who follow.
+    pub(super) passing: Option<Passing>,
 }
 
 #[derive(Debug)]
-enum Writer {
+pub(super) enum Writer {
     /// The body follows the head.
     Own(BlockWriter),
     /// The body has blocks of its own; the last one is being written to.
@@ -180,7 +183,6 @@ impl Ticket {
                 entry.block().append(&mut writer, piece);
             }
         }
-        entry.block().set_mark(mark::WHOLE, own as u32);
         Ok(entry)
     }
 
@@ -203,6 +205,7 @@ impl Ticket {
                     pushed: 0,
                     share: new.share,
                     has_ended: false,
+                    passing: None,
                 })
             }
             Err(error) => {
@@ -288,13 +291,24 @@ impl Filling {
         self.pushed
     }
 
-    /// Appends bytes of the body, and wakes those who follow. Errors: there is no room for all of the bytes; the
-    /// response is not stored, and those who follow find [`FillEnd::Broken`].
+    /// Appends bytes of the body, and wakes those who follow. Where there is no room for all of the bytes the response
+    /// is not stored, and the body is only passed on to those who follow. Errors: nobody follows, or there is no room
+    /// for that either: those who follow find [`FillEnd::Broken`].
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
         if self.has_ended {
             return Err(NoRoom::Full);
         }
-        if let Err(error) = self.append(bytes) {
+        let before = self.pushed;
+        let appended = match self.passing {
+            None => self.append(bytes),
+            Some(_) => self.pass_on(bytes),
+        };
+        let appended = appended.or_else(|error| {
+            let taken = (self.pushed - before) as usize;
+            self.begin_to_pass_on(error)?;
+            self.pass_on(&bytes[taken..])
+        });
+        if let Err(error) = appended {
             self.end(FillEnd::Broken, &[]);
             return Err(error);
         }
@@ -338,7 +352,7 @@ impl Filling {
                 break;
             }
             if let Some((part, _)) = current.take() {
-                part.block.set_mark(mark::PART, part.block.len() as u32);
+                part.seal();
             }
             let wanted = part_bytes(self.length, self.pushed, bytes.len());
             let (block, mut writer) = self.fetch.store.allocate_part(wanted)?;
@@ -361,6 +375,10 @@ impl Filling {
         if self.length.is_some_and(|length| length != self.pushed) {
             self.end(FillEnd::Failed, &[]);
             return Err(Unpublished::TooShort);
+        }
+        if let Some(passing) = self.passing {
+            self.end(FillEnd::Complete, trailers);
+            return Err(passing.reason.into());
         }
         let published = self.seal(trailers).and_then(|entry| {
             let most = usize::from(self.share.max_variants);
@@ -417,18 +435,16 @@ impl Filling {
             if !trailers.is_empty() {
                 return self.with_trailers(trailers);
             }
-            self.entry.block().set_mark(mark::WHOLE, self.pushed as u32);
             return Ok(self.entry.clone());
         };
         if let Writer::Parts(current) = &mut self.writer
             && let Some((part, writer)) = current.take()
         {
             part.block.trim(writer);
-            part.block.set_mark(mark::PART, part.block.len() as u32);
+            part.seal();
         }
-        let block = self.fetch.store.write_trailers(trailers)?;
+        let block = self.fetch.store.write_trailers(body, trailers)?;
         body.finish(block);
-        self.entry.block().set_mark(mark::WHOLE, 0);
         Ok(self.entry.clone())
     }
 
@@ -448,8 +464,7 @@ impl Filling {
         for bytes in old.pieces() {
             self.fetch.store.write_part(&body, bytes)?;
         }
-        body.finish(self.fetch.store.write_trailers(trailers)?);
-        entry.block().set_mark(mark::WHOLE, 0);
+        body.finish(self.fetch.store.write_trailers(&body, trailers)?);
         Ok(entry)
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::budget::Budget;
 use super::entry::Entry;
+use super::readers::{READER_BYTES, Reader, Readers};
 
 /// Wakes the tasks of one core that follow a fill. The call comes from any thread, and must not wait.
 pub trait Wake: Send + Sync + std::fmt::Debug {
@@ -83,6 +84,9 @@ pub struct RunningFill {
     trailers: OnceLock<Box<[u8]>>,
     end: AtomicU8,
     followers: AtomicU32,
+    readers: Readers,
+    /// The core whose writer waits for followers, and one more; 0: no writer waits.
+    writer: AtomicU32,
     /// A bit for each core that has to be woken.
     waiting: Box<[AtomicU64]>,
     wakers: Arc<Wakers>,
@@ -107,6 +111,8 @@ impl RunningFill {
             trailers: OnceLock::new(),
             end: AtomicU8::new(FillEnd::Open as u8),
             followers: AtomicU32::new(0),
+            readers: Readers::default(),
+            writer: AtomicU32::new(0),
             waiting: (0..words).map(|_| AtomicU64::new(0)).collect(),
             wakers,
             budget,
@@ -193,6 +199,29 @@ impl RunningFill {
         }
     }
 
+    /// Where those who follow have come to.
+    pub(super) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    /// Asks that the writer's core be woken once when a follower has passed a position or is gone.
+    pub(super) fn await_readers(&self, core: usize, position: u64) {
+        self.writer.store(core as u32 + 1, SeqCst);
+        self.readers.want(position);
+    }
+
+    /// The writer waits no longer.
+    pub(super) fn await_nobody(&self) {
+        self.readers.want_nothing();
+        self.writer.store(0, Relaxed);
+    }
+
+    fn wake_writer(&self) {
+        if let Some(core) = self.writer.swap(0, SeqCst).checked_sub(1) {
+            self.wakers.wake(core as usize, self.number);
+        }
+    }
+
     pub(super) fn purge_number(&self) -> u64 {
         self.purge_number.load(Relaxed)
     }
@@ -242,13 +271,25 @@ impl Drop for RunningFill {
 
 /// One who follows a fill.
 #[derive(Debug)]
-pub struct Follower(Arc<RunningFill>);
+pub struct Follower {
+    fill: Arc<RunningFill>,
+    reader: Arc<Reader>,
+}
 
 impl Follower {
-    /// A new follower.
     pub(super) fn new(fill: Arc<RunningFill>) -> Follower {
         fill.followers.fetch_add(1, Relaxed);
-        Follower(fill)
+        fill.budget.note(READER_BYTES);
+        let reader = fill.readers.add(0);
+        Follower { fill, reader }
+    }
+
+    /// Notes the first byte of the body that this follower still needs: where the store keeps no more than a part of
+    /// the body, the writer waits for the slowest of those who follow. `u64::MAX`: the follower needs nothing more.
+    pub fn note_read(&self, position: u64) {
+        if self.fill.readers.note(&self.reader, position) {
+            self.fill.wake_writer();
+        }
     }
 }
 
@@ -262,12 +303,16 @@ impl Deref for Follower {
     type Target = RunningFill;
 
     fn deref(&self) -> &RunningFill {
-        &self.0
+        &self.fill
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.0.followers.fetch_sub(1, Relaxed);
+        self.fill.followers.fetch_sub(1, Relaxed);
+        if self.fill.readers.remove(&self.reader) {
+            self.fill.wake_writer();
+        }
+        self.fill.budget.give(READER_BYTES);
     }
 }

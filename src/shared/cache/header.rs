@@ -90,7 +90,6 @@ impl EntryHeader {
 
     /// The header at the beginning of a block's bytes, if the block begins with a whole head part whose checksum is
     /// right.
-    #[cfg(test)]
     pub fn checked(bytes: &[u8]) -> Option<EntryHeader> {
         if bytes.len() < HEADER_BYTES || u32_at(bytes, 0) != MAGIC {
             return None;
@@ -105,7 +104,10 @@ impl EntryHeader {
             sum = checksum(sum, &rest[at..at + length as usize]);
             at += length as usize;
         }
-        (sum as u32 == u32_at(bytes, CHECKSUM)).then_some(header)
+        let is_whole = sum as u32 == u32_at(bytes, CHECKSUM);
+        let mut facts = [0; EntryFacts::BYTES];
+        facts.copy_from_slice(&bytes[FACTS..HEADER_BYTES]);
+        (is_whole && EntryFacts::from_bytes(&facts).is_some()).then_some(header)
     }
 
     /// Where the key, the variant, the tags, the head and the body begin.

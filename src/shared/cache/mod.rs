@@ -8,12 +8,17 @@
 mod arena;
 mod body;
 mod budget;
+mod changes;
 mod entry;
 mod fetch;
 mod fills;
+mod handover;
 mod header;
 mod listing;
+mod passing;
 mod purges;
+mod readers;
+mod rebuild;
 mod room;
 pub mod s3_fifo;
 mod shard;
@@ -39,8 +44,10 @@ use crossbeam_utils::CachePadded;
 use self::arena::Arena;
 use self::body::LargeBody;
 use self::budget::Budget;
+use self::changes::Change;
 use self::entry::NO_NODE;
 use self::fills::Wakers;
+use self::handover::Sharing;
 use self::purges::{Purgeable, Purges};
 use self::s3_fifo::S3Fifo;
 use self::shard::{FetchStart, StoreShard};
@@ -53,8 +60,10 @@ use crate::base::limits;
 pub use self::entry::{Entry, EntryState};
 pub use self::fetch::{Filling, NewEntry, NoRoom, Share, Ticket, Unpublished};
 pub use self::fills::{FillEnd, Follower, Outcome, RunningFill, Wake};
+pub use self::handover::{HandedState, HandedStore};
 pub use self::listing::{CacheUsage, EntrySummary, Listing, Order, ZoneUsage};
 pub use self::purges::{Purge, PurgeEffect};
+pub use self::rebuild::Rebuilt;
 pub use self::sweep::Swept;
 pub use self::widened::Widened;
 
@@ -87,6 +96,7 @@ pub struct CacheStore {
     uses: Uses,
     range_uses: Uses,
     widened: Arc<WidenedFetches>,
+    sharing: Sharing,
 }
 
 /// Counts of the store's events.
@@ -190,19 +200,36 @@ impl CacheStore {
     /// An empty store. Errors: the machine has no descriptors or address space left, or the bytes are too few or too
     /// many.
     pub fn new(settings: StoreSettings) -> io::Result<Arc<CacheStore>> {
+        let budget = CacheStore::budget_of(settings)?;
+        let arena = Arena::new(settings.max_bytes, budget.clone())?;
+        let store = CacheStore::in_arena(settings, (arena, budget), Sharing::new);
+        Ok(Arc::new(store))
+    }
+
+    fn budget_of(settings: StoreSettings) -> io::Result<Arc<Budget>> {
         let max_bytes = settings.max_bytes;
         if !(limits::STORE_LEAST_BYTES..=limits::STORE_MOST_BYTES).contains(&max_bytes) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         // Tables may grow by the slack between two looks at the budget.
-        let budget = Arc::new(Budget::new(max_bytes - max_bytes / limits::STORE_SLACK));
-        let arena = Arena::new(max_bytes, budget.clone())?;
-        let places = usize::try_from(max_bytes / limits::BYTES_PER_USE_PLACE).unwrap_or(usize::MAX);
+        let most = max_bytes - max_bytes / limits::STORE_SLACK;
+        Ok(Arc::new(Budget::new(most)))
+    }
+
+    fn in_arena(
+        settings: StoreSettings,
+        (arena, budget): (Arc<Arena>, Arc<Budget>),
+        sharing: impl FnOnce(u32) -> Sharing,
+    ) -> CacheStore {
+        let places = settings.max_bytes / limits::BYTES_PER_USE_PLACE;
+        let places = usize::try_from(places).unwrap_or(usize::MAX);
         let places = places.clamp(limits::USE_PLACES_LEAST, limits::USE_PLACES);
         let shards = (0..limits::STORE_SHARDS).map(|_| CachePadded::default());
+        let seed = RandomState::new();
+        let process = seed.hash_one("process") as u32;
         let store = CacheStore {
-            seed: RandomState::new(),
-            max_bytes,
+            seed,
+            max_bytes: settings.max_bytes,
             budget,
             arena,
             shards: shards.collect(),
@@ -218,13 +245,14 @@ impl CacheStore {
             uses: Uses::new(places, limits::USES_SECS),
             range_uses: Uses::new(places, limits::RANGE_USES_SECS),
             widened: Arc::default(),
+            sharing: sharing(process),
         };
         store.budget.note(store.validations.heap_bytes());
         store
             .budget
             .note(store.uses.heap_bytes() + store.range_uses.heap_bytes());
         store.budget.note(store.policy().heap_bytes());
-        Ok(Arc::new(store))
+        store
     }
 
     /// Makes known how the tasks of a core that follow a fill are woken.
@@ -280,6 +308,7 @@ impl CacheStore {
     /// The number of the last purge: entries that were checked before it are checked anew.
     #[inline]
     pub fn purge_number(&self) -> u64 {
+        self.hear();
         self.purges.number()
     }
 
@@ -290,6 +319,7 @@ impl CacheStore {
 
     /// Everything that the store knows of a key. `matches` says whether a request gets the entry of a variant.
     pub fn look_up(&self, hash: u64, key: &[u8], mut matches: impl FnMut(&[u8]) -> bool) -> Found {
+        self.hear();
         let shard = self.shard(hash);
         let (uncacheable_until, fill) = shard.pending(hash, key);
         let mut found = Found {
@@ -309,7 +339,8 @@ impl CacheStore {
             }
         }
         drop(shard);
-        let is_usable = |entry: &Arc<Entry>| self.check(entry) != EntryState::Dead;
+        let is_usable =
+            |entry: &Arc<Entry>| self.check(entry) != EntryState::Dead && self.is_intact(entry);
         found.further.retain(is_usable);
         found.entry = found.entry.filter(is_usable);
         if found.entry.is_none() && !found.further.is_empty() {
@@ -317,6 +348,15 @@ impl CacheStore {
         }
         found.other = found.other.filter(is_usable);
         found
+    }
+
+    /// Whether the body of an entry is what was stored; else the entry is not used any more.
+    fn is_intact(&self, entry: &Arc<Entry>) -> bool {
+        let is_intact = entry.is_intact();
+        if !is_intact {
+            self.remove(entry);
+        }
+        is_intact
     }
 
     /// Whether an entry may be used, after the purges that have come since the last check.
@@ -370,6 +410,7 @@ impl CacheStore {
         variant: Option<&[u8]>,
         now: u64,
     ) -> Joined {
+        self.hear();
         let mut shard = self.shard(hash);
         let usable = |fill: &RunningFill| {
             // A request after a purge does not get what was asked for before it.
@@ -411,6 +452,11 @@ impl CacheStore {
     /// Invalidates a key (RFC 9111 section 4.4): its entries are not used any more, and what was asked for before is
     /// not stored.
     pub fn invalidate(&self, hash: u64, key: &[u8]) {
+        self.invalidate_here(hash, key);
+        self.tell(Change::Invalidation(key));
+    }
+
+    fn invalidate_here(&self, hash: u64, key: &[u8]) {
         let mut shard = self.shard(hash);
         shard.invalidate(hash, key);
         let entries = shard.slots.entries(hash, key).to_vec();
@@ -427,8 +473,14 @@ impl CacheStore {
 
     /// Purges; in force when the call returns. Returns the number of the purge.
     pub fn purge(&self, purge: Purge<'_>, effect: PurgeEffect) -> u64 {
+        let number = self.purge_here(purge, effect);
+        self.tell(Change::Purge(purge, effect));
+        number
+    }
+
+    fn purge_here(&self, purge: Purge<'_>, effect: PurgeEffect) -> u64 {
         while self.purges.is_full() {
-            self.sweep(limits::LISTED_AT_ONCE, 0);
+            self.sweep_on(limits::LISTED_AT_ONCE, 0);
         }
         let hash = match purge {
             Purge::Url(bytes) | Purge::Tag(bytes) => self.hash(bytes),
@@ -443,7 +495,13 @@ impl CacheStore {
 
     /// Puts an entry into the index. Errors: a purge or an invalidation came after its request was sent.
     fn publish(&self, fetch: &Ticket, entry: &Arc<Entry>, most: usize) -> Result<(), Unpublished> {
+        self.hear();
+        let seal = entry.seal();
         let mut shard = self.shard(fetch.hash);
+        if self.sharing.is_frozen() {
+            self.counters.refused.fetch_add(1, Relaxed);
+            return Err(NoRoom::Full.into());
+        }
         if shard.is_invalidated_since(fetch.hash, fetch.invalidation) {
             self.counters.refused.fetch_add(1, Relaxed);
             return Err(Unpublished::Invalidated);
@@ -455,6 +513,7 @@ impl CacheStore {
         }
         entry.set_state(state);
         entry.set_checked(number);
+        entry.mark_whole(seal);
         let replaced = shard.slots.insert(entry.clone(), most);
         let mut policy = self.policy();
         for old in &replaced {

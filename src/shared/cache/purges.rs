@@ -131,6 +131,11 @@ impl Purges {
         self.number.load(Acquire)
     }
 
+    /// Begins with the number of another process.
+    pub fn begin_at(&self, number: u64) {
+        self.number.fetch_max(number, Release);
+    }
+
     /// The number of the purges that stand.
     pub fn standing(&self) -> usize {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);

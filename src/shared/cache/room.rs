@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::arena::{ArenaBlock, BlockWriter};
-use super::body::{BodyPart, LargeBody, PART_PREFIX};
+use super::body::{BodyPart, LargeBody, PART_PREFIX, TRAILERS_START};
 use super::entry::{Entry, EntryState, NO_NODE, mark};
 use super::fetch::{NoRoom, Share};
 use super::s3_fifo::S3Fifo;
@@ -25,6 +25,9 @@ impl CacheStore {
 
     /// Evicts until the zone has no more than its share.
     pub(super) fn keep_share(&self, share: Share) {
+        if self.sharing.is_frozen() {
+            return;
+        }
         let most = self.max_bytes / 100 * u64::from(share.max_percent);
         for _ in 0..limits::STORE_EVICTIONS {
             let mut policy = self.policy();
@@ -48,6 +51,9 @@ impl CacheStore {
 
     /// Evicts an entry; returns whether there was one.
     fn evict(&self) -> bool {
+        if self.sharing.is_frozen() {
+            return false;
+        }
         let mut policy = self.policy();
         let victim = policy.evict();
         self.evicted(policy, victim)
@@ -87,8 +93,24 @@ impl CacheStore {
     /// A block for a part of a body: a shorter one if the store has no room in one piece.
     pub(super) fn allocate_part(&self, wanted: usize) -> Result<(ArenaBlock, BlockWriter), NoRoom> {
         let least = limits::BODY_BLOCK_LEAST_BYTES.min(wanted) + PART_PREFIX;
-        let allocated = self.allocate_about(wanted + PART_PREFIX, least, mark::PART);
+        let allocated = self.allocate_about(wanted + PART_PREFIX, least, mark::OPEN_PART);
         allocated.ok_or(NoRoom::Full)
+    }
+
+    /// A block for a part of a body that is only passed on. What is kept free for tables may be used for it, since such
+    /// a block is soon free again.
+    pub(super) fn allocate_passing(&self, wanted: usize) -> Option<(ArenaBlock, BlockWriter)> {
+        let wanted = wanted.min(limits::RING_BLOCK_BYTES);
+        let allocated = self.allocate_part(wanted).ok();
+        allocated.or_else(|| {
+            let least = limits::BODY_BLOCK_LEAST_BYTES.min(wanted) + PART_PREFIX;
+            let bytes = wanted + PART_PREFIX;
+            let arena = self.arena_now()?;
+            let most = self
+                .max_bytes
+                .min(arena.budget().most() + self.max_bytes / limits::STORE_SLACK);
+            arena.allocate_up_to(most, bytes, least, mark::OPEN_PART)
+        })
     }
 
     fn allocate_about(
@@ -97,8 +119,9 @@ impl CacheStore {
         least: usize,
         mark: u32,
     ) -> Option<(ArenaBlock, BlockWriter)> {
+        let arena = self.arena_now()?;
         for _ in 0..limits::STORE_EVICTIONS {
-            if let Some(allocated) = self.arena.allocate(bytes, least, mark) {
+            if let Some(allocated) = arena.allocate(bytes, least, mark) {
                 return Some(allocated);
             }
             let gave_back = self.budget.used() > self.budget.most() && self.arena.give_back();
@@ -106,7 +129,7 @@ impl CacheStore {
                 break;
             }
         }
-        self.arena.allocate(bytes, least, mark)
+        arena.allocate(bytes, least, mark)
     }
 
     /// Adds bytes to a body that nobody reads yet.
@@ -118,21 +141,29 @@ impl CacheStore {
         if taken < bytes.len() {
             return Err(NoRoom::Full);
         }
-        block.set_mark(mark::PART, block.len() as u32);
-        body.add_part(Arc::new(BodyPart { start, block }));
+        let part = BodyPart { start, block };
+        part.seal();
+        body.add_part(Arc::new(part));
         body.set_filled(start + taken as u64);
         Ok(())
     }
 
-    /// A block with trailers; `None` if there are none.
-    pub(super) fn write_trailers(&self, trailers: &[u8]) -> Result<Option<ArenaBlock>, NoRoom> {
+    /// A block with trailers of a body; `None` if there are none.
+    pub(super) fn write_trailers(
+        &self,
+        body: &LargeBody,
+        trailers: &[u8],
+    ) -> Result<Option<ArenaBlock>, NoRoom> {
         if trailers.is_empty() {
             return Ok(None);
         }
-        let allocated = self.allocate(trailers.len(), mark::TRAILERS);
+        let allocated = self.allocate(PART_PREFIX + trailers.len(), mark::OPEN_PART);
         let (block, mut writer) = allocated.ok_or(NoRoom::Full)?;
+        let prefix = BodyPart::prefix(body.number(), TRAILERS_START);
+        block.append(&mut writer, &prefix);
         block.append(&mut writer, trailers);
-        block.set_mark(mark::TRAILERS, trailers.len() as u32);
+        let mark = mark::with_sum(mark::TRAILERS, block.bytes());
+        block.set_mark(mark, block.len() as u32);
         Ok(Some(block))
     }
 }

@@ -127,6 +127,16 @@ impl<T: Evictable> S3Fifo<T> {
     pub fn insert(&mut self, value: T, bytes: u64, zone: u16) -> u32 {
         self.sketch.fit(self.count() as usize + 1);
         self.sketch.add(value.hash(), 1);
+        self.place(value, bytes, zone)
+    }
+
+    /// Prepares for so many values that come by [`S3Fifo::place`].
+    pub fn reserve(&mut self, values: usize) {
+        self.sketch.fit(self.count() as usize + values);
+    }
+
+    /// Adds a value of so many bytes of which nobody knows how often it was wanted; returns its node.
+    pub fn place(&mut self, value: T, bytes: u64, zone: u16) -> u32 {
         let number = self.free_node();
         if self.zones.len() <= usize::from(zone) {
             self.zones.resize(usize::from(zone) + 1, EMPTY);

@@ -79,6 +79,11 @@ impl EntryIndex {
         found.map_or(&[], Slot::entries)
     }
 
+    /// Makes room for so many keys.
+    pub fn reserve(&mut self, keys: usize) {
+        self.table.reserve(keys, |slot| spread(slot.half()));
+    }
+
     /// Adds an entry. Returns the entries that it takes the place of: that of the same variant, and the oldest if
     /// there are more than `most` variants.
     pub fn insert(&mut self, entry: Arc<Entry>, most: usize) -> Vec<Arc<Entry>> {

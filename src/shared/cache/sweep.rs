@@ -33,6 +33,23 @@ pub struct Swept {
 impl CacheStore {
     /// Looks at about `steps` entries; call it from a tick in the background. `now` is in milliseconds since 1970.
     pub fn sweep(&self, steps: usize, now: u64) -> Swept {
+        if self.sharing.is_frozen() {
+            return Swept {
+                is_done: true,
+                ..Swept::default()
+            };
+        }
+        self.sweep_on(steps, now)
+    }
+
+    /// The purge number up to which all entries were checked.
+    pub(super) fn swept_number(&self) -> u64 {
+        let sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        sweep.done
+    }
+
+    /// Sweeps also while the store is frozen.
+    pub(super) fn sweep_on(&self, steps: usize, now: u64) -> Swept {
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
         let mut swept = Swept::default();
         if sweep.node == 0 && sweep.done == self.purges.number() {

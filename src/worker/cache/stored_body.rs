@@ -16,7 +16,8 @@ use crate::shared::SharedEntry;
 use crate::shared::cache::{FillEnd, Follower};
 use crate::worker::cache::waits::Wait;
 
-/// The rest of a body cannot be had: its fetch has failed, or the store had no room for it.
+/// The rest of a body cannot be had: its fetch has failed, the store had no room for it, or the reader was too slow for
+/// what the store does not keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
@@ -56,13 +57,17 @@ impl StoredBody {
         followed: Option<Followed>,
         segments: VecDeque<BodySegment>,
     ) -> StoredBody {
-        StoredBody {
+        let body = StoredBody {
             is_at_end: Cell::new(segments.is_empty()),
             entry,
             followed,
             segments: RefCell::new(segments),
             block: RefCell::default(),
+        };
+        if let Some(followed) = &body.followed {
+            followed.fill.note_read(body.needed());
         }
+        body
     }
 
     /// Bytes that were read and not taken.
@@ -177,8 +182,27 @@ impl StoredBody {
         Some(lent)
     }
 
-    /// Reads what is in the store. `None`: the next byte is not.
+    /// Reads what is in the store, and lets a writer that waits for this reader know. `None`: the next byte is not in
+    /// the store.
     fn read(&self, blocks: &Blocks, most: usize) -> Result<Option<usize>, Lost> {
+        let read = self.read_pieces(blocks, most);
+        if let Some(followed) = &self.followed {
+            followed.fill.note_read(self.needed());
+        }
+        read
+    }
+
+    /// The first byte of the stored body that is still needed.
+    fn needed(&self) -> u64 {
+        let segments = self.segments.borrow();
+        let mut ranges = segments.iter().filter_map(|segment| match segment {
+            Segment::Stored(range) => Some(range.start),
+            Segment::Text(_) => None,
+        });
+        ranges.next().unwrap_or(u64::MAX)
+    }
+
+    fn read_pieces(&self, blocks: &Blocks, most: usize) -> Result<Option<usize>, Lost> {
         let mut segments = self.segments.borrow_mut();
         let mut block = self.block.borrow_mut();
         if block.is_empty()
@@ -224,6 +248,9 @@ impl StoredBody {
                         Some(FillEnd::Failed | FillEnd::Broken) if count == 0 => return Err(Lost),
                         Some(_) => false,
                     };
+                    if count == 0 && range.start < self.entry.first_kept() {
+                        return Err(Lost);
+                    }
                     if is_over || range.is_empty() {
                         segments.pop_front();
                     } else if count == 0 {

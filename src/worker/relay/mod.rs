@@ -88,6 +88,7 @@ impl Relay<'_> {
             if is_slow {
                 return Err(Broken::TooSlow);
             }
+            self.hold_back(body, &mut watch).await?;
             let amount = self.sink.next_receive(body);
             admission = self.source.await_memory(&mut watch).await?;
             // A body that comes in small pieces need not wait for its turn.
@@ -98,6 +99,19 @@ impl Relay<'_> {
             }
             (is_ample, is_slow) = (piece.bytes >= amount.size, piece.is_slow);
         }
+    }
+
+    /// Receives no more of a body that the store does not keep while those who follow it are far behind.
+    async fn hold_back<F>(
+        &self,
+        body: &Body,
+        watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<(), Broken<F>> {
+        let Some(fill) = &body.fill else {
+            return Ok(());
+        };
+        let held_back = fill.hold_back(self.source.shard, self.source.timer, watch);
+        held_back.await.map_err(Broken::Watched)
     }
 
     /// Goes on with a body that the cache stores although its receiver takes no more of it.

@@ -23,6 +23,7 @@ pub mod start_check;
 mod systemd;
 mod unix_sockets;
 mod upgrade_blobs;
+mod upgrade_cache;
 mod upgrade_file;
 mod upgrade_health;
 mod upgrade_program;

@@ -26,9 +26,10 @@ const NONE: u32 = u32::MAX;
 /// Blocks of the list of a size itself that are tried before a list of larger ones is.
 const TRIED: usize = 8;
 
-/// The words of a tag.
-const UNITS: usize = 0;
-const BEFORE: usize = 1;
+/// The word with the units of a block.
+pub const UNITS: usize = 0;
+/// The word with the units of the block before it.
+pub const BEFORE: usize = 1;
 /// The word with the mark.
 pub const MARK: usize = 2;
 /// The word of the owner.
@@ -104,6 +105,39 @@ impl Allocator {
             free: 0,
             free_resident: 0,
         }
+    }
+
+    /// Takes over the blocks of a region that another allocator has left: those before `end`, the last of which has
+    /// `last` units. The free ones are to be added by [`Allocator::add_free`].
+    pub fn adopt(&mut self, end: u32, last: u32) {
+        debug_assert_eq!(self.end, 0, "blocks are taken over once");
+        (self.end, self.last) = (end, last);
+    }
+
+    /// Adds a free block that another allocator has left.
+    pub fn add_free(&mut self, region: &Region, unit: u32) {
+        let units = get(region, unit, UNITS);
+        set(region, unit, MARK, FREE);
+        set(region, unit, OWN, get(region, unit, OWN).min(units));
+        self.link(region, unit, units);
+    }
+
+    /// Makes one block in use of what follows the last block that was taken over, unless nobody has written there.
+    pub fn cover_rest(&mut self, region: &Region) -> Option<u32> {
+        let (unit, units) = (self.end, self.limit - self.end);
+        if units < SMALLEST {
+            self.limit = self.end;
+            return None;
+        }
+        if (UNITS..=OWN).all(|at| get(region, unit, at) == 0) {
+            return None;
+        }
+        set(region, unit, UNITS, units);
+        set(region, unit, BEFORE, self.last);
+        set(region, unit, OWN, 0);
+        set(region, unit, MARK, u32::MAX);
+        (self.end, self.last) = (self.limit, units);
+        Some(unit)
     }
 
     /// Units of all free blocks before [`Allocator::end`].

@@ -1,14 +1,14 @@
 //! The memory of all heads and bodies: blocks of any size in one memfd. A block has one writer, who appends; readers
 //! on any core read what was appended, without a lock.
 
+mod adopted;
 mod allocator;
 mod region;
 
 use std::io;
-#[cfg(test)]
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::allocator::{Allocator, MARK, OWN, UNIT};
@@ -22,12 +22,33 @@ const GIVEN_BACK: usize = 64 << 10;
 /// The bit of a block's filled length that says that the kernel was given pages of the block by reference.
 const LENT: u32 = 1 << 31;
 
+/// The bit of a block's filled length that says that another process may read the block.
+const SHARED: u32 = 1 << 30;
+
 /// A region and its blocks.
 #[derive(Debug)]
 pub struct Arena {
     region: Region,
     blocks: Mutex<Allocator>,
     budget: Arc<Budget>,
+    held: Mutex<Held>,
+}
+
+pub use self::adopted::FoundBlock;
+
+/// The blocks that are not used again yet, because another process may read them, or owns the region.
+#[derive(Debug, Default)]
+struct Held {
+    /// Another process owns the region: nothing of it may change but what blocks say of their contents.
+    is_frozen: bool,
+    /// Another process reads blocks that this one has taken over.
+    is_shared: bool,
+    /// The first units of the blocks.
+    units: Vec<u32>,
+    /// The free blocks that are not known to the allocator yet.
+    free: Vec<u32>,
+    /// The block that covers what lies behind damage.
+    rest: Option<u32>,
 }
 
 /// A block, which is freed when the value is dropped.
@@ -51,11 +72,14 @@ impl Arena {
     /// has no descriptors or address space left.
     pub fn new(bytes: u64, budget: Arc<Budget>) -> io::Result<Arc<Arena>> {
         let units = (bytes / UNIT as u64).min(u64::from(u32::MAX / 2)) as u32;
-        Ok(Arc::new(Arena {
+        let arena = Arc::new(Arena {
             region: Region::new(units as usize * UNIT)?,
             blocks: Mutex::new(Allocator::new(units)),
             budget,
-        }))
+            held: Mutex::default(),
+        });
+        arena.write_form();
+        Ok(arena)
     }
 
     /// The bytes that blocks and all else are taken from.
@@ -64,7 +88,6 @@ impl Arena {
     }
 
     /// The memfd.
-    #[cfg(test)]
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         self.region.file()
     }
@@ -91,12 +114,26 @@ impl Arena {
         least: usize,
         mark: u32,
     ) -> Option<(ArenaBlock, BlockWriter)> {
+        self.allocate_up_to(self.budget.most(), bytes, least, mark)
+    }
+
+    /// A block as [`Arena::allocate`] gives it, if no more than `most` bytes of the budget are used then.
+    pub fn allocate_up_to(
+        self: &Arc<Self>,
+        most: u64,
+        bytes: usize,
+        least: usize,
+        mark: u32,
+    ) -> Option<(ArenaBlock, BlockWriter)> {
         debug_assert_ne!(mark, allocator::FREE);
         let mut bytes = bytes;
         let mut blocks = self.lock();
+        if self.held().is_frozen {
+            return None;
+        }
         let unit = loop {
             let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?.checked_add(1)?;
-            let may_grow = |units: u32| self.budget.take(u64::from(units) * UNIT as u64);
+            let may_grow = |units: u32| self.budget.take(u64::from(units) * UNIT as u64, most);
             match blocks.allocate(&self.region, units, mark, may_grow) {
                 Some(unit) => break unit,
                 None if bytes > least => bytes = (bytes / 2).max(least),
@@ -123,6 +160,9 @@ impl Arena {
     #[expect(unsafe_code, reason = "the bytes of a region have no safe interface")]
     pub fn give_back(&self) -> bool {
         let mut blocks = self.lock();
+        if self.held().is_frozen {
+            return false;
+        }
         let Some(unit) = blocks.resident_block(&self.region, (GIVEN_BACK / UNIT) as u32) else {
             return false;
         };
@@ -173,7 +213,13 @@ impl ArenaBlock {
 
     /// The number of bytes that were appended.
     pub fn len(&self) -> usize {
-        (self.filled.load(Acquire) & !LENT) as usize
+        (self.filled.load(Acquire) & !LENT & !SHARED) as usize
+    }
+
+    /// Notes that the block has so many bytes, at most as many as it was found with.
+    pub fn set_len(&self, bytes: usize) {
+        let bytes = bytes.min(self.len()) as u32;
+        self.filled.store(bytes | SHARED, Release);
     }
 
     /// The bytes that were appended.
@@ -204,6 +250,9 @@ impl ArenaBlock {
         assert_eq!(writer.unit, self.unit, "a block has one writer");
         let units = (writer.at as usize).div_ceil(UNIT) as u32 + 1;
         let mut blocks = self.arena.lock();
+        if self.arena.held().is_frozen {
+            return;
+        }
         blocks.shrink(&self.arena.region, self.unit, units);
     }
 
@@ -214,9 +263,26 @@ impl ArenaBlock {
         allocator::word(&self.arena.region, self.unit, MARK).store(mark, Release);
     }
 
-    /// Where the first byte of the block is in the memfd.
+    /// The mark of the block.
+    pub fn mark(&self) -> u32 {
+        allocator::word(&self.arena.region, self.unit, MARK).load(Acquire)
+    }
+
+    /// Changes the mark, unless `change` gives none.
+    pub fn change_mark(&self, change: impl FnMut(u32) -> Option<u32>) {
+        let word = allocator::word(&self.arena.region, self.unit, MARK);
+        let _ = word.fetch_update(AcqRel, Acquire, change);
+    }
+
+    /// Where the first byte of the block is in the memory of the blocks.
     pub fn offset(&self) -> usize {
         (self.unit as usize + 1) * UNIT
+    }
+
+    /// Where the first byte of the block is in the memfd.
+    #[cfg(test)]
+    pub fn file_offset(&self) -> usize {
+        region::SHARED_BYTES + self.offset()
     }
 
     /// Notes that the kernel was given pages of this block by reference. Only whole pages within the block may be
@@ -241,14 +307,27 @@ impl ArenaBlock {
 
 impl Drop for ArenaBlock {
     fn drop(&mut self) {
+        let filled = *self.filled.get_mut();
+        let mut held = self.arena.held();
+        if held.is_frozen || (held.is_shared && filled & SHARED != 0) {
+            held.units.push(self.unit);
+            return;
+        }
+        drop(held);
         let units = Allocator::units(&self.arena.region, self.unit);
-        let left = match *self.filled.get_mut() & LENT {
+        let left = match filled & (LENT | SHARED) {
             0 => Some(units),
             _ => self.give_back_pages(units),
         };
         // The kernel may still send pages that could not be taken out, so the block is never used again.
         let Some(left) = left else { return };
         let mut blocks = self.arena.lock();
+        let mut held = self.arena.held();
+        if held.is_frozen {
+            held.units.push(self.unit);
+            return;
+        }
+        drop(held);
         blocks.release(&self.arena.region, self.unit, left);
         drop(blocks);
         self.arena

@@ -1,4 +1,5 @@
 //! The memory of an arena: one memfd, mapped whole. Pages are taken from the machine when they are written to first.
+//! Before the memory of the blocks lies a part of fixed size that processes share which have the same memory.
 
 #![expect(
     unsafe_code,
@@ -6,11 +7,14 @@
 )]
 
 use std::io;
-use std::os::fd::OwnedFd;
-#[cfg(test)]
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
+
+use crate::base::limits;
+
+/// Bytes of the part before the memory of the blocks.
+pub const SHARED_BYTES: usize = 4_096 + limits::CHANGES_BYTES;
 
 /// A mapping of a memfd. All offsets are checked against its length.
 #[derive(Debug)]
@@ -30,10 +34,30 @@ impl Region {
     /// A region of `bytes` zeros in a new memfd. Errors: the machine has no descriptors or address space left.
     #[cfg(not(miri))]
     pub fn new(bytes: usize) -> io::Result<Region> {
-        use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+        use rustix::fs::{MemfdFlags, memfd_create};
 
-        let file = memfd_create("palantir-cache", MemfdFlags::CLOEXEC)?;
-        ftruncate(&file, bytes as u64)?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        Region::of_file(memfd_create("palantir-cache", flags)?, bytes)
+    }
+
+    /// A region of at least `bytes` in a memfd that may have contents. Nobody can make the file shorter from here on,
+    /// which would end every process that reads beyond its end. Errors: the file is something else, or the machine has
+    /// no address space left.
+    #[cfg(not(miri))]
+    pub fn of_file(file: OwnedFd, bytes: usize) -> io::Result<Region> {
+        use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate};
+
+        if !fcntl_get_seals(&file)?.contains(SealFlags::SHRINK) {
+            fcntl_add_seals(&file, SealFlags::SHRINK)?;
+        }
+        let has = usize::try_from(fstat(&file)?.st_size).unwrap_or(0);
+        let has = has
+            .saturating_sub(SHARED_BYTES)
+            .min(limits::STORE_MOST_BYTES as usize);
+        let bytes = has.max(bytes);
+        if has < bytes {
+            ftruncate(&file, (SHARED_BYTES + bytes) as u64)?;
+        }
         Region::map(file, bytes)
     }
 
@@ -44,7 +68,10 @@ impl Region {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::SHARED | MapFlags::NORESERVE;
         // SAFETY: the kernel chooses an address that nothing else has.
-        let base = unsafe { mmap(std::ptr::null_mut(), bytes, protection, flags, &file, 0)? };
+        let base = unsafe {
+            let all = SHARED_BYTES + bytes;
+            mmap(std::ptr::null_mut(), all, protection, flags, &file, 0)?
+        };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Region {
             base,
@@ -56,7 +83,7 @@ impl Region {
     /// A region on the heap, for the interpreter of the tests, which knows no memfd.
     #[cfg(miri)]
     pub fn new(bytes: usize) -> io::Result<Region> {
-        let layout = std::alloc::Layout::from_size_align(bytes, 4096).unwrap();
+        let layout = std::alloc::Layout::from_size_align(SHARED_BYTES + bytes, 4096).unwrap();
         // SAFETY: the layout is not empty.
         let base = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).unwrap();
         Ok(Region {
@@ -66,8 +93,20 @@ impl Region {
         })
     }
 
+    /// Bytes of the memory of the blocks.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A word of four bytes of the part that processes share.
+    #[inline]
+    pub fn shared(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4) && offset + 4 <= SHARED_BYTES);
+        // SAFETY: the word is aligned, lies in the mapping, lives as long as the region, and is only used atomically.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
     /// The memfd.
-    #[cfg(test)]
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         self.file.as_ref().map(AsFd::as_fd)
     }
@@ -77,7 +116,7 @@ impl Region {
     pub fn word(&self, offset: usize) -> &AtomicU32 {
         assert!(offset.is_multiple_of(4) && offset + 4 <= self.bytes);
         // SAFETY: the word is aligned, lies in the mapping, lives as long as the region, and is only used atomically.
-        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(SHARED_BYTES + offset).cast()) }
     }
 
     /// The bytes from an offset on.
@@ -88,7 +127,7 @@ impl Region {
     pub unsafe fn slice(&self, offset: usize, bytes: usize) -> &[u8] {
         assert!(offset <= self.bytes && bytes <= self.bytes - offset);
         // SAFETY: the bytes lie in the mapping and are initialised (zeros at first); the caller keeps writers away.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset), bytes) }
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(SHARED_BYTES + offset), bytes) }
     }
 
     /// Copies bytes to an offset.
@@ -100,7 +139,7 @@ impl Region {
         assert!(offset <= self.bytes && bytes.len() <= self.bytes - offset);
         // SAFETY: the target lies in the mapping, which no slice of safe code can overlap while it is written to.
         unsafe {
-            let target = self.base.as_ptr().add(offset);
+            let target = self.base.as_ptr().add(SHARED_BYTES + offset);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
         }
     }
@@ -116,7 +155,12 @@ impl Region {
         assert!(offset <= self.bytes && bytes <= self.bytes - offset);
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match &self.file {
-            Some(file) => Ok(fallocate(file, flags, offset as u64, bytes as u64)?),
+            Some(file) => Ok(fallocate(
+                file,
+                flags,
+                (SHARED_BYTES + offset) as u64,
+                bytes as u64,
+            )?),
             None => Ok(()),
         }
     }
@@ -128,12 +172,13 @@ impl Drop for Region {
         // SAFETY: the mapping has this base and length, and no reference into it outlives the region. A failure leaves
         // the mapping in place, which harms nobody.
         unsafe {
-            let _ = rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes);
+            let _ = rustix::mm::munmap(self.base.as_ptr().cast(), SHARED_BYTES + self.bytes);
         }
         #[cfg(miri)]
         // SAFETY: the memory was allocated with this layout.
         unsafe {
-            let layout = std::alloc::Layout::from_size_align(self.bytes, 4096).unwrap();
+            let layout =
+                std::alloc::Layout::from_size_align(SHARED_BYTES + self.bytes, 4096).unwrap();
             std::alloc::dealloc(self.base.as_ptr(), layout);
         }
     }

@@ -1,6 +1,8 @@
 //! Tests of the store as a worker uses it.
 
+mod handover;
 mod parts;
+mod passing;
 mod room;
 mod threads;
 

@@ -118,7 +118,7 @@ fn a_body_that_was_lent_is_not_written_over() {
         .file()
         .map(|file| file.try_clone_to_owned().unwrap());
     let part = &entry.body().unwrap().parts()[0];
-    let page = part.block.offset().next_multiple_of(4_096) as u64;
+    let page = part.block.file_offset().next_multiple_of(4_096) as u64;
     store.invalidate(store.hash(b"lent"), b"lent");
     drop(entry);
     let mut bytes = [1; 64];
