@@ -496,9 +496,12 @@ impl CacheStore {
     }
 
     fn shard(&self, hash: u64) -> Counted<'_, StoreShard> {
+        Counted::new(&self.shards[self.shard_of(hash)], &self.budget)
+    }
+
+    fn shard_of(&self, hash: u64) -> usize {
         // The table of a shard uses the lowest and the highest bits.
-        let at = (hash >> 32) as usize & (self.shards.len() - 1);
-        Counted::new(&self.shards[at], &self.budget)
+        (hash >> 32) as usize & (self.shards.len() - 1)
     }
 
     fn policy(&self) -> Counted<'_, S3Fifo<Arc<Entry>>> {
