@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::CacheStore;
 use super::arena::BlockWriter;
 use super::body::{BodyPart, LargeBody};
-use super::entry::{Entry, EntryState, mark};
+use super::entry::{Entry, EntryState};
 use super::fills::{FillEnd, RunningFill};
 use super::header::{EntryHeader, HEADER_BYTES};
-use super::passing::Passing;
+use super::mark;
+use super::passing_state::Passing;
 use crate::base::limits;
 use crate::cache::facts::EntryFacts;
 
@@ -96,7 +97,7 @@ pub struct Filling {
     share: Share,
     pub(super) has_ended: bool,
     /// The body is not stored any more, and only passed on to those who follow.
-    pub(super) passing: Option<Passing>,
+    pub(super) passing: Option<Passing<NoRoom>>,
 }
 
 #[derive(Debug)]

@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use super::arena::{Arena, ArenaBlock, FoundBlock};
 use super::body::{BodyPart, LargeBody, PART_PREFIX, TRAILERS_START};
-use super::entry::{Entry, mark};
-use super::handover::{HandedState, Sharing};
+use super::entry::Entry;
+use super::handover::{HandedIndex, StoreSharing};
 use super::header::EntryHeader;
+use super::mark;
 use super::{CacheStore, Counted, StoreSettings};
 use crate::base::limits;
 
-/// What was found in the memory of another process.
+/// The findings in the memory of another process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
     /// The entries that can be used.
@@ -158,12 +159,12 @@ impl CacheStore {
         memory: OwnedFd,
         settings: StoreSettings,
         readers: Vec<OwnedFd>,
-        state: HandedState,
+        state: HandedIndex,
     ) -> io::Result<(Arc<CacheStore>, Rebuilt)> {
         let began = Instant::now();
         let budget = CacheStore::budget_of(settings)?;
         let arena = Arena::of_file(memory, settings.max_bytes, budget.clone())?;
-        let sharing = |process: u32| Sharing::after(process, readers, state.change);
+        let sharing = |process: u32| StoreSharing::after(process, readers, state.change);
         let store = CacheStore::in_arena(settings, (arena, budget), sharing);
         store.purges.begin_at(state.purge_number);
         let zones = state.zones.iter().take(limits::STORE_ZONES);
@@ -181,7 +182,7 @@ impl CacheStore {
             entry.set_node(node);
             by_shard[store.shard_of(hash)].push(entry);
         };
-        // What lies together is looked at together.
+        // Neighbours in memory are looked at together.
         store.arena.walk(|block| {
             if let Some(head) = found.take(block) {
                 add(head, None);
