@@ -1,5 +1,5 @@
-//! A store that changes hands at an upgrade: the old process freezes it, and the new one serves from the same memory, and
-//! owns the memory once the old one is no longer the service.
+//! The handover of a store at an upgrade. The old process freezes the store, and the new process serves from the same
+//! memory, and owns the memory once the old process is no longer the service.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -110,7 +110,7 @@ impl CacheStore {
         spare.as_ref()
     }
 
-    /// Freezes the store for the next process: hits are served on, but nothing is stored, evicted or freed. Errors: this
+    /// Freezes the store for the next process: hits are served on, but nothing is stored, evicted or freed. Errors: the
     /// process does not own its memory, or the machine has no descriptors left; nothing is frozen.
     pub fn freeze(&self) -> io::Result<HandedStore> {
         if self.sharing.mode.load(SeqCst) != OWN {
