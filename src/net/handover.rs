@@ -230,8 +230,8 @@ impl HandoverLine {
         self.say(NO_MORE)
     }
 
-    /// Sends the messages, the memory of the cache and the lock. Errors: no descriptors or no memory are left, or the other end is closed or
-    /// takes nothing.
+    /// Sends the messages, the memory of the cache and the lock. Errors: no descriptors or no memory are left, or the
+    /// other end is closed or takes nothing.
     pub fn hand_rest(&self, handed: &Handed) -> io::Result<()> {
         if let Some(lock) = &handed.lock {
             self.send(LOCK, &[lock.as_fd()])?;

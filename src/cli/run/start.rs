@@ -112,7 +112,7 @@ fn start_threads(
         workers: workers.mailboxes.clone(),
         tables: first.tables,
         counters: workers.counters,
-        store,
+        store: store.clone(),
         access_log,
         health: health.clone(),
         health_thread,
@@ -160,7 +160,8 @@ fn start_access_log(
     RunningAccessLog::start(file, lines, counters).map_err(cannot_start)
 }
 
-/// The store of the cache, if there is one, with the entries of the old process if it handed some over. Errors: the machine has no memory or no descriptors for the store.
+/// The store of the cache, if there is one, with the entries of the old process if it handed some over. Errors: the
+/// machine has no memory or no descriptors for the store.
 fn open_store(
     snapshot: &Snapshot,
     handed: Option<HandedStore>,

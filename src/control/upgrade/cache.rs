@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use crate::net::{BlobKind, Handed};
 use crate::shared::SharedStore;
-use crate::shared::cache::{CacheStore, HandedState, HandedStore, StoreSettings};
+use crate::shared::cache::{CacheStore, HandedIndex, HandedStore, StoreSettings};
 
 /// The bytes are a JSON object, see [`Content`].
 pub const CACHE: BlobKind = BlobKind {
@@ -84,7 +84,7 @@ pub fn take_from(handed: &mut Handed) -> Option<HandedStore> {
     Some(HandedStore {
         memory,
         readers: descriptors.collect(),
-        state: HandedState {
+        state: HandedIndex {
             purge_number: content.purge_number,
             zones: content.zones,
             change: content.change,

@@ -10,7 +10,7 @@ use crate::base::limits;
 use crate::messages::LeftToDo;
 use crate::net::{Handed, HandoverLine};
 
-/// What the new process is told at the last moment.
+/// The parts of this process whose news the new process is told at the last moment.
 #[derive(Debug)]
 pub struct LastWords {
     /// The health thread.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::arena::ArenaBlock;
-use super::entry::mark;
+use super::mark;
 
 /// Bytes at the beginning of each block that say which body the block is a part of, and where the part begins.
 pub const PART_PREFIX: usize = 24;

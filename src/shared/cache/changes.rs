@@ -1,5 +1,5 @@
-//! Purges and invalidations that processes with the same memory tell each other. Each writes what it does into a ring in
-//! that memory before the call returns; each looks whether there is something new before it uses an entry.
+//! Purges and invalidations that processes with the same memory tell each other. Each process writes its changes into a
+//! ring in that memory before the call returns, and looks whether there is something new before it uses an entry.
 //!
 //! A writer takes a number, writes, and sets the number of the slot last; a reader takes what has the number that it
 //! expects before and after. A reader that was lapped forgets everything.
@@ -38,9 +38,9 @@ pub enum Change<'a> {
     Purge(Purge<'a>, PurgeEffect),
 }
 
-/// What one process has heard.
+/// The changes that one process has heard.
 #[derive(Debug)]
-pub struct Changes {
+pub struct ChangeRing {
     /// Tells the changes of this process from those of others.
     process: u32,
     has_peer: AtomicBool,
@@ -52,7 +52,7 @@ pub struct Changes {
 #[derive(Debug, Default)]
 struct Heard {
     next: u32,
-    /// Changes before `next` that were being written.
+    /// ChangeRing before `next` that were being written.
     open: Vec<u32>,
 }
 
@@ -64,10 +64,10 @@ enum Slot {
     Told(u32, Vec<u8>),
 }
 
-impl Changes {
+impl ChangeRing {
     /// For a process with this number, which no other process should have.
-    pub fn new(process: u32) -> Changes {
-        Changes {
+    pub fn new(process: u32) -> ChangeRing {
+        ChangeRing {
             process,
             has_peer: AtomicBool::new(false),
             seen: AtomicU32::new(0),
@@ -102,7 +102,7 @@ impl Changes {
 
     /// Whether there is something that this process has not heard.
     #[inline]
-    pub fn has_news(&self, arena: &Arena) -> bool {
+    pub fn has_more(&self, arena: &Arena) -> bool {
         self.has_peer.load(Relaxed) && arena.shared(NEXT).load(Acquire) != self.seen.load(Acquire)
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::CacheStore;
 use super::arena::BlockWriter;
 use super::body::{BodyPart, LargeBody};
-use super::entry::{Entry, EntryState, mark};
+use super::entry::{Entry, EntryState};
 use super::fills::{FillEnd, Follower, RunningFill};
 use super::header::{EntryHeader, HEADER_BYTES};
-use super::passing::Passing;
+use super::mark;
+use super::passing_state::Passing;
 use crate::base::limits;
 use crate::cache::facts::{EntryFacts, Flags};
 
@@ -96,7 +97,7 @@ pub struct Filling {
     share: Share,
     pub(super) has_ended: bool,
     /// The body is not stored any more, and only passed on to those who follow.
-    pub(super) passing: Option<Passing>,
+    pub(super) passing: Option<Passing<NoRoom>>,
 }
 
 #[derive(Debug)]
@@ -400,7 +401,8 @@ impl Filling {
     /// Ends a body that was cut, and puts what has come of it into the store under this head. Those who follow find
     /// [`FillEnd::Failed`]. Errors: nothing is in the store.
     pub fn keep(mut self, facts: EntryFacts, head: &[u8]) -> Result<Arc<Entry>, Unpublished> {
-        if self.has_ended {
+        // A body that is passed on without being kept has no beginning that could be kept.
+        if self.has_ended || self.passing.is_some() {
             return Err(NoRoom::Full.into());
         }
         let sealed = self.seal(&[])?;

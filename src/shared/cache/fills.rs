@@ -278,9 +278,14 @@ pub struct Follower {
 
 impl Follower {
     pub(super) fn new(fill: Arc<RunningFill>) -> Follower {
+        Follower::at(fill, 0)
+    }
+
+    /// A follower that needs the body from this position on.
+    fn at(fill: Arc<RunningFill>, position: u64) -> Follower {
         fill.followers.fetch_add(1, Relaxed);
         fill.budget.note(READER_BYTES);
-        let reader = fill.readers.add(0);
+        let reader = fill.readers.add(position);
         Follower { fill, reader }
     }
 
@@ -295,7 +300,7 @@ impl Follower {
 
 impl Clone for Follower {
     fn clone(&self) -> Follower {
-        Follower::new(self.0.clone())
+        Follower::at(self.fill.clone(), self.reader.position())
     }
 }
 

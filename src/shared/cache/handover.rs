@@ -1,5 +1,5 @@
-//! A store that changes hands at an upgrade: the old process freezes it, and the new one serves from the same memory, and
-//! owns the memory once the old one is no longer the service.
+//! The handover of a store at an upgrade. The old process freezes the store, and the new process serves from the same
+//! memory, and owns the memory once the old process is no longer the service.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,34 +12,34 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::arena::Arena;
 use super::budget::Budget;
-use super::changes::{Change, Changes};
+use super::changes::{Change, ChangeRing};
 use super::{CacheStore, Counted};
 use crate::base::limits;
 
-/// This process owns its memory.
+/// The process owns its memory.
 const OWN: u8 = 0;
 /// Another process owns the memory, or may own it soon: nothing is stored.
 const FROZEN: u8 = 1;
 /// Another process owns the memory for good: what is stored lies elsewhere.
 const APART: u8 = 2;
 
-/// What a store has to do with other processes.
+/// The relation of a store to other processes.
 #[derive(Debug)]
-pub struct Sharing {
+pub struct StoreSharing {
     mode: AtomicU8,
     /// Memory for what comes while another process owns the arena.
     spare: OnceLock<Option<Arc<Arena>>>,
     /// Purges and invalidations that processes tell each other.
-    pub changes: Changes,
+    pub changes: ChangeRing,
     /// A pipe that nobody writes to, and whose end says that this process has ended.
     life: OnceLock<(OwnedFd, OwnedFd)>,
     /// The pipes of the processes that had the memory before.
     elders: Mutex<Vec<OwnedFd>>,
 }
 
-/// What the next process has to know beside the memory.
+/// The knowledge that the next process needs beside the memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HandedState {
+pub struct HandedIndex {
     /// The purge number up to which all entries were checked.
     pub purge_number: u64,
     /// The zones by their numbers.
@@ -55,28 +55,28 @@ pub struct HandedStore {
     pub memory: OwnedFd,
     /// A pipe for each process that may read the memory; the pipe of one that has ended is at its end.
     pub readers: Vec<OwnedFd>,
-    /// What the next process has to know beside the memory.
-    pub state: HandedState,
+    /// The knowledge that the next process needs beside the memory.
+    pub state: HandedIndex,
 }
 
-impl Sharing {
+impl StoreSharing {
     /// A store that shares nothing. `process` tells processes apart.
-    pub fn new(process: u32) -> Sharing {
-        Sharing {
+    pub fn new(process: u32) -> StoreSharing {
+        StoreSharing {
             mode: AtomicU8::new(OWN),
             spare: OnceLock::new(),
-            changes: Changes::new(process),
+            changes: ChangeRing::new(process),
             life: OnceLock::new(),
             elders: Mutex::default(),
         }
     }
 
     /// A store in the memory of other processes.
-    pub fn after(process: u32, elders: Vec<OwnedFd>, change: u32) -> Sharing {
-        let sharing = Sharing {
+    pub fn after(process: u32, elders: Vec<OwnedFd>, change: u32) -> StoreSharing {
+        let sharing = StoreSharing {
             mode: AtomicU8::new(FROZEN),
             elders: Mutex::new(elders),
-            ..Sharing::new(process)
+            ..StoreSharing::new(process)
         };
         sharing.changes.begin(change);
         sharing
@@ -110,7 +110,7 @@ impl CacheStore {
         spare.as_ref()
     }
 
-    /// Freezes the store for the next process: hits are served on, but nothing is stored, evicted or freed. Errors: this
+    /// Freezes the store for the next process: hits are served on, but nothing is stored, evicted or freed. Errors: the
     /// process does not own its memory, or the machine has no descriptors left; nothing is frozen.
     pub fn freeze(&self) -> io::Result<HandedStore> {
         if self.sharing.mode.load(SeqCst) != OWN {
@@ -128,20 +128,20 @@ impl CacheStore {
         drop(elders);
         self.sharing.mode.store(FROZEN, SeqCst);
         self.arena.freeze();
-        let change = Changes::next(&self.arena);
+        let change = ChangeRing::next(&self.arena);
         if !self.sharing.changes.has_peer() {
             self.sharing.changes.begin(change);
         }
-        // Whoever stores or invalidates has the lock of a shard.
+        // A thread that stores or invalidates has the lock of a shard.
         for shard in &self.shards {
             drop(Counted::new(shard, &self.budget));
         }
-        // What others have told up to here, the next process does not hear.
+        // The next process does not hear the changes that others have told up to here.
         self.hear();
         let purge_number = self.check_all();
         let zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
         let zones = zones.iter().map(ToString::to_string).collect();
-        let state = HandedState {
+        let state = HandedIndex {
             purge_number,
             zones,
             change,
@@ -216,13 +216,13 @@ impl CacheStore {
     /// Does what other processes have told, if there is something new.
     #[inline]
     pub(super) fn hear(&self) {
-        if self.sharing.changes.has_news(&self.arena) {
-            self.hear_news();
+        if self.sharing.changes.has_more(&self.arena) {
+            self.hear_all();
         }
     }
 
     #[cold]
-    fn hear_news(&self) {
+    fn hear_all(&self) {
         let hear = |change: Change<'_>| match change {
             Change::Invalidation(key) => self.invalidate_here(self.hash(key), key),
             Change::Purge(purge, effect) => {

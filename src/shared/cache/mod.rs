@@ -9,13 +9,16 @@ mod arena;
 mod body;
 mod budget;
 mod changes;
+mod ending;
 mod entry;
 mod fetch;
 mod fills;
 mod handover;
 mod header;
 mod listing;
+mod mark;
 mod passing;
+mod passing_state;
 mod purges;
 mod readers;
 mod rebuild;
@@ -44,10 +47,9 @@ use crossbeam_utils::CachePadded;
 use self::arena::Arena;
 use self::body::LargeBody;
 use self::budget::Budget;
-use self::changes::Change;
 use self::entry::NO_NODE;
 use self::fills::Wakers;
-use self::handover::Sharing;
+use self::handover::StoreSharing;
 use self::purges::{Purgeable, Purges};
 use self::s3_fifo::S3Fifo;
 use self::shard::{FetchStart, StoreShard};
@@ -60,7 +62,7 @@ use crate::base::limits;
 pub use self::entry::{Entry, EntryState};
 pub use self::fetch::{Filling, NewEntry, NoRoom, Share, Ticket, Unpublished};
 pub use self::fills::{FillEnd, Follower, Outcome, RunningFill, Wake};
-pub use self::handover::{HandedState, HandedStore};
+pub use self::handover::{HandedIndex, HandedStore};
 pub use self::listing::{CacheUsage, EntrySummary, Listing, Order, ZoneUsage};
 pub use self::purges::{Purge, PurgeEffect};
 pub use self::rebuild::Rebuilt;
@@ -96,7 +98,7 @@ pub struct CacheStore {
     uses: Uses,
     range_uses: Uses,
     widened: Arc<WidenedFetches>,
-    sharing: Sharing,
+    sharing: StoreSharing,
 }
 
 /// Counts of the store's events.
@@ -202,7 +204,7 @@ impl CacheStore {
     pub fn new(settings: StoreSettings) -> io::Result<Arc<CacheStore>> {
         let budget = CacheStore::budget_of(settings)?;
         let arena = Arena::new(settings.max_bytes, budget.clone())?;
-        let store = CacheStore::in_arena(settings, (arena, budget), Sharing::new);
+        let store = CacheStore::in_arena(settings, (arena, budget), StoreSharing::new);
         Ok(Arc::new(store))
     }
 
@@ -219,7 +221,7 @@ impl CacheStore {
     fn in_arena(
         settings: StoreSettings,
         (arena, budget): (Arc<Arena>, Arc<Budget>),
-        sharing: impl FnOnce(u32) -> Sharing,
+        sharing: impl FnOnce(u32) -> StoreSharing,
     ) -> CacheStore {
         let places = settings.max_bytes / limits::BYTES_PER_USE_PLACE;
         let places = usize::try_from(places).unwrap_or(usize::MAX);
@@ -449,50 +451,6 @@ impl CacheStore {
         }
     }
 
-    /// Invalidates a key (RFC 9111 section 4.4): its entries are not used any more, and what was asked for before is
-    /// not stored.
-    pub fn invalidate(&self, hash: u64, key: &[u8]) {
-        self.invalidate_here(hash, key);
-        self.tell(Change::Invalidation(key));
-    }
-
-    fn invalidate_here(&self, hash: u64, key: &[u8]) {
-        let mut shard = self.shard(hash);
-        shard.invalidate(hash, key);
-        let entries = shard.slots.entries(hash, key).to_vec();
-        for entry in &entries {
-            entry.set_state(EntryState::Dead);
-            shard.slots.remove(entry);
-        }
-        drop(shard);
-        self.counters
-            .invalidated
-            .fetch_add(entries.len() as u64, Relaxed);
-        entries.iter().for_each(|entry| self.forget(entry));
-    }
-
-    /// Purges; in force when the call returns. Returns the number of the purge.
-    pub fn purge(&self, purge: Purge<'_>, effect: PurgeEffect) -> u64 {
-        let number = self.purge_here(purge, effect);
-        self.tell(Change::Purge(purge, effect));
-        number
-    }
-
-    fn purge_here(&self, purge: Purge<'_>, effect: PurgeEffect) -> u64 {
-        while self.purges.is_full() {
-            self.sweep_on(limits::LISTED_AT_ONCE, 0);
-        }
-        let hash = match purge {
-            Purge::Url(bytes) | Purge::Tag(bytes) => self.hash(bytes),
-            Purge::Prefix(_) | Purge::All => 0,
-        };
-        let before = self.purges.heap_bytes();
-        let number = self.purges.add(purge, hash, effect);
-        let after = self.purges.heap_bytes();
-        self.budget.note(after.saturating_sub(before));
-        number
-    }
-
     /// Puts an entry into the index. Errors: a purge or an invalidation came after its request was sent.
     fn publish(&self, fetch: &Ticket, entry: &Arc<Entry>, most: usize) -> Result<(), Unpublished> {
         self.hear();
@@ -538,9 +496,12 @@ impl CacheStore {
     }
 
     fn shard(&self, hash: u64) -> Counted<'_, StoreShard> {
+        Counted::new(&self.shards[self.shard_of(hash)], &self.budget)
+    }
+
+    fn shard_of(&self, hash: u64) -> usize {
         // The table of a shard uses the lowest and the highest bits.
-        let at = (hash >> 32) as usize & (self.shards.len() - 1);
-        Counted::new(&self.shards[at], &self.budget)
+        (hash >> 32) as usize & (self.shards.len() - 1)
     }
 
     fn policy(&self) -> Counted<'_, S3Fifo<Arc<Entry>>> {

@@ -5,30 +5,8 @@ use std::sync::Arc;
 
 use super::body::BodyPart;
 use super::fetch::{Filling, NoRoom, Writer};
+use super::passing_state::Passing;
 use crate::base::limits;
-
-/// A body that is only passed on.
-#[derive(Clone, Copy, Debug)]
-pub struct Passing {
-    /// The reason for which the body is not stored.
-    pub reason: NoRoom,
-    /// The bytes that had come when the store gave up. They are kept until all have read them, or as many bytes as the
-    /// ring has have come behind them.
-    from: u64,
-    /// There is less memory than the ring needs, so that the writer waits until all have read everything.
-    is_short: bool,
-}
-
-impl Passing {
-    /// The bytes that a follower may be behind before the writer waits.
-    fn allowed(self) -> u64 {
-        if self.is_short {
-            0
-        } else {
-            limits::RING_BYTES / 2
-        }
-    }
-}
 
 impl Filling {
     /// The bytes that the slowest follower is behind; 0 while the body is stored: then nobody has to wait for anybody.
@@ -48,7 +26,7 @@ impl Filling {
 
     /// The position that all followers must reach before the writer goes on.
     fn awaited(&self) -> u64 {
-        let allowed = self.passing.map_or(0, Passing::allowed);
+        let allowed = self.passing.map_or(0, |passing| passing.allowed());
         self.pushed.saturating_sub(allowed)
     }
 

@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use super::arena::{Arena, ArenaBlock, FoundBlock};
 use super::body::{BodyPart, LargeBody, PART_PREFIX, TRAILERS_START};
-use super::entry::{Entry, mark};
-use super::handover::{HandedState, Sharing};
+use super::entry::Entry;
+use super::handover::{HandedIndex, StoreSharing};
 use super::header::EntryHeader;
-use super::{CacheStore, StoreSettings};
+use super::mark;
+use super::{CacheStore, Counted, StoreSettings};
 use crate::base::limits;
 
-/// What was found in the memory of another process.
+/// The findings in the memory of another process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
     /// The entries that can be used.
@@ -30,7 +31,6 @@ pub struct Rebuilt {
 /// The blocks of a region that were found so far.
 #[derive(Default)]
 struct Found {
-    whole: Vec<Head>,
     /// The entries whose bodies lie elsewhere.
     large: Vec<Head>,
     bodies: HashMap<u64, FoundBody>,
@@ -55,13 +55,14 @@ struct FoundBody {
 }
 
 impl Found {
-    fn take(&mut self, found: FoundBlock) {
+    /// Takes a block; the result is a head whose body lies with it.
+    fn take(&mut self, found: FoundBlock) -> Option<Head> {
         let FoundBlock { block, mark, own } = found;
         match mark::kind(mark) {
             mark::WHOLE | mark::STALE => {
                 let is_stale = mark::kind(mark) == mark::STALE;
                 match self.take_head(block, is_stale, own) {
-                    Some(head) if head.header.body == 0 => self.whole.push(head),
+                    Some(head) if head.header.body == 0 => return Some(head),
                     Some(head) => self.large.push(head),
                     None => self.lost += 1,
                 }
@@ -71,6 +72,7 @@ impl Found {
             }
             _ => {}
         }
+        None
     }
 
     fn take_head(&mut self, block: ArenaBlock, is_stale: bool, parts: u32) -> Option<Head> {
@@ -157,33 +159,45 @@ impl CacheStore {
         memory: OwnedFd,
         settings: StoreSettings,
         readers: Vec<OwnedFd>,
-        state: HandedState,
+        state: HandedIndex,
     ) -> io::Result<(Arc<CacheStore>, Rebuilt)> {
         let began = Instant::now();
         let budget = CacheStore::budget_of(settings)?;
         let arena = Arena::of_file(memory, settings.max_bytes, budget.clone())?;
-        let sharing = |process: u32| Sharing::after(process, readers, state.change);
+        let sharing = |process: u32| StoreSharing::after(process, readers, state.change);
         let store = CacheStore::in_arena(settings, (arena, budget), sharing);
         store.purges.begin_at(state.purge_number);
         let zones = state.zones.iter().take(limits::STORE_ZONES);
         zones.for_each(|zone| {
             store.zone(zone);
         });
-        let mut found = Found::default();
-        store.arena.walk(|block| found.take(block));
-        let mut rebuilt = Rebuilt {
-            lost: found.lost,
-            ..Rebuilt::default()
+        let (mut found, mut rebuilt) = (Found::default(), Rebuilt::default());
+        let mut by_shard: Vec<Vec<Arc<Entry>>> = vec![Vec::new(); store.shards.len()];
+        let mut policy = store.policy();
+        let mut add = |head: Head, body: Option<Arc<LargeBody>>| {
+            let hash = store.hash(super::header::key_of(head.block.bytes()));
+            let entry = Entry::new(hash, head.block, body);
+            let entry = Arc::new(entry.adopted(head.is_stale, state.purge_number));
+            let node = policy.place(entry.clone(), entry.cost(), entry.zone());
+            entry.set_node(node);
+            by_shard[store.shard_of(hash)].push(entry);
         };
-        for head in std::mem::take(&mut found.whole) {
-            store.adopt(head, None);
-        }
+        // Neighbours in memory are looked at together.
+        store.arena.walk(|block| {
+            if let Some(head) = found.take(block) {
+                add(head, None);
+            }
+        });
+        rebuilt.lost = found.lost;
         for head in std::mem::take(&mut found.large) {
             match found.body_of(&head) {
-                Some(body) => store.adopt(head, Some(body)),
+                Some(body) => add(head, Some(body)),
                 None => rebuilt.lost += 1,
             }
         }
+        policy.reserve(0);
+        drop(policy);
+        store.adopt(by_shard);
         store
             .next_body
             .store(found.last_body.saturating_add(1), Relaxed);
@@ -192,19 +206,17 @@ impl CacheStore {
         Ok((Arc::new(store), rebuilt))
     }
 
-    fn adopt(&self, head: Head, body: Option<Arc<LargeBody>>) {
-        let hash = self.hash(super::header::key_of(head.block.bytes()));
-        let entry = Entry::new(hash, head.block, body);
-        let entry = Arc::new(entry.adopted(head.is_stale, self.purges.number()));
-        let mut shard = self.shard(hash);
-        let replaced = shard.slots.insert(entry.clone(), usize::MAX);
-        drop(shard);
-        let mut policy = self.policy();
-        let node = policy.insert(entry.clone(), entry.cost(), entry.zone());
-        entry.set_node(node);
-        for old in replaced {
-            policy.remove(old.node());
-            old.set_node(super::NO_NODE);
+    /// Puts entries into the index, the table of one shard after the other, so that the table lies in the cache of the
+    /// core that fills it.
+    fn adopt(&self, by_shard: Vec<Vec<Arc<Entry>>>) {
+        for (shard, entries) in self.shards.iter().zip(by_shard) {
+            let mut shard = Counted::new(shard, &self.budget);
+            shard.slots.reserve(entries.len());
+            for entry in entries {
+                for old in shard.slots.insert(entry, usize::MAX) {
+                    self.forget(&old);
+                }
+            }
         }
     }
 }

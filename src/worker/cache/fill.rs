@@ -1,19 +1,13 @@
 //! The cache fill of an answer: its body is copied into the store on its way to the client.
 
-use std::task::{Context, Poll};
-use std::time::Duration;
-
 use crate::base::ids::WorkerId;
-use crate::base::limits;
 use crate::cache::extent::{Extent, part_head};
 use crate::cache::facts::Flags;
 use crate::cache::validators::Validators;
 use crate::http::range::ByteRange;
-use crate::net::{Expired, Timer};
 use crate::shared::cache::Filling;
 use crate::shared::{SharedCacheCounters, SharedEntry};
 use crate::worker::cache::serving::part_of;
-use crate::worker::shard::Shard;
 
 /// The fill of one answer. A fill that is dropped before its end is stored as the part that has come, if a later fetch
 /// may complete it; whoever follows it learns that it has failed.
@@ -76,44 +70,11 @@ impl BodyFill {
         }
     }
 
-    /// Waits until those who follow a body that the store does not keep have read on, if one of them is far behind. Who
-    /// reads nothing for a while is not waited for. Errors: what `watch` has seen.
-    pub async fn hold_back<F>(
-        &self,
-        shard: &Shard,
-        timer: &Timer,
-        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
-    ) -> Result<(), F> {
-        let Some(filling) = self.filling.as_ref().filter(|it| it.is_held_back()) else {
-            return Ok(());
-        };
-        let Some(number) = filling.fill().map(|fill| fill.number()) else {
-            return Ok(());
-        };
-        let wait = shard.wait_for_fill(number);
-        let patience = Duration::from_millis(limits::RING_PATIENCE_MILLIS);
-        filling.mark();
-        timer.set(patience);
-        loop {
-            let read_on = timer.bound(|cx: &mut Context<'_>| {
-                wait.set(cx);
-                filling.wait(shard.worker.index());
-                match filling.is_held_back() {
-                    true => watch(cx).map(Err),
-                    false => Poll::Ready(Ok(())),
-                }
-            });
-            match read_on.await {
-                Ok(outcome) => {
-                    filling.go_on();
-                    return outcome;
-                }
-                Err(Expired) => {
-                    filling.forsake();
-                    timer.set(patience);
-                }
-            }
-        }
+    /// The body, if it goes to others whom it must wait for: see [`Filling::is_held_back`].
+    pub fn held_back(&self) -> Option<&Filling> {
+        self.filling
+            .as_ref()
+            .filter(|filling| filling.is_held_back())
     }
 
     /// Whether the body is still being stored.

@@ -196,8 +196,8 @@ impl StoredBody {
     fn needed(&self) -> u64 {
         let segments = self.segments.borrow();
         let mut ranges = segments.iter().filter_map(|segment| match segment {
-            Segment::Stored(range) => Some(range.start),
-            Segment::Text(_) => None,
+            BodySegment::Stored(range) => Some(range.start),
+            BodySegment::Text(_) => None,
         });
         ranges.next().unwrap_or(u64::MAX)
     }

@@ -7,9 +7,10 @@ mod sink;
 mod source;
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Block, Interrupted};
+use crate::net::{Block, Expired, Interrupted};
 use crate::worker::body::{Body, BodyProgress, Unacceptable};
 
 pub use filter::Filters;
@@ -101,17 +102,38 @@ impl Relay<'_> {
         }
     }
 
-    /// Receives no more of a body that the store does not keep while those who follow it are far behind.
+    /// Receives no more of a body that the store does not keep while those who follow it are far behind. Who reads
+    /// nothing for a while is not waited for.
     async fn hold_back<F>(
         &self,
         body: &Body,
-        watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<(), Broken<F>> {
-        let Some(fill) = &body.fill else {
+        let Some(filling) = body.fill.as_ref().and_then(|fill| fill.held_back()) else {
             return Ok(());
         };
-        let held_back = fill.hold_back(self.source.shard, self.source.timer, watch);
-        held_back.await.map_err(Broken::Watched)
+        let (shard, timer) = (self.source.shard, self.source.timer);
+        let number = filling.fill().map_or(0, |fill| fill.number());
+        let wait = shard.wait_for_fill(number);
+        filling.mark();
+        loop {
+            timer.set(Duration::from_millis(limits::RING_PATIENCE_MILLIS));
+            let read_on = timer.bound(|cx: &mut Context<'_>| {
+                wait.set(cx);
+                filling.wait(shard.worker.index());
+                match filling.is_held_back() {
+                    true => watch(cx).map(|seen| Err(Broken::Watched(seen))),
+                    false => Poll::Ready(Ok(())),
+                }
+            });
+            match read_on.await {
+                Ok(outcome) => {
+                    filling.go_on();
+                    return outcome;
+                }
+                Err(Expired) => filling.forsake(),
+            }
+        }
     }
 
     /// Goes on with a body that the cache stores although its receiver takes no more of it.

@@ -48,8 +48,7 @@ fn proxy(origin: &Origin) -> Proxy {
     Proxy::start(&config.concat())
 }
 
-/// What the client has got of the body, which is right, and whether that is all. `before`: what the client waits for
-/// before it reads.
+/// Whether the client has got the whole body; all that it has got is right. The client calls `before` before it reads.
 fn is_whole(addr: SocketAddr, before: impl FnOnce()) -> bool {
     let mut client = Client::connect(addr);
     client.send(get("/large"));

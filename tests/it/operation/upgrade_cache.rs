@@ -146,7 +146,7 @@ fn a_failed_upgrade_leaves_the_cache_as_it_was() {
         assert_eq!(client.ask(get(&format!("/{n}"))).text(), format!("/{n} 0"));
     }
     assert_eq!(origin.count(), URLS);
-    // What is stored after the failure is handed over by the next upgrade.
+    // An entry that is stored after the failure is handed over by the next upgrade.
     client.ask("POST /7 HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\nx");
     assert_eq!(client.ask(get("/7")).text(), "/7 1");
     drop(client);

@@ -115,7 +115,7 @@ impl Arena {
 
     /// Changes nothing of the region from here on. Blocks that are dropped meanwhile are freed by [`Arena::thaw`].
     pub fn freeze(&self) {
-        // Whoever changes blocks has this lock.
+        // A thread that changes blocks has this lock.
         let blocks = self.lock();
         self.held().is_frozen = true;
         self.region.shared(OWNER).store(UNDECIDED, Release);

@@ -229,7 +229,7 @@ fn a_process_whose_successor_fails_goes_on_and_one_that_was_replaced_does_not() 
 }
 
 /// The bytes of a store's memory, and what goes with it.
-fn image(count: usize) -> (Vec<u8>, HandedState) {
+fn image(count: usize) -> (Vec<u8>, HandedIndex) {
     let store = store(BYTES);
     fill(&store, count);
     let handed = store.freeze().unwrap();
