@@ -9,6 +9,7 @@ mod arena;
 mod body;
 mod budget;
 mod changes;
+mod counted;
 mod ending;
 mod entry;
 mod fetch;
@@ -30,6 +31,7 @@ mod slots;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod unpublished;
 mod uses;
 mod validations;
 mod widened;
@@ -37,16 +39,16 @@ mod widened;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::IpAddr;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
 use self::arena::Arena;
 use self::body::LargeBody;
 use self::budget::Budget;
+use self::counted::Counted;
 use self::entry::NO_NODE;
 use self::fills::Wakers;
 use self::handover::StoreSharing;
@@ -60,13 +62,14 @@ use self::widened::WidenedFetches;
 use crate::base::limits;
 
 pub use self::entry::{Entry, EntryState};
-pub use self::fetch::{Filling, NewEntry, NoRoom, Share, Ticket, Unpublished};
+pub use self::fetch::{Filling, NewEntry, Share, Ticket};
 pub use self::fills::{FillEnd, Follower, Outcome, RunningFill, Wake};
 pub use self::handover::{HandedIndex, HandedStore};
 pub use self::listing::{CacheUsage, EntrySummary, Listing, Order, ZoneUsage};
 pub use self::purges::{Purge, PurgeEffect};
 pub use self::rebuild::Rebuilt;
 pub use self::sweep::Swept;
+pub use self::unpublished::{NoRoom, Unpublished};
 pub use self::widened::Widened;
 
 /// How a store is made.
@@ -136,66 +139,6 @@ pub enum Joined {
     Follow(Follower),
     /// The request fetches for itself.
     Alone(Ticket),
-}
-
-/// A lock on a part of the store; what that part has grown by is counted when the lock ends.
-struct Counted<'a, T: HeapBytes> {
-    guard: MutexGuard<'a, T>,
-    before: u64,
-    budget: &'a Budget,
-}
-
-trait HeapBytes {
-    fn heap_bytes(&self) -> u64;
-}
-
-impl HeapBytes for StoreShard {
-    fn heap_bytes(&self) -> u64 {
-        StoreShard::heap_bytes(self)
-    }
-}
-
-impl HeapBytes for S3Fifo<Arc<Entry>> {
-    fn heap_bytes(&self) -> u64 {
-        S3Fifo::heap_bytes(self)
-    }
-}
-
-impl<'a, T: HeapBytes> Counted<'a, T> {
-    fn new(lock: &'a Mutex<T>, budget: &'a Budget) -> Counted<'a, T> {
-        let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = guard.heap_bytes();
-        Counted {
-            guard,
-            before,
-            budget,
-        }
-    }
-}
-
-impl<T: HeapBytes> Deref for Counted<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.guard
-    }
-}
-
-impl<T: HeapBytes> DerefMut for Counted<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.guard
-    }
-}
-
-impl<T: HeapBytes> Drop for Counted<'_, T> {
-    fn drop(&mut self) {
-        let after = self.guard.heap_bytes();
-        if after > self.before {
-            self.budget.note(after - self.before);
-        } else if after < self.before {
-            self.budget.give(self.before - after);
-        }
-    }
 }
 
 impl CacheStore {

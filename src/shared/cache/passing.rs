@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::body::BodyPart;
-use super::fetch::{Filling, NoRoom, Writer};
+use super::fetch::{Filling, Writer};
 use super::passing_state::Passing;
+use super::unpublished::NoRoom;
 use crate::base::limits;
 
 impl Filling {

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::arena::{ArenaBlock, BlockWriter};
 use super::body::{BodyPart, LargeBody, PART_PREFIX, TRAILERS_START};
 use super::entry::{Entry, EntryState, NO_NODE};
-use super::fetch::{NoRoom, Share};
+use super::fetch::Share;
 use super::mark;
 use super::s3_fifo::S3Fifo;
+use super::unpublished::NoRoom;
 use super::{CacheStore, Counted};
 use crate::base::limits;
 

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
+use super::CacheStore;
+use super::counted::{Counted, HeapBytes};
 use super::entry::{Entry, EntryState};
-use super::{CacheStore, HeapBytes};
 use crate::base::limits;
 
 /// Where the sweep is.
@@ -101,7 +102,7 @@ impl CacheStore {
     fn end_purges(&self, swept: u64, now: u64) {
         let mut oldest = u64::MAX;
         for shard in &self.shards {
-            let mut shard = super::Counted::new(shard, &self.budget);
+            let mut shard = Counted::new(shard, &self.budget);
             shard.drop_old_markers(now);
             oldest = oldest.min(shard.oldest_fetch().unwrap_or(u64::MAX));
         }
