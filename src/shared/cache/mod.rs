@@ -6,6 +6,8 @@
 //! [`CacheStore::check`] if [`CacheStore::purge_number`] is above [`Entry::checked`]: that takes no lock.
 
 mod arena;
+#[cfg(test)]
+mod audit;
 mod body;
 mod budget;
 mod changes;
@@ -61,6 +63,8 @@ use self::validations::Validations;
 use self::widened::WidenedFetches;
 use crate::base::limits;
 
+#[cfg(test)]
+pub use self::audit::Remains;
 pub use self::entry::{Entry, EntryState};
 pub use self::fetch::{Filling, NewEntry, Share, Ticket};
 pub use self::fills::{FillEnd, Follower, Outcome, RunningFill, Wake};
@@ -220,6 +224,10 @@ impl CacheStore {
 
     /// The hash of a key, which differs from process to process.
     pub fn hash(&self, key: &[u8]) -> u64 {
+        #[cfg(test)]
+        if let Some(hash) = crate::simulated::hash(key) {
+            return hash;
+        }
         let mut hasher = self.seed.build_hasher();
         hasher.write(key);
         hasher.finish()

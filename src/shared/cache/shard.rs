@@ -75,6 +75,14 @@ impl StoreShard {
         }
     }
 
+    /// The fetches that run, and the followers of those that others may wait for.
+    #[cfg(test)]
+    pub fn running(&self) -> (u32, u32) {
+        let fills = self.pending.iter().flat_map(|pending| &pending.running);
+        let followers = fills.map(|running| running.fill.followers());
+        (self.fetches.values().sum(), followers.sum())
+    }
+
     /// The purge number of the oldest fetch that runs.
     pub fn oldest_fetch(&self) -> Option<u64> {
         self.fetches.keys().next().copied()
