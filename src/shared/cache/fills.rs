@@ -318,6 +318,10 @@ impl Drop for Follower {
         if self.fill.readers.remove(&self.reader) {
             self.fill.wake_writer();
         }
+        #[cfg(test)]
+        if crate::simulated::is_planted(crate::simulated::Fault::LosesMemory) {
+            return;
+        }
         self.fill.budget.give(READER_BYTES);
     }
 }

@@ -368,6 +368,10 @@ impl CacheStore {
         let usable = |fill: &RunningFill| {
             // A request after a purge does not get what was asked for before it.
             let since = fill.purge_number();
+            #[cfg(test)]
+            if crate::simulated::is_planted(crate::simulated::Fault::FollowsPurged) {
+                return true;
+            }
             since == self.purges.number() || !self.is_purged_since(since, key, fill)
         };
         match shard.start((hash, key), variant, now, usable) {
@@ -415,7 +419,14 @@ impl CacheStore {
             self.counters.refused.fetch_add(1, Relaxed);
             return Err(Unpublished::Invalidated);
         }
-        let (state, number) = self.purged_state(entry, fetch.purge_number);
+        let since = fetch.purge_number;
+        #[cfg(test)]
+        let since = if crate::simulated::is_planted(crate::simulated::Fault::NotesPurgeLate) {
+            self.purges.number()
+        } else {
+            since
+        };
+        let (state, number) = self.purged_state(entry, since);
         if state == EntryState::Dead || self.purges.is_too_old(fetch.purge_number) {
             self.counters.refused.fetch_add(1, Relaxed);
             return Err(Unpublished::Purged);

@@ -5,6 +5,7 @@
 
 mod backend_one;
 mod backend_two;
+mod cached;
 mod check;
 mod client_one;
 mod client_two;

@@ -308,6 +308,10 @@ impl ReceivedAnswer<'_> {
         if !changes(self.head.status) {
             return;
         }
+        #[cfg(test)]
+        if crate::simulated::is_planted(crate::simulated::Fault::KeepsChanged) {
+            return;
+        }
         let fetch = self.fetch;
         // RFC 9111 section 4.4 (MUST): the target is invalidated.
         let target = fetch.place.path_and_query();
