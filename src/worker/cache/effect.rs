@@ -3,7 +3,7 @@
 
 use crate::base::time::unix_millis;
 use crate::cache::content_location::names_target;
-use crate::cache::facts::EntryFacts;
+use crate::cache::facts::{EntryFacts, Flags};
 use crate::cache::freshness::{age, lifetime, ttl};
 use crate::cache::invalidation::{changes, resolve};
 use crate::cache::not_stored::NotStored;
@@ -27,7 +27,7 @@ use crate::shared::cache::{NewEntry, Purge, PurgeEffect, Share};
 use crate::shared::{SharedEntry, SharedStore};
 use crate::worker::cache::fetch::{CacheFetch, FetchPurpose, Storing};
 use crate::worker::cache::fill::BodyFill;
-use crate::worker::cache::serving::{AnswerForm, Serving};
+use crate::worker::cache::serving::{AnswerForm, Serving, part_of};
 use crate::worker::cache::stored_head::{kept_head, stored_head};
 
 /// The effect of the head of an answer on the cache.
@@ -234,7 +234,11 @@ impl ReceivedAnswer<'_> {
             is_unstorable: &|name| omitted.contains(name),
         };
         let text = updated_head(old.head(), &new);
-        let facts = self.facts_of(&text, now);
+        let facts = self.facts_of(&text, now).map(|mut facts| {
+            // What was a part is still no more than that.
+            facts.flags |= Flags::PARTIAL.when(part_of(old).is_some());
+            facts
+        });
         let Some(ticket) = self.fetch.take_ticket() else {
             return old.clone();
         };

@@ -353,7 +353,8 @@ impl LookUp<'_> {
         Ok(LookedUp::Fetch(Box::new(fetch)))
     }
 
-    /// Whether another response than the found one answers by now.
+    /// Whether another response than the found ones answers by now. A part that has not all of what is asked for is
+    /// among the found ones as the other one.
     pub(super) fn is_outrun(&self, asked: &CacheRequest<'_>, found: &Found) -> bool {
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
         let newest = self
@@ -362,8 +363,11 @@ impl LookUp<'_> {
             .look_up(asked.hash, asked.key, matches)
             .entry;
         newest.is_some_and(|newest| {
-            let is_found = |entry| SharedEntry::ptr_eq(entry, &newest);
-            !found.entry.as_ref().is_some_and(is_found)
+            let is_found = |entry: &SharedEntry| SharedEntry::ptr_eq(entry, &newest);
+            ![&found.entry, &found.other]
+                .into_iter()
+                .flatten()
+                .any(is_found)
         })
     }
 

@@ -9,6 +9,7 @@ mod origin;
 mod origin_one;
 mod origin_two;
 mod records;
+mod regressions;
 mod rules;
 mod run;
 mod scenario;

@@ -1,6 +1,8 @@
 //! The origin: what its resources are at each instant, and everything that it has ever answered.
 
-use super::scenario::{AskId, CachedScenario, Framing, OriginFault, Resource, Validator};
+use super::scenario::{
+    AskId, AskKind, CachedScenario, Event, Framing, OriginFault, Resource, Validator,
+};
 use super::scene::Scene;
 use crate::http::date::imf_fixdate;
 use crate::simulated::world::message::{Head, body};
@@ -120,7 +122,7 @@ impl Scene {
         let asker = head.number("x-id").filter(|id| *id < scenario.asks.len());
         let mut words = head.line.split(' ');
         let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-        let host = head.field("host").or(head.field(":authority"))?.to_owned();
+        let host = head.field("x-forwarded-host")?.to_owned();
         let is_it =
             |one: &Resource| one.pool == pool && one.host == host && one.path() == path.as_str();
         let resource = scenario.resources.iter().position(is_it);
@@ -149,7 +151,7 @@ impl Scene {
             is_post: method == "POST",
         };
         let reply = self.answer_to(head, &method, production, fault);
-        self.note(super::scenario::Event::Arrived);
+        self.note(Event::Arrived);
         Some(reply)
     }
 
@@ -171,12 +173,11 @@ impl Scene {
         let versions = &mut self.origin.versions;
         if production.is_post {
             versions[production.resource] += 1;
-            if let super::scenario::AskKind::Post(Some(other)) =
-                scenario.asks[production.asker].kind
+            if let AskKind::Post(Some(other)) = scenario.asks[production.asker].kind
+                && scenario.resources[other].is_beside(resource)
             {
                 versions[other] += 1;
-                let other = &scenario.resources[other];
-                fields.push(("location", other.path()));
+                fields.push(("location", scenario.resources[other].path()));
             }
         }
         production.version = versions[production.resource];

@@ -50,6 +50,8 @@ impl Scene {
             && (200..300).contains(&head.status())
         {
             let order = self.records.next_order();
+            let resources = &scenario.resources;
+            let other = other.filter(|one| resources[*one].is_beside(&resources[ask.resource]));
             for changed in [Some(ask.resource), other].into_iter().flatten() {
                 let floor = (order, changed, self.version_by(id, changed));
                 self.records.floors.push(floor);

@@ -205,6 +205,12 @@ impl Resource {
         format!("/{prefix}{}", self.target)
     }
 
+    /// Whether `Location` of an answer for another resource can name this one: both have one origin, and one pool, whose
+    /// responses are a zone of their own.
+    pub fn is_beside(&self, other: &Resource) -> bool {
+        (self.pool, self.host) == (other.pool, other.host)
+    }
+
     /// Whether a purge concerns the resource of this number. `has_tags`: whether its answer named its tags.
     pub fn is_purged(&self, number: usize, what: Purged, has_tags: bool) -> bool {
         match what {
@@ -279,5 +285,32 @@ impl std::fmt::Display for Control {
             .filter_map(|(name, is_there)| is_there.then(|| name.to_owned()));
         let all: Vec<String> = seconds.chain(words).collect();
         out.write_str(&all.join(", "))
+    }
+}
+
+impl std::fmt::Display for CachedScenario {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let CachedScenario {
+            workers,
+            weather,
+            policy,
+            changes,
+            outages,
+            ..
+        } = self;
+        writeln!(out, "{workers} workers, {weather:?}\n{policy:?}")?;
+        for (number, resource) in self.resources.iter().enumerate() {
+            writeln!(out, "resource {number}, {}: {resource:?}", resource.control)?;
+        }
+        for visitor in &self.visitors {
+            writeln!(out, "{visitor:?}")?;
+            for id in &visitor.asks {
+                writeln!(out, "  request {id}: {:?}", self.asks[*id])?;
+            }
+        }
+        for purge in &self.purges {
+            writeln!(out, "{purge:?}")?;
+        }
+        write!(out, "changes {changes:?}, outages {outages:?}")
     }
 }

@@ -28,7 +28,7 @@ fn report(seed: u64, violation: &str) -> String {
     }
     format!(
         "PALANTIR_SIM_SEED={seed}: {violation}\nrun it alone: PALANTIR_SIM_SEED={seed} cargo test --lib \
-         the_cache_keeps\nthe smallest run that fails so: {found}\n{smallest:#?}"
+         the_cache_keeps\nthe smallest run that fails so: {found}\n{smallest}"
     )
 }
 
