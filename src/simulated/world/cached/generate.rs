@@ -75,6 +75,7 @@ fn policy(dice: &mut Dice, has_trouble: bool) -> CachePolicy {
         stale_if_unreachable: dice.one_of(&[0, 5, 600]),
         stale_after: dice.one_of(&[0, 0, 0, 300]),
         max_object: dice.one_of(&[1_000, 60_000, 200_000]),
+        max_percent: dice.one_of(&[100, 100, 10]),
     }
 }
 

@@ -50,8 +50,23 @@ pub struct Records {
     /// The entity tag of each resource and variant that a client got last.
     pub tags: Vec<((usize, u8), String)>,
     pub violation: Option<String>,
+    /// How often answers have said of themselves what [`REACHED`] lists.
+    pub reached: [u64; REACHED.len()],
     order: u64,
 }
+
+/// What an answer may say of the way that it came, in `Cache-Status`.
+pub const REACHED: [&str; 9] = [
+    "hit",
+    "collapsed",
+    "stored",
+    "fwd-status=304",
+    "fwd=partial",
+    "refreshing",
+    "unreachable",
+    "error",
+    "slow",
+];
 
 impl Records {
     /// Nothing has happened yet.
@@ -62,6 +77,7 @@ impl Records {
             floors: Vec::new(),
             tags: Vec::new(),
             violation: None,
+            reached: [0; REACHED.len()],
             order: 0,
         }
     }
@@ -75,6 +91,13 @@ impl Records {
     pub fn next_order(&mut self) -> u64 {
         self.order += 1;
         self.order
+    }
+
+    /// Notes what an answer says of the way that it came.
+    pub fn note_way(&mut self, said: &str) {
+        for (word, count) in REACHED.iter().zip(&mut self.reached) {
+            *count += u64::from(said.contains(word));
+        }
     }
 
     /// A purge was acknowledged.

@@ -71,6 +71,7 @@ fn in_turn(resource: Resource, asks: Vec<Ask>) -> CachedScenario {
             stale_if_unreachable: 0,
             stale_after: 0,
             max_object: 60_000,
+            max_percent: 100,
         },
         resources: vec![resource],
         visitors: (0..asks.len()).map(visitor).collect(),

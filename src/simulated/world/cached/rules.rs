@@ -41,6 +41,8 @@ impl Scene {
             Ok(expected) => self.records.head(id, head.status(), expected),
             Err(why) => self.records.violated(format!("request {id} {why}")),
         }
+        self.records
+            .note_way(head.field("cache-status").unwrap_or_default());
         let key = (ask.resource, ask.variant);
         if let Some(tag) = head.field("etag") {
             self.records.tags.retain(|(known, _)| *known != key);

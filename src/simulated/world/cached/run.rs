@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::origin_one::OriginOne;
 use super::origin_two::OriginTwo;
-use super::records::CameOut;
+use super::records::{CameOut, REACHED};
 use super::scenario::{AskId, CachedScenario, When};
 use super::scene::{CachedReminder, Scene};
 use super::settings::{self, CACHE_BYTES};
@@ -21,7 +21,7 @@ use crate::messages::links::Links;
 use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::Engine;
 use crate::shared::backend_table::BackendTables;
-use crate::shared::cache::{CacheStore, Purge, PurgeEffect, Remains, StoreSettings};
+use crate::shared::cache::{CacheStore, CacheUsage, Purge, PurgeEffect, Remains, StoreSettings};
 use crate::shared::mailbox::{Inbox, Mailbox, mailbox};
 use crate::shared::slots::Slots;
 use crate::shared::worker_counters::{self, AllWorkerCounters, counters};
@@ -74,12 +74,25 @@ struct CachedRun {
 
 /// Runs a scenario to its end. The result is what must not be, if there is something.
 pub fn run(scenario: &Rc<CachedScenario>) -> Option<String> {
-    steps(scenario).0
+    course(scenario).violation
 }
 
-/// Runs a scenario to its end, and tells besides how many steps it took, at which instant it ended, and how many
-/// answers the origin gave.
-pub fn steps(scenario: &Rc<CachedScenario>) -> (Option<String>, u64, u64, usize) {
+/// How a run went.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Course {
+    /// What must not be, if there is something.
+    pub violation: Option<String>,
+    pub steps: u64,
+    /// The instant at which the run ended, in microseconds.
+    pub ended_at: u64,
+    /// The answers that the origin gave.
+    pub answers: usize,
+    pub reached: [u64; REACHED.len()],
+    pub usage: CacheUsage,
+}
+
+/// Runs a scenario to its end, and tells how it went.
+pub fn course(scenario: &Rc<CachedScenario>) -> Course {
     let kernel = Kernel::new(scenario.workers, scenario.seed, scenario.weather);
     let simulating = Simulating::with(kernel.clone());
     panics::watch();
@@ -89,9 +102,15 @@ pub fn steps(scenario: &Rc<CachedScenario>) -> (Option<String>, u64, u64, usize)
     kernel.executor.clear();
     run.check_store();
     let violation = panics::take().or(run.scene.records.violation.take());
-    let answers = run.scene.origin.productions.len();
     drop(simulating);
-    (violation, steps, kernel.now(), answers)
+    Course {
+        violation,
+        steps,
+        ended_at: kernel.now(),
+        answers: run.scene.origin.productions.len(),
+        reached: run.scene.records.reached,
+        usage: run.scene.store.usage(),
+    }
 }
 
 impl CachedRun {

@@ -32,6 +32,8 @@ pub struct CachePolicy {
     /// Milliseconds; 0: never.
     pub stale_after: u64,
     pub max_object: usize,
+    /// The share of the store that each pool may use.
+    pub max_percent: u8,
 }
 
 /// A resource of the origin.

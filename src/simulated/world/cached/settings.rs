@@ -44,10 +44,11 @@ fn cache(policy: &CachePolicy) -> String {
         millis => format!(", stale_after = \"{millis}ms\""),
     };
     format!(
-        "cache = {{ status = \"full\", max_object = {}, stale_while_revalidate = \"{}s\", \
+        "cache = {{ status = \"full\", max_object = {}, max_percent = {}, stale_while_revalidate = \"{}s\", \
          stale_if_error = \"{}s\", stale_if_unreachable = \"{}s\", collapse_timeout = \"1s\", \
          uncacheable_memory = \"2s\"{patience} }}",
         policy.max_object,
+        policy.max_percent,
         policy.stale_while_revalidate,
         policy.stale_if_error,
         policy.stale_if_unreachable,
