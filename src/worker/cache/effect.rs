@@ -108,6 +108,7 @@ impl ReceivedAnswer<'_> {
         if self.fetch.asking.method == AskedMethod::Head {
             self.take_head_over(now);
         }
+        // RFC 9111 section 4.3.3 (MUST): a full answer is the client's, whatever was stored.
         match self.store(now) {
             Ok(fill) => CacheEffect::Store(fill),
             Err(why) => {
@@ -219,6 +220,7 @@ impl ReceivedAnswer<'_> {
         };
         let validated = (forwarded, CachePart::Validated, reason);
         let mut serving = serving(self.policy, &entry, validated, now);
+        // RFC 9111 section 4.3.2 (MUST): the conditions of the client decide whether it gets a 304, or the response.
         serving.form = self.fetch.form_of(&entry)?;
         Some(serving)
     }
@@ -233,6 +235,7 @@ impl ReceivedAnswer<'_> {
             keeps_cookies,
             is_unstorable: &|name| omitted.contains(name),
         };
+        // RFC 9111 sections 4.3.4 (MUST) and 4.3.5 (MUST): the fields of the answer update the stored ones.
         let text = updated_head(old.head(), &new);
         let facts = self.facts_of(&text, now);
         let Some(ticket) = self.fetch.take_ticket() else {
@@ -289,8 +292,9 @@ impl ReceivedAnswer<'_> {
         stale_instead(self.policy, self.fetch, trouble, now)
     }
 
-    /// Lets the answer to a HEAD update or end the stored response to GET (RFC 9111 section 4.3.5).
+    /// Lets the answer to a HEAD update or end the stored response to GET.
     fn take_head_over(&self, now: u64) {
+        // RFC 9111 section 4.3.5 (SHOULD, a): the stored response that the request could have selected.
         let Some(entry) = self.fetch.stored.first() else {
             return;
         };
@@ -366,7 +370,7 @@ pub fn stale_instead(
         is_stored: false,
         is_collapsed: fetch.is_collapsed,
     };
-    // RFC 9111 section 3.3 (MUST NOT): a part answers requests for ranges within it, and no others, stale or not.
+    // RFC 9111 section 3.3 (MUST NOT, b): a part answers requests for ranges within it, and no others, stale or not.
     let form = fetch.form_of(entry)?;
     let mut serving = serving(policy, entry, (handling, CachePart::Stale, reason), now);
     serving.form = form;

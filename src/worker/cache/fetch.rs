@@ -138,7 +138,8 @@ impl CacheFetch {
         let named = validators.iter().filter_map(|validators| validators.etag);
         if write_if_none_match(named, &mut tags) > 0 {
             self.replaced.push((CONDITIONS[0], tags));
-        } else if let Some(date) = validators.first().and_then(if_modified_since) {
+        }
+        if let Some(date) = if_modified_since(&validators, self.asking.has_range) {
             self.replaced.push((CONDITIONS[1], date.to_vec()));
         }
         self.stored = stored;
@@ -151,7 +152,8 @@ impl CacheFetch {
         {
             let range = range_value(completion.missing, completion.union.total);
             self.replaced.push((RANGE[0], range));
-            // RFC 9110 section 15.3.7.3: without If-Range the answer could be a part of another state.
+            // RFC 9110 section 13.1.5 (MUST NOT, a): If-Range goes with Range alone. RFC 9110 section 15.3.7.3: without
+            // it the answer could be a part of another state.
             self.replaced.push((RANGE[1], validator.to_vec()));
         }
         self.own = Some(own);

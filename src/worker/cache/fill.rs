@@ -61,6 +61,7 @@ impl BodyFill {
         }
         if let Some(filling) = self.filling.take() {
             let bytes = filling.pushed();
+            // RFC 9111 section 3.1 (MUST NOT, b): trailers stay trailers, apart from the fields of the head.
             // A purge that came meanwhile keeps the response out of the store, which harms nobody.
             if filling.finish(trailers).is_ok()
                 && let Some((counters, worker)) = &self.counted_in

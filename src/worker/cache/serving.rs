@@ -107,6 +107,7 @@ pub fn form_of(
         Precondition::NotModified => return Ok(AnswerForm::NotModified),
         Precondition::Met => {}
     }
+    // RFC 9110 sections 13.1.5 (MUST, a) and 13.2.2 (MUST): If-Range counts with Range alone, and after the conditions.
     let counts = asking.has_range && range_counts(fields, &stored);
     if let Some(extent) = part_of(entry) {
         return form_of_part(&extent, method, fields, counts).map_err(Formless::Missing);
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
     use crate::cache::sample::fields;
 
-    /// RFC 9111 section 3.3 (MUST NOT): a part answers requests for ranges that lie within, and nothing else.
+    /// RFC 9111 section 3.3 (MUST NOT, b): a part answers requests for ranges that lie within, and nothing else.
     #[test]
     fn forms_of_a_part_table() {
         let range = |first, last| ByteRange { first, last };

@@ -1,6 +1,7 @@
 //! The step that looks a request up in the cache: a stored response answers, the request waits for the answer to
 //! another one, or the request goes to a backend, whose answer may be stored.
 
+mod choice;
 mod follow;
 mod lead;
 mod parts;
@@ -64,6 +65,7 @@ pub fn look_up(
             now: unix_millis(),
         }
         .run(),
+        // RFC 9110 section 13.2.1 (MUST NOT; MUST, c): conditions on a route without a cache are the backend's.
         _ => Ok(LookedUp::Unconcerned),
     }
 }
@@ -196,7 +198,8 @@ impl LookUp<'_> {
             return Ok(LookedUp::Serve(serving, None));
         }
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
-        let found = self.cache.store.look_up(asked.hash, asked.key, matches);
+        let mut found = self.cache.store.look_up(asked.hash, asked.key, matches);
+        self.choose(asked, &mut found);
         let Some(entry) = found.entry.clone() else {
             self.note_range(asked);
             let reason = match found.other {
@@ -205,6 +208,7 @@ impl LookUp<'_> {
             };
             return self.ask(asked, cookies, found, reason);
         };
+        // RFC 9110 section 13.2.1 (MUST, a): the request has passed all other checks by now.
         let formed = form_of(&asked.asking, asked.fields, &entry, entry.body_len());
         if let Err(Formless::Missing(missing)) = formed {
             return self.ask_for_rest((asked, cookies), found, entry, missing);
@@ -353,7 +357,7 @@ impl LookUp<'_> {
         Ok(LookedUp::Fetch(Box::new(fetch)))
     }
 
-    /// Whether another response than the found one answers by now.
+    /// Whether another response than the found ones matches by now.
     pub(super) fn is_outrun(&self, asked: &CacheRequest<'_>, found: &Found) -> bool {
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
         let newest = self
@@ -362,8 +366,8 @@ impl LookUp<'_> {
             .look_up(asked.hash, asked.key, matches)
             .entry;
         newest.is_some_and(|newest| {
-            let is_found = |entry| SharedEntry::ptr_eq(entry, &newest);
-            !found.entry.as_ref().is_some_and(is_found)
+            let mut found = found.entry.iter().chain(&found.further);
+            !found.any(|entry| SharedEntry::ptr_eq(entry, &newest))
         })
     }
 
@@ -384,7 +388,8 @@ impl LookUp<'_> {
             let has_conditions = self.has_backend_conditions();
             let mut stored = vec![entry];
             stored.extend(found.further);
-            // A part is validated only if it has what is asked for, which the newest entry alone was asked.
+            // RFC 9111 section 4.3.2 (MUST NOT, b): a part is validated only if it has what is asked for, which the
+            // newest entry alone was asked.
             let newest = stored[0].clone();
             let is_newest = |entry: &SharedEntry| SharedEntry::ptr_eq(entry, &newest);
             stored

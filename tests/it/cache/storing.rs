@@ -42,7 +42,8 @@ fn what_is_private_is_not_stored() {
     }
 }
 
-/// RFC 9111 sections 5.2.2.4 and 5.2.2.7: `private` and `no-cache` may name the fields that they are about.
+/// RFC 9111 sections 5.2.2.4 and 5.2.2.7 (MUST NOT, b): `private` and `no-cache` may name the fields that they are
+/// about.
 #[test]
 fn named_fields_are_left_out_of_what_is_stored() {
     let origin = obedient();
@@ -70,7 +71,7 @@ fn named_fields_are_left_out_of_what_is_stored() {
     }
 }
 
-/// RFC 9111 section 3.5: the answer to a request with credentials is for others only if it says so.
+/// RFC 9111 section 3.5 (MUST NOT): the answer to a request with credentials is for others only if it says so.
 #[test]
 fn authorization_needs_a_permission() {
     let origin = obedient();
@@ -149,7 +150,7 @@ fn set_cookie_is_refused_stripped_or_stored() {
     }
 }
 
-/// RFC 9111 section 3.1: everything is stored but what belongs to the connection.
+/// RFC 9111 section 3.1 (MUST; MUST NOT, a): everything is stored but what belongs to the connection.
 #[test]
 fn fields_of_the_connection_are_not_stored() {
     let origin = obedient();
@@ -174,6 +175,7 @@ fn fields_of_the_connection_are_not_stored() {
             "content-language",
             "x-empty",
             "content-length",
+            // RFC 9111 section 5.2 (MUST): the directives are for the next cache, too.
             "cache-control",
         ] {
             assert_eq!(second.field(kept), first.field(kept), "{kept}");

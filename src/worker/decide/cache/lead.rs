@@ -63,7 +63,7 @@ impl LookUp<'_> {
         let (Some(patience), Some(entry)) = (self.policy.stale_after, found.entry.clone()) else {
             return self.ask(asked, cookies, found, reason);
         };
-        // RFC 9111 section 4.2.4 (MUST NOT): what forbids stale responses forbids this one, however slow the backend
+        // RFC 9111 section 4.2.4 (MUST NOT, a): what forbids stale responses forbids this one, however slow the backend
         // is.
         let trouble = Trouble::Unreachable;
         let facts = entry.facts();
