@@ -97,8 +97,8 @@ pub fn reuse(
     let natural = ttl(policy, facts, now);
     let is_purged = is_soft_purged && natural > 0;
     let ttl = if is_purged { 0 } else { natural };
-    // RFC 9111 section 4 (MUST NOT, e): a response answers if it is fresh, or stale within a window that somebody
-    // permits. Any other one is validated.
+    // RFC 9111 section 4 (MUST NOT, e): a response answers if it is fresh, or stale within a window that
+    // response, client or operator permit. Any other one is validated.
     let usable = if ttl > 0 {
         Reuse::Fresh { ttl }
     } else if staleness(ttl) < refresh_window(policy, facts) {

@@ -18,7 +18,7 @@ use crate::cache::facts::EntryFacts;
 const MOST_USES: u8 = 3;
 /// The bit beside the number of a zone that says that the key has, or had, another entry beside this one.
 const SIBLINGS: u16 = 1 << 15;
-/// The bit beside the state that says that nobody has checked the body.
+/// The bit beside the state that says that the body is not checked yet.
 const UNCHECKED: u8 = 1 << 2;
 /// The node of an entry that the policy of eviction does not know.
 pub(super) const NO_NODE: u32 = u32::MAX;
@@ -50,7 +50,7 @@ pub struct Entry {
     node: AtomicU32,
 }
 
-/// A piece of a body that somebody reads.
+/// A piece of a body that is being read.
 struct LentPart {
     part: Arc<BodyPart>,
     from: usize,
@@ -312,7 +312,7 @@ impl Entry {
         }
     }
 
-    /// An entry of another process's memory, whose body nobody has checked yet.
+    /// An entry of another process's memory, whose body is not checked yet.
     pub(super) fn adopted(self, is_stale: bool, checked: u64) -> Entry {
         let state = if is_stale {
             EntryState::Stale

@@ -43,7 +43,7 @@ pub enum CacheEffect {
     Repeat,
 }
 
-/// Everything that a received needs.
+/// A final answer that was received, with everything by which its effect is judged.
 pub struct ReceivedAnswer<'a> {
     /// The store.
     pub store: &'a SharedStore,

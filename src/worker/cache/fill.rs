@@ -10,7 +10,7 @@ use crate::shared::{SharedCacheCounters, SharedEntry};
 use crate::worker::cache::serving::part_of;
 
 /// The fill of one answer. A fill that is dropped before its end is stored as the part that has come, if a later fetch
-/// may complete it; whoever follows it learns that it has failed.
+/// may complete it; a request that follows it learns that it has failed.
 pub struct BodyFill {
     /// `None`: the store has no room for the rest, or the body has ended.
     filling: Option<Filling>,
