@@ -13,8 +13,8 @@ pub struct MatchingResponse {
     pub date: i64,
 }
 
-/// The position of the response that answers. `matching`: the one that was stored last comes first, and is chosen
-/// where none may answer without a validation.
+/// The position of the response that answers. `matching`: the most recent one comes first, and is chosen where none may
+/// answer without a validation.
 pub fn chosen(matching: impl Iterator<Item = MatchingResponse>) -> usize {
     let usable = matching.enumerate().filter(|(_, one)| one.is_usable);
     // RFC 9111 sections 4 (MUST, c) and 4.1 (SHOULD): a response that says what it varies by comes before one that does
@@ -36,7 +36,7 @@ mod tests {
         };
         let rows = [
             (vec![one(true, false, 5)], 0),
-            // RFC 9111 section 4 (MUST, c): the most recent one by Date, and of equal ones the one stored last.
+            // RFC 9111 section 4 (MUST, c): the most recent one by Date, and of equal ones the first.
             (vec![one(true, true, 5), one(true, true, 6)], 1),
             (vec![one(true, true, 6), one(true, true, 5)], 0),
             (vec![one(true, false, 5), one(true, false, 5)], 0),

@@ -95,6 +95,17 @@ impl Ticket {
         self.store.clone().renew_fetch(self);
     }
 
+    /// A place for a further response that the answer to the same request is about. No request waits for it.
+    pub fn further(&self) -> Ticket {
+        self.store.shard(self.hash).begin_fetch(self.purge_number);
+        Ticket {
+            store: self.store.clone(),
+            key: self.key.clone(),
+            fill: None,
+            ..*self
+        }
+    }
+
     /// No other request can have the response. The key is not collapsed until this time in milliseconds since 1970; 0:
     /// it is, by those who come now.
     pub fn uncacheable(mut self, until: u64) {

@@ -235,6 +235,12 @@ impl CacheFetch {
         self.ticket.take()
     }
 
+    /// A place in the store for a further stored response that the answer is about, beside the one that
+    /// [`CacheFetch::take_ticket`] takes out.
+    pub fn further_ticket(&self) -> Option<Ticket> {
+        self.ticket.borrow().as_ref().map(Ticket::further)
+    }
+
     /// Takes a place in the store for an answer that is newer than all that has been purged.
     pub fn begin_ticket(&self, store: &SharedStore) {
         self.ticket

@@ -126,6 +126,48 @@ fn the_most_recent_of_several_answers_that_match_is_used() {
     }
 }
 
+/// RFC 9111 sections 4.3.4 (MUST) and 4.3.5 (SHOULD, a; MUST): each stored answer that a 304, or the answer to HEAD, is
+/// for is updated.
+#[test]
+fn all_answers_that_match_are_updated() {
+    let origin = origin(|request, _| {
+        let newer = ["Cache-Control: max-age=3600", "ETag: \"same\"", "X-New: 1"];
+        let head = &request.head;
+        if head.first_line().starts_with("HEAD") {
+            return message(200, &[&newer[..], &["Content-Length: 4"]].concat(), None);
+        }
+        match (head.field("if-none-match"), head.field("x-want")) {
+            (Some(_), _) => message(304, &newer, None),
+            (None, Some(vary)) => ok(
+                &[vary, "Cache-Control: max-age=0", "ETag: \"same\""],
+                "same",
+            ),
+            (None, None) => ok(&[], "other"),
+        }
+    });
+    let proxy = caching("", &[origin.addr]);
+    for version in VERSIONS {
+        for method in ["GET", "HEAD"] {
+            let path = format!("/{method}/{version:?}");
+            let mut client = Asker::new(&proxy, version);
+            let mut ask = |method: &str, a: &str, b: &str, more: &[(&str, &str)]| {
+                client.ask(method, &path, &[&[("x-a", a), ("x-b", b)], more].concat())
+            };
+            ask("GET", "1", "1", &[("x-want", "Vary: x-a")]);
+            ask("GET", "2", "1", &[("x-want", "Vary: x-b")]);
+            assert_eq!(ask(method, "1", "1", &[]).status, 200);
+            for (a, b) in [("1", "2"), ("2", "1"), ("1", "1")] {
+                let found = ask("GET", a, b, &[]);
+                assert!(
+                    found.is_hit() && found.text() == "same",
+                    "{a} {b}: {found:?}"
+                );
+                assert_eq!(found.field("x-new"), Some("1"));
+            }
+        }
+    }
+}
+
 /// Several lines of `Vary` are one list.
 #[test]
 fn several_fields_and_lines_of_vary_count_together() {
