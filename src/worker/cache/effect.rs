@@ -242,9 +242,12 @@ impl ReceivedAnswer<'_> {
             return old.clone();
         };
         let (Ok(facts), Ok(tags)) = (facts, self.tags_with(old)) else {
-            // A response that must not be stored any more is not used any more.
             ticket.uncacheable(0);
-            self.store.invalidate(self.fetch.hash, &self.fetch.key);
+            // A response that must not be stored any more is not used any more. A request whose own answer must not be
+            // stored says nothing of what others have had stored.
+            if !facts.is_err_and(NotStored::is_of_request) {
+                self.store.invalidate(self.fetch.hash, &self.fetch.key);
+            }
             return old.clone();
         };
         // RFC 9111 section 3.3 (MUST NOT, b): a part stays a part.

@@ -21,7 +21,7 @@ use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
 use crate::worker::cache::asked_url::{AskedUrl, UrlParts};
 use crate::worker::cache::own::{Completing, OF_CLIENT, OwnFetch};
-use crate::worker::cache::serving::{AnswerForm, Formless, form_of, part_of};
+use crate::worker::cache::serving::{AnswerForm, form_without_backend};
 
 /// A request to a backend, as the cache sees it.
 pub struct CacheFetch {
@@ -250,15 +250,7 @@ impl CacheFetch {
     /// The form in which an entry answers the request, by the conditions and ranges of the client. `None`: the entry is
     /// a part that has not all of what is asked for.
     pub fn form_of(&self, entry: &SharedEntry) -> Option<AnswerForm> {
-        let length = entry.body_len();
-        self.with_fields(
-            |fields| match form_of(&self.asking, fields, entry, length) {
-                Ok(form) => Some(form),
-                // Conditions for the backend went to the backend.
-                Err(Formless::ForBackend) => part_of(entry).is_none().then_some(AnswerForm::Whole),
-                Err(Formless::Missing(_)) => None,
-            },
-        )
+        self.with_fields(|fields| form_without_backend(&self.asking, fields, entry))
     }
 
     /// Whether other requests wait for the answer.

@@ -120,7 +120,13 @@ impl Answer<'_> {
         let (exchange, entry) = (self.exchange, &serving.entry);
         let length = entry.body_len();
         let is_small = serving.fill.is_none() && length <= limits::WHOLE_BODY_BYTES;
-        if serving.held.is_none() || !is_small || !self.client.may_go_on(self.shard, exchange) {
+        // RFC 9110 section 8.6 (MUST NOT): a 204 has no Content-Length, which the head that lies ready would have.
+        let is_bare = status(entry.head()) == 204;
+        if serving.held.is_none()
+            || !is_small
+            || is_bare
+            || !self.client.may_go_on(self.shard, exchange)
+        {
             return None;
         }
         let delivery = Delivery {
@@ -130,9 +136,6 @@ impl Answer<'_> {
             close: false,
         };
         let (policy, rendered) = self.rendered(serving, delivery)?;
-        if rendered.status == 204 {
-            return None;
-        }
         self.client
             .note(|persistence| persistence.answer_begins(true, false));
         exchange.note_cache(serving.part, serving.reason);

@@ -121,6 +121,20 @@ pub fn form_of(
     })
 }
 
+/// The form in which an entry answers where no backend answers: conditions that only a backend could evaluate do not
+/// count then. `None`: the entry is a part that has not all of what is asked for.
+pub fn form_without_backend(
+    asking: &Asking,
+    fields: &[Header<'_>],
+    entry: &Entry,
+) -> Option<AnswerForm> {
+    match form_of(asking, fields, entry, entry.body_len()) {
+        Ok(form) => Some(form),
+        Err(Formless::ForBackend) => part_of(entry).is_none().then_some(AnswerForm::Whole),
+        Err(Formless::Missing(_)) => None,
+    }
+}
+
 /// The form in which a stored part answers.
 fn form_of_part(
     extent: &Extent,

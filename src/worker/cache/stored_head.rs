@@ -86,8 +86,11 @@ pub fn withheld<'f>(policy: &Policy, fields: &[Header<'f>], is_stored: bool) -> 
 
 /// Whether a field is not stored, whatever it says.
 fn is_unkept(policy: &Policy, name: &str) -> bool {
-    // RFC 9111 section 5.1: the age is computed anew for every answer.
-    name.eq_ignore_ascii_case("age") || is_for_caches(policy, name)
+    // RFC 9111 section 5.1: the age is computed anew for every answer. RFC 9111 section 3.1 (MUST NOT, a): the other
+    // fields that are meant for one proxy are gone already, as those of the connection.
+    const UNKEPT: [&str; 2] = ["age", "proxy-authentication-info"];
+    let is_one = |known: &str| known.eq_ignore_ascii_case(name);
+    UNKEPT.into_iter().any(is_one) || is_for_caches(policy, name)
 }
 
 /// Whether a field is for caches alone, so that clients do not get it.

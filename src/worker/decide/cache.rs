@@ -31,7 +31,9 @@ use crate::worker::cache::asked_url::UrlParts;
 use crate::worker::cache::effect::serving;
 use crate::worker::cache::fetch::{CacheFetch, CacheRequest, FetchPurpose};
 use crate::worker::cache::own::{Led, OwnFetch};
-use crate::worker::cache::serving::{AnswerForm, Formless, Serving, form_of, part_of};
+use crate::worker::cache::serving::{
+    AnswerForm, Formless, Serving, form_of, form_without_backend, part_of,
+};
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
 
@@ -283,10 +285,9 @@ impl LookUp<'_> {
                 Trouble::Unreachable,
                 self.now,
             )
+            && let Some(form) = form_without_backend(&asked.asking, asked.fields, entry)
             && !self.cache.store.may_validate(asked.hash, self.now)
         {
-            let formed = form_of(&asked.asking, asked.fields, entry, entry.body_len());
-            let form = formed.unwrap_or(AnswerForm::Whole);
             return Ok(self.serve(entry, form, (CachePart::Stale, "unreachable")));
         }
         let forwarded = if why.is_from_client() {
@@ -366,7 +367,10 @@ impl LookUp<'_> {
             .look_up(asked.hash, asked.key, matches)
             .entry;
         newest.is_some_and(|newest| {
-            let mut found = found.entry.iter().chain(&found.further);
+            // A part that has not all of what is asked for stands among the others.
+            let mut found = (found.entry.iter())
+                .chain(&found.further)
+                .chain(&found.other);
             !found.any(|entry| SharedEntry::ptr_eq(entry, &newest))
         })
     }

@@ -160,11 +160,16 @@ fn fields_of_the_connection_are_not_stored() {
         let mut client = Asker::new(&proxy, version);
         let want = "Cache-Control: max-age=3600|Connection: x-hop|X-Hop: 1|Keep-Alive: timeout=5|X-Odd:  two  words |\
                     X-Twice: 1|X-Twice: 2|Link: </a>; rel=b|Server: own|Content-Language: de|\
-                    Proxy-Authenticate: Basic|X-Empty:";
+                    Proxy-Authenticate: Basic|Proxy-Authentication-Info: a|X-Empty:";
         let first = client.get(&path, &[("x-want", want)]);
         let second = client.get(&path, &[]);
         assert!(second.is_hit());
-        for gone in ["x-hop", "keep-alive", "proxy-authenticate"] {
+        for gone in [
+            "x-hop",
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-authentication-info",
+        ] {
             assert_eq!(second.field(gone), None, "{gone}");
         }
         assert_eq!(second.all("x-twice"), ["1", "2"]);

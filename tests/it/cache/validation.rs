@@ -222,6 +222,26 @@ fn conditions_of_clients_do_not_hinder_a_validation() {
     }
 }
 
+/// RFC 9111 section 5.2.1.5: the answer to such a request is not stored, and what is stored already stays.
+#[test]
+fn requests_whose_answers_are_not_stored_end_nothing() {
+    let origin = obedient();
+    let proxy = caching("", &[origin.addr]);
+    let want = ("x-want", STALE);
+    for version in VERSIONS {
+        for own in [("cache-control", "no-store"), ("authorization", "Basic x")] {
+            let path = format!("/{}/{version:?}", own.0);
+            let mut client = Asker::new(&proxy, version);
+            let first = client.get(&path, &[want]);
+            for fields in [&[want, own][..], &[want]] {
+                let again = client.get(&path, fields);
+                assert_eq!((again.status, &again.body), (200, &first.body), "{again:?}");
+                assert_eq!(again.parameter("fwd-status"), Some("304"), "{again:?}");
+            }
+        }
+    }
+}
+
 /// RFC 9111 section 4.3.4 (MUST NOT): a 304 for something that is not stored validates nothing, and a client that sent
 /// no condition cannot do anything with it.
 #[test]
