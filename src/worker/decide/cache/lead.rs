@@ -87,6 +87,11 @@ impl LookUp<'_> {
         let variant = self.variant(asked, &found);
         let store = &self.cache.store;
         let led = match store.join(asked.hash, asked.key, variant.as_deref(), self.now) {
+            // Another core has refreshed the response, and ended its fetch, since this one looked.
+            Joined::Lead(ticket) if self.is_outrun(asked, &found) => {
+                drop(ticket);
+                return self.look_up(asked, cookies);
+            }
             Joined::Lead(ticket) => {
                 let own = (ticket, OwnFetch::default());
                 self.lead((asked, cookies), found, reason, own)
