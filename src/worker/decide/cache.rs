@@ -6,6 +6,7 @@ mod lead;
 mod parts;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use httparse::Header;
 
@@ -62,6 +63,7 @@ pub fn look_up(
             policy,
             cache,
             now: unix_millis(),
+            has_repeated: Cell::new(false),
         }
         .run(),
         _ => Ok(LookedUp::Unconcerned),
@@ -76,6 +78,8 @@ struct LookUp<'a> {
     cache: &'a Cache,
     /// Milliseconds since 1970.
     now: u64,
+    /// Whether the look-up was repeated, because another core had stored a response meanwhile.
+    has_repeated: Cell<bool>,
 }
 
 impl LookUp<'_> {
@@ -330,7 +334,8 @@ impl LookUp<'_> {
         };
         let ticket = match joined {
             // Another core has stored a response, and ended its fetch, since this one looked.
-            Joined::Lead(ticket) if self.is_outrun(asked, &found) => {
+            Joined::Lead(ticket) if !self.has_repeated.get() && self.is_outrun(asked, &found) => {
+                self.has_repeated.set(true);
                 drop(ticket);
                 return self.look_up(asked, cookies);
             }
@@ -362,8 +367,8 @@ impl LookUp<'_> {
             .look_up(asked.hash, asked.key, matches)
             .entry;
         newest.is_some_and(|newest| {
-            let is_found = |entry| SharedEntry::ptr_eq(entry, &newest);
-            !found.entry.as_ref().is_some_and(is_found)
+            let mut known = [&found.entry, &found.other].into_iter().flatten();
+            !known.any(|entry| SharedEntry::ptr_eq(entry, &newest))
         })
     }
 
