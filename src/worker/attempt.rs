@@ -15,6 +15,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::{Block, Timer};
 use crate::worker::body::Body;
+use crate::worker::cache::detached::DetachedAnswer;
 use crate::worker::cache::serving::Serving;
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
@@ -145,6 +146,16 @@ impl Answering<'_> {
                 debug_assert!(!self.out.is_empty(), "an answer has a head");
                 send_whole(self.shard, self.client, self.exchange, self.out).await
             }
+            Delivered::Detached { body, reusable } => {
+                drop(unfinished);
+                let rest = DetachedAnswer {
+                    upstream,
+                    body,
+                    reusable,
+                };
+                rest.pass_on(self.shard, self.client, self.exchange, self.out)
+                    .await
+            }
             Delivered::Switched => {
                 tunnel::run(self.shard, self.client, self.exchange, &upstream).await
             }
@@ -231,9 +242,11 @@ impl Answering<'_> {
 
 /// An exchange with a backend that is not finished. If the process ends meanwhile, the connection is reset: over TLS,
 /// an orderly close would tell the backend that it has all of a tunnel or of a body.
-struct Unfinished<'a> {
-    shard: &'a Shard,
-    stream: &'a Stream,
+pub struct Unfinished<'a> {
+    /// The core of the exchange.
+    pub shard: &'a Shard,
+    /// The connection.
+    pub stream: &'a Stream,
 }
 
 impl Drop for Unfinished<'_> {

@@ -268,6 +268,11 @@ impl Filling {
         self.fetch.fill.as_ref()
     }
 
+    /// A follower of this fill; `None` if nobody can follow it.
+    pub fn follower(&self) -> Option<Follower> {
+        self.fetch.follower()
+    }
+
     /// The number of bytes so far.
     pub fn pushed(&self) -> u64 {
         self.pushed

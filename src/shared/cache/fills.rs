@@ -289,6 +289,11 @@ impl Follower {
         Follower { fill, reader }
     }
 
+    /// The fill that is followed.
+    pub fn fill(&self) -> &Arc<RunningFill> {
+        &self.fill
+    }
+
     /// Notes the first byte of the body that this follower still needs: where the store keeps no more than a part of
     /// the body, the writer waits for the slowest of those who follow. `u64::MAX`: the follower needs nothing more.
     pub fn note_read(&self, position: u64) {

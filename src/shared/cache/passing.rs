@@ -54,9 +54,12 @@ impl Filling {
     }
 
     /// Waits no longer for the followers that hold the writer back and have not moved since the last call or since
-    /// [`Filling::mark`]. They may still read on until their place in the ring is needed.
+    /// [`Filling::mark`]. They may still read on until their place in the ring is needed. The only follower holds up
+    /// nobody, and is waited for as long as its own connection lasts.
     pub fn forsake(&self) {
-        if let Some(fill) = &self.fetch.fill {
+        if let Some(fill) = &self.fetch.fill
+            && fill.followers() > 1
+        {
             fill.readers().forsake(self.awaited());
         }
     }

@@ -288,16 +288,10 @@ impl CacheFetch {
         Some(value)
     }
 
-    /// Whether the answer is being stored, and only a little of it is to come: at most 1 MiB, or less than has come.
+    /// Whether the answer is being stored, and only a little of it is to come.
     pub fn is_nearly_stored(&self, received: u64) -> bool {
-        let Some(Storing {
-            length: Some(length),
-        }) = self.storing.get()
-        else {
-            return false;
-        };
-        let left = length.saturating_sub(received);
-        left <= limits::FILL_REST_BYTES || left < received
+        let storing = self.storing.get();
+        storing.is_some_and(|storing| is_nearly_stored(storing.length, received))
     }
 
     /// Shows the fields of the request as the client sent them.
@@ -310,6 +304,14 @@ impl CacheFetch {
             _ => show(&[]),
         }
     }
+}
+
+/// Whether only a little is to come of a body of this length, if it is known: at most 1 MiB, or less than has come.
+pub fn is_nearly_stored(length: Option<u64>, received: u64) -> bool {
+    length.is_some_and(|length| {
+        let left = length.saturating_sub(received);
+        left <= limits::FILL_REST_BYTES || left < received
+    })
 }
 
 /// The value of `Range` that asks for a range.

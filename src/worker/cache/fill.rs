@@ -5,7 +5,7 @@ use crate::cache::extent::{Extent, part_head};
 use crate::cache::facts::Flags;
 use crate::cache::validators::Validators;
 use crate::http::range::ByteRange;
-use crate::shared::cache::Filling;
+use crate::shared::cache::{Filling, Follower};
 use crate::shared::{SharedCacheCounters, SharedEntry};
 use crate::worker::cache::serving::part_of;
 
@@ -76,6 +76,23 @@ impl BodyFill {
         self.filling
             .as_ref()
             .filter(|filling| filling.is_held_back())
+    }
+
+    /// Whether others may follow the body: it is stored as the client gets it.
+    pub fn may_be_followed(&self) -> bool {
+        let fill = self.filling.as_ref().and_then(Filling::fill);
+        fill.is_some() && self.behind.is_none()
+    }
+
+    /// The entry whose body grows, the number of bytes that it has, and a follower of the fill; `None`: nobody can
+    /// follow.
+    pub fn follow(&self) -> Option<(SharedEntry, u64, Follower)> {
+        let filling = self.filling.as_ref()?;
+        Some((
+            filling.entry().clone(),
+            filling.pushed(),
+            filling.follower()?,
+        ))
     }
 
     /// Whether the body is still being stored.

@@ -7,6 +7,7 @@ mod lead;
 mod parts;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use httparse::Header;
 
@@ -65,6 +66,7 @@ pub fn look_up(
             policy,
             cache,
             now: unix_millis(),
+            has_repeated: Cell::new(false),
         }
         .run(),
         // RFC 9110 section 13.2.1 (MUST NOT; MUST, c): conditions on a route without a cache are the backend's.
@@ -80,6 +82,8 @@ struct LookUp<'a> {
     cache: &'a Cache,
     /// Milliseconds since 1970.
     now: u64,
+    /// Whether the look-up was repeated, because another core had stored a response meanwhile.
+    has_repeated: Cell<bool>,
 }
 
 impl LookUp<'_> {
@@ -335,7 +339,8 @@ impl LookUp<'_> {
         };
         let ticket = match joined {
             // Another core has stored a response, and ended its fetch, since this one looked.
-            Joined::Lead(ticket) if self.is_outrun(asked, &found) => {
+            Joined::Lead(ticket) if !self.has_repeated.get() && self.is_outrun(asked, &found) => {
+                self.has_repeated.set(true);
                 drop(ticket);
                 return self.look_up(asked, cookies);
             }

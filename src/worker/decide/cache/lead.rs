@@ -88,7 +88,8 @@ impl LookUp<'_> {
         let store = &self.cache.store;
         let led = match store.join(asked.hash, asked.key, variant.as_deref(), self.now) {
             // Another core has refreshed the response, and ended its fetch, since this one looked.
-            Joined::Lead(ticket) if self.is_outrun(asked, &found) => {
+            Joined::Lead(ticket) if !self.has_repeated.get() && self.is_outrun(asked, &found) => {
+                self.has_repeated.set(true);
                 drop(ticket);
                 return self.look_up(asked, cookies);
             }
