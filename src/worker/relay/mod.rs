@@ -118,9 +118,10 @@ impl Relay<'_> {
             let read_on = timer.bound(|cx: &mut Context<'_>| {
                 wait.set(cx);
                 filling.wait(shard.worker.index());
-                match filling.is_held_back() {
-                    true => watch(cx).map(|seen| Err(Broken::Watched(seen))),
-                    false => Poll::Ready(Ok(())),
+                if filling.is_held_back() {
+                    watch(cx).map(|seen| Err(Broken::Watched(seen)))
+                } else {
+                    Poll::Ready(Ok(()))
                 }
             });
             match read_on.await {
