@@ -362,6 +362,7 @@ fn what_one_request_got_says_nothing_of_others() {
     for (name, value) in [
         ("range", "bytes=0-1"),
         ("range", "bytes=90-"),
+        ("if-none-match", "\"a\""),
         ("if-match", "\"b\""),
         ("authorization", "Basic abc"),
         ("cache-control", "no-store"),
@@ -378,9 +379,10 @@ fn what_one_request_got_says_nothing_of_others() {
                 Some("bytes=90-") => message(416, &["Content-Range: bytes */5"], Some("")),
                 Some(_) => message(
                     206,
-                    &[&fields[..], &["Content-Range: bytes 0-1/*"]].concat(),
+                    &[&fields[..], &["Content-Range: bytes 0-1/5"]].concat(),
                     Some("he"),
                 ),
+                None if head.field("if-none-match").is_some() => message(304, &fields, None),
                 None if head.field("if-match").is_some() => message(412, &[], Some("")),
                 None => ok(&fields, "hello"),
             }
