@@ -23,7 +23,7 @@ use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::response::{Delivered, forward_response, send_whole};
 use crate::worker::retry::FailedAttempt;
-use crate::worker::shard::Shard;
+use crate::worker::shard::{CountedInFlight, Shard};
 use crate::worker::stream::Stream;
 use crate::worker::tunnel;
 use crate::worker::upload::{ask_for_body, discard};
@@ -65,7 +65,6 @@ pub async fn make(
         "a request that is answered is not sent again"
     );
     debug_assert!(!request.bytes.is_empty(), "a request has a head");
-    let _counted = shard.count_in_flight(upstream.backend());
     exchange.note(|tally| tally.attempts = tally.attempts.saturating_add(1));
     let mut out = shard.blocks.take();
     let answer = Answering {
@@ -74,7 +73,8 @@ pub async fn make(
         exchange,
         out: &mut out,
     };
-    let answered = answer.run(request, upstream).await;
+    let counted = shard.count_in_flight(upstream.backend());
+    let answered = answer.run(request, upstream, counted).await;
     shard.blocks.give(out);
     answered
 }
@@ -92,6 +92,7 @@ impl Answering<'_> {
         mut self,
         request: &mut PreparedRequest,
         upstream: Box<Upstream>,
+        counted: CountedInFlight<'_>,
     ) -> Result<Ended, FailedAttempt> {
         let (reused, asked_at) = (upstream.reused, Micros::now());
         let unfinished = Unfinished {
@@ -148,6 +149,8 @@ impl Answering<'_> {
             }
             Delivered::Detached { body, reusable } => {
                 drop(unfinished);
+                // The backend has nothing to do with how slowly the client reads.
+                drop(counted);
                 let rest = DetachedAnswer {
                     upstream,
                     body,
