@@ -26,6 +26,7 @@ use crate::worker::retry::FailedAttempt;
 use crate::worker::shard::{CountedInFlight, Shard};
 use crate::worker::stream::Stream;
 use crate::worker::tunnel;
+use crate::worker::unfinished::Unfinished;
 use crate::worker::upload::{ask_for_body, discard};
 use crate::worker::upstream::{Upstream, keep_idle};
 use send::{Rest, Sent, send_request, send_rest};
@@ -120,35 +121,40 @@ impl Answering<'_> {
             is_unprocessed: failure.is_before_sending() || took_nothing,
             lost_reused: reused && upstream.wire.stream.is_connection_lost(),
         })?;
+        drop(unfinished);
+        self.end(delivered, upstream, counted).await
+    }
+
+    /// Does what is left to do for the answer, and keeps the connection if another request may use it.
+    async fn end(
+        self,
+        delivered: Delivered,
+        upstream: Box<Upstream>,
+        counted: CountedInFlight<'_>,
+    ) -> Result<Ended, FailedAttempt> {
         let ended = match delivered {
             Delivered::Complete { reusable } => {
-                drop(unfinished);
                 self.keep(reusable, upstream);
                 Ok(())
             }
             Delivered::Stored { serving, reusable } => {
-                drop(unfinished);
                 self.keep(reusable, upstream);
                 return Ok(Ended::Stored(serving));
             }
             Delivered::Repeat { reusable } => {
-                drop(unfinished);
                 self.keep(reusable, upstream);
                 return Ok(Ended::Repeat);
             }
             Delivered::Abandoned { failure, reusable } => {
-                drop(unfinished);
                 self.keep(reusable, upstream);
                 Err(failure)
             }
             Delivered::Whole { reusable } => {
-                drop(unfinished);
                 self.keep(reusable, upstream);
                 debug_assert!(!self.out.is_empty(), "an answer has a head");
                 send_whole(self.shard, self.client, self.exchange, self.out).await
             }
             Delivered::Detached { body, reusable } => {
-                drop(unfinished);
                 // The backend has nothing to do with how slowly the client reads.
                 drop(counted);
                 let rest = DetachedAnswer {
@@ -160,6 +166,10 @@ impl Answering<'_> {
                     .await
             }
             Delivered::Switched => {
+                let _unfinished = Unfinished {
+                    shard: self.shard,
+                    stream: &upstream.wire.stream,
+                };
                 tunnel::run(self.shard, self.client, self.exchange, &upstream).await
             }
         };
@@ -239,23 +249,6 @@ impl Answering<'_> {
         if reusable && !self.client.is_body_pending() {
             upstream.wire.stream.note_answered();
             keep_idle(self.shard, upstream);
-        }
-    }
-}
-
-/// An exchange with a backend that is not finished. If the process ends meanwhile, the connection is reset: over TLS,
-/// an orderly close would tell the backend that it has all of a tunnel or of a body.
-pub struct Unfinished<'a> {
-    /// The core of the exchange.
-    pub shard: &'a Shard,
-    /// The connection.
-    pub stream: &'a Stream,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if self.shard.is_cut() {
-            self.stream.reset_on_close();
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::base::memory;
 use crate::net::{Block, spawn};
 use crate::shared::cache::{FillEnd, Follower};
 use crate::shared::{SharedEntry, SharedFill};
-use crate::worker::attempt::Unfinished;
 use crate::worker::body::{Body, Coming};
 use crate::worker::cache::fetch::is_nearly_stored;
 use crate::worker::cache::serve::pass_on_stored;
@@ -24,6 +23,7 @@ use crate::worker::leave;
 use crate::worker::min_rate::MinRate;
 use crate::worker::relay::{Relay, Sink, Source, Supply};
 use crate::worker::shard::Shard;
+use crate::worker::unfinished::Unfinished;
 use crate::worker::upstream::{Upstream, keep_idle};
 
 /// An answer of which a part is still to come, with the connection that it comes on.
@@ -83,14 +83,10 @@ impl DetachedAnswer {
         exchange: &Exchange,
         (entry, follower): (&SharedEntry, &Follower),
     ) {
-        let mut own = shard.begin_exchange();
-        own.config = exchange.config.clone();
-        own.began = exchange.began;
-        own.take_route(exchange.route_id());
         let receiving = Receiving {
             shard: shard.clone(),
             client: Client::absent(client.arrival.clone(), shard),
-            exchange: own,
+            exchange: exchange.rest(),
             fill: follower.fill().clone(),
             length: announced_length(entry),
         };

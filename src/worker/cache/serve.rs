@@ -124,7 +124,8 @@ impl Answer<'_> {
         let is_small = serving.fill.is_none()
             && length <= limits::WHOLE_BODY_BYTES
             && entry.facts().status != 204;
-        if serving.held.is_none() || !is_small || !self.client.may_go_on(self.shard, exchange) {
+        let goes_on = self.client.may_go_on(self.shard, exchange);
+        if serving.held.is_none() || !is_small || self.says_close(goes_on) {
             return None;
         }
         let delivery = Delivery {
@@ -135,7 +136,7 @@ impl Answer<'_> {
         };
         let (policy, rendered) = self.rendered(serving, delivery)?;
         self.client
-            .note(|persistence| persistence.answer_begins(true, false));
+            .note(|persistence| persistence.answer_begins(goes_on, false));
         exchange.note_cache(serving.part, serving.reason);
         exchange.note(|tally| tally.status = rendered.status);
         served_head::write_rendered(&rendered, policy, serving, out);
@@ -186,10 +187,16 @@ impl Answer<'_> {
             is_strict: true,
         };
         let framing = framing::of_response(body, way);
-        let close = framing.ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
+        let may_go_on = self.client.may_go_on(self.shard, self.exchange);
+        let goes_on = may_go_on && !framing.ends_by_close;
         self.client
-            .note(|persistence| persistence.answer_begins(!close, framing.ends_by_close));
-        (framing, close)
+            .note(|persistence| persistence.answer_begins(goes_on, framing.ends_by_close));
+        (framing, self.says_close(goes_on))
+    }
+
+    /// Whether the answer says that its connection ends, which no answer of HTTP/2 does.
+    fn says_close(&self, goes_on: bool) -> bool {
+        !goes_on && self.version() != Version::Http2
     }
 
     /// Appends a small body to its head, if the whole body is there.
