@@ -1,6 +1,6 @@
-"""Asks a proxy for one URL on many connections at once, is the backend, too, and prints what came when. The answer comes
-in pieces, so that it shows who has to wait for its end. Arguments: port of the proxy, port of the backend, connections,
-URLs that are asked for one after the other."""
+"""Asks a proxy for one URL on many connections at once, is the backend, too, and prints what came when. The answer
+comes in pieces, so that it shows who has to wait for its end. Arguments: port of the proxy, port of the backend,
+connections, URLs that are asked for one after the other."""
 
 import json
 import select

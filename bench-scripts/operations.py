@@ -109,7 +109,8 @@ def configuration(site: Site, admin_port: int, more: str, access_log: bool) -> s
 
 
 @contextmanager
-def operated(site: Site, admin_port: int, cpus: list[int], access_log: bool = False, more: str = "") -> Iterator[Operated]:
+def operated(site: Site, admin_port: int, cpus: list[int], access_log: bool = False,
+             more: str = "") -> Iterator[Operated]:
     """Starts palantir with its management API, and `more` at the end of its configuration, behind a route; at the end
     every process of its session is ended."""
     config = site.folder / "operated.toml"

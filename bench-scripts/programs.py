@@ -63,8 +63,8 @@ class Site:
         config = self.folder
         if program not in ("slow", "sink"):
             config = self.write_config(program, workers, client, backend, behind, caching)
-        running = Running([*under, *self.command(program, config, workers, client)], cpus, self.folder / f"{program}.log",
-                          aside=program == "bulk")
+        running = Running([*under, *self.command(program, config, workers, client)], cpus,
+                          self.folder / f"{program}.log", aside=program == "bulk")
         try:
             running.wait_until_listening(ports.get(program, self.proxy_port))
         except BaseException:
@@ -161,10 +161,11 @@ def clauses(program: str, tls: bool, http2: bool, h2c_backend: bool) -> dict[str
 
 
 def cache_clauses(program: str, caching: Caching | None) -> dict[str, str]:
-    """What a template says of a cache. nginx has what its documentation advises: files in memory-backed storage that are
-    put there under their last name and stay open, and room for the keys of all that a round stores."""
+    """What a template says of a cache. nginx has what its documentation advises: files in memory-backed storage that
+    are put there under their last name and stay open, and room for the keys of all that a round stores."""
     if program == "palantir":
-        return {"CACHE": f'[cache]\nmax_size = "{CACHE_SIZE}iB"' if caching else "", "CACHED_ROUTE": "cache = {}" * bool(caching)}
+        return {"CACHE": f'[cache]\nmax_size = "{CACHE_SIZE}iB"' if caching else "",
+                "CACHED_ROUTE": "cache = {}" * bool(caching)}
     if program == "nginx" and caching:
         switch = {True: "on", False: "off"}
         return {"CACHE": "proxy_cache_path @FOLDER@/nginx-cache levels=1:2 keys_zone=cache:128m use_temp_path=off "
@@ -266,8 +267,8 @@ def found(program: str) -> str:
     """The full path of an installed program; Debian keeps servers where a user's PATH does not look."""
     path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if path is None:
-        raise Unusable(f"{program} is not installed: apt-get install nginx haproxy varnish wrk nghttp2-client nghttp2-server "
-                       "curl openssl util-linux")
+        raise Unusable(f"{program} is not installed: apt-get install nginx haproxy varnish wrk nghttp2-client "
+                       "nghttp2-server curl openssl util-linux")
     return path
 
 

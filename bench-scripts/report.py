@@ -74,7 +74,8 @@ def p99_table(results: Results, scenarios: list[Scenario]) -> str:
     proxies = [proxy for proxy in results.proxies if any(proxy in scenario.proxies for scenario in scenarios)]
     if not proxies:
         return ""
-    lines = ["**99th percentile at a cache, ms**", "", f"| scenario | {' | '.join(TITLES[proxy] for proxy in proxies)} |",
+    lines = ["**99th percentile at a cache, ms**", "",
+             f"| scenario | {' | '.join(TITLES[proxy] for proxy in proxies)} |",
              "|---|" + "--:|" * len(proxies)]
     for scenario in scenarios:
         rows = [results.row(scenario, proxy) for proxy in proxies]
@@ -232,8 +233,9 @@ def collapse_table(results: Results, scenarios: list[Scenario]) -> str:
     the last byte of the backend."""
     names = [f"{name}_{share}_us" for name in ("first", "last") for share in (50, 99, 100)]
     lines = ["**Requests at once for one new URL, two workers**", "",
-             "| scenario | proxy | backend requests, worst URL | target | failed | first byte behind the first client's: p50 ms "
-             "| p99 ms | worst ms | last byte behind the backend's: p50 ms | p99 ms | worst ms |",
+             "| scenario | proxy | backend requests, worst URL | target | failed "
+             "| first byte behind the first client's: p50 ms | p99 ms | worst ms "
+             "| last byte behind the backend's: p50 ms | p99 ms | worst ms |",
              "|---|---|" + "--:|" * 9]
     for scenario in scenarios:
         for row in results.rows.get(scenario.name, []):
@@ -292,8 +294,9 @@ def problem_list(results: Results) -> str:
 def noise_note(results: Results) -> str:
     """Tells when something else ran on the proxy's core. In the `cores` scenario that is part of the set-up, and
     the threads of Varnish, one for each busy connection, wait for one another."""
-    worst = max((row.median("waited_share") for scenario in results.scenarios if scenario.kind in ("load", "handshakes")
-                 for row in results.rows.get(scenario.name, []) if row.quotable() and row.proxy != "varnish"), default=0.0)
+    loads = [scenario for scenario in results.scenarios if scenario.kind in ("load", "handshakes")]
+    rows = [row for scenario in loads for row in results.rows.get(scenario.name, [])]
+    worst = max((row.median("waited_share") for row in rows if row.quotable() and row.proxy != "varnish"), default=0.0)
     if worst <= NOISY_SHARE:
         return ""
     return (f"Noisy machine: a proxy waited for its core {worst:.0%} as long as it ran. "

@@ -46,8 +46,8 @@ class Round:
 
 
 def cores_for(scenario: Scenario) -> Cores:
-    """One CPU for the proxy and the next ones for the load. The `cores` and `collapse` scenarios give the proxy two, and
-    keep the load away from them only where the machine has four."""
+    """One CPU for the proxy and the next ones for the load. The `cores` and `collapse` scenarios give the proxy two,
+    and keep the load away from them only where the machine has four."""
     cpus = sorted(os.sched_getaffinity(0))
     if scenario.kind in ("cores", "collapse"):
         return Cores(cpus[:2], cpus[2:4] if len(cpus) >= 4 else cpus[:2])

@@ -62,8 +62,8 @@ class Behind:
 
 @dataclass(frozen=True)
 class Caching:
-    """That the proxies cache. palantir and Varnish have no more to be told; nginx has a setting for `sendfile`, which it
-    is better off without where answers are small, and one for a `lock` that lets one request of a key go on alone."""
+    """The proxies cache. palantir and Varnish need no more to be told; nginx has a setting for `sendfile`, which it is
+    better off without where answers are small, and one for a `lock` that lets one request of a key go on alone."""
 
     sendfile: bool = False
     lock: bool = False
@@ -77,8 +77,8 @@ class Scenario:
     `floods` (few requests a second beside an attack, a `flood` of `floods.py`), `mixed` (requests beside a `company` of
     slow ones, on the same pool), `beside` (few requests a second beside a `company`), `refused` (requests while a
     backend refuses connections), `collapse` (requests for one URL that nobody has yet, all at once), `cores` (requests
-    against one worker, then two) or `idle` (memory of idle connections). `client` and `backend` are what is spoken on either side: `http`, `https` (both HTTP/1.1), `h2c`
-    (HTTP/2 by prior knowledge) or `h2` (over TLS).
+    against one worker, then two) or `idle` (memory of idle connections). `client` and `backend` are what is spoken on
+    either side: `http`, `https` (both HTTP/1.1), `h2c` (HTTP/2 by prior knowledge) or `h2` (over TLS).
     `targets` are ratios of CPU per request by proxy; `target_p50_ms` and `target_p99_ms` are those of the few requests,
     `target_p99` a ratio to nginx's 99th percentile, `target_p99_of` one to that of another scenario of the same proxy,
     `target_company` the company's requests per second against HAProxy's, at least, `target_kib` is KiB per idle
@@ -221,7 +221,8 @@ SCENARIOS = [
     Scenario("hit-1k-h2", "hit of 1 KiB, HTTP/2", client="h2c", path="/cached/1k", connections=16, streams=32,
              caching=Caching(), proxies=CACHES),
     Scenario("hit-100k", "hit of 100 KiB", path="/cached/100k", caching=Caching(sendfile=True), proxies=CACHES),
-    Scenario("miss-none", "new URL of 1 KiB, no cache", path="/cached/1k", new_urls=True, proxies=("palantir", "nginx")),
+    Scenario("miss-none", "new URL of 1 KiB, no cache", path="/cached/1k", new_urls=True,
+             proxies=("palantir", "nginx")),
     Scenario("miss-stored", "new URL of 1 KiB, stored", path="/cached/1k", new_urls=True, caching=Caching(),
              proxies=CACHES, target_of=("miss-none", 1.10)),
     Scenario("collapse", "1,000 requests at once for a new URL", kind="collapse", connections=1_000,

@@ -1,6 +1,6 @@
 -- Prints wrk's own figures as one machine-readable line. The request stays static (no `request` function),
--- so that no Lua runs per request, unless each one is to be for another URL. Arguments after `--`: method, bytes of body,
--- and then, for requests that each have a URL of their own, a word which the queries of these URLs begin with.
+-- so that no Lua runs per request, unless each one is to be for another URL. Arguments after `--`: method, bytes of
+-- body, and then, for requests that each have a URL of their own, a word which the queries of these URLs begin with.
 
 local threads = 0
 

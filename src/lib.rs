@@ -26,14 +26,15 @@
 //! worker/proxy.rs         the way of one request through all that follows; exchange.rs is the request and its response
 //! worker/decide/          the decision: head.rs, incoming.rs, facts.rs, access.rs, demands.rs, challenge.rs,
 //!                         target.rs, route.rs, purge.rs, balance.rs, carrier.rs, trace.rs, memory.rs
-//! worker/decide/cache.rs  the look-up in the cache: cache/follow.rs, cache/lead.rs (fetches of the cache's own),
-//!                         cache/parts.rs
+//! worker/decide/cache.rs  the look-up in the cache: cache/choice.rs (several match), cache/follow.rs, cache/lead.rs
+//!                         (fetches of the cache's own), cache/parts.rs
 //! worker/cache/           the cache as one core uses it: asked_url.rs (the URL and its key), front.rs and rendered.rs
 //!                         (what this core serves most), fetch.rs and own.rs (a request whose answer concerns the
 //!                         cache), follow.rs and waits.rs (requests that wait for another's answer), refresh.rs
 //!                         (requests without a client), effect.rs and effect_on_part.rs (what an answer does to the
-//!                         cache), stored_head.rs, fill.rs (stores an answer on its way), instead.rs (in the place of
-//!                         a failure), serving.rs, serve.rs, served_head.rs, stored_body.rs (an answer from the store)
+//!                         cache), stored_head.rs, fill.rs and detached.rs (an answer is stored on its way, whatever
+//!                         its client does), instead.rs (in the place of a failure), serving.rs, serve.rs,
+//!                         served_head.rs, stored_body.rs (an answer from the store)
 //! worker/reply.rs         answers of our own; reply/render.rs renders their bytes once per core
 //! worker/encode.rs        the request as a backend gets it; encode/told.rs: what the backend is told of the client
 //! worker/buffer_body.rs   the part of a body that has come already
@@ -47,7 +48,7 @@
 //!                         rest.rs, trial.rs, reuse_key.rs, websocket.rs
 //! worker/attempt.rs       one attempt at one backend: attempt/parties.rs, attempt/send.rs, attempt/duplex.rs,
 //!                         upload.rs and upload/rate.rs (the body), under_way.rs and leave.rs (its backend turns
-//!                         unhealthy), failure.rs
+//!                         unhealthy), unfinished.rs (a connection that was not used to its end), failure.rs
 //! worker/response/        a response from its backend to the client: begin.rs, receive.rs, head.rs, answer.rs
 //! worker/interim.rs       bounds interim heads; references.rs rewrites references to the backend
 //! worker/relay/           the one pump for bodies: source.rs, filter.rs, sink.rs

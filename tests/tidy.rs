@@ -5,6 +5,8 @@
 mod graph;
 #[path = "tidy/map.rs"]
 mod map;
+#[path = "tidy/rfc_rules.rs"]
+mod rfc_rules;
 #[path = "tidy/rules_at_work.rs"]
 mod rules_at_work;
 #[path = "tidy/sentences.rs"]

@@ -49,6 +49,8 @@ pub fn reason(
     fields: &[Header<'_>],
 ) -> Option<BypassReason> {
     let rules = &policy.bypass;
+    // RFC 9111 section 4 (MUST NOT, b; MUST, b): only GET and HEAD are answered from the store, by what GET has
+    // brought. Requests with other methods go to a backend, unsafe ones above all.
     if !matches!(method, b"GET" | b"HEAD") {
         return Some(BypassReason::Method);
     }
@@ -175,6 +177,7 @@ mod tests {
         let rows: [(&str, &str, &[&str], Option<BypassReason>); 19] = [
             ("GET", "/", &[], None),
             ("HEAD", "/", &[], None),
+            // RFC 9111 section 4 (MUST NOT, b; MUST, b): other methods go to a backend.
             ("POST", "/", &[], Some(Method)),
             ("get", "/", &[], Some(Method)),
             ("OPTIONS", "*", &[], Some(Method)),

@@ -25,18 +25,21 @@ pub fn evaluate(
     status: u16,
     stored: &Validators<'_>,
 ) -> Precondition {
-    // RFC 9111 section 4.3.2 (MUST NOT): conditions that only an origin server can evaluate are left to it, and so are
-    // those of a request that no stored response answers.
+    // RFC 9111 section 4.3.2 (MUST NOT, a): conditions that only an origin server can evaluate are left to it, and so
+    // are those of a request that no stored response answers. RFC 9110 section 13.2.1 (MUST, d): other methods than
+    // these two select no representation here.
     let is_read = matches!(method, b"GET" | b"HEAD");
     if !is_read || has(fields, "if-match") || has(fields, "if-unmodified-since") {
         return Precondition::ForBackend;
     }
-    // RFC 9110 section 13.2.1 (MUST): conditions count only where the answer without them would be a success.
+    // RFC 9110 section 13.2.1 (MUST, b): conditions count only where the answer without them would be a success.
     if !(200..300).contains(&status) {
         return Precondition::Met;
     }
+    // RFC 9111 section 4.3.2 (SHOULD, a): the conditions are evaluated against the validators of the stored response.
     let is_unmodified = if has(fields, "if-none-match") {
-        // RFC 9110 section 13.1.3 (MUST): If-Modified-Since has no effect beside If-None-Match, malformed or not.
+        // RFC 9110 sections 13.1.3 (MUST, a) and 13.2.2 (MUST): If-Modified-Since has no effect beside If-None-Match,
+        // malformed or not.
         is_named(fields, stored.etag.as_ref())
     } else {
         is_unmodified_since(fields, stored)
@@ -58,8 +61,8 @@ pub fn range_counts(fields: &[Header<'_>], stored: &Validators<'_>) -> bool {
     if conditions.next().is_some() {
         return false;
     }
-    // RFC 9110 section 13.1.5 (MUST): entity tags are compared strongly, and a date must be a strong validator and the
-    // very one of the stored response.
+    // RFC 9110 section 13.1.5 (MUST, c; MUST, d; SHOULD): entity tags are compared strongly, and a date must be a
+    // strong validator and the very one of the stored response.
     match (EntityTag::read(condition), stored.etag) {
         (Some(wanted), Some(etag)) => etag.is_strongly(&wanted),
         (Some(_), None) => false,
@@ -115,7 +118,7 @@ fn has(fields: &[Header<'_>], name: &str) -> bool {
 
 /// Whether `If-None-Match` names the stored response.
 fn is_named(fields: &[Header<'_>], etag: Option<&EntityTag<'_>>) -> bool {
-    // RFC 9110 section 13.1.2 (MUST): weak comparison.
+    // RFC 9110 section 13.1.2 (MUST, a): weak comparison.
     let is_own = |tag: &EntityTag<'_>| etag.is_some_and(|own| own.is_weakly(tag));
     match named(values(fields, "if-none-match"), is_own) {
         TagMatch::Any | TagMatch::Listed => true,
@@ -125,13 +128,15 @@ fn is_named(fields: &[Header<'_>], etag: Option<&EntityTag<'_>>) -> bool {
 }
 
 fn is_unmodified_since(fields: &[Header<'_>], stored: &Validators<'_>) -> bool {
-    // RFC 9110 section 13.1.3 (MUST): a value that is no date, or several of them, have no effect.
+    // RFC 9110 section 13.1.3 (MUST, b): a value that is no date, or several of them, have no effect.
     let mut dates = values(fields, "if-modified-since");
     let since = dates.next().and_then(DateField::read);
     let Some(since) = since.filter(|_| dates.next().is_none()) else {
         return false;
     };
-    // RFC 9111 section 4.3.2: Date stands in for an absent Last-Modified. It is there in every stored head.
+    // RFC 9111 section 4.3.2 (SHOULD, b): Date stands in for an absent Last-Modified. It is there in every stored head.
+    // RFC 9110 section 13.1.3 (MUST, c; MUST, d): without either the condition has no effect. Both are times by the
+    // clock of the backend.
     let changed = stored.last_modified.or(stored.date);
     changed.is_some_and(|changed| changed.secs <= since.secs)
 }
@@ -168,7 +173,7 @@ mod tests {
             (Some("\"a\""), &["\"b\""], Met),
             (Some("\"a\""), &[""], Met),
             (Some("\"a\u{fc}\""), &["\"a\u{fc}\""], NotModified),
-            // RFC 9110 section 13.1.2 (MUST): weak comparison.
+            // RFC 9110 section 13.1.2 (MUST, a): weak comparison.
             (Some("W/\"a\""), &["W/\"a\""], NotModified),
             (Some("W/\"a\""), &["\"a\""], NotModified),
             (Some("\"a\""), &["W/\"a\""], NotModified),
@@ -211,16 +216,18 @@ mod tests {
             (&modified, "Sunday, 06-Nov-94 08:49:36 GMT", Met),
             (&modified, "Sun Nov  6 08:49:37 1994", NotModified),
             (&modified, "Sun Nov  6 08:49:36 1994", Met),
-            // RFC 9110 section 13.1.3 (MUST): a value that is no date has no effect.
+            // RFC 9110 section 13.1.3 (MUST, b): a value that is no date has no effect.
             (&modified, "", Met),
             (&modified, "0", Met),
             (&modified, "tomorrow", Met),
             (&modified, "Sun, 06 Nov 1994 08:49:37 GMT; length=5", Met),
-            // RFC 9111 section 4.3.2: Date stands in for Last-Modified.
+            // RFC 9111 section 4.3.2 (SHOULD, b): Date stands in for Last-Modified. RFC 9110 section 13.1.3 (MUST, d):
+            // the clock of the backend counts, whatever the time is here.
             (&dated, DATE, NotModified),
             (&dated, "Mon, 07 Nov 1994 09:49:37 GMT", NotModified),
             (&dated, MODIFIED, Met),
             (&[("Last-Modified", "x"), ("Date", DATE)], DATE, NotModified),
+            // RFC 9110 section 13.1.3 (MUST, c): without either date the condition has no effect.
             (&[], DATE, Met),
         ];
         for (fields, since, expected) in rows {
@@ -242,7 +249,7 @@ mod tests {
         ]);
         let rows: [(&[u8], Fields<'_>, u16, Precondition); 13] = [
             (b"GET", &[], 200, Met),
-            // RFC 9110 section 13.1.3 (MUST): If-Modified-Since has no effect beside If-None-Match.
+            // RFC 9110 section 13.1.3 (MUST, a): If-Modified-Since has no effect beside If-None-Match.
             (
                 b"GET",
                 &[("If-None-Match", "\"a\""), ("If-Modified-Since", BEFORE)],
@@ -261,7 +268,7 @@ mod tests {
                 200,
                 Met,
             ),
-            // RFC 9111 section 4.3.2 (MUST NOT): conditions for an origin server are not evaluated by a cache.
+            // RFC 9111 section 4.3.2 (MUST NOT, a): conditions for an origin server are not evaluated by a cache.
             (b"GET", &[("If-Match", "\"a\"")], 200, ForBackend),
             (
                 b"GET",
@@ -271,8 +278,9 @@ mod tests {
             ),
             (b"GET", &[("If-Unmodified-Since", DATE)], 200, ForBackend),
             (b"POST", &[("If-None-Match", "\"a\"")], 200, ForBackend),
+            // RFC 9110 section 13.2.1 (MUST, d): no representation is selected.
             (b"OPTIONS", &[("If-Modified-Since", DATE)], 200, ForBackend),
-            // RFC 9110 section 13.2.1 (MUST): conditions count only where the answer would be a success.
+            // RFC 9110 section 13.2.1 (MUST, b): conditions count only where the answer would be a success.
             (b"GET", &[("If-None-Match", "\"a\"")], 404, Met),
             (b"GET", &[("If-Modified-Since", DATE)], 301, Met),
             (b"GET", &[("If-None-Match", "*")], 500, Met),
@@ -302,14 +310,14 @@ mod tests {
             (&[], &[], true),
             (&strong, &["\"a\""], true),
             (&strong, &["\"b\""], false),
-            // RFC 9110 section 13.1.5 (MUST): strong comparison.
+            // RFC 9110 section 13.1.5 (MUST, c): strong comparison.
             (&strong, &["W/\"a\""], false),
             (&weak, &["W/\"a\""], false),
             (&weak, &["\"a\""], false),
             (&strong, &["\"a\", \"a\""], false),
             (&strong, &["\"a\"", "\"a\""], false),
             (&strong, &["*"], false),
-            // RFC 9110 section 13.1.5 (MUST): a date that is strong, and exactly the one of the stored response.
+            // RFC 9110 section 13.1.5 (MUST, c): a date that is strong, and exactly the one of the stored response.
             (&strong, &[MODIFIED], true),
             (&strong, &[DATE], false),
             (&strong, &[BEFORE], false),

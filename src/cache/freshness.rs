@@ -38,6 +38,7 @@ fn uncapped(policy: &Policy, facts: &EntryFacts) -> Lifetime {
         Replaces::Nothing => explicit.or(configured),
         Replaces::Lifetimes | Replaces::Everything => configured.or(explicit),
     }
+    // RFC 9111 section 4.2.2 (MUST NOT): no heuristics where the response names its lifetime.
     .unwrap_or_else(|| heuristic(policy, facts))
 }
 
@@ -58,7 +59,7 @@ pub fn replaces(policy: &Policy, status: u16) -> Replaces {
 /// The lifetime of a response that names none.
 fn heuristic(policy: &Policy, facts: &EntryFacts) -> Lifetime {
     let flags = facts.flags;
-    // RFC 9111 section 4.2.2 (MUST NOT): heuristics serve only statuses that are defined as heuristically cacheable,
+    // RFC 9111 section 4.2.2: heuristics serve only statuses that are defined as heuristically cacheable,
     // and responses that are marked as public.
     let may_be_guessed = is_heuristically_cacheable(facts.status) || flags.has(Flags::PUBLIC);
     let is_personal = flags.has(Flags::PERSONAL) || flags.has(Flags::SET_COOKIE);

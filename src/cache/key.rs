@@ -48,6 +48,7 @@ pub struct Key<'k> {
 impl<'k> Key<'k> {
     /// Appends the key of a request.
     pub fn write(parts: &KeyParts<'_>, out: &mut Vec<u8>) {
+        // RFC 9111 section 4 (MUST NOT, a): the target URI is in the key, and keys are compared as a whole.
         let policy = parts.policy;
         let start = Key::write_url(parts, out);
         let url_len = length(out.len() - start);

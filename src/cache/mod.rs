@@ -24,6 +24,7 @@ pub mod response;
 pub mod reuse;
 #[cfg(test)]
 pub mod sample;
+pub mod selection;
 pub mod status;
 pub mod statuses;
 pub mod storable;

@@ -38,7 +38,7 @@ impl<'f> Omitted<'f> {
             return true;
         }
         let directives = &self.control.directives;
-        // RFC 9111 sections 5.2.2.4 and 5.2.2.7 (MUST NOT): fields that `no-cache` names are not reused without a
+        // RFC 9111 sections 5.2.2.4 and 5.2.2.7 (MUST NOT, b): fields that `no-cache` names are not reused without a
         // validation, and those that `private` names are not stored.
         let are_named = directives.no_cache == Scope::Fields || directives.private == Scope::Fields;
         are_named && self.control.names_field(self.fields, name)
@@ -54,7 +54,7 @@ mod tests {
     fn omitted_fields_table() {
         let rows: [(&[&str], &str, bool); 12] = [
             (&["Cache-Control: max-age=5"], "a", false),
-            // RFC 9111 section 5.2.2.4 (MUST NOT): a field that no-cache names is not reused without a validation.
+            // RFC 9111 section 5.2.2.4: a field that no-cache names is not reused without a validation.
             (&["Cache-Control: no-cache=\"a, B\""], "A", true),
             (&["Cache-Control: no-cache=\"a, B\""], "b", true),
             (&["Cache-Control: no-cache=\"a, B\""], "c", false),
@@ -66,7 +66,7 @@ mod tests {
                 "c",
                 true,
             ),
-            // RFC 9111 section 5.2.2.7 (MUST NOT): a field that private names is not stored.
+            // RFC 9111 section 5.2.2.7 (MUST NOT, b): a field that private names is not stored.
             (&["Cache-Control: private=a"], "a", true),
             (&["Cache-Control: foo=\"a\", private=\"b\""], "a", false),
             (&["Cache-Control: no-cache"], "a", false),

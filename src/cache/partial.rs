@@ -187,7 +187,7 @@ pub fn from_parts(
     } else {
         RangeSelection::Whole
     };
-    // RFC 9111 section 3.3 (MUST NOT): an incomplete response answers nothing but requests for ranges that lie within.
+    // RFC 9111 section 3.3 (MUST NOT, b): an incomplete response answers nothing but ranges that lie within it.
     let wanted = match &selection {
         RangeSelection::Unsatisfiable => &[][..],
         RangeSelection::Single(range) => std::slice::from_ref(range),

@@ -163,7 +163,7 @@ fn unescaped(pattern: &[u8]) -> Result<Vec<u8>, NotUnderstood> {
             b'*' | b'+' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'|' | b'^' | b'$' => {
                 return Err(NotUnderstood);
             }
-            // A question mark begins the query: nobody writes an optional character without a group.
+            // A question mark begins the query: an optional character is not written without a group.
             _ => text.push(byte),
         }
     }

@@ -34,8 +34,8 @@ pub struct Ranges {
 /// Selects the bytes that a client gets of a complete stored body of `total` bytes. If-Range is evaluated before: see
 /// `conditions::range_counts`.
 pub fn select(method: &[u8], fields: &[Header<'_>], status: u16, total: u64) -> RangeSelection {
-    // RFC 9110 section 14.2 (MUST): Range has no effect with another method than GET, nor where the answer without it
-    // would be no 200. Of a body without bytes the server may send the whole.
+    // RFC 9110 section 14.2 (MUST, a): Range has no effect with another method than GET, nor where the answer without
+    // it would be no 200. Of a body without bytes the server may send the whole.
     if method != b"GET" || status != 200 || total == 0 {
         return RangeSelection::Whole;
     }
@@ -56,6 +56,7 @@ pub fn select(method: &[u8], fields: &[Header<'_>], status: u16, total: u64) -> 
             ranges.add(range);
         }
     }
+    // RFC 9110 section 14.2 (SHOULD, b; SHOULD, c): ranges that have a byte get a 206, and others a 416.
     match *ranges.as_slice() {
         [] => RangeSelection::Unsatisfiable,
         [range] => RangeSelection::Single(range),
@@ -199,6 +200,7 @@ mod tests {
     #[test]
     fn selections_table() {
         let rows = [
+            // RFC 9110 section 14.2 (SHOULD, b; SHOULD, c): the ranges that have a byte are sent, or a 416 is.
             ("bytes=0-1", "0-1"),
             ("bytes=1-", "1-10"),
             ("bytes=-1", "10-10"),
@@ -235,7 +237,7 @@ mod tests {
     fn where_ranges_have_no_effect() {
         let value = &["bytes=0-1"][..];
         assert_eq!(shown(selected(b"GET", value, 200, 11)), "0-1");
-        // RFC 9110 section 14.2 (MUST): another method, or another status.
+        // RFC 9110 section 14.2 (MUST, a): another method, or another status.
         for method in [&b"HEAD"[..], b"POST", b"get"] {
             assert_eq!(shown(selected(method, value, 200, 11)), "whole");
         }

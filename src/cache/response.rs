@@ -73,6 +73,7 @@ fn explicit(response: &Response<'_>, control: &Control<'_>, date: i64) -> (u32, 
             own
         }
     };
+    // RFC 9111 section 5.3 (MUST, b; MUST, c): max-age and s-maxage put Expires out of force.
     if let Some(secs) = s_maxage {
         return (secs, of(LifetimeSource::SMaxage));
     }
@@ -83,7 +84,7 @@ fn explicit(response: &Response<'_>, control: &Control<'_>, date: i64) -> (u32, 
         // RFC 9213 section 2.2 (MUST): a targeted field puts Cache-Control and Expires out of force.
         Some(value) if !is_targeted => {
             let arrival = (response.received / 1_000) as i64;
-            // RFC 9111 section 5.3 (MUST): an invalid date, "0" above all, lies in the past.
+            // RFC 9111 section 5.3 (MUST, a): an invalid date, "0" above all, lies in the past.
             let secs =
                 parse_at(value, arrival).map_or(0, |expires| delta(expires.saturating_sub(date)));
             (secs, LifetimeSource::Expires)
@@ -97,9 +98,10 @@ fn initial_age(response: &Response<'_>, date: i64) -> u64 {
     let arrival = (response.received / 1_000) as i64;
     // A clock of the backend that is fast makes the response no younger than new.
     let apparent = delta(arrival.saturating_sub(date));
-    // RFC 9111 section 5.1 (SHOULD): the first member of a list is used, and ignored if it is no number.
+    // RFC 9111 section 5.1 (SHOULD, a; SHOULD, b): the first member of a list is used, and ignored if it is no number.
     let mut members = values(response.fields, "age").flat_map(list);
     let told = members.next().and_then(delta_seconds).unwrap_or(0);
+    // RFC 9111 section 4.2.3 (MUST): the age that the backend tells is one at the time when the request was sent.
     let delay = response.received.saturating_sub(response.requested);
     let corrected = u64::from(told) * 1_000 + delay;
     corrected.max(u64::from(apparent) * 1_000)
@@ -109,13 +111,14 @@ fn flags(asking: &Asking, response: &Response<'_>, control: &Control<'_>, is_dat
     let directives = &control.directives;
     let fields = response.fields;
     let is_understood = is_understood(response.status, response.is_partial);
-    // RFC 9111 section 5.2.2.3 (SHOULD): a cache that understands the status ignores `no-store` beside
+    // RFC 9111 section 5.2.2.3 (SHOULD, b): a cache that understands the status ignores `no-store` beside
     // `must-understand`.
     let is_no_store = directives.is_no_store && !(directives.is_must_understand && is_understood);
     let has_cookie =
         find(fields, "set-cookie").is_some() && !control.names_field(fields, "set-cookie");
     let is_strict = directives.is_must_revalidate || directives.is_proxy_revalidate;
     let has_tag = find(fields, "etag").is_some_and(|tag| tag.len() > 1 && tag.ends_with(b"\""));
+    // RFC 9111 section 5.2.2 (MUST): the directives of responses are obeyed, each where it decides something.
     let flags = [
         (Flags::NO_CACHE, directives.no_cache == Scope::Whole),
         (Flags::REVALIDATE, is_strict),

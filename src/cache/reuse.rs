@@ -97,6 +97,8 @@ pub fn reuse(
     let natural = ttl(policy, facts, now);
     let is_purged = is_soft_purged && natural > 0;
     let ttl = if is_purged { 0 } else { natural };
+    // RFC 9111 section 4 (MUST NOT, e): a response answers if it is fresh, or stale within a window that
+    // response, client or operator permit. Any other one is validated.
     let usable = if ttl > 0 {
         Reuse::Fresh { ttl }
     } else if staleness(ttl) < refresh_window(policy, facts) {
@@ -124,19 +126,41 @@ pub fn may_serve_stale(
     {
         return false;
     }
-    let default = match trouble {
-        Trouble::Unreachable => policy.stale_if_unreachable,
-        // RFC 5861 section 4: these statuses are errors in its sense.
-        Trouble::Status(500 | 502 | 503 | 504) => policy.stale_if_error,
-        Trouble::Status(_) => return false,
+    let Some(default) = default_window(policy, trouble) else {
+        return false;
     };
     let ttl = ttl(policy, facts, now);
     ttl > 0 || staleness(ttl) < error_window(facts, asking, default)
 }
 
+/// The same for an entry that a soft purge has made stale: for how long it would be fresh does not count.
+pub fn may_serve_purged(
+    policy: &Policy,
+    facts: &EntryFacts,
+    asking: &Asking,
+    trouble: Trouble,
+    now: u64,
+) -> bool {
+    let default = default_window(policy, trouble).unwrap_or(0);
+    error_window(facts, asking, default) > 0 && may_serve_stale(policy, facts, asking, trouble, now)
+}
+
+/// The operator's seconds of staleness for which an entry answers in such trouble; `None`: no stale entry answers.
+fn default_window(policy: &Policy, trouble: Trouble) -> Option<u32> {
+    // RFC 9111 section 4.2.4 (MUST NOT, b): a stale response answers where no answer can be had, or where the response,
+    // the client or the operator permits it.
+    match trouble {
+        Trouble::Unreachable => Some(policy.stale_if_unreachable),
+        // RFC 5861 section 4: these statuses are errors in its sense.
+        Trouble::Status(500 | 502 | 503 | 504) => Some(policy.stale_if_error),
+        Trouble::Status(_) => None,
+    }
+}
+
 /// The reason for which a response is never used without a validation, however fresh it is and whatever goes wrong.
 fn barrier(policy: &Policy, facts: &EntryFacts) -> Option<Why> {
-    // RFC 9111 section 5.2.2.4 (MUST NOT): a response with `no-cache` is not used without a successful validation.
+    // RFC 9111 sections 4 (MUST NOT, d) and 5.2.2.4 (MUST NOT): a response with `no-cache` is not used without a
+    // successful validation.
     if facts.flags.has(Flags::NO_CACHE) && replaces(policy, facts.status) == Replaces::Nothing {
         return Some(Why::NoCache);
     }
@@ -167,6 +191,8 @@ fn refresh_window(policy: &Policy, facts: &EntryFacts) -> u64 {
 fn error_window(facts: &EntryFacts, asking: &Asking, default: u32) -> u64 {
     let refresh = facts.stale_while_revalidate.unwrap_or(0);
     let window = match permission(facts) {
+        // RFC 9111 section 5.2.2.2 (MUST; SHOULD): the failure is the answer then: a 504 where the backend was silent,
+        // and a 502 where it broke off or could not be reached.
         Stale::Never => 0,
         Stale::AsNamed => facts.stale_if_error.unwrap_or(0).max(refresh),
         Stale::Permitted => {
@@ -197,12 +223,14 @@ enum Stale {
 }
 
 fn permission(facts: &EntryFacts) -> Stale {
-    // RFC 9111 sections 4.2.4, 5.2.2.2 and 5.2.2.8 (MUST NOT): must-revalidate and proxy-revalidate forbid stale use.
-    // An error that outlives its cap would keep others from the answer that a backend now has.
+    // RFC 9111 sections 4.2.4 (MUST NOT, a), 5.2.2.2 (MUST NOT, a; MUST NOT, b) and 5.2.2.8 (MUST NOT):
+    // must-revalidate and proxy-revalidate forbid stale use. An error that outlives its cap would keep others from the
+    // answer that a backend now has.
     if facts.flags.has(Flags::REVALIDATE) || is_capped(facts.status) {
         Stale::Never
     } else if facts.flags.has(Flags::S_MAXAGE) {
-        // RFC 9111 section 5.2.2.10: s-maxage implies proxy-revalidate; RFC 5861 permits what is named beside it.
+        // RFC 9111 section 5.2.2.10 (MUST NOT, a): s-maxage implies proxy-revalidate; RFC 5861 permits what is named
+        // beside it.
         Stale::AsNamed
     } else {
         Stale::Permitted

@@ -23,7 +23,8 @@ pub fn storable(
     let reasons = [
         by_method(asking, response, &facts),
         by_status(response, &control.directives),
-        // RFC 9111 section 5.2.1.5 (MUST NOT): no response to a request with `no-store` is stored.
+        // RFC 9111 section 5.2.1.5 (MUST NOT, a; MUST NOT, b; MUST): nothing of a request with `no-store` and of its
+        // response is stored, in any memory. The buffers that it passes through are used again at once.
         asking
             .directives
             .is_no_store
@@ -39,8 +40,8 @@ pub fn storable(
 /// The reason that forbids to store a response, or to reuse one that was stored under other settings.
 pub fn forbidden(policy: &Policy, facts: &EntryFacts) -> Option<NotStored> {
     let has = |flags| facts.flags.has(flags);
-    // RFC 9111 section 3.5 (MUST NOT): the response to a request with `Authorization` answers no other one, unless it
-    // permits that. An identity that palantir adds tells the backend no less.
+    // RFC 9111 sections 3 (MUST NOT, f) and 3.5 (MUST NOT): the response to a request with `Authorization` answers no
+    // other one, unless it permits that. An identity that palantir adds tells the backend no less.
     let needs_permission = has(Flags::AUTHORIZED) && policy.authorization == Authorization::Rfc;
     if needs_permission && !facts.permits_sharing() {
         return Some(NotStored::Authorization);
@@ -48,11 +49,12 @@ pub fn forbidden(policy: &Policy, facts: &EntryFacts) -> Option<NotStored> {
     if replaces(policy, facts.status) == Replaces::Everything {
         return None;
     }
-    // RFC 9111 section 5.2.2.5 (MUST NOT): no part of a response with `no-store` is stored.
+    // RFC 9111 sections 3 (MUST NOT, d) and 5.2.2.5 (MUST NOT, a; MUST NOT, b; MUST NOT, c; MUST): no part of a
+    // response with `no-store` is stored, in any memory, so that none is used again.
     if has(Flags::NO_STORE) {
         return Some(NotStored::NoStore);
     }
-    // RFC 9111 section 5.2.2.7 (MUST NOT): a shared cache stores no response with `private`.
+    // RFC 9111 sections 3 (MUST NOT, e) and 5.2.2.7 (MUST NOT, a): a shared cache stores no response with `private`.
     let is_private = has(Flags::PRIVATE);
     #[cfg(test)]
     let is_private =
@@ -71,6 +73,7 @@ fn by_method(asking: &Asking, response: &Response<'_>, facts: &EntryFacts) -> Op
         AskedMethod::Post => {
             response.status == 200 && response.is_at_target && facts.explicit().is_some()
         }
+        // RFC 9111 section 3 (MUST NOT, a): no response to a method that the cache does not know is stored.
         AskedMethod::Head | AskedMethod::Other => false,
     };
     (!is_stored).then_some(NotStored::Method)
@@ -78,8 +81,8 @@ fn by_method(asking: &Asking, response: &Response<'_>, facts: &EntryFacts) -> Op
 
 fn by_status(response: &Response<'_>, control: &CacheControl) -> Option<NotStored> {
     let status = response.status;
-    // RFC 9111 section 3 (MUST NOT): only final statuses are stored, and none whose meaning the cache does not know
-    // where the response asks for that.
+    // RFC 9111 section 3 (MUST NOT, b; MUST NOT, c): only final statuses are stored, and none whose meaning the cache
+    // does not know where the response asks for that.
     if is_of_its_request(status) {
         return Some(NotStored::Status);
     }
@@ -106,8 +109,9 @@ fn by_use(policy: &Policy, facts: &EntryFacts) -> Option<NotStored> {
     let flags = facts.flags;
     let lifetime = lifetime(policy, facts);
     let is_personal = flags.has(Flags::PERSONAL) || flags.has(Flags::SET_COOKIE);
-    // RFC 9111 section 3 (MUST NOT): without a lifetime and `public`, only heuristically cacheable statuses are stored.
-    // A personal response is not stored either: the date of its last change could validate it for somebody else.
+    // RFC 9111 section 3 (MUST NOT, g): without a lifetime and `public`, only heuristically cacheable statuses are
+    // stored. A personal response is not stored either: the date of its last change could validate it for somebody
+    // else.
     let is_named = !matches!(
         lifetime.source,
         LifetimeSource::None | LifetimeSource::Heuristic

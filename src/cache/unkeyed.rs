@@ -1,5 +1,5 @@
 //! Unkeyed input: fields of requests that are no part of the key, and by which frameworks change their answer as if
-//! another URL, scheme, host or method had been asked for. Whoever sends one could put a wrong answer into the
+//! another URL, scheme, host or method had been asked for. A client that sends one could put a wrong answer into the
 //! cache for all.
 
 use crate::http::names;

@@ -26,6 +26,7 @@ pub fn updated_head(head: &[u8], new: &NewFields<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len() + 256);
     out.extend_from_slice(stored_head::status_line(head));
     out.extend_from_slice(b"\r\n");
+    // RFC 9111 section 3.2 (MUST): every new field is taken over, and replaces the stored ones of its name.
     let taken = new.fields.iter().filter(|field| new.takes(field.name));
     let taken: Vec<&Header<'_>> = taken.collect();
     let is_replaced = |name: &[u8]| {
@@ -57,8 +58,9 @@ pub fn updated_head(head: &[u8], new: &NewFields<'_>) -> Vec<u8> {
 impl NewFields<'_> {
     /// Whether a new field replaces the stored ones of its name.
     fn takes(&self, name: &str) -> bool {
-        // RFC 9111 section 3.2: Content-Length is excepted, and so is what describes the bytes that are stored, which
-        // a 304 does not change: a coding that does not fit would make the body unreadable.
+        // RFC 9111 section 3.2 (SHOULD): Content-Length is excepted, and so is what describes the bytes that are
+        // stored, which a 304 does not change: a coding that does not fit would make the body unreadable. Nothing else
+        // is.
         const OF_BODY: [&str; 3] = ["content-encoding", "content-length", "content-range"];
         const OF_COOKIES: [&str; 2] = ["set-cookie", "set-cookie2"];
         let is_one = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
@@ -71,7 +73,7 @@ impl NewFields<'_> {
 
 /// Whether a field is meant for one connection only.
 fn is_of_connection(name: &str, fields: &[Header<'_>]) -> bool {
-    // RFC 9111 section 3.1 (MUST NOT): such fields are not stored.
+    // RFC 9111 section 3.1 (MUST NOT, a): such fields are not stored.
     let is_known = matches!(
         recognise(name.as_bytes()),
         KnownField::Connection
@@ -168,11 +170,11 @@ mod tests {
                 &[("Set-Cookie", "c=d"), ("Set-Cookie", "e=f")],
                 "c=d+e=f",
             ),
-            // Except Content-Length, and what describes the stored bytes.
+            // RFC 9111 section 3.2 (SHOULD): except Content-Length, and what describes the stored bytes.
             ("content-length", &[("Content-Length", "10")], "5"),
             ("content-encoding", &[("Content-Encoding", "br")], "gzip"),
             ("content-range", &[("Content-Range", "bytes 0-1/5")], ""),
-            // RFC 9111 section 3.1 (MUST NOT): fields of the connection are not stored.
+            // RFC 9111 section 3.1 (MUST NOT, a): fields of the connection are not stored.
             ("transfer-encoding", &[("Transfer-Encoding", "chunked")], ""),
             ("keep-alive", &[("Keep-Alive", "timeout=5")], ""),
             ("upgrade", &[("Upgrade", "h2c")], ""),

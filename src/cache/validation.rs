@@ -18,6 +18,7 @@ pub fn write_if_none_match<'b>(
     tags: impl Iterator<Item = EntityTag<'b>>,
     out: &mut Vec<u8>,
 ) -> usize {
+    // RFC 9111 section 4.3.1 (MUST), RFC 9110 section 13.1.2 (SHOULD): the tags of what is validated are sent.
     let start = out.len();
     let mut written = [&b""[..]; limits::CACHE_VALIDATION_TAGS];
     let mut count = 0;
@@ -40,11 +41,18 @@ pub fn write_if_none_match<'b>(
     count
 }
 
-/// The value of the `If-Modified-Since` that validates a single stored response.
-pub fn if_modified_since<'b>(stored: &Validators<'b>) -> Option<&'b [u8]> {
-    // RFC 9111 section 4.3.1 (SHOULD): Last-Modified as it came, since some backends compare the text. Date does not
-    // stand in: the backend would have to know that it is no date of modification.
-    stored.last_modified.map(|date| date.text)
+/// The value of the `If-Modified-Since` that validates stored responses. `has_range`: a range of them is asked for.
+pub fn if_modified_since<'b>(stored: &[Validators<'b>], has_range: bool) -> Option<&'b [u8]> {
+    let (first, further) = stored.split_first()?;
+    let has_tags = stored.iter().any(|stored| stored.etag.is_some());
+    // RFC 9111 section 4.3.1 (SHOULD): Last-Modified of a single response beside its tag, for backends that know no
+    // tags; and as it came, since some backends compare the text. Date does not stand in: the backend would have to
+    // know that it is no date of modification.
+    let is_sent = !has_tags || (further.is_empty() && !has_range);
+    first
+        .last_modified
+        .filter(|_| is_sent)
+        .map(|date| date.text)
 }
 
 /// The stored responses that a 304 is for.
@@ -154,6 +162,7 @@ pub fn head_effect(
     });
     let mut lengths = values(fields, "content-length");
     let is_same_length = lengths.all(|value| decimal(trim(value)) == Some(stored_length));
+    // RFC 9111 section 4.3.5 (SHOULD, b; SHOULD, c): what agrees is updated, and what does not is no longer fresh.
     if is_same_tag && is_same_date && is_same_length {
         HeadEffect::Update
     } else {
@@ -184,6 +193,7 @@ mod tests {
 
     #[test]
     fn each_tag_is_sent_once() {
+        // RFC 9111 section 4.3.1 (MUST), RFC 9110 section 13.1.2 (SHOULD): the tags of what is validated are sent.
         let tags = ["\"a\"", "W/\"b\"", "\"a\"", "W/\"a\""];
         let mut out = b"before ".to_vec();
         assert_eq!(write_if_none_match(tags.into_iter().map(tag), &mut out), 3);
@@ -210,14 +220,30 @@ mod tests {
 
     #[test]
     fn a_date_is_sent_as_it_came() {
+        // RFC 9111 section 4.3.1 (SHOULD): the date of the last change, in the very words of the backend.
         let odd = "Sun Nov  6 08:49:37 1994";
-        let fields = headers(&[("Last-Modified", odd), ("Date", LATER)]);
-        assert_eq!(
-            if_modified_since(&Validators::of(&fields)),
-            Some(odd.as_bytes())
-        );
+        let changed = headers(&[("Last-Modified", odd), ("Date", LATER)]);
+        let changed = Validators::of(&changed);
+        let tagged = headers(&[("ETag", "\"a\""), ("Last-Modified", odd)]);
+        let tagged = Validators::of(&tagged);
         let dated = headers(&[("Date", LATER)]);
-        assert_eq!(if_modified_since(&Validators::of(&dated)), None);
+        let dated = Validators::of(&dated);
+        let rows = [
+            (vec![changed], false, true),
+            (vec![changed], true, true),
+            (vec![changed, changed], false, true),
+            (vec![tagged], false, true),
+            (vec![tagged], true, false),
+            (vec![tagged, changed], false, false),
+            (vec![changed, tagged], false, false),
+            (vec![dated], false, false),
+            (vec![], false, false),
+        ];
+        for (stored, has_range, is_sent) in rows {
+            let expected = is_sent.then_some(odd.as_bytes());
+            let found = if_modified_since(&stored, has_range);
+            assert_eq!(found, expected, "{stored:?} {has_range}");
+        }
     }
 
     #[test]
@@ -266,7 +292,8 @@ mod tests {
         }
     }
 
-    /// RFC 9111 section 4.3.5: the answer to a HEAD updates or invalidates what is stored.
+    /// RFC 9111 section 4.3.5 (SHOULD, a; SHOULD, b; SHOULD, c): the answer to a HEAD updates or invalidates what is
+    /// stored.
     #[test]
     fn head_effects_table() {
         use HeadEffect::{Invalidate, Update};

@@ -88,7 +88,8 @@ impl<'b> Validators<'b> {
     /// is none.
     pub fn strong(&self) -> Option<&'b [u8]> {
         match self.etag {
-            // RFC 9110 section 13.1.5 (MUST NOT): no date where there is an entity tag, and no weak one.
+            // RFC 9110 section 13.1.5 (MUST NOT, b; MUST NOT, c): no date where there is an entity tag, and no weak
+            // one.
             Some(etag) => (!etag.is_weak).then_some(etag.text),
             None => self.strong_date().map(|date| date.text),
         }
@@ -170,7 +171,7 @@ mod tests {
             (&[("Last-Modified", EARLY), ("Date", EARLY)], None),
             (&[("Last-Modified", MINUTE_LATER), ("Date", EARLY)], None),
             (&[("Last-Modified", EARLY)], None),
-            // RFC 9110 section 13.1.5 (MUST NOT): no date where there is an entity tag.
+            // RFC 9110 section 13.1.5 (MUST NOT, b; MUST NOT, c): no weak tag, and no date where there is a tag.
             (
                 &[
                     ("ETag", "W/\"a\""),

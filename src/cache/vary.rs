@@ -71,6 +71,8 @@ pub fn matches(variant: &[u8], request: &[Header<'_>]) -> bool {
     if crate::simulated::is_planted(crate::simulated::Fault::IgnoresVariant) {
         return true;
     }
+    // RFC 9111 sections 4 (MUST NOT, c) and 4.1 (MUST NOT): every field that `Vary` names matches, or the response does
+    // not answer.
     let mut rest = variant;
     while !rest.is_empty() {
         let Some(record) = Record::take(&mut rest) else {
@@ -106,7 +108,7 @@ impl<'v> Record<'v> {
     fn is_met(&self, request: &[Header<'_>]) -> bool {
         let mut comparison = Comparison::with(self.value.unwrap_or_default());
         let is_there = write(self.name, request, &mut comparison);
-        // RFC 9111 section 4.1 (MUST): a field that is absent from one request is absent from the other.
+        // RFC 9111 section 4.1: a field that is absent from one request is absent from the other.
         let is_same = is_there == self.value.is_some() && comparison.is_equal();
         is_same || is_acceptable(self.name, self.value, self.outcome, request)
     }
@@ -116,7 +118,7 @@ impl<'v> Record<'v> {
 fn names(policy: &Policy, response: &[Header<'_>]) -> Result<Vec<String>, NotStored> {
     let mut names = Vec::new();
     for member in values(response, "vary").flat_map(list) {
-        // RFC 9111 section 4.1 (MUST): `*` matches no request, wherever it stands in the list.
+        // RFC 9111 section 4.1: `*` matches no request, wherever it stands in the list.
         if member == b"*" || !is_token(member) {
             return Err(NotStored::Vary);
         }

@@ -74,7 +74,7 @@ impl CacheControl {
         let mut control = CacheControl::default();
         let mut lines = lines.peekable();
         if lines.peek().is_none() {
-            // RFC 9111 section 5.4 (SHOULD of RFC 7234): `Pragma: no-cache` counts as `Cache-Control: no-cache`.
+            // RFC 9111 section 5.4: `Pragma: no-cache` counts as `Cache-Control: no-cache`.
             let mut members = pragma.flat_map(list);
             if members.any(|member| member.eq_ignore_ascii_case(b"no-cache")) {
                 control.no_cache = Scope::Whole;
@@ -167,7 +167,7 @@ impl CacheControl {
 
     /// Notes how far `no-cache` or `private` reaches. Returns true.
     fn widen(&mut self, name: Name, scope: Scope) -> bool {
-        // RFC 9111 section 4.2.1 (SHOULD): of conflicting directives the most restrictive one is honoured.
+        // RFC 9111 section 4.2.1: of conflicting directives the most restrictive one is honoured.
         match name {
             Name::NoCache => self.no_cache = self.no_cache.max(scope),
             _ => self.private = self.private.max(scope),
@@ -212,7 +212,7 @@ pub enum Name {
 }
 
 impl Name {
-    /// The directive of this name. `None`: one that the cache does not know, and ignores (RFC 9111 section 5.2.3).
+    /// The directive of this name. RFC 9111 section 5.2.3 (MUST): one that the cache does not know is ignored (`None`).
     pub fn recognise(name: &[u8]) -> Option<Name> {
         const NAMES: [(&[u8], Name); 15] = [
             (b"immutable", Name::Immutable),
@@ -278,7 +278,7 @@ impl<'v> Directive<'v> {
         let quoted = argument
             .strip_prefix(b"\"")
             .and_then(|text| text.strip_suffix(b"\""));
-        // RFC 9111 section 5.2 (MUST for recipients): both a token and a quoted string are accepted.
+        // RFC 9111 section 5.2: both a token and a quoted string are accepted.
         let is_whole = quoted.is_some() || is_token(argument);
         Directive {
             name: trim(name),
@@ -368,6 +368,7 @@ mod tests {
         // several values the first counts, and an invalid one makes the response stale.
         let rows: [(&[&str], Option<u32>); 22] = [
             (&[], None),
+            // RFC 9111 section 5.2.3 (MUST): unknown directives are ignored.
             (&["foo, no-transform"], None),
             (&["max-age=60"], Some(60)),
             (&["MaX-aGe=60"], Some(60)),

@@ -73,6 +73,7 @@ pub fn parse_at(value: &[u8], now: i64) -> Option<i64> {
             let day = two(&value[5..7])?;
             let year = two(&value[12..14])? * 100 + two(&value[14..16])?;
             let rest = [value[4], value[7], value[11], value[16]] == *b"    ";
+            // RFC 9111 section 4.2 (SHOULD, b): a date in another zone than GMT is invalid.
             let is_exact = rest && value[25..].eq_ignore_ascii_case(b" GMT");
             is_exact.then_some(())?;
             instant(year, month(&value[8..11])?, day, &value[17..25])
@@ -128,8 +129,9 @@ fn instant(year: i64, month: i64, day: i64, clock: &[u8]) -> Option<i64> {
         && hour < 24
         && minute < 60
         && second <= 60;
-    // A leap second is read as the second before it: never later than what was written (RFC 9111 section 4.2).
+    // RFC 9111 section 4.2 (MUST): a leap second is read as the second before it, never as a later one.
     let second = second.min(59);
+    // RFC 9111 section 4.2 (MUST NOT): all times are in UTC, whatever the zone of this machine is.
     is_right.then(|| days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
@@ -148,7 +150,7 @@ fn month(text: &[u8]) -> Option<i64> {
     Some(at as i64 + 1)
 }
 
-// RFC 9111 section 4.2 (SHOULD): the names of a date are compared without regard to case.
+// RFC 9111 section 4.2 (SHOULD, a): the names of a date are compared without regard to case.
 fn is_name<N: AsRef<[u8]> + ?Sized>(text: &[u8], names: &[&N]) -> bool {
     names
         .iter()
@@ -191,12 +193,14 @@ mod tests {
 
     #[test]
     fn forms_table() {
-        // RFC 9110 section 5.6.7 (MUST): all three forms are read; RFC 9111 section 4.2: names have no case.
+        // RFC 9110 section 5.6.7 (MUST): all three forms are read. RFC 9111 section 4.2 (MUST NOT): the numbers are
+        // those of UTC.
         let rows = [
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
             ("Sunday, 06-Nov-94 08:49:37 GMT", Some(784_111_777)),
             ("Sun Nov  6 08:49:37 1994", Some(784_111_777)),
             ("Sun Nov 06 08:49:37 1994", Some(784_111_777)),
+            // RFC 9111 section 4.2 (SHOULD, a): names have no case.
             ("SUN, 06 nov 1994 08:49:37 gmt", Some(784_111_777)),
             ("sunday, 06-NOV-94 08:49:37 gMT", Some(784_111_777)),
             ("Mon, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
@@ -206,6 +210,7 @@ mod tests {
             ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799)),
             ("Sat, 01 Jan 1600 00:00:00 GMT", Some(-11_676_096_000)),
             ("Fri, 31 Dec 1599 23:59:59 GMT", None),
+            // RFC 9111 section 4.2 (MUST): a leap second is the second before it.
             ("Tue, 30 Jun 2015 23:59:60 GMT", Some(1_435_708_799)),
             ("Thu, 18 Aug 2050 02:01:18 GMT", Some(2_544_400_878)),
             ("Thursday, 18-Aug-50 02:01:18 GMT", Some(2_544_400_878)),
@@ -223,6 +228,7 @@ mod tests {
             "0",
             "-1",
             "1994-11-06T08:49:37Z",
+            // RFC 9111 section 4.2 (SHOULD, b): other zones than GMT.
             "Thu, 18 Aug 2050 02:01:18 UTC",
             "Thu, 18 Aug 2050 02:01:18 AEST",
             "Thu, 18 Aug 2050 02:01:18 +0000",

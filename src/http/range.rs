@@ -70,7 +70,7 @@ impl RangeSpec {
 pub fn specs(value: &[u8]) -> Option<impl Iterator<Item = RangeSpec>> {
     let value = trim(value);
     let at = memchr::memchr(b'=', value)?;
-    // RFC 9110 section 14.2 (MUST): a unit that is not understood makes the field be ignored. Names of units are
+    // RFC 9110 section 14.2 (MUST, b): a unit that is not understood makes the field be ignored. Names of units are
     // case-insensitive (section 14.1).
     if !value[..at].eq_ignore_ascii_case(b"bytes") {
         return None;
@@ -99,6 +99,7 @@ fn spec(member: &[u8]) -> Option<RangeSpec> {
 /// A decimal number of digits only. A number beyond all offsets is read as the largest one.
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    // RFC 9110 section 14.1.2 (MUST): no number is too large to be read.
     is_number.then(|| {
         digits.iter().fold(0u64, |number, digit| {
             number
@@ -122,6 +123,8 @@ impl ContentRange {
     pub fn read(value: &[u8]) -> Option<ContentRange> {
         let value = trim(value);
         let at = memchr::memchr(b' ', value)?;
+        // RFC 9110 section 14.4 (MUST NOT, a), and RFC 9111 section 3.3 (MUST NOT, a): a part in a unit that is not
+        // understood is neither stored nor joined.
         if !value[..at].eq_ignore_ascii_case(b"bytes") {
             return None;
         }
@@ -134,14 +137,15 @@ impl ContentRange {
             b"*" => None,
             digits => Some(decimal(digits)?),
         };
-        // RFC 9110 section 14.4: a range whose end is not before that of the representation is invalid, and a
-        // recipient must not combine it with stored content. The largest number stands for all that are too large.
+        // RFC 9110 section 14.4 (MUST NOT, b): a range whose end is not before that of the representation is invalid,
+        // and is not combined with stored content. The largest number stands for all that are too large.
         let is_valid = range.last < total.unwrap_or(u64::MAX);
         is_valid.then_some(ContentRange { range, total })
     }
 
     /// Appends the value.
     pub fn write(&self, out: &mut Vec<u8>) {
+        // RFC 9110 section 14.4 (SHOULD, b): the length of the whole is told where it is known.
         let mut digits = itoa::Buffer::new();
         out.extend_from_slice(b"bytes ");
         out.extend_from_slice(digits.format(self.range.first).as_bytes());
@@ -162,8 +166,9 @@ impl ContentRange {
     }
 }
 
-/// Appends the value of the `Content-Range` of a 416 (RFC 9110 section 14.4): the length of the representation.
+/// Appends the value of the `Content-Range` of a 416: the length of the representation.
 pub fn write_unsatisfied(total: u64, out: &mut Vec<u8>) {
+    // RFC 9110 section 14.4 (SHOULD, c): a 416 says how long the whole is.
     out.extend_from_slice(b"bytes */");
     out.extend_from_slice(itoa::Buffer::new().format(total).as_bytes());
 }
@@ -191,6 +196,7 @@ mod tests {
             ("bytes=1-2,4-", Some(&[between(1, 2), From(4)])),
             ("bytes= 1-2 , ,-4,", Some(&[between(1, 2), Suffix(4)])),
             ("bytes=007-08", Some(&[between(7, 8)])),
+            // RFC 9110 section 14.1.2 (MUST): no number is too large to be read.
             (
                 "bytes=0-18446744073709551616",
                 Some(&[between(0, u64::MAX)]),
@@ -210,6 +216,7 @@ mod tests {
             ("bytes=1 - 2", None),
             ("bytes =1-2", None),
             ("bytes:1-2", None),
+            // RFC 9110 section 14.2 (MUST, b): a unit that is not known.
             ("items=0-1", None),
             ("bytes=0-1;x", None),
         ];
@@ -253,6 +260,7 @@ mod tests {
             ("Bytes 0-9/10", Some((0, 9, Some(10)))),
             ("bytes 0-4/*", Some((0, 4, None))),
             ("bytes 5-5/6", Some((5, 5, Some(6)))),
+            // RFC 9110 section 14.4 (MUST NOT, b): these are invalid, and are not joined.
             ("bytes 0-10/10", None),
             ("bytes 4-0/10", None),
             ("bytes 0-18446744073709551616/*", None),
@@ -262,6 +270,7 @@ mod tests {
             ("bytes -4/10", None),
             ("bytes 4-/10", None),
             ("bytes 0-4/", None),
+            // RFC 9110 section 14.4 (MUST NOT, a), RFC 9111 section 3.3 (MUST NOT, a): a unit that is not known.
             ("items 0-4/10", None),
             ("bytes 0-4/10, bytes 6-7/10", None),
             ("", None),
@@ -271,6 +280,7 @@ mod tests {
             let read = read.map(|read| (read.range.first, read.range.last, read.total));
             assert_eq!(read, expected, "{value}");
         }
+        // RFC 9110 section 14.4 (SHOULD, c): the length of the whole.
         let mut out = Vec::new();
         write_unsatisfied(47, &mut out);
         assert_eq!(out, b"bytes */47");

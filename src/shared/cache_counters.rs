@@ -6,9 +6,13 @@ use super::counter::{Counter, PerWorker, numbers};
 use crate::cache::bypass::BypassReason;
 use crate::cache::not_stored::NotStored;
 
+/// The number of outcomes. The type of the counts must not depend on the labels: an optimising compiler then finds a
+/// cycle between a function's code and the types of the program.
+const OUTCOME_COUNT: usize = 13;
+
 /// The outcomes that are counted, each with the label of its reason. An outcome for a reason that is not listed counts
 /// as the first one of its part.
-pub const OUTCOMES: [(CachePart, &str); 13] = [
+pub const OUTCOMES: [(CachePart, &str); OUTCOME_COUNT] = [
     (CachePart::Hit, "fresh"),
     (CachePart::Hit, "collapsed"),
     (CachePart::Stale, "other"),
@@ -31,7 +35,7 @@ const REASONS: usize = NotStored::ALL.len();
 #[derive(Debug, Default)]
 pub struct CacheBlock {
     /// Requests that ended, in the order of [`OUTCOMES`].
-    outcomes: [Counter; OUTCOMES.len()],
+    outcomes: [Counter; OUTCOME_COUNT],
     /// Responses that were not stored, in the order of [`NotStored::ALL`].
     not_stored: [Counter; REASONS],
     /// Requests to backends whose answers were to be stored.
@@ -93,7 +97,7 @@ pub type CacheCounters = PerWorker<CacheBlock>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheTotals {
     /// Requests that ended, in the order of [`OUTCOMES`].
-    pub outcomes: [u64; OUTCOMES.len()],
+    pub outcomes: [u64; OUTCOME_COUNT],
     /// Responses that were not stored, in the order of [`NotStored::ALL`].
     pub not_stored: [u64; REASONS],
     /// Requests to backends whose answers were to be stored.

@@ -15,6 +15,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::{Block, Timer};
 use crate::worker::body::Body;
+use crate::worker::cache::detached::DetachedAnswer;
 use crate::worker::cache::serving::Serving;
 use crate::worker::downstream::Client;
 use crate::worker::encode::PreparedRequest;
@@ -22,9 +23,10 @@ use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::response::{Delivered, forward_response, send_whole};
 use crate::worker::retry::FailedAttempt;
-use crate::worker::shard::Shard;
+use crate::worker::shard::{CountedInFlight, Shard};
 use crate::worker::stream::Stream;
 use crate::worker::tunnel;
+use crate::worker::unfinished::Unfinished;
 use crate::worker::upload::{ask_for_body, discard};
 use crate::worker::upstream::{Upstream, keep_idle};
 use send::{Rest, Sent, send_request, send_rest};
@@ -64,7 +66,6 @@ pub async fn make(
         "a request that is answered is not sent again"
     );
     debug_assert!(!request.bytes.is_empty(), "a request has a head");
-    let _counted = shard.count_in_flight(upstream.backend());
     exchange.note(|tally| tally.attempts = tally.attempts.saturating_add(1));
     let mut out = shard.blocks.take();
     let answer = Answering {
@@ -73,7 +74,8 @@ pub async fn make(
         exchange,
         out: &mut out,
     };
-    let answered = answer.run(request, upstream).await;
+    let counted = shard.count_in_flight(upstream.backend());
+    let answered = answer.run(request, upstream, counted).await;
     shard.blocks.give(out);
     answered
 }
@@ -91,6 +93,7 @@ impl Answering<'_> {
         mut self,
         request: &mut PreparedRequest,
         upstream: Box<Upstream>,
+        counted: CountedInFlight<'_>,
     ) -> Result<Ended, FailedAttempt> {
         let (reused, asked_at) = (upstream.reused, Micros::now());
         let unfinished = Unfinished {
@@ -118,34 +121,55 @@ impl Answering<'_> {
             is_unprocessed: failure.is_before_sending() || took_nothing,
             lost_reused: reused && upstream.wire.stream.is_connection_lost(),
         })?;
+        drop(unfinished);
+        self.end(delivered, upstream, counted).await
+    }
+
+    /// Does what is left to do for the answer, and keeps the connection if another request may use it.
+    async fn end(
+        self,
+        delivered: Delivered,
+        upstream: Box<Upstream>,
+        counted: CountedInFlight<'_>,
+    ) -> Result<Ended, FailedAttempt> {
         let ended = match delivered {
             Delivered::Complete { reusable } => {
-                drop(unfinished);
                 self.keep(reusable, upstream);
                 Ok(())
             }
             Delivered::Stored { serving, reusable } => {
-                drop(unfinished);
                 self.keep(reusable, upstream);
                 return Ok(Ended::Stored(serving));
             }
             Delivered::Repeat { reusable } => {
-                drop(unfinished);
                 self.keep(reusable, upstream);
                 return Ok(Ended::Repeat);
             }
             Delivered::Abandoned { failure, reusable } => {
-                drop(unfinished);
                 self.keep(reusable, upstream);
                 Err(failure)
             }
             Delivered::Whole { reusable } => {
-                drop(unfinished);
                 self.keep(reusable, upstream);
                 debug_assert!(!self.out.is_empty(), "an answer has a head");
                 send_whole(self.shard, self.client, self.exchange, self.out).await
             }
+            Delivered::Detached { body, reusable } => {
+                // The backend has nothing to do with how slowly the client reads.
+                drop(counted);
+                let rest = DetachedAnswer {
+                    upstream,
+                    body,
+                    reusable,
+                };
+                rest.pass_on(self.shard, self.client, self.exchange, self.out)
+                    .await
+            }
             Delivered::Switched => {
+                let _unfinished = Unfinished {
+                    shard: self.shard,
+                    stream: &upstream.wire.stream,
+                };
                 tunnel::run(self.shard, self.client, self.exchange, &upstream).await
             }
         };
@@ -225,21 +249,6 @@ impl Answering<'_> {
         if reusable && !self.client.is_body_pending() {
             upstream.wire.stream.note_answered();
             keep_idle(self.shard, upstream);
-        }
-    }
-}
-
-/// An exchange with a backend that is not finished. If the process ends meanwhile, the connection is reset: over TLS,
-/// an orderly close would tell the backend that it has all of a tunnel or of a body.
-struct Unfinished<'a> {
-    shard: &'a Shard,
-    stream: &'a Stream,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if self.shard.is_cut() {
-            self.stream.reset_on_close();
         }
     }
 }

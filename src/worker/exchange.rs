@@ -33,6 +33,8 @@ pub struct Exchange {
     pub texts: LoggedTexts,
     /// The bound on the whole exchange.
     deadline: Deadline,
+    /// Whether the route counts the request for as long as this value lives.
+    is_counted: bool,
     /// How far the exchange has come.
     pub progress: Progress,
     /// Counts and times. The tally is the one cell of an exchange, because the upload counts while the answer arrives.
@@ -74,7 +76,9 @@ pub struct Progress {
 impl Drop for Exchange {
     /// Takes the request off the count of its route, even when a panic ends the exchange.
     fn drop(&mut self) {
-        if let Some(counters) = self.route_counters() {
+        if self.is_counted
+            && let Some(counters) = self.route_counters()
+        {
             counters.in_flight.sub(1);
         }
     }
@@ -95,10 +99,23 @@ impl Exchange {
             },
             texts: LoggedTexts::default(),
             deadline: Deadline::default(),
+            is_counted: true,
             progress: Progress::default(),
             tally: Cell::default(),
             cache: Cell::default(),
         }
+    }
+
+    /// The rest of this exchange as one of its own, which has the same route and the same bounds. The route does not
+    /// count the request once more.
+    pub fn rest(&self) -> Exchange {
+        let mut rest = Exchange::new(self.config.clone(), self.worker, self.id);
+        rest.began = self.began;
+        rest.facts.route = self.facts.route;
+        rest.facts.pool = self.facts.pool;
+        rest.deadline = self.deadline;
+        rest.is_counted = false;
+        rest
     }
 
     /// Takes over the conditions of the route.

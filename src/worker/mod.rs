@@ -37,6 +37,7 @@ mod stream;
 mod tick;
 mod tunnel;
 mod under_way;
+mod unfinished;
 mod upload;
 mod upstream;
 mod wire;

@@ -34,7 +34,7 @@ use crate::worker::shard::ending::Ending;
 use crate::worker::under_way::UnderWay;
 use crate::worker::upstream::{Neighbours, Rests, Shared, Upstreams, descriptors};
 
-pub use counted::CountedListener;
+pub use counted::{CountedInFlight, CountedListener};
 
 /// A worker's possessions.
 pub struct Shard {

@@ -14,7 +14,7 @@ use crate::worker::downstream::{Client, Lingering};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::min_rate::MinRate;
-use crate::worker::relay::{Absence, Broken, Relay, Sink, Source, Supply};
+use crate::worker::relay::{Broken, Relay, Sink, Source, Supply};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Amount, nothing};
@@ -55,7 +55,6 @@ pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Re
             // The side that receives the answer checks whether the exchange is cut.
             is_cut: &|| false,
             has_sent: Cell::default(),
-            absence: &Absence::ends(),
         },
     };
     let mut out = attempt.shard.blocks.take();

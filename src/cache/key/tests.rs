@@ -251,7 +251,7 @@ fn key_of(policy: &Policy, request: &Sent) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-    /// Two requests share a key exactly if the backend is told the same of both.
+    /// RFC 9111 section 4 (MUST NOT, a): two requests share a key exactly if the backend is told the same of both.
     #[test]
     fn keys_are_shared_by_equal_requests_only(one in sent(), other in sent(), is_field_keyed: bool) {
         let mut policy = sample::policy();

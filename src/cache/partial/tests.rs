@@ -142,7 +142,7 @@ fn combinations_table() {
     }
 }
 
-/// RFC 9111 section 3.3 (MUST NOT): an incomplete response answers requests for ranges within, and no other ones.
+/// RFC 9111 section 3.3 (MUST NOT, b): an incomplete response answers requests for ranges within, and no other ones.
 #[test]
 fn answers_table() {
     let stored = stretches(&[(2, 4), (7, 8)], 10);

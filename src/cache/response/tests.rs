@@ -28,13 +28,16 @@ fn lives(policy: &Policy, lines: &[&str]) -> String {
 #[test]
 fn lifetimes_table() {
     // RFC 9111 section 4.2.1: s-maxage, max-age, Expires, heuristics, in this order.
-    let rows: [(&[&str], &str); 22] = [
+    let rows: [(&[&str], &str); 23] = [
         (&[], "none 0"),
         (&["Cache-Control: max-age=5, s-maxage=7"], "s_maxage 7"),
+        // RFC 9111 section 5.3 (MUST, c): s-maxage puts Expires out of force.
+        (&["Cache-Control: s-maxage=7", "Expires: 0"], "s_maxage 7"),
         (
             &["Cache-Control: max-age=5", "Cache-Control: s-maxage=0"],
             "s_maxage 0",
         ),
+        // RFC 9111 section 5.3 (MUST, b): max-age puts Expires out of force.
         (&["Cache-Control: max-age=5", "Expires: 0"], "max_age 5"),
         (
             &[
@@ -62,6 +65,7 @@ fn lifetimes_table() {
             "expires 3600",
         ),
         (&["Expires: Wed, 31 Dec 2025 23:00:00 GMT"], "expires 0"),
+        // RFC 9111 section 5.3 (MUST, a): what is no date lies in the past.
         (&["Expires: 0"], "expires 0"),
         (&["Expires: "], "expires 0"),
         (
@@ -210,7 +214,8 @@ fn rules_and_caps_table() {
 
 #[test]
 fn ages_table() {
-    // RFC 9111 sections 4.2.3 and 5.1 (SHOULD): the first member of Age counts, and is ignored if it is no number.
+    // RFC 9111 sections 4.2.3 and 5.1 (SHOULD, a; SHOULD, b): the first member of Age counts, and is ignored if it is
+    // no number.
     let rows: [(&[&str], u32); 17] = [
         (&[], 0),
         (&["Age: 30"], 30),
@@ -252,7 +257,7 @@ fn ages_grow_in_milliseconds() {
     };
     let control = control_of(&policy, &fields);
     let entry = facts_of(&asking(&policy, "GET", &[]), &slow, &control);
-    // RFC 9111 section 4.2.3: the delay of the response counts, and the time in the cache.
+    // RFC 9111 section 4.2.3 (MUST): the delay of the response counts, and the time in the cache.
     let rows = [(0, 11), (499, 11), (500, 12), (8_499, 19), (8_500, 20)];
     for (millis, expected) in rows {
         assert_eq!(age(&entry, NOW + millis), expected, "{millis}");

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Reuse, Trouble, Why, may_serve_stale, reuse};
+use super::{Reuse, Trouble, Why, may_serve_purged, may_serve_stale, reuse};
 use crate::cache::facts::EntryFacts;
 use crate::cache::policy::{ClientDirectives, Policy, Replaces, SetCookie};
 use crate::cache::response::facts_of;
@@ -37,15 +37,17 @@ fn show(reuse: Reuse) -> String {
 
 #[test]
 fn responses_table() {
-    // RFC 9111 section 4 (MUST NOT): a stored response is reused without a validation only if it is fresh, or if stale
-    // use is permitted.
+    // RFC 9111 section 4 (MUST NOT, d; MUST NOT, e): a stored response is reused without a validation only if it is
+    // fresh and has no `no-cache`, or if stale use is permitted.
     let rows = [
         ("max-age=60", 0, "fresh 60"),
         ("max-age=60", 59, "fresh 1"),
         ("max-age=60", 60, "stale"),
         ("max-age=0", 0, "stale"),
+        // RFC 9111 section 5.2.2.4 (MUST NOT): no-cache without names concerns every use.
         ("max-age=60, no-cache", 0, "no_cache"),
         ("max-age=60, no-cache=\"a\"", 0, "fresh 60"),
+        // RFC 9111 section 5.2.2.5 (MUST NOT, b): what should not have been stored is not used either.
         ("max-age=60, no-store", 0, "forbidden"),
         ("max-age=60, private", 0, "forbidden"),
         ("max-age=60, must-revalidate", 59, "fresh 1"),
@@ -217,7 +219,8 @@ fn strict_responses_are_never_stale_for_clients() {
         let line = format!("Cache-Control: max-age=60, {directive}");
         let entry = facts(&honour, 200, &[&line]);
         let request = ["Cache-Control: max-stale, stale-if-error=60"];
-        // RFC 9111 section 4.2.4 (MUST NOT): these directives forbid stale use, whatever a client accepts.
+        // RFC 9111 sections 4.2.4 (MUST NOT, a), 5.2.2.2 (MUST NOT, a; MUST NOT, b), 5.2.2.8 (MUST NOT) and 5.2.2.10
+        // (MUST NOT, a): these directives forbid stale use, whatever a client accepts.
         assert_eq!(after(&honour, &entry, &request, 61), "stale", "{directive}");
         let asking = asking(&honour, "GET", &request);
         let now = NOW + 61_000;
@@ -275,7 +278,7 @@ fn new_settings_are_in_force_for_old_entries() {
 fn stale_in_trouble_table() {
     let unreachable = Trouble::Unreachable;
     let bad = Trouble::Status(503);
-    // RFC 5861 section 4, RFC 9111 section 4.2.4 (MUST NOT): stale is served within the window that is permitted.
+    // RFC 5861 section 4, RFC 9111 section 4.2.4 (MUST NOT, b): stale is served within the window that is permitted.
     let rows = [
         ("max-age=60", unreachable, 61, true),
         ("max-age=60", unreachable, 60 + 86_399, true),
@@ -330,6 +333,30 @@ fn stale_in_trouble_table() {
         let entry = facts(&policy, 200, &[&line]);
         let found = may_serve_stale(&policy, &entry, &asking, trouble, NOW + secs * 1_000);
         assert_eq!(found, expected, "{control} {trouble:?} {secs}");
+    }
+}
+
+/// RFC 9111 section 4.2.4 (MUST NOT): what a soft purge has made stale is stale also where no backend answers.
+#[test]
+fn soft_purges_count_in_trouble() {
+    let policy = policy();
+    let asking = asking(&policy, "GET", &[]);
+    let rows = [
+        ("max-age=60", true),
+        ("max-age=60, must-revalidate", false),
+        ("s-maxage=60", false),
+        ("s-maxage=60, stale-if-error=5", true),
+    ];
+    for (control, expected) in rows {
+        let line = format!("Cache-Control: {control}");
+        let entry = facts(&policy, 200, &[&line]);
+        let (trouble, now) = (Trouble::Unreachable, NOW + 1_000);
+        let found = may_serve_purged(&policy, &entry, &asking, trouble, now);
+        assert_eq!(found, expected, "{control}");
+        assert!(
+            may_serve_stale(&policy, &entry, &asking, trouble, now),
+            "{control}"
+        );
     }
 }
 

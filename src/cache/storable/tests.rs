@@ -28,7 +28,8 @@ fn label(result: Result<EntryFacts, NotStored>) -> &'static str {
 
 #[test]
 fn directives_of_responses_table() {
-    // RFC 9111 section 3 (MUST NOT): a response is stored only if none of the conditions forbids it.
+    // RFC 9111 section 5.2.2 (MUST): directives are obeyed. RFC 9111 section 3 (MUST NOT, g): without a lifetime or a
+    // validator nothing is stored.
     let rows: [(&[&str], &str); 24] = [
         (&["Cache-Control: max-age=60"], "stored"),
         (&["Cache-Control: s-maxage=60"], "stored"),
@@ -41,6 +42,7 @@ fn directives_of_responses_table() {
             &["Cache-Control: max-age=0, stale-while-revalidate=60"],
             "stored",
         ),
+        // RFC 9111 sections 3 (MUST NOT, d) and 5.2.2.5 (MUST NOT, a; MUST NOT, c; MUST): no-store.
         (
             &["Cache-Control: max-age=60", "Cache-Control: no-store"],
             "no_store",
@@ -54,6 +56,7 @@ fn directives_of_responses_table() {
             &["Cache-Control: max-age=60, foo=\"a, no-store\""],
             "stored",
         ),
+        // RFC 9111 sections 3 (MUST NOT, e) and 5.2.2.7 (MUST NOT, a): private, unless it names fields.
         (&["Cache-Control: private, max-age=60"], "private"),
         (&["Cache-Control: public, private, max-age=60"], "private"),
         (&["Cache-Control: private=\"x\", max-age=60"], "stored"),
@@ -86,7 +89,9 @@ fn statuses_table() {
     let fresh = ["Cache-Control: max-age=60"];
     let known = ["Cache-Control: max-age=60, no-store, must-understand"];
     let tagged = ["ETag: \"a\""];
-    // RFC 9111 section 5.2.2.3 (MUST NOT): with must-understand a status that is not understood is not stored.
+    // RFC 9111 section 3 (MUST NOT, b; MUST NOT, c; MUST NOT, g): no interim status, no 304, no 206 that is not joined;
+    // with must-understand no status that is not understood; without a lifetime few statuses. RFC 9111 section 5.2.2.3
+    // (SHOULD, b): no-store beside must-understand does not count where the status is understood.
     let rows = [
         (200, "stored", "stored", "stored"),
         (204, "stored", "stored", "stored"),
@@ -119,7 +124,8 @@ fn statuses_table() {
 
 #[test]
 fn authorization_needs_permission() {
-    // RFC 9111 section 3.5 (MUST NOT): a response to a request with `Authorization` needs permission to be shared.
+    // RFC 9111 sections 3 (MUST NOT, f) and 3.5 (MUST NOT): a response to a request with `Authorization` needs
+    // permission to be shared.
     let rows = [
         ("Cache-Control: max-age=60", "authorization"),
         ("Cache-Control: max-age=60, public", "stored"),
@@ -156,7 +162,7 @@ fn authorization_needs_permission() {
 #[test]
 fn requests_table() {
     let fresh = ["Cache-Control: max-age=60"];
-    // RFC 9111 section 5.2.1.5 (MUST NOT): a response to a request with no-store is not stored.
+    // RFC 9111 section 5.2.1.5 (MUST NOT, a; MUST NOT, b; MUST): a response to a request with no-store is not stored.
     let no_store = ["Cache-Control: no-store"];
     assert_eq!(
         decide(&policy(), &no_store, 200, &fresh),
@@ -186,7 +192,8 @@ fn methods_table() {
     let policy = policy();
     let fresh = fields(&["Cache-Control: max-age=60"]);
     let dated = fields(&["ETag: \"a\""]);
-    // RFC 9110 section 9.3.3: a POST is stored with explicit freshness and its target as Content-Location alone.
+    // RFC 9111 section 3 (MUST NOT, a): of the methods that the cache knows, GET has its responses stored. RFC 9110
+    // section 9.3.3: a POST is stored with explicit freshness and its target as Content-Location alone.
     let rows = [
         ("GET", 200, false, &fresh, "stored"),
         ("HEAD", 200, false, &fresh, "method"),

@@ -18,7 +18,7 @@ fn selects(response: &[&str], first: &[&str], second: &[&str]) -> bool {
 
 #[test]
 fn plain_fields_table() {
-    // RFC 9111 section 4.1 (MUST NOT): a variant is not used unless all selecting fields match.
+    // RFC 9111 sections 4 (MUST NOT, c) and 4.1 (MUST NOT): a variant is not used unless all selecting fields match.
     let rows: [(Lines, Lines, Lines, bool); 21] = [
         (&[], &["A: 1"], &["A: 2"], true),
         (&["Vary: a"], &["A: 1"], &["A: 1"], true),
@@ -207,7 +207,7 @@ fn refused_variants_table() {
         vary_uncacheable: vec!["cookie".into()],
         ..policy()
     };
-    // RFC 9111 section 4.1 (MUST): `*` never matches, wherever it stands.
+    // RFC 9111 section 4.1: `*` never matches, wherever it stands.
     let rows: [(&[&str], &str); 9] = [
         (&["Vary: *"], "vary"),
         (&["Vary: *, *"], "vary"),

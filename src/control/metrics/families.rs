@@ -18,7 +18,7 @@ use std::fmt;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
-use self::backends::{Counted, encode_backend_counters, encode_backend_states};
+use self::backends::{CountedBackend, encode_backend_counters, encode_backend_states};
 use self::cache::{encode_route_caches, encode_store};
 use self::certificates::{encode_certificates, encode_orders};
 use self::page::Page;
@@ -53,7 +53,7 @@ impl Collector for Families {
         encode_route_caches(&mut page, &in_force.snapshot)?;
         encode_store(&mut page, sources)?;
         encode_pools(&mut page, sources, &in_force.snapshot)?;
-        let backends = Counted::all(&in_force.snapshot);
+        let backends = CountedBackend::all(&in_force.snapshot);
         encode_backend_counters(&mut page, &backends)?;
         encode_backend_states(&mut page, sources, &backends)
     }

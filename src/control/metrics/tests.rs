@@ -16,6 +16,7 @@ use crate::control::access_log::LogProgress;
 use crate::control::change_request::InForce;
 use crate::messages::StateChange;
 use crate::shared::backend_table::{BackendState, BackendTables};
+use crate::shared::cache::{CacheStore, StoreSettings};
 use crate::shared::failure::{Failure, STATUS_5XX};
 use crate::shared::slots::Slots;
 use crate::shared::worker_counters;
@@ -236,7 +237,12 @@ fn promtool_finds_nothing_to_blame_in_the_alert_rules() {
 
 #[test]
 fn rules_and_dashboard_name_only_metrics_that_there_are() {
-    let (sources, _sender) = sources();
+    let (mut sources, _sender) = sources();
+    let settings = StoreSettings {
+        max_bytes: 8 << 20,
+        cores: 1,
+    };
+    sources.store = Some(CacheStore::new(settings).unwrap());
     answer(&sources, 0, 1, 200, 100);
     let text = render(&sources, "");
     let families: Vec<&str> = text

@@ -177,9 +177,10 @@ impl ChangeRing {
         if arena.shared(slot).load(Relaxed) != expected {
             return Slot::Gone;
         }
-        match process == self.process {
-            true => Slot::Own,
-            false => Slot::Told(head & 0xffff, bytes),
+        if process == self.process {
+            Slot::Own
+        } else {
+            Slot::Told(head & 0xffff, bytes)
         }
     }
 }

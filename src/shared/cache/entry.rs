@@ -18,7 +18,7 @@ use crate::cache::facts::EntryFacts;
 const MOST_USES: u8 = 3;
 /// The bit beside the number of a zone that says that the key has, or had, another entry beside this one.
 const SIBLINGS: u16 = 1 << 15;
-/// The bit beside the state that says that nobody has checked the body.
+/// The bit beside the state that says that the body is not checked yet.
 const UNCHECKED: u8 = 1 << 2;
 /// The node of an entry that the policy of eviction does not know.
 pub(super) const NO_NODE: u32 = u32::MAX;
@@ -50,7 +50,7 @@ pub struct Entry {
     node: AtomicU32,
 }
 
-/// A piece of a body that somebody reads.
+/// A piece of a body that is being read.
 struct LentPart {
     part: Arc<BodyPart>,
     from: usize,
@@ -279,6 +279,11 @@ impl Entry {
         self.checked.fetch_max(number, Release);
     }
 
+    /// Makes the entry stale: the response is validated before its next use.
+    pub fn make_stale(&self) {
+        self.set_state(EntryState::Stale);
+    }
+
     /// Makes the entry stale or dead; a dead one stays dead.
     pub(super) fn set_state(&self, state: EntryState) {
         let worse = |now: u8| Some((now & !UNCHECKED).max(state as u8) | now & UNCHECKED);
@@ -312,7 +317,7 @@ impl Entry {
         }
     }
 
-    /// An entry of another process's memory, whose body nobody has checked yet.
+    /// An entry of another process's memory, whose body is not checked yet.
     pub(super) fn adopted(self, is_stale: bool, checked: u64) -> Entry {
         let state = if is_stale {
             EntryState::Stale

@@ -79,12 +79,12 @@ pub(super) enum Writer {
 }
 
 impl Ticket {
-    /// The fill by which others wait for this fetch; `None` if nobody can.
+    /// The fill by which others wait for this fetch; `None` if none can.
     pub fn fill(&self) -> Option<&Arc<RunningFill>> {
         self.fill.as_ref()
     }
 
-    /// A follower of this fetch; `None` if nobody can follow it.
+    /// A follower of this fetch; `None` if no request can follow it.
     pub fn follower(&self) -> Option<Follower> {
         self.fill.clone().map(Follower::new)
     }
@@ -95,8 +95,19 @@ impl Ticket {
         self.store.clone().renew_fetch(self);
     }
 
-    /// Nobody else can have the response. The key is not collapsed until this time in milliseconds since 1970; 0: it
-    /// is, by those who come now.
+    /// A place for a further response that the answer to the same request is about. No request waits for it.
+    pub fn further(&self) -> Ticket {
+        self.store.shard(self.hash).begin_fetch(self.purge_number);
+        Ticket {
+            store: self.store.clone(),
+            key: self.key.clone(),
+            fill: None,
+            ..*self
+        }
+    }
+
+    /// No other request can have the response. The key is not collapsed until this time in milliseconds since 1970; 0:
+    /// it is, by those who come now.
     pub fn uncacheable(mut self, until: u64) {
         if let Some(fill) = self.fill.take() {
             let mut shard = self.store.shard(self.hash);
@@ -252,9 +263,14 @@ impl Filling {
         &self.entry
     }
 
-    /// The fill by which others follow; `None` if nobody can.
+    /// The fill by which others follow; `None` if none can.
     pub fn fill(&self) -> Option<&Arc<RunningFill>> {
         self.fetch.fill.as_ref()
+    }
+
+    /// A follower of this fill; `None` if nobody can follow it.
+    pub fn follower(&self) -> Option<Follower> {
+        self.fetch.follower()
     }
 
     /// The number of bytes so far.
@@ -263,7 +279,7 @@ impl Filling {
     }
 
     /// Appends bytes of the body, and wakes those who follow. Where there is no room for all of the bytes the response
-    /// is not stored, and the body is only passed on to those who follow. Errors: nobody follows, or there is no room
+    /// is not stored, and the body is only passed on to those who follow. Errors: none follows, or there is no room
     /// for that either: those who follow find [`FillEnd::Broken`].
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
         if self.has_ended {

@@ -42,7 +42,7 @@ impl Wakers {
 /// The knowledge of the response of a fill.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The head has not come, or nobody has decided about it.
+    /// The head has not come, or is not decided about yet.
     Undecided,
     /// The response is being stored: this is its entry, whose body grows until [`RunningFill::end`] says more.
     Storable(Arc<Entry>),
@@ -63,7 +63,7 @@ pub enum FillEnd {
     Complete = 1,
     /// The body has ended before it was whole.
     Failed = 2,
-    /// There was no room for the rest: who follows cannot have it from here.
+    /// The store had no room for the rest: a follower cannot have the rest from here.
     Broken = 3,
 }
 
@@ -269,7 +269,7 @@ impl Drop for RunningFill {
     }
 }
 
-/// One who follows a fill.
+/// A request that follows a fill.
 #[derive(Debug)]
 pub struct Follower {
     fill: Arc<RunningFill>,
@@ -287,6 +287,11 @@ impl Follower {
         fill.budget.note(READER_BYTES);
         let reader = fill.readers.add(position);
         Follower { fill, reader }
+    }
+
+    /// The fill that is followed.
+    pub fn fill(&self) -> &Arc<RunningFill> {
+        &self.fill
     }
 
     /// Notes the first byte of the body that this follower still needs: where the store keeps no more than a part of

@@ -336,7 +336,7 @@ impl CacheStore {
         self.purges.state(since, of, |bytes| self.hash(bytes))
     }
 
-    /// A fetch that nobody waits for.
+    /// A fetch that no request waits for.
     pub fn begin_fetch(self: &Arc<Self>, hash: u64, key: &[u8]) -> Ticket {
         let mut shard = self.shard(hash);
         self.fetch(&mut shard, (hash, key))

@@ -10,7 +10,7 @@ use super::unpublished::NoRoom;
 use crate::base::limits;
 
 impl Filling {
-    /// The bytes that the slowest follower is behind; 0 while the body is stored: then nobody has to wait for anybody.
+    /// The bytes that the slowest follower is behind; 0 while the body is stored: no follower waits for another then.
     /// A follower that was forsaken counts when it moves again.
     pub fn lag(&self) -> u64 {
         match (&self.passing, &self.fetch.fill) {
@@ -54,21 +54,24 @@ impl Filling {
     }
 
     /// Waits no longer for the followers that hold the writer back and have not moved since the last call or since
-    /// [`Filling::mark`]. They may still read on until their place in the ring is needed.
+    /// [`Filling::mark`]. They may still read on until their place in the ring is needed. The only follower holds up
+    /// nobody, and is waited for as long as its own connection lasts.
     pub fn forsake(&self) {
-        if let Some(fill) = &self.fetch.fill {
+        if let Some(fill) = &self.fetch.fill
+            && fill.followers() > 1
+        {
             fill.readers().forsake(self.awaited());
         }
     }
 
-    /// Stores no more. Errors: nobody follows, or the backend sends more than it has announced.
+    /// Stores no more. Errors: no request follows, or the backend sends more than it has announced.
     pub(super) fn begin_to_pass_on(&mut self, reason: NoRoom) -> Result<(), NoRoom> {
         let is_in_parts = matches!(self.writer, Writer::Parts(_));
         if self.passing.is_some() || reason == NoRoom::TooLong || !is_in_parts {
             return Err(reason);
         }
         let fill = self.fetch.fill.as_ref().ok_or(reason)?;
-        // From here on nobody begins to follow.
+        // No request begins to follow from here on.
         let (hash, key) = (self.fetch.hash, &self.fetch.key);
         let mut shard = self.fetch.store.shard(hash);
         shard.end_fill(hash, key, fill.number(), None);
@@ -85,7 +88,7 @@ impl Filling {
         Ok(())
     }
 
-    /// Lets those who follow have more bytes. Errors: nobody follows any more, or there is no memory.
+    /// Lets those who follow have more bytes. Errors: no request follows any more, or there is no memory.
     pub(super) fn pass_on(&mut self, mut bytes: &[u8]) -> Result<(), NoRoom> {
         let after = self.pushed + bytes.len() as u64;
         if self.length.is_some_and(|length| after > length) {

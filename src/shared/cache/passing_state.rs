@@ -10,7 +10,7 @@ pub struct Passing<R> {
     /// The bytes that had come when the store gave up. They are kept until all have read them, or as many bytes as the
     /// ring has have come behind them.
     pub from: u64,
-    /// There is less memory than the ring needs, so that the writer waits until all have read everything.
+    /// The memory is less than the ring needs, so that the writer waits until all have read everything.
     pub is_short: bool,
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// No position: nobody is forsaken, or nobody waits.
+/// No position: no reader is forsaken, or no reader waits.
 const NONE: u64 = u64::MAX;
 
 /// The place of one follower.

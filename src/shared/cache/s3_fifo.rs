@@ -135,7 +135,7 @@ impl<T: Evictable> S3Fifo<T> {
         self.sketch.fit(self.count() as usize + values);
     }
 
-    /// Adds a value of so many bytes of which nobody knows how often it was wanted; returns its node.
+    /// Adds a value of so many bytes of which no count tells how often it was wanted; returns its node.
     pub fn place(&mut self, value: T, bytes: u64, zone: u16) -> u32 {
         let number = self.free_node();
         if self.zones.len() <= usize::from(zone) {

@@ -43,9 +43,9 @@ pub struct StoreShard {
 
 /// The answer to a fetch that wants to begin.
 pub enum FetchStart {
-    /// Somebody fetches the same.
+    /// Another request fetches the same.
     Follow(Arc<RunningFill>),
-    /// Nobody does.
+    /// No other request fetches the same.
     Lead,
     /// The key is not collapsed.
     Alone,
@@ -88,7 +88,7 @@ impl StoreShard {
         self.fetches.keys().next().copied()
     }
 
-    /// Notes an invalidation: fetches of the key that run do not store, and nobody follows them any more.
+    /// Notes an invalidation: fetches of the key that run do not store, and no request follows them any more.
     pub fn invalidate(&mut self, hash: u64, key: &[u8]) {
         self.invalidation += 1;
         if self.invalidations.len() == limits::INVALIDATIONS {
@@ -197,7 +197,7 @@ impl StoreShard {
         }
     }
 
-    /// Nobody follows the fetches of a key any more.
+    /// No request follows the fetches of a key any more.
     fn forget_fills(&mut self, hash: u64, key: &[u8]) {
         let found = self.pending.find_mut(hash, |pending| *pending.key == *key);
         if let Some(pending) = found {

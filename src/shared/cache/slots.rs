@@ -148,6 +148,7 @@ fn insert_among(entries: &mut Vec<Arc<Entry>>, entry: &Arc<Entry>, most: usize) 
         replaced.push(entries.remove(same));
     }
     let date = entry.date();
+    // RFC 9111 section 4 (MUST, c): of several that suit a request, the most recent one by `Date` comes first.
     let at = entries.partition_point(|other| other.date() > date);
     entries.insert(at, entry.clone());
     while entries.len() > most.max(1) {

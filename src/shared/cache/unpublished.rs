@@ -1,6 +1,6 @@
 //! The reasons for which a response does not come into the store.
 
-/// There is no room for a response, or for the rest of one.
+/// The store has no room for a response, or for the rest of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
     /// The store is full of what cannot be evicted now.
@@ -26,7 +26,7 @@ pub enum Unpublished {
     /// An invalidation of the key came after the request was sent.
     #[error("an invalidation came first")]
     Invalidated,
-    /// There was no room.
+    /// The store had no room.
     #[error("{0}")]
     NoRoom(#[from] NoRoom),
 }

@@ -10,12 +10,12 @@ use crate::cache::not_stored::NotStored;
 use crate::cache::policy::Policy;
 use crate::cache::request::AskedMethod;
 use crate::cache::response::Response;
-use crate::cache::reuse::{Trouble, may_serve_stale};
+use crate::cache::reuse::Trouble;
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::storable::storable;
 use crate::cache::tags::{Tags, TooManyTags, invalidated_groups};
 use crate::cache::update::{NewFields, updated_head};
-use crate::cache::validation::{Freshened, HeadEffect, freshened, head_effect};
+use crate::cache::validation::{HeadEffect, freshened, head_effect};
 use crate::cache::validators::Validators;
 use crate::cache::vary::variant_of;
 use crate::http::fields::{find, values};
@@ -23,11 +23,11 @@ use crate::http::h1::Asked as AskedOfHead;
 use crate::http::h1::{FieldSlots, ResponseHead, parse_response};
 use crate::http::references::References;
 use crate::shared::access::CachePart;
-use crate::shared::cache::{NewEntry, Purge, PurgeEffect, Share};
+use crate::shared::cache::{NewEntry, Purge, PurgeEffect, Share, Ticket};
 use crate::shared::{SharedEntry, SharedStore};
 use crate::worker::cache::fetch::{CacheFetch, FetchPurpose, Storing};
 use crate::worker::cache::fill::BodyFill;
-use crate::worker::cache::serving::{AnswerForm, Serving, part_of};
+use crate::worker::cache::serving::{AnswerForm, Serving, may_answer_stale, part_of};
 use crate::worker::cache::stored_head::{kept_head, stored_head};
 
 /// The effect of the head of an answer on the cache.
@@ -43,7 +43,7 @@ pub enum CacheEffect {
     Repeat,
 }
 
-/// Everything that a received needs.
+/// A final answer that was received, with everything by which its effect is judged.
 pub struct ReceivedAnswer<'a> {
     /// The store.
     pub store: &'a SharedStore,
@@ -108,6 +108,7 @@ impl ReceivedAnswer<'_> {
         if self.fetch.asking.method == AskedMethod::Head {
             self.take_head_over(now);
         }
+        // RFC 9111 section 4.3.3 (MUST): a full answer is the client's, whatever was stored.
         match self.store(now) {
             Ok(fill) => CacheEffect::Store(fill),
             Err(why) => {
@@ -199,14 +200,14 @@ impl ReceivedAnswer<'_> {
             .map(|entry| Validators::of_head(entry.head()))
             .collect();
         let of_304 = Validators::of(self.head.fields);
-        let at = match freshened(&validators, &of_304) {
-            Freshened::None => return None,
-            Freshened::One(at) => at,
-            freshened => {
-                (0..stored.len()).find(|&at| freshened.includes(at, &validators[at], &of_304))?
-            }
-        };
-        let entry = self.refreshed(&stored[at], now);
+        let meant = freshened(&validators, &of_304);
+        let is_meant = |at: &usize| meant.includes(*at, &validators[*at], &of_304);
+        let at = (0..stored.len()).find(is_meant)?;
+        // RFC 9111 section 4.3.4 (MUST): each response that the 304 is for is updated. The first one stays the first.
+        for further in (at + 1..stored.len()).filter(is_meant) {
+            self.refreshed(&stored[further], self.fetch.further_ticket(), now);
+        }
+        let entry = self.refreshed(&stored[at], self.fetch.take_ticket(), now);
         let reason = match self.fetch.purpose {
             FetchPurpose::Store(_, label) => label,
             _ => "",
@@ -219,12 +220,13 @@ impl ReceivedAnswer<'_> {
         };
         let validated = (forwarded, CachePart::Validated, reason);
         let mut serving = serving(self.policy, &entry, validated, now);
+        // RFC 9111 section 4.3.2 (MUST): the conditions of the client decide whether it gets a 304, or the response.
         serving.form = self.fetch.form_of(&entry)?;
         Some(serving)
     }
 
     /// The entry with the fields of the answer, in the store if the answer permits that.
-    fn refreshed(&self, old: &SharedEntry, now: u64) -> SharedEntry {
+    fn refreshed(&self, old: &SharedEntry, ticket: Option<Ticket>, now: u64) -> SharedEntry {
         let keeps_cookies = self.policy.set_cookie == crate::cache::policy::SetCookie::Store;
         let omitted = crate::cache::omitted::Omitted::new(self.policy, 200, self.head.fields);
         let new = NewFields {
@@ -233,20 +235,25 @@ impl ReceivedAnswer<'_> {
             keeps_cookies,
             is_unstorable: &|name| omitted.contains(name),
         };
+        // RFC 9111 sections 4.3.4 (MUST) and 4.3.5 (MUST): the fields of the answer update the stored ones.
         let text = updated_head(old.head(), &new);
-        let facts = self.facts_of(&text, now).map(|mut facts| {
-            // What was a part is still no more than that.
-            facts.flags |= Flags::PARTIAL.when(part_of(old).is_some());
-            facts
-        });
-        let Some(ticket) = self.fetch.take_ticket() else {
+        let facts = self.facts_of(&text, now);
+        let Some(ticket) = ticket else {
             return old.clone();
         };
         let (Ok(facts), Ok(tags)) = (facts, self.tags_with(old)) else {
-            // A response that must not be stored any more is not used any more.
             ticket.uncacheable(0);
-            self.store.invalidate(self.fetch.hash, &self.fetch.key);
+            // A response that must not be stored any more is not used any more. A request whose own answer must not be
+            // stored says nothing of what others have had stored.
+            if !facts.is_err_and(NotStored::is_of_request) {
+                self.store.invalidate(self.fetch.hash, &self.fetch.key);
+            }
             return old.clone();
+        };
+        // RFC 9111 section 3.3 (MUST NOT, b): a part stays a part.
+        let facts = EntryFacts {
+            flags: facts.flags | Flags::PARTIAL.when(old.facts().flags.has(Flags::PARTIAL)),
+            ..facts
         };
         let refreshed = ticket.refresh(
             old,
@@ -293,17 +300,24 @@ impl ReceivedAnswer<'_> {
         stale_instead(self.policy, self.fetch, trouble, now)
     }
 
-    /// Lets the answer to a HEAD update or end the stored response to GET (RFC 9111 section 4.3.5).
+    /// Lets the answer to a HEAD update or end the stored response to GET.
     fn take_head_over(&self, now: u64) {
-        let Some(entry) = self.fetch.stored.first() else {
-            return;
-        };
-        let validators = Validators::of_head(entry.head());
-        let length = entry.body_len();
-        match head_effect(self.head.status, self.head.fields, &validators, length) {
-            HeadEffect::None => {}
-            HeadEffect::Update => drop(self.refreshed(entry, now)),
-            HeadEffect::Invalidate => self.store.invalidate(self.fetch.hash, &self.fetch.key),
+        let (status, fields) = (self.head.status, self.head.fields);
+        // RFC 9111 section 4.3.5 (SHOULD, a): each stored response that the request could have selected. The first one
+        // comes last, so that it stays the first.
+        for (at, entry) in self.fetch.stored.iter().enumerate().rev() {
+            let validators = Validators::of_head(entry.head());
+            let length = part_of(entry).map_or(entry.body_len(), |extent| extent.total);
+            let ticket = || match at {
+                0 => self.fetch.take_ticket(),
+                _ => self.fetch.further_ticket(),
+            };
+            match head_effect(status, fields, &validators, length) {
+                HeadEffect::None => {}
+                HeadEffect::Update => drop(self.refreshed(entry, ticket(), now)),
+                HeadEffect::Invalidate if at > 0 => entry.make_stale(),
+                HeadEffect::Invalidate => self.store.invalidate(self.fetch.hash, &self.fetch.key),
+            }
         }
     }
 
@@ -360,8 +374,7 @@ pub fn stale_instead(
     now: u64,
 ) -> Option<Serving> {
     let entry = fetch.stored.first()?;
-    let facts = entry.facts();
-    if !may_serve_stale(policy, &facts, &fetch.asking, trouble, now) {
+    if !may_answer_stale(policy, entry, &fetch.asking, trouble, now) {
         return None;
     }
     let (status, reason) = match trouble {
@@ -374,7 +387,7 @@ pub fn stale_instead(
         is_stored: false,
         is_collapsed: fetch.is_collapsed,
     };
-    // RFC 9111 section 3.3 (MUST NOT): a part answers requests for ranges within it, and no others, stale or not.
+    // RFC 9111 section 3.3 (MUST NOT, b): a part answers requests for ranges within it, and no others, stale or not.
     let form = fetch.form_of(entry)?;
     let mut serving = serving(policy, entry, (handling, CachePart::Stale, reason), now);
     serving.form = form;

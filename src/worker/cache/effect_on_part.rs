@@ -28,6 +28,7 @@ impl ReceivedAnswer<'_> {
     /// Begins to store a 206 as the part that it is. Errors: the reason for which the part is not stored.
     pub(super) fn store_part(&self, now: u64) -> Result<Box<BodyFill>, NotStored> {
         let (policy, head, fetch) = (self.policy, self.head, self.fetch);
+        // RFC 9110 section 14.4 (SHOULD, a): a part that the cache does not understand goes to the client as it is.
         let extent = self.extent().ok_or(NotStored::Partial)?;
         if fetch.asking.method != AskedMethod::Get || self.is_within_stored() {
             return Err(NotStored::Partial);
@@ -95,7 +96,8 @@ impl ReceivedAnswer<'_> {
             206 => {}
             // The representation has got shorter, or the backend denies the range for another reason.
             416 => return Some(CacheEffect::Repeat),
-            // RFC 9110 section 13.1.5: the representation has changed, and this is the new one.
+            // RFC 9110 section 14.3 (MUST NOT): the whole may come instead of the range, because the representation has
+            // changed or because the backend does not send ranges any more.
             _ => return None,
         }
         let missing = Extent {
@@ -106,7 +108,7 @@ impl ReceivedAnswer<'_> {
             Validators::of(self.head.fields),
             Validators::of_head(completing.entry.head()),
         );
-        // RFC 9111 section 3.4 (MUST): parts are joined only if they share a strong validator.
+        // RFC 9111 section 3.4: parts are joined only if they share a strong validator.
         if self.extent() != Some(missing) || !old.share_strong(&new) {
             return Some(CacheEffect::Repeat);
         }
@@ -129,6 +131,7 @@ impl ReceivedAnswer<'_> {
             keeps_cookies: self.policy.set_cookie == SetCookie::Store,
             is_unstorable: &|name| omitted.contains(name),
         };
+        // RFC 9111 section 3.4 (MUST): the fields of the part that has come update those of the stored one.
         let text = part_head(&updated_head(entry.head(), &new), &completion.union);
         let mut facts = self.facts_of(&text, now)?;
         facts.flags |= Flags::PARTIAL.when(!completion.union.is_whole());

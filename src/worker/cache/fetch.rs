@@ -21,7 +21,7 @@ use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
 use crate::worker::cache::asked_url::{AskedUrl, UrlParts};
 use crate::worker::cache::own::{Completing, OF_CLIENT, OwnFetch};
-use crate::worker::cache::serving::{AnswerForm, Formless, form_of, part_of};
+use crate::worker::cache::serving::{AnswerForm, form_without_backend};
 
 /// A request to a backend, as the cache sees it.
 pub struct CacheFetch {
@@ -138,7 +138,8 @@ impl CacheFetch {
         let named = validators.iter().filter_map(|validators| validators.etag);
         if write_if_none_match(named, &mut tags) > 0 {
             self.replaced.push((CONDITIONS[0], tags));
-        } else if let Some(date) = validators.first().and_then(if_modified_since) {
+        }
+        if let Some(date) = if_modified_since(&validators, self.asking.has_range) {
             self.replaced.push((CONDITIONS[1], date.to_vec()));
         }
         self.stored = stored;
@@ -151,7 +152,8 @@ impl CacheFetch {
         {
             let range = range_value(completion.missing, completion.union.total);
             self.replaced.push((RANGE[0], range));
-            // RFC 9110 section 15.3.7.3: without If-Range the answer could be a part of another state.
+            // RFC 9110 section 13.1.5 (MUST NOT, a): If-Range goes with Range alone. RFC 9110 section 15.3.7.3: without
+            // it the answer could be a part of another state.
             self.replaced.push((RANGE[1], validator.to_vec()));
         }
         self.own = Some(own);
@@ -233,6 +235,12 @@ impl CacheFetch {
         self.ticket.take()
     }
 
+    /// A place in the store for a further stored response that the answer is about, beside the one that
+    /// [`CacheFetch::take_ticket`] takes out.
+    pub fn further_ticket(&self) -> Option<Ticket> {
+        self.ticket.borrow().as_ref().map(Ticket::further)
+    }
+
     /// Takes a place in the store for an answer that is newer than all that has been purged.
     pub fn begin_ticket(&self, store: &SharedStore) {
         self.ticket
@@ -242,15 +250,7 @@ impl CacheFetch {
     /// The form in which an entry answers the request, by the conditions and ranges of the client. `None`: the entry is
     /// a part that has not all of what is asked for.
     pub fn form_of(&self, entry: &SharedEntry) -> Option<AnswerForm> {
-        let length = entry.body_len();
-        self.with_fields(
-            |fields| match form_of(&self.asking, fields, entry, length) {
-                Ok(form) => Some(form),
-                // Conditions for the backend went to the backend.
-                Err(Formless::ForBackend) => part_of(entry).is_none().then_some(AnswerForm::Whole),
-                Err(Formless::Missing(_)) => None,
-            },
-        )
+        self.with_fields(|fields| form_without_backend(&self.asking, fields, entry))
     }
 
     /// Whether other requests wait for the answer.
@@ -288,16 +288,10 @@ impl CacheFetch {
         Some(value)
     }
 
-    /// Whether the answer is being stored, and only a little of it is to come: at most 1 MiB, or less than has come.
+    /// Whether the answer is being stored, and only a little of it is to come.
     pub fn is_nearly_stored(&self, received: u64) -> bool {
-        let Some(Storing {
-            length: Some(length),
-        }) = self.storing.get()
-        else {
-            return false;
-        };
-        let left = length.saturating_sub(received);
-        left <= limits::FILL_REST_BYTES || left < received
+        let storing = self.storing.get();
+        storing.is_some_and(|storing| is_nearly_stored(storing.length, received))
     }
 
     /// Shows the fields of the request as the client sent them.
@@ -310,6 +304,14 @@ impl CacheFetch {
             _ => show(&[]),
         }
     }
+}
+
+/// Whether only a little is to come of a body of this length, if it is known: at most 1 MiB, or less than has come.
+pub fn is_nearly_stored(length: Option<u64>, received: u64) -> bool {
+    length.is_some_and(|length| {
+        let left = length.saturating_sub(received);
+        left <= limits::FILL_REST_BYTES || left < received
+    })
 }
 
 /// The value of `Range` that asks for a range.

@@ -5,12 +5,12 @@ use crate::cache::extent::{Extent, part_head};
 use crate::cache::facts::Flags;
 use crate::cache::validators::Validators;
 use crate::http::range::ByteRange;
-use crate::shared::cache::Filling;
+use crate::shared::cache::{Filling, Follower};
 use crate::shared::{SharedCacheCounters, SharedEntry};
 use crate::worker::cache::serving::part_of;
 
 /// The fill of one answer. A fill that is dropped before its end is stored as the part that has come, if a later fetch
-/// may complete it; whoever follows it learns that it has failed.
+/// may complete it; a request that follows it learns that it has failed.
 pub struct BodyFill {
     /// `None`: the store has no room for the rest, or the body has ended.
     filling: Option<Filling>,
@@ -61,6 +61,7 @@ impl BodyFill {
         }
         if let Some(filling) = self.filling.take() {
             let bytes = filling.pushed();
+            // RFC 9111 section 3.1 (MUST NOT, b): trailers stay trailers, apart from the fields of the head.
             // A purge that came meanwhile keeps the response out of the store, which harms nobody.
             if filling.finish(trailers).is_ok()
                 && let Some((counters, worker)) = &self.counted_in
@@ -75,6 +76,23 @@ impl BodyFill {
         self.filling
             .as_ref()
             .filter(|filling| filling.is_held_back())
+    }
+
+    /// Whether others may follow the body: it is stored as the client gets it.
+    pub fn may_be_followed(&self) -> bool {
+        let fill = self.filling.as_ref().and_then(Filling::fill);
+        fill.is_some() && self.behind.is_none()
+    }
+
+    /// The entry whose body grows, the number of bytes that it has, and a follower of the fill; `None`: nobody can
+    /// follow.
+    pub fn follow(&self) -> Option<(SharedEntry, u64, Follower)> {
+        let filling = self.filling.as_ref()?;
+        Some((
+            filling.entry().clone(),
+            filling.pushed(),
+            filling.follower()?,
+        ))
     }
 
     /// Whether the body is still being stored.

@@ -2,6 +2,7 @@
 //! responses are served. `crate::cache` decides by the rules of RFC 9111; `shared/cache` is the store of all cores.
 
 pub mod asked_url;
+pub mod detached;
 pub mod effect;
 mod effect_on_part;
 pub mod fetch;

@@ -21,7 +21,7 @@ use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::min_rate::MinRate;
-use crate::worker::relay::{Absence, Broken, Relay, Sink, Source, Supply};
+use crate::worker::relay::{Broken, Relay, Sink, Source, Supply};
 use crate::worker::response::{left, send_whole};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -110,7 +110,7 @@ impl Answer<'_> {
         if self.take_whole(&stored, &mut body, out) {
             return send_whole(self.shard, self.client, exchange, out).await;
         }
-        self.pass_on(&stored, &mut body, out).await
+        pass_on_stored(self.shard, self.client, exchange, (&stored, &mut body), out).await
     }
 
     /// Writes the whole answer, if its head lies ready and its body is small: the way of most hits. The result is the
@@ -119,8 +119,13 @@ impl Answer<'_> {
     fn write_small(&self, serving: &Serving, out: &mut Block) -> Option<usize> {
         let (exchange, entry) = (self.exchange, &serving.entry);
         let length = entry.body_len();
-        let is_small = serving.fill.is_none() && length <= limits::WHOLE_BODY_BYTES;
-        if serving.held.is_none() || !is_small || !self.client.may_go_on(self.shard, exchange) {
+        // RFC 9110 section 8.6 (MUST NOT): a 204 has no Content-Length, so that its head differs from those that lie
+        // ready for bodies of length 0.
+        let is_small = serving.fill.is_none()
+            && length <= limits::WHOLE_BODY_BYTES
+            && entry.facts().status != 204;
+        let goes_on = self.client.may_go_on(self.shard, exchange);
+        if serving.held.is_none() || !is_small || self.says_close(goes_on) {
             return None;
         }
         let delivery = Delivery {
@@ -130,11 +135,8 @@ impl Answer<'_> {
             close: false,
         };
         let (policy, rendered) = self.rendered(serving, delivery)?;
-        if rendered.status == 204 {
-            return None;
-        }
         self.client
-            .note(|persistence| persistence.answer_begins(true, false));
+            .note(|persistence| persistence.answer_begins(goes_on, false));
         exchange.note_cache(serving.part, serving.reason);
         exchange.note(|tally| tally.status = rendered.status);
         served_head::write_rendered(&rendered, policy, serving, out);
@@ -185,10 +187,16 @@ impl Answer<'_> {
             is_strict: true,
         };
         let framing = framing::of_response(body, way);
-        let close = framing.ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
+        let may_go_on = self.client.may_go_on(self.shard, self.exchange);
+        let goes_on = may_go_on && !framing.ends_by_close;
         self.client
-            .note(|persistence| persistence.answer_begins(!close, framing.ends_by_close));
-        (framing, close)
+            .note(|persistence| persistence.answer_begins(goes_on, framing.ends_by_close));
+        (framing, self.says_close(goes_on))
+    }
+
+    /// Whether the answer says that its connection ends, which no answer of HTTP/2 does.
+    fn says_close(&self, goes_on: bool) -> bool {
+        !goes_on && self.version() != Version::Http2
     }
 
     /// Appends a small body to its head, if the whole body is there.
@@ -204,50 +212,54 @@ impl Answer<'_> {
         }
         is_here
     }
+}
 
-    async fn pass_on(
-        &self,
-        stored: &StoredBody,
-        body: &mut Body,
-        out: &mut Block,
-    ) -> Result<(), Failure> {
-        let (shard, client, exchange) = (self.shard, self.client, self.exchange);
-        let stream = &client.wire.stream;
-        exchange.note(|tally| tally.is_answered = true);
-        let begun = stream.answer(out, body.has_ended());
-        begun.map_err(|_| left(stream))?;
-        let relay = Relay {
-            source: Source {
-                shard,
-                supply: Supply::Stored(stored),
-                timer: &client.timer,
-                idle: &|| exchange.bounded(exchange.route().timeouts.upstream_idle),
-                is_slow: &|_, _| false,
-            },
-            sink: Sink {
-                shard,
-                stream,
-                timer: &client.timer,
-                stall: &|| client.stall(exchange),
-                count: &|bytes| exchange.count_response(bytes),
-                rate: &MinRate::of(&client.arrival.listener),
-                is_cut: &|| exchange.is_outdated(),
-                has_sent: Cell::default(),
-                absence: &Absence::ends(),
-            },
-        };
-        let watch = |cx: &mut Context<'_>| -> Poll<Failure> { client.poll_gone(shard, cx) };
-        let Err(broken) = relay.run(out, body, watch).await else {
-            return Ok(());
-        };
-        if matches!(stream, Stream::Socket(_)) && !relay.sink.has_sent.get() {
-            exchange.note(|tally| {
-                tally.is_answered = false;
-                tally.response_bytes = 0;
-            });
-        }
-        Err(failure(exchange, stream, broken))
+/// Sends the head in `out`, and behind it a body that is read from the store.
+pub async fn pass_on_stored(
+    shard: &Rc<Shard>,
+    client: &Client,
+    exchange: &Exchange,
+    (stored, body): (&StoredBody, &mut Body),
+    out: &mut Block,
+) -> Result<(), Failure> {
+    let stream = &client.wire.stream;
+    exchange.note(|tally| tally.is_answered = true);
+    let begun = stream.answer(out, body.has_ended());
+    begun.map_err(|_| left(stream))?;
+    let rate = match exchange.tally().is_event_stream {
+        true => MinRate::none(),
+        false => MinRate::of(&client.arrival.listener),
+    };
+    let relay = Relay {
+        source: Source {
+            shard,
+            supply: Supply::Stored(stored),
+            timer: &client.timer,
+            idle: &|| exchange.bounded(exchange.route().timeouts.upstream_idle),
+            is_slow: &|_, _| false,
+        },
+        sink: Sink {
+            shard,
+            stream,
+            timer: &client.timer,
+            stall: &|| client.stall(exchange),
+            count: &|bytes| exchange.count_response(bytes),
+            rate: &rate,
+            is_cut: &|| exchange.is_outdated(),
+            has_sent: Cell::default(),
+        },
+    };
+    let watch = |cx: &mut Context<'_>| -> Poll<Failure> { client.poll_gone(shard, cx) };
+    let Err(broken) = relay.run(out, body, watch).await else {
+        return Ok(());
+    };
+    if matches!(stream, Stream::Socket(_)) && !relay.sink.has_sent.get() {
+        exchange.note(|tally| {
+            tally.is_answered = false;
+            tally.response_bytes = 0;
+        });
     }
+    Err(failure(exchange, stream, broken))
 }
 
 /// The failure of an answer that could not be passed on to its end.

@@ -67,6 +67,7 @@ fn stays(name: &[u8]) -> bool {
 }
 
 fn write_part(stored: &[u8], range: ByteRange, total: u64, out: &mut Vec<u8>) {
+    // RFC 9111 section 3.3 (MUST NOT, c): a part says that it is one.
     out.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n");
     for (name, value) in fields(stored).filter(|(name, _)| stays(name)) {
         write_field(name, value, out);
@@ -124,6 +125,7 @@ pub fn encode(
     delivery: Delivery,
     out: &mut Block,
 ) -> u16 {
+    // RFC 9111 section 4 (MUST, a): the age is that of now, and no stored head has one.
     let mut age = itoa::Buffer::new();
     let mut status = Vec::new();
     let mut computed = vec![ComputedField {
@@ -228,6 +230,7 @@ pub fn write_rendered(rendered: &Rendered, policy: &Policy, serving: &Serving, o
     let mut digits = itoa::Buffer::new();
     let out = out.vec();
     out.extend_from_slice(&rendered.text);
+    // RFC 9111 section 4 (MUST, a): the age is that of now, and no rendered head has one.
     out.extend_from_slice(b"age: ");
     out.extend_from_slice(digits.format(serving.age).as_bytes());
     out.extend_from_slice(b"\r\n");

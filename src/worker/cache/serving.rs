@@ -8,15 +8,17 @@ use crate::cache::conditions::{Precondition, evaluate, range_counts};
 use crate::cache::extent::Extent;
 use crate::cache::facts::Flags;
 use crate::cache::partial::{FromParts, from_parts};
+use crate::cache::policy::Policy;
 use crate::cache::ranges::{RangeSelection, select};
 use crate::cache::request::{AskedMethod, Asking};
+use crate::cache::reuse::{Trouble, may_serve_purged, may_serve_stale};
 use crate::cache::status::Handling;
 use crate::cache::stored_head;
 use crate::cache::validators::Validators;
 use crate::http::range::ByteRange;
 use crate::shared::SharedEntry;
 use crate::shared::access::CachePart;
-use crate::shared::cache::{Entry, Follower};
+use crate::shared::cache::{Entry, EntryState, Follower};
 use crate::worker::cache::front::FrontEntry;
 
 /// A stored response that answers a request.
@@ -84,6 +86,21 @@ pub fn part_of(entry: &Entry) -> Option<Extent> {
     extent
 }
 
+/// Whether a stored response may answer although it is stale, since asking a backend went wrong.
+pub fn may_answer_stale(
+    policy: &Policy,
+    entry: &Entry,
+    asking: &Asking,
+    trouble: Trouble,
+    now: u64,
+) -> bool {
+    let may_serve = match entry.state() {
+        EntryState::Stale => may_serve_purged,
+        EntryState::Live | EntryState::Dead => may_serve_stale,
+    };
+    may_serve(policy, &entry.facts(), asking, trouble, now)
+}
+
 /// The form in which an entry answers a request with these fields. `length`: the bytes of the whole representation.
 /// Errors: the entry does not answer.
 pub fn form_of(
@@ -107,6 +124,7 @@ pub fn form_of(
         Precondition::NotModified => return Ok(AnswerForm::NotModified),
         Precondition::Met => {}
     }
+    // RFC 9110 sections 13.1.5 (MUST, a) and 13.2.2 (MUST): If-Range counts with Range alone, and after the conditions.
     let counts = asking.has_range && range_counts(fields, &stored);
     if let Some(extent) = part_of(entry) {
         return form_of_part(&extent, method, fields, counts).map_err(Formless::Missing);
@@ -118,6 +136,20 @@ pub fn form_of(
         RangeSelection::Whole => AnswerForm::Whole,
         ranges => AnswerForm::Ranges(ranges),
     })
+}
+
+/// The form in which an entry answers where no backend answers: conditions that only a backend could evaluate do not
+/// count then. `None`: the entry is a part that has not all of what is asked for.
+pub fn form_without_backend(
+    asking: &Asking,
+    fields: &[Header<'_>],
+    entry: &Entry,
+) -> Option<AnswerForm> {
+    match form_of(asking, fields, entry, entry.body_len()) {
+        Ok(form) => Some(form),
+        Err(Formless::ForBackend) => part_of(entry).is_none().then_some(AnswerForm::Whole),
+        Err(Formless::Missing(_)) => None,
+    }
 }
 
 /// The form in which a stored part answers.
@@ -160,7 +192,7 @@ mod tests {
     use super::*;
     use crate::cache::sample::fields;
 
-    /// RFC 9111 section 3.3 (MUST NOT): a part answers requests for ranges that lie within, and nothing else.
+    /// RFC 9111 section 3.3 (MUST NOT, b): a part answers requests for ranges that lie within, and nothing else.
     #[test]
     fn forms_of_a_part_table() {
         let range = |first, last| ByteRange { first, last };

@@ -154,7 +154,7 @@ impl StoredBody {
         };
         followed.wait.set(cx);
         followed.fill.wait(followed.worker.index());
-        // Bytes that came before this wait began wake nobody.
+        // Bytes that came before this wait began wake no task.
         match self.read(blocks, most) {
             Ok(None) => Poll::Pending,
             Ok(Some(count)) => Poll::Ready(Ok(count)),

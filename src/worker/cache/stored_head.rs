@@ -36,6 +36,8 @@ pub fn stored_head(
     };
     let mut whole = Vec::new();
     h1::encode_response(&mut whole, head, &edits);
+    // RFC 9111 section 3.1 (MUST): every field is stored, known or not, but those of the connection, which are gone
+    // already, and those that are left out here.
     let omitted = Omitted::new(policy, head.status, head.fields);
     let is_left_out = |name: &str| is_unkept(policy, name) || omitted.contains(name);
     let mut stored = Vec::with_capacity(whole.len() + 64);
@@ -84,13 +86,18 @@ pub fn withheld<'f>(policy: &Policy, fields: &[Header<'f>], is_stored: bool) -> 
 
 /// Whether a field is not stored, whatever it says.
 fn is_unkept(policy: &Policy, name: &str) -> bool {
-    // RFC 9111 section 5.1: the age is computed anew for every answer.
-    name.eq_ignore_ascii_case("age") || is_for_caches(policy, name)
+    // RFC 9111 section 5.1: the age is computed anew for every answer. RFC 9111 section 3.1 (MUST NOT, a): the other
+    // fields that are meant for one proxy are gone already, as those of the connection.
+    const UNKEPT: [&str; 2] = ["age", "proxy-authentication-info"];
+    let is_one = |known: &str| known.eq_ignore_ascii_case(name);
+    UNKEPT.into_iter().any(is_one) || is_for_caches(policy, name)
 }
 
 /// Whether a field is for caches alone, so that clients do not get it.
 fn is_for_caches(policy: &Policy, name: &str) -> bool {
     let is_one = |known: &str| known.eq_ignore_ascii_case(name);
+    // RFC 9111 section 5.2 (MUST): Cache-Control is never among them. Targeted fields are for the caches that they
+    // name.
     (!policy.forward_tags && TAGS.into_iter().any(is_one))
         || (policy.strip_targeted && policy.targeted.iter().any(|known| is_one(known)))
 }

@@ -1,11 +1,13 @@
 //! The step that looks a request up in the cache: a stored response answers, the request waits for the answer to
 //! another one, or the request goes to a backend, whose answer may be stored.
 
+mod choice;
 mod follow;
 mod lead;
 mod parts;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use httparse::Header;
 
@@ -16,7 +18,7 @@ use crate::cache::bypass::{self, BypassReason, StrippedCookie, strip_cookies};
 use crate::cache::invalidation::is_safe;
 use crate::cache::policy::{ClientDirectives, Policy};
 use crate::cache::request::{Asking, Circumstances, is_near_bounds};
-use crate::cache::reuse::{Reuse, Trouble, Why, may_serve_stale, reuse};
+use crate::cache::reuse::{Reuse, Trouble, Why, reuse};
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::vary;
 use crate::http::fields::values;
@@ -30,7 +32,9 @@ use crate::worker::cache::asked_url::UrlParts;
 use crate::worker::cache::effect::serving;
 use crate::worker::cache::fetch::{CacheFetch, CacheRequest, FetchPurpose};
 use crate::worker::cache::own::{Led, OwnFetch};
-use crate::worker::cache::serving::{AnswerForm, Formless, Serving, form_of, part_of};
+use crate::worker::cache::serving::{
+    AnswerForm, Formless, Serving, form_of, form_without_backend, may_answer_stale, part_of,
+};
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
 
@@ -62,8 +66,10 @@ pub fn look_up(
             policy,
             cache,
             now: unix_millis(),
+            has_repeated: Cell::new(false),
         }
         .run(),
+        // RFC 9110 section 13.2.1 (MUST NOT; MUST, c): conditions on a route without a cache are the backend's.
         _ => Ok(LookedUp::Unconcerned),
     }
 }
@@ -76,6 +82,8 @@ struct LookUp<'a> {
     cache: &'a Cache,
     /// Milliseconds since 1970.
     now: u64,
+    /// Whether the look-up was repeated, because another core had stored a response meanwhile.
+    has_repeated: Cell<bool>,
 }
 
 impl LookUp<'_> {
@@ -196,7 +204,8 @@ impl LookUp<'_> {
             return Ok(LookedUp::Serve(serving, None));
         }
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
-        let found = self.cache.store.look_up(asked.hash, asked.key, matches);
+        let mut found = self.cache.store.look_up(asked.hash, asked.key, matches);
+        self.choose(asked, &mut found);
         let Some(entry) = found.entry.clone() else {
             self.note_range(asked);
             let reason = match found.other {
@@ -205,6 +214,7 @@ impl LookUp<'_> {
             };
             return self.ask(asked, cookies, found, reason);
         };
+        // RFC 9110 section 13.2.1 (MUST, a): the request has passed all other checks by now.
         let formed = form_of(&asked.asking, asked.fields, &entry, entry.body_len());
         if let Err(Formless::Missing(missing)) = formed {
             return self.ask_for_rest((asked, cookies), found, entry, missing);
@@ -272,17 +282,16 @@ impl LookUp<'_> {
     ) -> Result<LookedUp, Early> {
         if let Some(entry) = &found.entry
             && self.is_unreachable()
-            && may_serve_stale(
+            && may_answer_stale(
                 self.policy,
-                &entry.facts(),
+                entry,
                 &asked.asking,
                 Trouble::Unreachable,
                 self.now,
             )
+            && let Some(form) = form_without_backend(&asked.asking, asked.fields, entry)
             && !self.cache.store.may_validate(asked.hash, self.now)
         {
-            let formed = form_of(&asked.asking, asked.fields, entry, entry.body_len());
-            let form = formed.unwrap_or(AnswerForm::Whole);
             return Ok(self.serve(entry, form, (CachePart::Stale, "unreachable")));
         }
         let forwarded = if why.is_from_client() {
@@ -330,7 +339,8 @@ impl LookUp<'_> {
         };
         let ticket = match joined {
             // Another core has stored a response, and ended its fetch, since this one looked.
-            Joined::Lead(ticket) if self.is_outrun(asked, &found) => {
+            Joined::Lead(ticket) if !self.has_repeated.get() && self.is_outrun(asked, &found) => {
+                self.has_repeated.set(true);
                 drop(ticket);
                 return self.look_up(asked, cookies);
             }
@@ -353,8 +363,7 @@ impl LookUp<'_> {
         Ok(LookedUp::Fetch(Box::new(fetch)))
     }
 
-    /// Whether another response than the found ones answers by now. A part that has not all of what is asked for is
-    /// among the found ones as the other one.
+    /// Whether another response than the found ones matches by now.
     pub(super) fn is_outrun(&self, asked: &CacheRequest<'_>, found: &Found) -> bool {
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
         let newest = self
@@ -363,11 +372,11 @@ impl LookUp<'_> {
             .look_up(asked.hash, asked.key, matches)
             .entry;
         newest.is_some_and(|newest| {
-            let is_found = |entry: &SharedEntry| SharedEntry::ptr_eq(entry, &newest);
-            ![&found.entry, &found.other]
-                .into_iter()
-                .flatten()
-                .any(is_found)
+            // A part that has not all of what is asked for stands among the others.
+            let mut found = (found.entry.iter())
+                .chain(&found.further)
+                .chain(&found.other);
+            !found.any(|entry| SharedEntry::ptr_eq(entry, &newest))
         })
     }
 
@@ -388,7 +397,8 @@ impl LookUp<'_> {
             let has_conditions = self.has_backend_conditions();
             let mut stored = vec![entry];
             stored.extend(found.further);
-            // A part is validated only if it has what is asked for, which the newest entry alone was asked.
+            // RFC 9111 section 4.3.2 (MUST NOT, b): a part is validated only if it has what is asked for, which the
+            // newest entry alone was asked.
             let newest = stored[0].clone();
             let is_newest = |entry: &SharedEntry| SharedEntry::ptr_eq(entry, &newest);
             stored

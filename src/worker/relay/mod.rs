@@ -14,7 +14,7 @@ use crate::net::{Block, Expired, Interrupted};
 use crate::worker::body::{Body, BodyProgress, Unacceptable};
 
 pub use filter::Filters;
-pub use sink::{Absence, Sink};
+pub use sink::Sink;
 pub use source::{Source, Supply};
 
 /// Why a body could not be passed on to its end.
@@ -67,13 +67,10 @@ impl Relay<'_> {
         let mut admission = None;
         let (mut is_ample, mut is_slow) = (false, false);
         loop {
-            let passed = if body.is_verbatim() {
-                self.pass_on(head, body).await
+            if body.is_verbatim() {
+                self.pass_on(head, body).await?;
             } else {
-                self.pass_on_reframed(head, body).await
-            };
-            if passed.is_err() {
-                self.go_on_without_sink(passed, head)?;
+                self.pass_on_reframed(head, body).await?;
             }
             debug_assert!(
                 head.is_empty(),
@@ -121,9 +118,10 @@ impl Relay<'_> {
             let read_on = timer.bound(|cx: &mut Context<'_>| {
                 wait.set(cx);
                 filling.wait(shard.worker.index());
-                match filling.is_held_back() {
-                    true => watch(cx).map(|seen| Err(Broken::Watched(seen))),
-                    false => Poll::Ready(Ok(())),
+                if filling.is_held_back() {
+                    watch(cx).map(|seen| Err(Broken::Watched(seen)))
+                } else {
+                    Poll::Ready(Ok(()))
                 }
             });
             match read_on.await {
@@ -134,24 +132,6 @@ impl Relay<'_> {
                 Err(Expired) => filling.forsake(),
             }
         }
-    }
-
-    /// Goes on with a body that the cache stores although its receiver takes no more of it.
-    #[cold]
-    fn go_on_without_sink<F>(
-        &self,
-        passed: Result<(), Broken<F>>,
-        head: &mut Block,
-    ) -> Result<(), Broken<F>> {
-        let is_receivers = matches!(
-            passed,
-            Err(Broken::SinkClosed | Broken::SinkTimeout | Broken::TooSlow)
-        );
-        if is_receivers && self.sink.absence.note() {
-            head.clear();
-            return Ok(());
-        }
-        passed
     }
 
     /// Sends `head` and as much of the body as was received.
@@ -167,7 +147,6 @@ impl Relay<'_> {
         (self.sink.count)(taken);
         self.notice_end(body, head);
         let is_last = body.ends_here();
-        let behind = received.len() - taken;
         let left = join(head, &mut received, taken);
         let mut sent = self.sink.send(head, head.len(), is_last && left == 0).await;
         if sent.is_ok() && left > 0 {
@@ -175,9 +154,6 @@ impl Relay<'_> {
         }
         if sent.is_ok() {
             head.clear();
-        } else if (self.sink.absence.goes_on)() {
-            // The body goes on without its receiver: what was taken of the body is not taken once more.
-            received.consume(received.len().saturating_sub(behind));
         }
         self.source.put(received);
         sent

@@ -36,36 +36,6 @@ pub struct Sink<'a> {
     pub is_cut: &'a dyn Fn() -> bool,
     /// Whether any byte was sent to the receiver.
     pub has_sent: Cell<bool>,
-    /// The receiver's absence.
-    pub absence: &'a Absence<'a>,
-}
-
-/// Whether a body is received on although its receiver is gone, because the cache stores it.
-pub struct Absence<'a> {
-    /// Whether the body would be received on if its receiver were gone now.
-    pub goes_on: &'a dyn Fn() -> bool,
-    /// The receiver is gone, and the body is received on.
-    pub is_noted: Cell<bool>,
-}
-
-impl Absence<'static> {
-    /// A body that ends when its receiver is gone.
-    pub fn ends() -> Absence<'static> {
-        Absence {
-            goes_on: &|| false,
-            is_noted: Cell::default(),
-        }
-    }
-}
-
-impl Absence<'_> {
-    /// Notes that the receiver is gone. The result says whether the body is received on.
-    pub fn note(&self) -> bool {
-        if !self.is_noted.get() {
-            self.is_noted.set((self.goes_on)());
-        }
-        self.is_noted.get()
-    }
 }
 
 impl Sink<'_> {
@@ -79,10 +49,12 @@ impl Sink<'_> {
         };
         let is_bulk = body.is_verbatim() && most > limits::BLOCK_BYTES;
         match self.stream {
-            Stream::Socket(_) if is_bulk && memory::level() < Level::Tight => Amount {
-                size: limits::RELAY_BLOCK_BYTES,
-                most,
-            },
+            Stream::Socket(_) | Stream::Absent if is_bulk && memory::level() < Level::Tight => {
+                Amount {
+                    size: limits::RELAY_BLOCK_BYTES,
+                    most,
+                }
+            }
             _ => Amount {
                 size: limits::BLOCK_BYTES,
                 most,
@@ -98,10 +70,6 @@ impl Sink<'_> {
         is_last: bool,
     ) -> Result<(), Broken<F>> {
         debug_assert!(count <= block.len(), "only what is in the block is sent");
-        if self.absence.is_noted.get() {
-            block.consume(count);
-            return Ok(());
-        }
         self.timer.set((self.stall)());
         let noted = self.shard.memory.note_send(self.timer, block.capacity());
         let timers = self.timer.timers();
@@ -146,9 +114,6 @@ impl Sink<'_> {
 
     /// Sends the trailers that end a body, if the framing does not contain them.
     pub fn send_trailers<F>(&self, lines: &[u8]) -> Result<(), Broken<F>> {
-        if self.absence.is_noted.get() {
-            return Ok(());
-        }
         let sent = self.stream.send_trailers(lines);
         sent.map_err(|_| Broken::SinkClosed)
     }

@@ -139,7 +139,6 @@ async fn relayed(shard: &Rc<Shard>, sent: Vec<u8>, size: usize, mut body: Body) 
                 count: &|bytes| counted.set(counted.get() + bytes),
                 rate: &MinRate::none(),
                 is_cut: &|| false,
-                absence: &Absence::ends(),
                 has_sent: Cell::default(),
             },
         };

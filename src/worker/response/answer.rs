@@ -1,7 +1,6 @@
 //! Answers the client: sends interim heads and the final head, which are already encoded, and the body behind it.
 
 use std::cell::Cell;
-use std::task::{Context, Poll};
 
 use crate::base::limits;
 use crate::net::{Block, Expired};
@@ -11,7 +10,7 @@ use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::leave;
-use crate::worker::relay::{Absence, Broken, Relay, Sink, Source, Supply};
+use crate::worker::relay::{Broken, Relay, Sink, Source, Supply};
 use crate::worker::response::Delivered;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -100,15 +99,20 @@ impl Attempt<'_> {
         if self.is_for_nobody(body.fill.is_some()) && !body.has_ended() {
             return Err(Failure::ClientLeft);
         }
-        let (client, exchange) = (self.client, self.exchange);
-        let absence = Absence {
-            goes_on: &|| self.goes_on_without_client(),
-            is_noted: Cell::new(self.abandoned.get().is_some()),
-        };
-        let begun = client.wire.stream.answer(out, body.has_ended());
-        if begun.is_err() && !absence.note() {
-            return Err(left(&client.wire.stream));
+        if self.may_detach(&body) {
+            let taken = self.take_received(&mut body, out);
+            taken.inspect_err(|_| self.take_back(false))?;
+            if body.ends_here() {
+                return Ok(Delivered::Whole { reusable });
+            }
+            // Where the store has no room for the part that has come, nobody can follow.
+            if !body.has_ended() && self.may_detach(&body) {
+                return Ok(Delivered::Detached { body, reusable });
+            }
         }
+        let (client, exchange) = (self.client, self.exchange);
+        let begun = client.wire.stream.answer(out, body.ends_here());
+        begun.map_err(|_| left(&client.wire.stream))?;
         let relay = Relay {
             source: Source {
                 shard: self.shard,
@@ -126,19 +130,13 @@ impl Attempt<'_> {
                 rate: self.reader_rate(),
                 is_cut: &|| self.must_end(),
                 has_sent: Cell::default(),
-                absence: &absence,
             },
         };
-        let relayed = relay.run(out, &mut body, |cx| self.poll_reader(&absence, cx));
+        let relayed = relay.run(out, &mut body, |cx| {
+            leave::poll_answered(self.shard, client, exchange, cx)
+        });
         let Err(broken) = relayed.await else {
-            if !absence.is_noted.get() {
-                return Ok(Delivered::Complete { reusable });
-            }
-            let failure = self.abandoned.get();
-            return Ok(Delivered::Abandoned {
-                failure: failure.unwrap_or(left(&client.wire.stream)),
-                reusable,
-            });
+            return Ok(Delivered::Complete { reusable });
         };
         self.take_back(relay.sink.has_sent.get());
         Err(match broken {
@@ -147,16 +145,31 @@ impl Attempt<'_> {
         })
     }
 
-    /// Watches the client that an answer is passed on to; a client that has gone is not missed if the cache goes on.
-    fn poll_reader(&self, absence: &Absence<'_>, cx: &mut Context<'_>) -> Poll<Failure> {
-        if absence.is_noted.get() {
-            return leave::poll_cut(self.shard, self.exchange);
-        }
-        match leave::poll_answered(self.shard, self.client, self.exchange, cx) {
-            Poll::Ready(failure) if failure.is_without_reader() && absence.note() => {
-                leave::poll_cut(self.shard, self.exchange)
+    /// Whether a task of its own may receive the rest of the answer: others may follow the answer, and nothing is left
+    /// of the exchange with the backend but to receive.
+    fn may_detach(&self, body: &Body) -> bool {
+        let is_followed = body
+            .fill
+            .as_ref()
+            .is_some_and(|fill| fill.may_be_followed());
+        let is_sending = self.duplex().is_uploading || self.client.is_body_pending();
+        is_followed && !is_sending && !matches!(self.client.wire.stream, Stream::Absent)
+    }
+
+    /// Appends to the head what has been received of a body.
+    fn take_received(&self, body: &mut Body, out: &mut Block) -> Result<(), Failure> {
+        let allowed = body.most;
+        let mut received = self.upstream.wire.take();
+        let taken = body.reframe(&mut received, out);
+        self.upstream.wire.put(received, &self.shard.blocks);
+        let count = (allowed - body.most) as usize;
+        self.exchange.count_response(count);
+        match taken {
+            Ok(_) => Ok(()),
+            Err(unacceptable) => {
+                let broken = Broken::Unacceptable(unacceptable);
+                Err(broken_answer(self.exchange, broken))
             }
-            polled => polled,
         }
     }
 

@@ -8,6 +8,7 @@ mod receive;
 
 use crate::net::Block;
 use crate::worker::attempt::Attempt;
+use crate::worker::body::Body;
 use crate::worker::cache::serving::Serving;
 use crate::worker::failure::Failure;
 use crate::worker::interim::Interims;
@@ -33,6 +34,14 @@ pub enum Delivered {
     /// The request is to be sent again without the conditions of the cache. `reusable`: the backend's connection may
     /// carry another exchange.
     Repeat { reusable: bool },
+    /// The head of the answer, and what has come of its body, are ready to be sent to the client, and the cache stores
+    /// the body: a task of its own receives the rest.
+    Detached {
+        /// The body, of which a part is still to come.
+        body: Body,
+        /// Whether the backend's connection may carry another exchange.
+        reusable: bool,
+    },
     /// The answer was received to its end for the cache, although the client had gone.
     Abandoned {
         /// The reason why the client did not get the answer.

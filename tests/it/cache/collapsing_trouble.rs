@@ -32,6 +32,15 @@ impl Leader {
         }
     }
 
+    /// Reads the whole answer.
+    #[track_caller]
+    fn body(self) -> Vec<u8> {
+        match self {
+            Leader::One(mut client) => client.answer().body,
+            Leader::Two(mut client, stream) => client.answer(stream).body,
+        }
+    }
+
     /// Leaves; a client of HTTP/2 keeps its connection.
     #[track_caller]
     fn leave(self) {
@@ -325,4 +334,42 @@ fn a_body_that_outgrows_the_store_is_never_cut_in_silence() {
     );
     let later = watched.proxy.ask(REQUEST);
     assert!(later.complete && later.body == expected);
+}
+
+/// A client that asks first and reads nothing holds up none of those who follow, whose answers need not wait for it.
+#[test]
+fn a_leader_that_does_not_read_holds_nobody_up() {
+    for version in VERSIONS {
+        for framing in ["Content-Length: 8000000", "Transfer-Encoding: chunked"] {
+            let (gate, size) = (Gate::default(), 8_000_000);
+            let opened = gate.clone();
+            let origin = Origin::start(move |link| {
+                while link.request().is_some() {
+                    opened.wait(1);
+                    link.send(format!("{HEAD}{framing}\r\n\r\n"));
+                    if framing.starts_with("Transfer") {
+                        link.send(format!("{size:x}\r\n"));
+                        link.send(bytes(size));
+                        link.send("\r\n0\r\n\r\n");
+                    } else {
+                        link.send(bytes(size));
+                    }
+                }
+            });
+            let cache = "max_object = '16MiB', collapse_timeout = '60s'";
+            let watched = Watched::start("", cache, "", &[origin.addr]);
+            let leader = Leader::ask(&watched.proxy, version);
+            origin.wait_for_requests(1);
+            let crowd = Crowd::ask(&watched.proxy, 4, &[]);
+            watched.wait_for_requests(crowd.len() + 1);
+            gate.open();
+            let expected = bytes(size);
+            for (status, body, complete) in crowd.answers() {
+                assert_eq!((status, complete), (200, true), "{version:?} {framing}");
+                assert!(body == expected, "{version:?} {framing}");
+            }
+            assert_eq!(origin.count(), 1, "{version:?} {framing}");
+            assert!(leader.body() == expected, "{version:?} {framing}");
+        }
+    }
 }

@@ -40,6 +40,7 @@ fn stored() -> (Origin, Proxy, [Asker; 2]) {
     (origin, proxy, clients)
 }
 
+/// RFC 9111 section 4.3.2 (SHOULD, a): the conditions of clients are evaluated on what is stored.
 #[test]
 fn conditions_are_evaluated_on_stored_answers() {
     let rows = [
@@ -63,7 +64,7 @@ fn conditions_are_evaluated_on_stored_answers() {
             200,
         ),
         (vec![("if-modified-since", "yesterday")], 200),
-        // RFC 9110 section 13.1.3 (MUST): the date has no effect beside tags.
+        // RFC 9110 section 13.1.3 (MUST, a): the date has no effect beside tags.
         (
             vec![("if-none-match", "\"b\""), ("if-modified-since", CHANGED)],
             200,
@@ -75,7 +76,7 @@ fn conditions_are_evaluated_on_stored_answers() {
             ],
             304,
         ),
-        // RFC 9110 section 13.2.2: conditions come before ranges.
+        // RFC 9110 section 13.2.2 (MUST): conditions come before ranges.
         (
             vec![("if-none-match", "\"a\""), ("range", "bytes=0-1")],
             304,
@@ -111,7 +112,7 @@ fn conditions_are_evaluated_on_stored_answers() {
     assert_eq!(origin.count(), SIZES.len(), "no backend was asked again");
 }
 
-/// RFC 9111 section 4.3.2 (MUST NOT): If-Match and If-Unmodified-Since are for the origin server.
+/// RFC 9111 section 4.3.2 (MUST NOT, a): If-Match and If-Unmodified-Since are for the origin server.
 #[test]
 fn conditions_for_the_backend_go_there() {
     let (origin, _proxy, clients) = stored();
@@ -134,6 +135,44 @@ fn conditions_for_the_backend_go_there() {
     assert_eq!(origin.count(), asked);
 }
 
+/// RFC 9110 section 13.2.1 (MUST, a): what is wrong with a request counts before its conditions.
+#[test]
+fn a_request_that_is_refused_has_its_conditions_unread() {
+    let (origin, proxy, _clients) = stored();
+    for fault in ["Host: other\r\n", "Content-Length: x\r\n"] {
+        let lines = format!("Host: test\r\n{fault}If-None-Match: *\r\n");
+        let answer = proxy.ask(format!("GET /26 HTTP/1.1\r\n{lines}\r\n"));
+        assert_eq!(answer.status(), 400, "{fault}");
+    }
+    assert_eq!(origin.count(), SIZES.len());
+}
+
+/// RFC 9110 section 13.2.1 (MUST NOT; MUST, c): without a cache the conditions are for the backend, which gets them.
+#[test]
+fn a_route_without_a_cache_passes_conditions_on() {
+    let origin = obedient();
+    let config = settings("", &[origin.addr]).replace("cache = { status = \"full\" }", "");
+    let proxy = Proxy::start(&config);
+    let want = ("x-want", "Cache-Control: max-age=3600|ETag: \"a\"");
+    for version in VERSIONS {
+        let mut client = Asker::new(&proxy, version);
+        for (name, value, status) in [
+            ("if-none-match", "\"a\"", 304),
+            ("if-none-match", "\"b\"", 200),
+            ("if-match", "\"b\"", 200),
+            ("if-modified-since", CHANGED, 200),
+            ("if-unmodified-since", CHANGED, 200),
+            ("if-range", "\"a\"", 200),
+        ] {
+            let answer = client.get("/", &[want, (name, value)]);
+            assert_eq!(answer.status, status, "{name}: {answer:?}");
+            let request = origin.requests().pop().unwrap();
+            assert_eq!(request.head.field(name), Some(value));
+        }
+    }
+}
+
+/// RFC 9110 section 14.2 (SHOULD, b; SHOULD, c): a part, or a 416 where no byte is meant.
 #[test]
 fn single_ranges_are_cut_from_stored_answers() {
     let (origin, _proxy, clients) = stored();
@@ -159,6 +198,8 @@ fn single_ranges_are_cut_from_stored_answers() {
             ];
             for (range, expected) in rows {
                 let answer = client.get(&path, &[("range", &range)]);
+                // RFC 9111 section 3.3 (MUST NOT, c): a part says that it is one. RFC 9110 section 14.4 (SHOULD, b):
+                // and how long the whole is.
                 assert_eq!(answer.status, 206, "{size} {range}");
                 let named = format!("bytes {}-{}/{size}", expected.start, expected.end - 1);
                 assert_eq!(
@@ -182,10 +223,11 @@ fn single_ranges_are_cut_from_stored_answers() {
                     (416, 0),
                     "{size} {range}"
                 );
+                // RFC 9110 section 14.4 (SHOULD, c): the length of the whole.
                 let named = format!("bytes */{size}");
                 assert_eq!(answer.field("content-range"), Some(&*named));
             }
-            // RFC 9110 section 14.2: what is no range of bytes has no effect.
+            // RFC 9110 section 14.2 (MUST, b): what is no range of bytes has no effect.
             for range in ["bytes=9-5", "lines=1-2", "bytes=a-b", "bytes"] {
                 let answer = client.get(&path, &[("range", range)]);
                 assert_eq!(answer.status, 200, "{size} {range}");
@@ -233,7 +275,8 @@ fn several_ranges_come_in_parts() {
     }
 }
 
-/// RFC 9110 section 13.1.5: a range counts only for the representation that the client means, by a strong validator.
+/// RFC 9110 section 13.1.5 (MUST, c; MUST, d; SHOULD): a range counts only for the representation that the client
+/// means, by a strong validator.
 #[test]
 fn if_range_decides_about_the_range() {
     let (origin, _proxy, clients) = stored();
@@ -250,8 +293,10 @@ fn if_range_decides_about_the_range() {
             let answer = client.get("/26", &fields);
             assert_eq!(answer.status, status, "{condition}: {answer:?}");
             assert!(answer.is_hit());
-            // RFC 9110 section 14.2 (MUST): a range has no effect with HEAD.
+            // RFC 9110 section 14.2 (MUST, a): a range has no effect with HEAD.
             assert_eq!(client.ask("HEAD", "/26", &fields).status, 200);
+            // RFC 9110 section 13.1.5 (MUST, a): If-Range has no effect without Range.
+            assert_eq!(client.get("/26", &fields[1..]).status, 200);
         }
     }
     assert_eq!(origin.count(), SIZES.len());

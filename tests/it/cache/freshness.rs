@@ -222,7 +222,7 @@ fn ages_add_up() {
             let first = client.get(&path, &[("x-want", &want)]);
             let second = client.get(&path, &[]);
             let most = age + began.elapsed().as_secs() as i64 + 1;
-            // RFC 9111 section 5.1 (MUST): a stored answer has one Age, which says how old it is.
+            // RFC 9111 section 4 (MUST, a): a stored answer has one Age, which says how old it is.
             let found = second.number("age");
             assert!(
                 (age..=most).contains(&found),

@@ -15,6 +15,7 @@ fn stays(client: &mut Asker, path: &str, act: impl FnOnce(&mut Asker)) -> bool {
     client.get(path, &[HOUR]).is_hit()
 }
 
+/// RFC 9111 section 4.4 (MUST): a success of such a method invalidates its URL.
 #[test]
 fn methods_that_change_something_invalidate() {
     let origin = obedient();
@@ -38,6 +39,7 @@ fn methods_that_change_something_invalidate() {
             let path = format!("/{method}/{status}/{version:?}");
             let found = stays(&mut client, &path, |client| {
                 let fields = [("content-length", "0"), ("x-status", status)];
+                // RFC 9111 section 4 (MUST, b): the answer is that of the backend.
                 let answer = client.ask(method, &path, &fields);
                 assert_eq!(answer.status.to_string(), status, "{method}");
             });
@@ -46,7 +48,7 @@ fn methods_that_change_something_invalidate() {
     }
 }
 
-/// RFC 9111 section 4.4 (MAY): what Location and Content-Location name, if it is of the same origin (MUST NOT else).
+/// RFC 9111 section 4.4 (MUST NOT): what Location and Content-Location name, if it is of the same origin.
 #[test]
 fn references_of_the_same_origin_are_invalidated() {
     let origin = obedient();

@@ -217,7 +217,8 @@ fn a_stale_answer_is_served_where_no_answer_can_be_had() {
     }
 }
 
-/// RFC 9111 section 4.2.4 (MUST NOT): not if that is forbidden, and not for longer than the settings say.
+/// RFC 9111 section 4.2.4 (MUST NOT, a; MUST NOT, b): not if that is forbidden, and not for longer than the settings
+/// say.
 #[test]
 fn some_stale_answers_are_never_served() {
     for (cache, directive, is_served) in [
@@ -234,6 +235,7 @@ fn some_stale_answers_are_never_served() {
     ] {
         let (proxy, _origin) = in_trouble(Trouble::Closed, cache, &stale_for_100(directive));
         let answer = Asker::new(&proxy, Version::Two).get("/", &[("x-trouble", "1")]);
+        // RFC 9111 section 5.2.2.2 (MUST; SHOULD): an error; it is a 502 since the backend broke off.
         let expected = if is_served { 200 } else { 502 };
         assert_eq!(answer.status, expected, "{cache} {directive}: {answer:?}");
     }

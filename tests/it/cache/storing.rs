@@ -42,7 +42,8 @@ fn what_is_private_is_not_stored() {
     }
 }
 
-/// RFC 9111 sections 5.2.2.4 and 5.2.2.7: `private` and `no-cache` may name the fields that they are about.
+/// RFC 9111 sections 5.2.2.4 and 5.2.2.7 (MUST NOT, b): `private` and `no-cache` may name the fields that they are
+/// about.
 #[test]
 fn named_fields_are_left_out_of_what_is_stored() {
     let origin = obedient();
@@ -70,7 +71,7 @@ fn named_fields_are_left_out_of_what_is_stored() {
     }
 }
 
-/// RFC 9111 section 3.5: the answer to a request with credentials is for others only if it says so.
+/// RFC 9111 section 3.5 (MUST NOT): the answer to a request with credentials is for others only if it says so.
 #[test]
 fn authorization_needs_a_permission() {
     let origin = obedient();
@@ -149,7 +150,7 @@ fn set_cookie_is_refused_stripped_or_stored() {
     }
 }
 
-/// RFC 9111 section 3.1: everything is stored but what belongs to the connection.
+/// RFC 9111 section 3.1 (MUST; MUST NOT, a): everything is stored but what belongs to the connection.
 #[test]
 fn fields_of_the_connection_are_not_stored() {
     let origin = obedient();
@@ -159,11 +160,16 @@ fn fields_of_the_connection_are_not_stored() {
         let mut client = Asker::new(&proxy, version);
         let want = "Cache-Control: max-age=3600|Connection: x-hop|X-Hop: 1|Keep-Alive: timeout=5|X-Odd:  two  words |\
                     X-Twice: 1|X-Twice: 2|Link: </a>; rel=b|Server: own|Content-Language: de|\
-                    Proxy-Authenticate: Basic|X-Empty:";
+                    Proxy-Authenticate: Basic|Proxy-Authentication-Info: a|X-Empty:";
         let first = client.get(&path, &[("x-want", want)]);
         let second = client.get(&path, &[]);
         assert!(second.is_hit());
-        for gone in ["x-hop", "keep-alive", "proxy-authenticate"] {
+        for gone in [
+            "x-hop",
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-authentication-info",
+        ] {
             assert_eq!(second.field(gone), None, "{gone}");
         }
         assert_eq!(second.all("x-twice"), ["1", "2"]);
@@ -174,6 +180,7 @@ fn fields_of_the_connection_are_not_stored() {
             "content-language",
             "x-empty",
             "content-length",
+            // RFC 9111 section 5.2 (MUST): the directives are for the next cache, too.
             "cache-control",
         ] {
             assert_eq!(second.field(kept), first.field(kept), "{kept}");

@@ -150,6 +150,8 @@ fn trailers_are_stored_with_the_answer() {
             let second = client.get(&path, te);
             assert!(first.body == bytes(size) && second.body == bytes(size));
             assert!(second.is_hit() && second.complete, "{second:?}");
+            // RFC 9111 section 3.1 (MUST NOT, b): trailers do not become fields of the head.
+            assert_eq!(second.field("x-sum"), None, "{second:?}");
             // All trailers are there, or none.
             assert!(
                 ["", "x-sum: 7\r\n"].contains(&&*second.trailers),

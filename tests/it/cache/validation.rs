@@ -62,7 +62,8 @@ fn a_backend_of_http_2_validates() {
     assert_eq!(changed.text(), "another");
 }
 
-/// RFC 9111 section 3.2: the fields of the 304 replace the stored ones, except for those of the body.
+/// RFC 9111 sections 3.2 (MUST) and 4.3.4 (MUST): the fields of the 304 replace the stored ones, except for those of
+/// the body.
 #[test]
 fn a_304_updates_the_stored_fields() {
     let origin = origin(
@@ -140,6 +141,35 @@ fn dates_validate_where_there_is_no_tag() {
     assert_eq!(second.parameter("fwd-status"), Some("304"), "{second:?}");
 }
 
+/// RFC 9111 section 4.3.1 (SHOULD): the date goes with the tag, for backends that know no tags.
+#[test]
+fn dates_and_tags_validate_together() {
+    let origin = origin(|request, number| {
+        let fields = [
+            "Cache-Control: max-age=0",
+            "ETag: \"a\"",
+            "Last-Modified: Sat, 29 Oct 1994 19:43:31 GMT",
+        ];
+        match request.head.field("if-modified-since") {
+            Some(_) => message(304, &fields, None),
+            None => ok(&fields, &number.to_string()),
+        }
+    });
+    let proxy = caching("", &[origin.addr]);
+    for version in VERSIONS {
+        let path = format!("/{version:?}");
+        let mut client = Asker::new(&proxy, version);
+        let first = client.get(&path, &[]);
+        let second = client.get(&path, &[]);
+        assert_eq!((second.status, &second.body), (200, &first.body));
+        let asked = origin.requests().pop().unwrap();
+        assert_eq!(asked.head.field("if-none-match"), Some("\"a\""));
+        let changed = "Sat, 29 Oct 1994 19:43:31 GMT";
+        assert_eq!(asked.head.field("if-modified-since"), Some(changed));
+    }
+}
+
+/// RFC 9111 section 4.3.3 (MUST): a full answer to a validation is the answer, and replaces what was stored.
 #[test]
 fn another_answer_replaces_the_stored_one() {
     let origin = obedient();
@@ -171,7 +201,7 @@ fn conditions_of_clients_do_not_hinder_a_validation() {
         let mut client = Asker::new(&proxy, version);
         let want = ("x-want", STALE);
         let first = client.get(&path, &[want]);
-        // The client has another representation, and the stored one still holds.
+        // RFC 9111 section 4.3.2 (MUST): the client has another representation than the stored one, which still holds.
         let second = client.get(&path, &[want, ("if-none-match", "\"other\"")]);
         assert_eq!(
             (second.status, &second.body),
@@ -189,6 +219,26 @@ fn conditions_of_clients_do_not_hinder_a_validation() {
             (200, Some("\"two\"")),
             "{fourth:?}"
         );
+    }
+}
+
+/// RFC 9111 section 5.2.1.5: the answer to such a request is not stored, and what is stored already stays.
+#[test]
+fn requests_whose_answers_are_not_stored_end_nothing() {
+    let origin = obedient();
+    let proxy = caching("", &[origin.addr]);
+    let want = ("x-want", STALE);
+    for version in VERSIONS {
+        for own in [("cache-control", "no-store"), ("authorization", "Basic x")] {
+            let path = format!("/{}/{version:?}", own.0);
+            let mut client = Asker::new(&proxy, version);
+            let first = client.get(&path, &[want]);
+            for fields in [&[want, own][..], &[want]] {
+                let again = client.get(&path, fields);
+                assert_eq!((again.status, &again.body), (200, &first.body), "{again:?}");
+                assert_eq!(again.parameter("fwd-status"), Some("304"), "{again:?}");
+            }
+        }
     }
 }
 
@@ -253,7 +303,7 @@ fn a_304_for_a_client_is_its_own() {
     }
 }
 
-/// RFC 9111 section 4.3.5: the answer to HEAD updates what is stored, or shows that it has changed.
+/// RFC 9111 section 4.3.5 (SHOULD, a; MUST): the answer to HEAD updates what is stored, or shows that it has changed.
 #[test]
 fn head_updates_or_ends_what_is_stored() {
     let origin = origin(|request, number| {

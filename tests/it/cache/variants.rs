@@ -34,7 +34,7 @@ fn the_fields_in_vary_select_the_answer() {
             one: None,
             ..pair("x-lang", "", "a", false)
         },
-        // RFC 9111 section 4.1 (MUST): a field that is absent is absent from both.
+        // RFC 9111 section 4.1: a field that is absent is absent from both.
         Pair {
             one: None,
             ..pair("x-lang", "", "", false)
@@ -93,7 +93,82 @@ fn vary_with_a_star_is_not_stored() {
     }
 }
 
-/// The newest answer tells what it depends on.
+/// RFC 9111 sections 4 (MUST, c) and 4.1 (SHOULD): of several answers that match, the most recent one of those that say
+/// what they vary by.
+#[test]
+fn the_most_recent_of_several_answers_that_match_is_used() {
+    let origin = obedient();
+    let proxy = caching("", &[origin.addr]);
+    let (now, earlier) = (date(0), date(-1000));
+    for version in VERSIONS {
+        let mut client = Asker::new(&proxy, version);
+        let mut ask = |path: &str, want: &str, a: &str, b: &str| {
+            let path = format!("/{path}/{version:?}");
+            let want = format!("Cache-Control: max-age=7200|{want}");
+            client.get(&path, &[("x-want", &*want), ("x-a", a), ("x-b", b)])
+        };
+        let first = ask("date", &format!("Vary: x-a|Date: {now}"), "1", "1");
+        let second = ask("date", &format!("Vary: x-b|Date: {earlier}"), "2", "1");
+        assert!(!second.is_hit(), "{second:?}");
+        for _ in 0..2 {
+            let found = ask("date", "", "1", "1");
+            assert!(found.is_hit() && found.body == first.body, "{found:?}");
+            assert_eq!(ask("date", "", "2", "1").body, second.body);
+        }
+        let varying = ask("vary", "Vary: x-a", "1", "");
+        let plain = ask("vary", "X-Own: 1", "2", "");
+        assert!(!plain.is_hit(), "{plain:?}");
+        for _ in 0..2 {
+            let found = ask("vary", "", "1", "");
+            assert!(found.is_hit() && found.body == varying.body, "{found:?}");
+            assert_eq!(ask("vary", "", "2", "").body, plain.body);
+        }
+    }
+}
+
+/// RFC 9111 sections 4.3.4 (MUST) and 4.3.5 (SHOULD, a; MUST): each stored answer that a 304, or the answer to HEAD, is
+/// for is updated.
+#[test]
+fn all_answers_that_match_are_updated() {
+    let origin = origin(|request, _| {
+        let newer = ["Cache-Control: max-age=3600", "ETag: \"same\"", "X-New: 1"];
+        let head = &request.head;
+        if head.first_line().starts_with("HEAD") {
+            return message(200, &[&newer[..], &["Content-Length: 4"]].concat(), None);
+        }
+        match (head.field("if-none-match"), head.field("x-want")) {
+            (Some(_), _) => message(304, &newer, None),
+            (None, Some(vary)) => ok(
+                &[vary, "Cache-Control: max-age=0", "ETag: \"same\""],
+                "same",
+            ),
+            (None, None) => ok(&[], "other"),
+        }
+    });
+    let proxy = caching("", &[origin.addr]);
+    for version in VERSIONS {
+        for method in ["GET", "HEAD"] {
+            let path = format!("/{method}/{version:?}");
+            let mut client = Asker::new(&proxy, version);
+            let mut ask = |method: &str, a: &str, b: &str, more: &[(&str, &str)]| {
+                client.ask(method, &path, &[&[("x-a", a), ("x-b", b)], more].concat())
+            };
+            ask("GET", "1", "1", &[("x-want", "Vary: x-a")]);
+            ask("GET", "2", "1", &[("x-want", "Vary: x-b")]);
+            assert_eq!(ask(method, "1", "1", &[]).status, 200);
+            for (a, b) in [("1", "2"), ("2", "1"), ("1", "1")] {
+                let found = ask("GET", a, b, &[]);
+                assert!(
+                    found.is_hit() && found.text() == "same",
+                    "{a} {b}: {found:?}"
+                );
+                assert_eq!(found.field("x-new"), Some("1"));
+            }
+        }
+    }
+}
+
+/// Several lines of `Vary` are one list.
 #[test]
 fn several_fields_and_lines_of_vary_count_together() {
     let origin = obedient();

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use super::{Object, asked, caching, get_range, origin_of, pattern};
+use super::{Object, asked, caching, get_range, get_with, origin_of, pattern};
 use crate::support::{Origin, eventually, get};
 
 fn some(text: &str) -> Option<String> {
@@ -29,7 +29,7 @@ fn a_stored_part_answers_ranges_within_it() {
     assert_eq!(origin.count(), 1);
 }
 
-/// RFC 9111 section 3.3 (MUST NOT): a part answers no request for the whole; what it lacks is asked for.
+/// RFC 9111 section 3.3 (MUST NOT, b): a part answers no request for the whole; what it lacks is asked for.
 #[test]
 fn what_a_part_lacks_is_asked_for() {
     // The stored range, the request, what is asked for then, and the bytes that the client gets.
@@ -63,13 +63,15 @@ fn what_a_part_lacks_is_asked_for() {
                 *std::slice::from_ref(&rest),
                 "{row}"
             );
+            // RFC 9110 section 13.1.5 (MUST NOT, a): no If-Range without Range.
             let condition = rest.as_ref().map(|_| "\"one\"".to_owned());
             assert_eq!(asked(&origin, "if-range")[1..], [condition], "{row}");
         }
     }
 }
 
-/// RFC 9111 section 3.4 (MUST): parts of different states are not joined.
+/// RFC 9111 section 3.4: parts of different states are not joined. RFC 9110 section 14.3 (MUST NOT): the whole may come
+/// where a range was asked for.
 #[test]
 fn a_changed_representation_replaces_its_part() {
     for ignores_if_range in [false, true] {
@@ -91,6 +93,70 @@ fn a_changed_representation_replaces_its_part() {
         assert!(proxy.ask(get("/object")).body == expected);
         assert_eq!(origin.count(), count, "the new state is stored");
     }
+}
+
+/// RFC 9111 section 3.4 (MUST): the fields of the part that comes update those of the stored one.
+#[test]
+fn the_fields_of_a_later_part_count() {
+    let mut object = Object::of(1_000);
+    object.fields += "X-Version: 1\r\n";
+    let (origin, object) = origin_of(object);
+    let proxy = caching(&origin, "");
+    proxy.ask(get_range("0-399"));
+    let mut later = object.lock().unwrap();
+    later.fields = later.fields.replace("X-Version: 1", "X-Version: 2");
+    drop(later);
+    for _ in 0..2 {
+        let whole = proxy.ask(get("/object"));
+        assert!(whole.body == pattern(1_000));
+        assert_eq!(whole.field("x-version"), Some("2"));
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+/// RFC 9110 section 14.4 (MUST NOT, a; SHOULD, a): a part in a unit that palantir does not know passes, and is not
+/// stored. RFC 9111 section 3.3 (MUST NOT, a).
+#[test]
+fn a_part_in_an_unknown_unit_passes() {
+    let origin = Origin::answering(
+        "HTTP/1.1 206 Partial Content\r\nCache-Control: max-age=60\r\nETag: \"a\"\r\n\
+         Content-Range: items 0-1/9\r\nContent-Length: 2\r\n\r\nab",
+    );
+    let proxy = caching(&origin, "");
+    let request = get_with("Range: items=0-1");
+    for count in 1..3 {
+        let answer = proxy.ask(&request);
+        assert_eq!((answer.status(), &*answer.text()), (206, "ab"));
+        assert_eq!(answer.field("content-range"), Some("items 0-1/9"));
+        assert_eq!(origin.count(), count);
+    }
+}
+
+/// RFC 9111 section 4.3.2 (MUST NOT, b): a part is validated for a range within it, and for nothing else. RFC 9111
+/// section 3.3 (MUST NOT, b): a part that was validated is still a part.
+#[test]
+fn the_tag_of_a_part_is_sent_for_what_the_part_has() {
+    let mut object = Object::of(1_000);
+    object.fields = "Cache-Control: max-age=0\r\n".to_owned();
+    let (origin, _) = origin_of(object);
+    let proxy = caching(&origin, "");
+    proxy.ask(get_range("200-599"));
+    let own = some("\"one\"");
+    for _ in 0..2 {
+        let part = proxy.ask(get_range("210-220"));
+        assert_eq!(
+            (part.status(), &part.body[..]),
+            (206, &pattern(1_000)[210..=220])
+        );
+        assert_eq!(part.field("content-range"), Some("bytes 210-220/1000"));
+    }
+    assert_eq!(asked(&origin, "if-none-match"), [None, own.clone(), own]);
+    assert_eq!(
+        proxy.ask(get_range("600-699")).body,
+        pattern(1_000)[600..700]
+    );
+    assert!(proxy.ask(get("/object")).body == pattern(1_000));
+    assert_eq!(asked(&origin, "if-none-match")[3..], [None, None]);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_slow_validation_goes_on_without_its_client() {
     assert_eq!(origin.count(), 2);
 }
 
-/// RFC 9111 section 4.2.4 (MUST NOT): must-revalidate forbids a stale response, however slow the validation is.
+/// RFC 9111 section 4.2.4 (MUST NOT, a): must-revalidate forbids a stale response, however slow the validation is.
 #[test]
 fn patience_is_no_permission() {
     let mut object = Object::of(1_000);

@@ -12,19 +12,19 @@ use crate::shared::route_counters::BackendTotals;
 use crate::snapshot::{Backend, Pool, Snapshot};
 
 /// A backend with its counts.
-pub(super) struct Counted<'a> {
+pub(super) struct CountedBackend<'a> {
     pool: &'a Pool,
     backend: &'a Backend,
     totals: BackendTotals,
 }
 
-impl<'a> Counted<'a> {
+impl<'a> CountedBackend<'a> {
     /// Every backend of the snapshot, with what all workers have counted of it until now.
-    pub(super) fn all(snapshot: &'a Snapshot) -> Vec<Counted<'a>> {
+    pub(super) fn all(snapshot: &'a Snapshot) -> Vec<CountedBackend<'a>> {
         let pools = snapshot.pools.iter();
         pools
             .flat_map(|pool| {
-                pool.backends.iter().map(move |backend| Counted {
+                pool.backends.iter().map(move |backend| CountedBackend {
                     pool,
                     backend,
                     totals: backend.slot.counters().totals(),
@@ -47,7 +47,7 @@ impl<'a> Counted<'a> {
 /// The workers' counts of each backend.
 pub(super) fn encode_backend_counters(
     page: &mut Page<'_>,
-    backends: &[Counted<'_>],
+    backends: &[CountedBackend<'_>],
 ) -> fmt::Result {
     let each = |value: fn(&BackendTotals) -> u64| {
         backends
@@ -106,7 +106,7 @@ pub(super) fn encode_backend_counters(
 pub(super) fn encode_backend_states(
     page: &mut Page<'_>,
     sources: &Sources,
-    backends: &[Counted<'_>],
+    backends: &[CountedBackend<'_>],
 ) -> fmt::Result {
     let tables = &sources.tables;
     let each = |value: &dyn Fn(&Backend) -> u64| {

@@ -20,7 +20,7 @@ const OWNER: usize = 4;
 /// The form of the region that this version writes and reads.
 const THIS_FORM: u32 = 0x7061_6302;
 
-/// Nobody has decided yet which of two processes owns the region.
+/// The owner of the region is not decided yet: one of two processes.
 const UNDECIDED: u32 = 0;
 /// The process that has made the region or had it last owns it.
 const OLD: u32 = 1;
@@ -77,7 +77,7 @@ impl Arena {
     }
 
     /// Shows `found` all blocks of a region that was handed over, and takes note of them. Nothing is written. What
-    /// lies behind a tag that cannot be right is one block that nobody uses before the other processes have ended.
+    /// lies behind a tag that cannot be right is one block that is not used before the other processes have ended.
     pub fn walk(self: &Arc<Self>, mut found: impl FnMut(FoundBlock)) {
         let limit = (self.region.bytes() / UNIT) as u32;
         let (mut unit, mut before, mut resident) = (0, 0, 0);

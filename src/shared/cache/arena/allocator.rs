@@ -122,7 +122,7 @@ impl Allocator {
         self.link(region, unit, units);
     }
 
-    /// Makes one block in use of what follows the last block that was taken over, unless nobody has written there.
+    /// Makes one block in use of what follows the last block that was taken over, unless no bytes were written there.
     pub fn cover_rest(&mut self, region: &Region) -> Option<u32> {
         let (unit, units) = (self.end, self.limit - self.end);
         if units < SMALLEST {

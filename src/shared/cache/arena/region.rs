@@ -40,9 +40,9 @@ impl Region {
         Region::of_file(memfd_create("palantir-cache", flags)?, bytes)
     }
 
-    /// A region of at least `bytes` in a memfd that may have contents. Nobody can make the file shorter from here on,
-    /// which would end every process that reads beyond its end. Errors: the file is something else, or the machine has
-    /// no address space left.
+    /// A region of at least `bytes` in a memfd that may have contents. No process can make the file shorter from here
+    /// on, which would end every process that reads beyond its end. Errors: the file is something else, or the machine
+    /// has no address space left.
     #[cfg(not(miri))]
     pub fn of_file(file: OwnedFd, bytes: usize) -> io::Result<Region> {
         use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate};
@@ -122,7 +122,7 @@ impl Region {
     /// The bytes from an offset on.
     ///
     /// # Safety
-    /// Nobody writes to these bytes while the slice lives.
+    /// No thread writes to these bytes while the slice lives.
     #[inline]
     pub unsafe fn slice(&self, offset: usize, bytes: usize) -> &[u8] {
         assert!(offset <= self.bytes && bytes <= self.bytes - offset);
@@ -133,7 +133,7 @@ impl Region {
     /// Copies bytes to an offset.
     ///
     /// # Safety
-    /// Nobody else reads or writes these bytes at the same time.
+    /// No other thread reads or writes these bytes at the same time.
     #[inline]
     pub unsafe fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(offset <= self.bytes && bytes.len() <= self.bytes - offset);
@@ -148,7 +148,7 @@ impl Region {
     /// what they were for the sender. Errors: the kernel refuses.
     ///
     /// # Safety
-    /// Nobody uses the pages at the same time, and no slice of them lives.
+    /// No thread uses the pages at the same time, and no slice of them lives.
     pub unsafe fn give_back(&self, offset: usize, bytes: usize) -> io::Result<()> {
         use rustix::fs::{FallocateFlags, fallocate};
 

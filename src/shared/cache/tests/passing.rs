@@ -188,6 +188,28 @@ fn who_stands_still_loses_the_rest_and_stops_nobody_else() {
     );
 }
 
+/// The connection of the only one who follows has bounds of its own, and nobody else waits.
+#[test]
+fn the_only_one_who_follows_is_waited_for() {
+    for followers in [1, 2] {
+        let store = store_of(8 << 20);
+        let hash = store.hash(b"key");
+        let Joined::Lead(fetch) = store.join(hash, b"key", None, 0) else {
+            panic!("nobody else fetches")
+        };
+        let followers: Vec<_> = (0..followers).map(|_| fetch.follower().unwrap()).collect();
+        let mut new = new_entry(None);
+        new.share.max_object = 1 << 18;
+        let mut filling = fetch.store(new).unwrap();
+        while !filling.is_held_back() {
+            filling.push(&[0; 50_000]).unwrap();
+        }
+        filling.mark();
+        filling.forsake();
+        assert_eq!(filling.is_held_back(), followers.len() == 1);
+    }
+}
+
 #[test]
 fn a_store_without_room_passes_on_what_it_does_not_keep() {
     let store = store_of(16 << 20);

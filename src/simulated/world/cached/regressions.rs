@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::run::run;
 use super::scenario::{
-    Ask, AskKind, CachePolicy, CachedScenario, Control, Framing, OriginFault, Resource, Validator,
-    Visitor,
+    Ask, AskKind, CachePolicy, CachedScenario, Control, Framing, OriginFault, Outage, PurgePlan,
+    Purged, Resource, Validator, Visitor, When,
 };
 use crate::net;
 use crate::simulated::Weather;
@@ -108,4 +108,24 @@ fn a_part_that_was_validated_is_still_a_part() {
         ..Control::default()
     };
     check(in_turn(resource, vec![first, cut, ask(AskKind::Get)]));
+}
+
+#[test]
+fn what_a_soft_purge_made_stale_is_stale_also_in_trouble() {
+    let mut resource = resource();
+    resource.control.must_revalidate = true;
+    let asks = vec![ask(AskKind::Get), ask(AskKind::Get), ask(AskKind::Get)];
+    let mut scenario = in_turn(resource, asks);
+    scenario.policy.stale_if_unreachable = 600;
+    scenario.purges.push(PurgePlan {
+        when: When::At(1_500_000),
+        what: Purged::All,
+        is_soft: true,
+    });
+    scenario.outages.push(Outage {
+        pool: PoolKind::One,
+        from: 1_500_000,
+        to: 9_000_000,
+    });
+    check(scenario);
 }

@@ -92,7 +92,7 @@ impl LookUp<'_> {
     fn completing(&self, entry: &SharedEntry, missing: Missing) -> Option<Completing> {
         let stored = part_of(entry)?;
         let completion = stored.completion(missing.range)?;
-        // RFC 9111 section 3.4 (MUST): parts without a strong validator are not joined.
+        // RFC 9111 section 3.4: parts without a strong validator are not joined.
         Validators::of_head(entry.head()).strong()?;
         let is_within = completion.union.range.len() <= self.policy.max_object
             && stored.range.len() <= limits::JOINED_BYTES;
