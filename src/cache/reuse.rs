@@ -133,7 +133,7 @@ pub fn may_serve_stale(
     ttl > 0 || staleness(ttl) < error_window(facts, asking, default)
 }
 
-/// The same for an entry that a soft purge has made stale: for how long it would be fresh does not count.
+/// Whether an entry that a soft purge has made stale may answer in trouble: that it would be fresh does not count.
 pub fn may_serve_purged(
     policy: &Policy,
     facts: &EntryFacts,

@@ -43,7 +43,7 @@ pub enum Fault {
     KeepsChanged,
     /// An answer that was asked for before a change is stored after it.
     StoresInvalidated,
-    /// Who follows an answer takes the part of a body that was cut for the whole.
+    /// A follower of an answer takes the part of a body that was cut for the whole.
     TakesPartForWhole,
     /// Stored responses are fresh for ever.
     NeverStale,

@@ -336,7 +336,7 @@ fn stale_in_trouble_table() {
     }
 }
 
-/// RFC 9111 section 4.2.4 (MUST NOT): what a soft purge has made stale is stale also where no backend answers.
+/// RFC 9111 section 4.2.4 (MUST NOT, a): what a soft purge has made stale is stale also where no backend answers.
 #[test]
 fn soft_purges_count_in_trouble() {
     let policy = policy();

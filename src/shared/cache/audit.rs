@@ -1,4 +1,4 @@
-//! What must be left of a store when nobody uses it any more, for tests.
+//! The remains of a store that nobody uses any more, for tests.
 
 use super::CacheStore;
 
@@ -7,7 +7,7 @@ use super::CacheStore;
 pub struct Remains {
     /// The fetches that run.
     pub fetches: u32,
-    /// Those who follow fetches.
+    /// The followers of fetches.
     pub followers: u32,
     /// Bytes of blocks that are in use.
     pub blocks: u64,
@@ -16,8 +16,8 @@ pub struct Remains {
 }
 
 impl CacheStore {
-    /// What is left of the store's work. While there are entries, their bytes are among those of the blocks and among
-    /// the unexplained ones.
+    /// The remains of the store's work. While there are entries, the bytes of the blocks and the unexplained ones are
+    /// theirs, too.
     pub fn remains(&self) -> Remains {
         let (mut fetches, mut followers, mut tables) = (0, 0, 0);
         for shard in &self.shards {

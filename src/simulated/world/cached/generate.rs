@@ -55,7 +55,7 @@ pub fn cached_scenario(seed: u64) -> CachedScenario {
         let resource = dice.below(made.resources.len() as u64) as usize;
         made.changes.push((dice.below(SPAN), resource));
     }
-    if has_trouble && dice.percent(30) {
+    if has_trouble && dice.percent(60) {
         let from = dice.below(SPAN);
         let to = from + dice.below(2 * SECOND);
         let pool = dice.one_of(&[PoolKind::One, PoolKind::Two]);
@@ -73,7 +73,7 @@ fn policy(dice: &mut Dice, has_trouble: bool) -> CachePolicy {
         stale_while_revalidate: dice.one_of(&[0, 0, 2]),
         stale_if_error: if has_trouble { dice.one_of(&[0, 5]) } else { 0 },
         stale_if_unreachable: dice.one_of(&[0, 5, 600]),
-        stale_after: dice.one_of(&[0, 0, 0, 300]),
+        stale_after: dice.one_of(&[0, 0, 50, 300]),
         max_object: dice.one_of(&[1_000, 60_000, 200_000]),
         max_percent: dice.one_of(&[100, 100, 10]),
     }
@@ -113,7 +113,7 @@ fn add_resources(dice: &mut Dice, made: &mut CachedScenario) {
 
 fn control(dice: &mut Dice) -> Control {
     let mut control = Control {
-        max_age: dice.one_of(&[None, Some(0), Some(1), Some(2), Some(60), Some(60)]),
+        max_age: dice.one_of(&[None, Some(0), Some(1), Some(1), Some(2), Some(60)]),
         ..Control::default()
     };
     match dice.below(12) {
@@ -174,7 +174,7 @@ fn ask(dice: &mut Dice, made: &CachedScenario, (favourite, trouble): (usize, boo
         _ => AskKind::Get,
     };
     let longest_gap = dice.one_of(&[1, MILLIS, 50 * MILLIS, SECOND, 3 * SECOND]);
-    let longest_wait = dice.one_of(&[1, MILLIS, 20 * MILLIS, 400 * MILLIS]);
+    let longest_wait = dice.one_of(&[1, MILLIS, 20 * MILLIS, 400 * MILLIS, SECOND]);
     let breaks = OriginFault::Breaks(dice.below(length as u64 + 1) as usize);
     let faults = [
         OriginFault::Resets,
@@ -197,7 +197,7 @@ fn ask(dice: &mut Dice, made: &CachedScenario, (favourite, trouble): (usize, boo
         wait: dice.below(longest_wait),
         pieces: dice.one_of(&[1, 1, 2, 5]),
         pause: dice.one_of(&[MILLIS, 30 * MILLIS, 300 * MILLIS]),
-        fault: (trouble && dice.percent(20)).then(|| dice.one_of(&faults)),
+        fault: (trouble && dice.percent(30)).then(|| dice.one_of(&faults)),
         faulty_attempts: dice.one_of(&[1, 1, 3]),
     }
 }

@@ -257,7 +257,7 @@ impl Scene {
             let tags: Vec<String> = resource.tags.iter().map(|tag| format!("t{tag}")).collect();
             fields.push(("surrogate-key", tags.join(" ")));
         }
-        // This field tells which answer brought the body: those without a body do not replace it.
+        // The field tells which answer brought the body. An answer without a body does not replace it.
         if production.status != 304 && method != "HEAD" {
             fields.push(("x-body", number.to_string()));
         }

@@ -55,7 +55,7 @@ pub struct Records {
     order: u64,
 }
 
-/// What an answer may say of the way that it came, in `Cache-Status`.
+/// The words of `Cache-Status` that tell which way an answer came.
 pub const REACHED: [&str; 9] = [
     "hit",
     "collapsed",

@@ -72,7 +72,7 @@ impl Scene {
         if first.resource == resource {
             return first.version;
         }
-        // What was asked for before the change has an older version.
+        // An answer that was asked for before the change has an older version.
         let before = self.origin.productions.iter();
         let before = before.filter(|one| one.resource == resource && one.order < first.order);
         before.map(|one| one.version + 1).max().unwrap_or(0)

@@ -80,7 +80,7 @@ pub fn run(scenario: &Rc<CachedScenario>) -> Option<String> {
 /// How a run went.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Course {
-    /// What must not be, if there is something.
+    /// The first thing that must not be, if there is one.
     pub violation: Option<String>,
     pub steps: u64,
     /// The instant at which the run ended, in microseconds.

@@ -141,7 +141,7 @@ pub enum AskKind {
 pub enum OriginFault {
     /// The connection, or the stream, is reset before the answer.
     Resets,
-    /// The same after so many bytes of the body.
+    /// The connection, or the stream, is reset after so many bytes of the body.
     Breaks(usize),
     /// There is no answer.
     Silent,
@@ -207,8 +207,8 @@ impl Resource {
         format!("/{prefix}{}", self.target)
     }
 
-    /// Whether `Location` of an answer for another resource can name this one: both have one origin, and one pool, whose
-    /// responses are a zone of their own.
+    /// Whether `Location` of an answer for another resource can name this one: the two have one host, and one pool,
+    /// since the responses of each pool are a zone.
     pub fn is_beside(&self, other: &Resource) -> bool {
         (self.pool, self.host) == (other.pool, other.host)
     }
