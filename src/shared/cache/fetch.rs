@@ -10,6 +10,7 @@ use super::fills::{FillEnd, Follower, RunningFill};
 use super::header::{EntryHeader, HEADER_BYTES};
 use super::mark;
 use super::passing_state::Passing;
+use super::room::part_bytes;
 use super::unpublished::{NoRoom, Unpublished};
 use crate::base::limits;
 use crate::cache::facts::{EntryFacts, Flags};
@@ -127,7 +128,11 @@ impl Ticket {
         old: &Arc<Entry>,
         new: NewEntry<'_>,
     ) -> Result<Arc<Entry>, Unpublished> {
-        let refreshed = self.with_body_of(old, &new);
+        // A purge that came after the look-up has ended the body, whatever a backend says of its validator.
+        let refreshed = match self.store.check(old) {
+            EntryState::Dead => Err(Unpublished::Purged),
+            EntryState::Live | EntryState::Stale => self.with_body_of(old, &new),
+        };
         let Ok(entry) = refreshed else {
             self.uncacheable(0);
             return refreshed;
@@ -467,19 +472,6 @@ impl Filling {
         shard.end_fill(hash, key, fill.number(), collapses);
         drop(shard);
         fill.set_end(end, trailers);
-    }
-}
-
-/// Bytes of the next block of a body: the rest of it if that is known; else blocks that double.
-fn part_bytes(length: Option<u64>, pushed: u64, coming: usize) -> usize {
-    let rest = match length {
-        Some(length) => length - pushed,
-        None => pushed.max(coming as u64),
-    };
-    let most = limits::BODY_BLOCK_BYTES as u64;
-    match length {
-        Some(_) => rest.min(most) as usize,
-        None => rest.clamp(limits::BODY_BLOCK_LEAST_BYTES as u64, most) as usize,
     }
 }
 
