@@ -95,8 +95,9 @@ pub fn may_answer_stale(
     now: u64,
 ) -> bool {
     let may_serve = match entry.state() {
-        EntryState::Stale => may_serve_purged,
-        EntryState::Live | EntryState::Dead => may_serve_stale,
+        EntryState::Live => may_serve_stale,
+        // An entry that has ended since it was found may have been made stale before.
+        EntryState::Stale | EntryState::Dead => may_serve_purged,
     };
     may_serve(policy, &entry.facts(), asking, trouble, now)
 }

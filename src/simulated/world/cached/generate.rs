@@ -158,9 +158,10 @@ fn add_visitor(dice: &mut Dice, made: &mut CachedScenario, (rough, trouble): (bo
 
 fn ask(dice: &mut Dice, made: &CachedScenario, (favourite, trouble): (usize, bool)) -> Ask {
     let all = made.resources.len() as u64;
-    let resource = match dice.percent(70) {
-        true => favourite,
-        false => dice.below(all) as usize,
+    let resource = if dice.percent(70) {
+        favourite
+    } else {
+        dice.below(all) as usize
     };
     let has_validator = made.resources[resource].validator != Validator::None;
     let length = made.resources[resource].length;

@@ -129,3 +129,26 @@ fn what_a_soft_purge_made_stale_is_stale_also_in_trouble() {
     });
     check(scenario);
 }
+
+#[test]
+fn what_a_soft_purge_made_stale_is_stale_also_when_another_response_has_replaced_it() {
+    let mut resource = resource();
+    resource.control.must_revalidate = true;
+    resource.changes_always = true;
+    let mut failing = ask(AskKind::Get);
+    // The answer to the next request, which does not wait for this one, comes before the failure.
+    failing.is_authorized = true;
+    failing.wait = 2_000_000;
+    failing.fault = Some(OriginFault::Error);
+    let asks = vec![ask(AskKind::Get), ask(AskKind::Get), failing];
+    let mut scenario = in_turn(resource, asks);
+    scenario.policy.stale_if_error = 5;
+    scenario.visitors[1].at = 2_500_000;
+    scenario.purges.push(PurgePlan {
+        when: When::At(1_500_000),
+        what: Purged::All,
+        is_soft: true,
+    });
+    scenario.asks[1].directive = Some("no-store");
+    check(scenario);
+}

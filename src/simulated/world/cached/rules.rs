@@ -118,10 +118,10 @@ impl Answer<'_> {
             last = self.check_production(one);
             last.is_ok()
         });
-        match is_right && tag.is_some() {
-            true => Ok(Rc::from([])),
-            false => Err(last.err().unwrap_or_default()),
+        if is_right && tag.is_some() {
+            return Ok(Rc::from([]));
         }
+        Err(last.err().unwrap_or_default())
     }
 
     /// The bytes that the answer has to have. Invariant: a part is the one that was asked for.

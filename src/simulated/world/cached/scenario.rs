@@ -244,23 +244,21 @@ impl Control {
             _ if self.s_maxage.is_some() => 0,
             _ => policy.stale_while_revalidate,
         };
-        match self.must_revalidate || self.is_no_cache {
-            true => 0,
-            false => self.stale_while_revalidate.unwrap_or(default),
+        if self.must_revalidate || self.is_no_cache {
+            return 0;
         }
+        self.stale_while_revalidate.unwrap_or(default)
     }
 
     /// Seconds beyond its freshness for which an answer may be served when the origin has trouble.
     pub fn error_window(&self, policy: &CachePolicy) -> u32 {
         let default = policy.stale_if_error.max(policy.stale_if_unreachable);
         let default = if self.s_maxage.is_some() { 0 } else { default };
-        match self.must_revalidate || self.is_no_cache {
-            true => 0,
-            false => {
-                let named = self.stale_if_error.unwrap_or(default);
-                named.max(self.stale_while_revalidate.unwrap_or(0))
-            }
+        if self.must_revalidate || self.is_no_cache {
+            return 0;
         }
+        let named = self.stale_if_error.unwrap_or(default);
+        named.max(self.stale_while_revalidate.unwrap_or(0))
     }
 }
 

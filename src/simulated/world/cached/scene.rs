@@ -127,9 +127,10 @@ impl Scene {
     pub fn purge(&mut self, number: usize) {
         let scenario = self.scenario.clone();
         let PurgePlan { what, is_soft, .. } = scenario.purges[number];
-        let effect = match is_soft {
-            true => PurgeEffect::Soft,
-            false => PurgeEffect::Hard,
+        let effect = if is_soft {
+            PurgeEffect::Soft
+        } else {
+            PurgeEffect::Hard
         };
         let url = |pool, host: &str, path: &str| {
             let zone = if pool == PoolKind::One { "one" } else { "two" };
