@@ -10,6 +10,7 @@ use super::fills::{FillEnd, Follower, RunningFill};
 use super::header::{EntryHeader, HEADER_BYTES};
 use super::mark;
 use super::passing_state::Passing;
+use super::reserved::{Reserved, part_bytes};
 use super::unpublished::{NoRoom, Unpublished};
 use crate::base::limits;
 use crate::cache::facts::{EntryFacts, Flags};
@@ -68,6 +69,7 @@ pub struct Filling {
     pub(super) has_ended: bool,
     /// The body is not stored any more, and only passed on to those who follow.
     pub(super) passing: Option<Passing<NoRoom>>,
+    pub(super) reserved: Reserved,
 }
 
 #[derive(Debug)]
@@ -188,6 +190,7 @@ impl Ticket {
                     share: new.share,
                     has_ended: false,
                     passing: None,
+                    reserved: Reserved::default(),
                 })
             }
             Err(error) => {
@@ -342,7 +345,10 @@ impl Filling {
                 part.seal();
             }
             let wanted = part_bytes(self.length, self.pushed, bytes.len());
-            let (block, mut writer) = self.fetch.store.allocate_part(wanted)?;
+            let (block, mut writer) = match self.reserved.for_body() {
+                Some(reserved) => reserved,
+                None => self.fetch.store.allocate_part(wanted)?,
+            };
             let prefix = BodyPart::prefix(body.number(), self.pushed);
             block.append(&mut writer, &prefix);
             let start = self.pushed;
@@ -467,19 +473,6 @@ impl Filling {
         shard.end_fill(hash, key, fill.number(), collapses);
         drop(shard);
         fill.set_end(end, trailers);
-    }
-}
-
-/// Bytes of the next block of a body: the rest of it if that is known; else blocks that double.
-fn part_bytes(length: Option<u64>, pushed: u64, coming: usize) -> usize {
-    let rest = match length {
-        Some(length) => length - pushed,
-        None => pushed.max(coming as u64),
-    };
-    let most = limits::BODY_BLOCK_BYTES as u64;
-    match length {
-        Some(_) => rest.min(most) as usize,
-        None => rest.clamp(limits::BODY_BLOCK_LEAST_BYTES as u64, most) as usize,
     }
 }
 
