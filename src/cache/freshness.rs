@@ -92,5 +92,9 @@ pub fn age(facts: &EntryFacts, now: u64) -> u32 {
 
 /// The seconds for which a response is still fresh; 0 or less: for how long it has been stale.
 pub fn ttl(policy: &Policy, facts: &EntryFacts, now: u64) -> i64 {
+    #[cfg(test)]
+    if crate::simulated::is_planted(crate::simulated::Fault::NeverStale) {
+        return 1;
+    }
     i64::from(lifetime(policy, facts).secs) - i64::from(age(facts, now))
 }

@@ -126,16 +126,35 @@ pub fn may_serve_stale(
     {
         return false;
     }
-    // RFC 9111 section 4.2.4 (MUST NOT, b): a stale response answers where no answer can be had, or where the response,
-    // the client or the operator permits it.
-    let default = match trouble {
-        Trouble::Unreachable => policy.stale_if_unreachable,
-        // RFC 5861 section 4: these statuses are errors in its sense.
-        Trouble::Status(500 | 502 | 503 | 504) => policy.stale_if_error,
-        Trouble::Status(_) => return false,
+    let Some(default) = default_window(policy, trouble) else {
+        return false;
     };
     let ttl = ttl(policy, facts, now);
     ttl > 0 || staleness(ttl) < error_window(facts, asking, default)
+}
+
+/// Whether an entry that a soft purge has made stale may answer in trouble: that it would be fresh does not count.
+pub fn may_serve_purged(
+    policy: &Policy,
+    facts: &EntryFacts,
+    asking: &Asking,
+    trouble: Trouble,
+    now: u64,
+) -> bool {
+    let default = default_window(policy, trouble).unwrap_or(0);
+    error_window(facts, asking, default) > 0 && may_serve_stale(policy, facts, asking, trouble, now)
+}
+
+/// The operator's seconds of staleness for which an entry answers in such trouble; `None`: no stale entry answers.
+fn default_window(policy: &Policy, trouble: Trouble) -> Option<u32> {
+    // RFC 9111 section 4.2.4 (MUST NOT, b): a stale response answers where no answer can be had, or where the response,
+    // the client or the operator permits it.
+    match trouble {
+        Trouble::Unreachable => Some(policy.stale_if_unreachable),
+        // RFC 5861 section 4: these statuses are errors in its sense.
+        Trouble::Status(500 | 502 | 503 | 504) => Some(policy.stale_if_error),
+        Trouble::Status(_) => None,
+    }
 }
 
 /// The reason for which a response is never used without a validation, however fresh it is and whatever goes wrong.

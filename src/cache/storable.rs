@@ -55,7 +55,11 @@ pub fn forbidden(policy: &Policy, facts: &EntryFacts) -> Option<NotStored> {
         return Some(NotStored::NoStore);
     }
     // RFC 9111 sections 3 (MUST NOT, e) and 5.2.2.7 (MUST NOT, a): a shared cache stores no response with `private`.
-    if has(Flags::PRIVATE) {
+    let is_private = has(Flags::PRIVATE);
+    #[cfg(test)]
+    let is_private =
+        is_private && !crate::simulated::is_planted(crate::simulated::Fault::SharesPrivate);
+    if is_private {
         return Some(NotStored::Private);
     }
     let is_refused = has(Flags::SET_COOKIE) && policy.set_cookie == SetCookie::Refuse;

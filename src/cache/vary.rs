@@ -67,6 +67,10 @@ pub fn fields_of(variant: &[u8]) -> Vec<(&[u8], Option<&[u8]>)> {
 
 /// Whether a request selects a variant. Bytes that are no variant are selected by none.
 pub fn matches(variant: &[u8], request: &[Header<'_>]) -> bool {
+    #[cfg(test)]
+    if crate::simulated::is_planted(crate::simulated::Fault::IgnoresVariant) {
+        return true;
+    }
     // RFC 9111 sections 4 (MUST NOT, c) and 4.1 (MUST NOT): every field that `Vary` names matches, or the response does
     // not answer.
     let mut rest = variant;

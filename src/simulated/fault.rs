@@ -31,6 +31,26 @@ pub enum Fault {
     AwaitsTheDead,
     /// An answer over HTTP/2 of whose body nothing was sent leaves room for another answer, although its head is gone.
     AnswersTwice,
+    /// The number of the last purge is noted when an answer is stored, and not when its request is sent.
+    NotesPurgeLate,
+    /// The entries in front of the store are not checked against purges.
+    ForgetsPurges,
+    /// A request that comes after a purge waits for an answer that was asked for before.
+    FollowsPurged,
+    /// Any variant of a stored response answers any request.
+    IgnoresVariant,
+    /// A request that changes a resource does not end what is stored of it.
+    KeepsChanged,
+    /// An answer that was asked for before a change is stored after it.
+    StoresInvalidated,
+    /// A follower of an answer takes the part of a body that was cut for the whole.
+    TakesPartForWhole,
+    /// Stored responses are fresh for ever.
+    NeverStale,
+    /// A response that is for one client is stored for all.
+    SharesPrivate,
+    /// The bytes of one who has followed a fill are never given back.
+    LosesMemory,
 }
 
 thread_local! {

@@ -20,6 +20,7 @@ mod world;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
@@ -53,6 +54,11 @@ fn is_traced() -> bool {
 /// The kernel of this thread, if it simulates.
 pub fn kernel() -> Option<Rc<Kernel>> {
     KERNEL.with_borrow(Option::clone)
+}
+
+/// The hash of a key, the same in every run; `None`: the thread does not simulate.
+pub fn hash(key: &[u8]) -> Option<u64> {
+    kernel().map(|_| BuildHasherDefault::<DefaultHasher>::default().hash_one(key))
 }
 
 /// The thread simulates until this is dropped.

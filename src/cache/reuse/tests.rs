@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Reuse, Trouble, Why, may_serve_stale, reuse};
+use super::{Reuse, Trouble, Why, may_serve_purged, may_serve_stale, reuse};
 use crate::cache::facts::EntryFacts;
 use crate::cache::policy::{ClientDirectives, Policy, Replaces, SetCookie};
 use crate::cache::response::facts_of;
@@ -333,6 +333,30 @@ fn stale_in_trouble_table() {
         let entry = facts(&policy, 200, &[&line]);
         let found = may_serve_stale(&policy, &entry, &asking, trouble, NOW + secs * 1_000);
         assert_eq!(found, expected, "{control} {trouble:?} {secs}");
+    }
+}
+
+/// RFC 9111 section 4.2.4 (MUST NOT, a): what a soft purge has made stale is stale also where no backend answers.
+#[test]
+fn soft_purges_count_in_trouble() {
+    let policy = policy();
+    let asking = asking(&policy, "GET", &[]);
+    let rows = [
+        ("max-age=60", true),
+        ("max-age=60, must-revalidate", false),
+        ("s-maxage=60", false),
+        ("s-maxage=60, stale-if-error=5", true),
+    ];
+    for (control, expected) in rows {
+        let line = format!("Cache-Control: {control}");
+        let entry = facts(&policy, 200, &[&line]);
+        let (trouble, now) = (Trouble::Unreachable, NOW + 1_000);
+        let found = may_serve_purged(&policy, &entry, &asking, trouble, now);
+        assert_eq!(found, expected, "{control}");
+        assert!(
+            may_serve_stale(&policy, &entry, &asking, trouble, now),
+            "{control}"
+        );
     }
 }
 

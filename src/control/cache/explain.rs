@@ -15,7 +15,7 @@ use crate::cache::key::Key;
 use crate::cache::named_url::NamedUrl;
 use crate::cache::policy::Policy;
 use crate::cache::request::{Asking, Circumstances};
-use crate::cache::reuse::{Reuse, Trouble, may_serve_stale, reuse};
+use crate::cache::reuse::{Reuse, Trouble, may_serve_purged, may_serve_stale, reuse};
 use crate::cache::stored_head;
 use crate::cache::validators::Validators;
 use crate::cache::vary;
@@ -181,6 +181,11 @@ impl Look<'_> {
             Reuse::Validate(why) => ("validate", why.label()),
         };
         let trouble = Trouble::Unreachable;
+        let may_serve = if is_purged {
+            may_serve_purged
+        } else {
+            may_serve_stale
+        };
         Explanation {
             entry: Some(EntryView::of(
                 &EntrySummary::of(entry),
@@ -188,7 +193,7 @@ impl Look<'_> {
                 self.now,
             )),
             lifetime: Some(lifetime.secs),
-            if_unreachable: may_serve_stale(policy, &facts, asking, trouble, self.now),
+            if_unreachable: may_serve(policy, &facts, asking, trouble, self.now),
             ..Explanation::of(outcome, reason)
         }
     }

@@ -10,7 +10,8 @@ use super::fills::{FillEnd, Follower, RunningFill};
 use super::header::{EntryHeader, HEADER_BYTES};
 use super::mark;
 use super::passing_state::Passing;
-use super::reserved::{Reserved, part_bytes};
+use super::reserved::Reserved;
+use super::room::part_bytes;
 use super::unpublished::{NoRoom, Unpublished};
 use crate::base::limits;
 use crate::cache::facts::{EntryFacts, Flags};
@@ -129,7 +130,11 @@ impl Ticket {
         old: &Arc<Entry>,
         new: NewEntry<'_>,
     ) -> Result<Arc<Entry>, Unpublished> {
-        let refreshed = self.with_body_of(old, &new);
+        // A purge that came after the look-up has ended the body, whatever a backend says of its validator.
+        let refreshed = match self.store.check(old) {
+            EntryState::Dead => Err(Unpublished::Purged),
+            EntryState::Live | EntryState::Stale => self.with_body_of(old, &new),
+        };
         let Ok(entry) = refreshed else {
             self.uncacheable(0);
             return refreshed;
@@ -479,6 +484,10 @@ impl Filling {
 impl Drop for Filling {
     fn drop(&mut self) {
         if !self.has_ended {
+            #[cfg(test)]
+            if crate::simulated::is_planted(crate::simulated::Fault::TakesPartForWhole) {
+                self.end(FillEnd::Complete, &[]);
+            }
             self.end(FillEnd::Failed, &[]);
         }
         if self.entry.node() == super::entry::NO_NODE {

@@ -330,6 +330,10 @@ impl Drop for Follower {
         if is_last || is_awaited {
             self.fill.wake_writer();
         }
+        #[cfg(test)]
+        if crate::simulated::is_planted(crate::simulated::Fault::LosesMemory) {
+            return;
+        }
         self.fill.budget.give(READER_BYTES);
     }
 }

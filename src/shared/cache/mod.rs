@@ -6,6 +6,8 @@
 //! [`CacheStore::check`] if [`CacheStore::purge_number`] is above [`Entry::checked`]: that takes no lock.
 
 mod arena;
+#[cfg(test)]
+mod audit;
 mod body;
 mod budget;
 mod changes;
@@ -63,6 +65,8 @@ use self::validations::Validations;
 use self::widened::WidenedFetches;
 use crate::base::limits;
 
+#[cfg(test)]
+pub use self::audit::Remains;
 pub use self::entry::{Entry, EntryState};
 pub use self::fetch::{Filling, NewEntry, Share, Ticket};
 pub use self::fills::{FillEnd, Follower, Outcome, RunningFill, Wake};
@@ -222,6 +226,10 @@ impl CacheStore {
 
     /// The hash of a key, which differs from process to process.
     pub fn hash(&self, key: &[u8]) -> u64 {
+        #[cfg(test)]
+        if let Some(hash) = crate::simulated::hash(key) {
+            return hash;
+        }
         let mut hasher = self.seed.build_hasher();
         hasher.write(key);
         hasher.finish()
@@ -362,6 +370,10 @@ impl CacheStore {
         let usable = |fill: &RunningFill| {
             // A request after a purge does not get what was asked for before it.
             let since = fill.purge_number();
+            #[cfg(test)]
+            if crate::simulated::is_planted(crate::simulated::Fault::FollowsPurged) {
+                return true;
+            }
             since == self.purges.number() || !self.is_purged_since(since, key, fill)
         };
         match shard.start((hash, key), variant, now, usable) {
@@ -409,7 +421,14 @@ impl CacheStore {
             self.counters.refused.fetch_add(1, Relaxed);
             return Err(Unpublished::Invalidated);
         }
-        let (state, number) = self.purged_state(entry, fetch.purge_number);
+        let since = fetch.purge_number;
+        #[cfg(test)]
+        let since = if crate::simulated::is_planted(crate::simulated::Fault::NotesPurgeLate) {
+            self.purges.number()
+        } else {
+            since
+        };
+        let (state, number) = self.purged_state(entry, since);
         if state == EntryState::Dead || self.purges.is_too_old(fetch.purge_number) {
             self.counters.refused.fetch_add(1, Relaxed);
             return Err(Unpublished::Purged);

@@ -75,6 +75,14 @@ impl StoreShard {
         }
     }
 
+    /// The fetches that run, and the followers of those that others may wait for.
+    #[cfg(test)]
+    pub fn running(&self) -> (u32, u32) {
+        let fills = self.pending.iter().flat_map(|pending| &pending.running);
+        let followers = fills.map(|running| running.fill.followers());
+        (self.fetches.values().sum(), followers.sum())
+    }
+
     /// The purge number of the oldest fetch that runs.
     pub fn oldest_fetch(&self) -> Option<u64> {
         self.fetches.keys().next().copied()
@@ -92,6 +100,10 @@ impl StoreShard {
 
     /// Whether a key may have been invalidated after this number.
     pub fn is_invalidated_since(&self, hash: u64, number: u64) -> bool {
+        #[cfg(test)]
+        if crate::simulated::is_planted(crate::simulated::Fault::StoresInvalidated) {
+            return false;
+        }
         let oldest = self.invalidations.front().map_or(1, |(_, oldest)| *oldest);
         let newer = self.invalidations.iter().rev();
         let mut newer = newer.take_while(|(_, newer)| *newer > number);

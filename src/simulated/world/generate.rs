@@ -6,30 +6,37 @@ use super::scenario::{
 use crate::base::random::SplitMix64;
 use crate::simulated::{Manner, Weather};
 
-const MILLIS: u64 = 1_000;
+/// Microseconds of a millisecond.
+pub const MILLIS: u64 = 1_000;
 
 /// Chances, from a seed.
-struct Dice(SplitMix64);
+pub struct Dice(SplitMix64);
 
 impl Dice {
+    /// The chances of a seed.
+    pub fn new(seed: u64) -> Dice {
+        Dice(SplitMix64::from_seed(seed))
+    }
+
     /// A number from 0 to below `most`.
-    fn below(&mut self, most: u64) -> u64 {
+    pub fn below(&mut self, most: u64) -> u64 {
         self.0.number() % most.max(1)
     }
 
     /// Whether something happens that does in so many of a hundred cases.
-    fn percent(&mut self, percent: u64) -> bool {
+    pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    fn one_of<T: Copy>(&mut self, list: &[T]) -> T {
+    /// One of a list.
+    pub fn one_of<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(list.len() as u64) as usize]
     }
 }
 
 /// The scenario of a seed.
 pub fn scenario(seed: u64) -> Scenario {
-    let mut dice = Dice(SplitMix64::from_seed(seed ^ 0x5eed));
+    let mut dice = Dice::new(seed ^ 0x5eed);
     let workers = dice.one_of(&[1, 1, 2, 3]);
     // Half of the runs have no misbehaviour of a kind, so that the others stand out.
     let (rough_clients, rough_backends) = (dice.percent(50), dice.percent(60));
@@ -62,7 +69,7 @@ pub fn scenario(seed: u64) -> Scenario {
     if dice.percent(40) {
         add_changes(&mut dice, &mut made, settings);
     }
-    add_specials(&mut Dice(SplitMix64::from_seed(seed ^ 0x59ec)), &mut made);
+    add_specials(&mut Dice::new(seed ^ 0x59ec), &mut made);
     made
 }
 

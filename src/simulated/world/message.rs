@@ -105,6 +105,11 @@ impl Reader {
         Some(true)
     }
 
+    /// Says that no body stands behind the head that was read last, whatever the head says.
+    pub fn skip_body(&mut self) {
+        self.state = State::End;
+    }
+
     /// The next piece of a message, if there is one.
     pub fn next(&mut self) -> Option<Part> {
         match self.state {

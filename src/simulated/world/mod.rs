@@ -2,9 +2,11 @@
 //!
 //! A `scenario` is made of a seed (`generate`), run (`run`), looked at (`ledger`, `check`), and made smaller while it
 //! fails (`shrink`). Clients and backends speak HTTP/1 (`message`) and HTTP/2 (`frames`) with code of their own.
+//! `cached` is another world with the same workers, whose routes have a cache.
 
 mod backend_one;
 mod backend_two;
+mod cached;
 mod check;
 mod client_one;
 mod client_two;

@@ -56,19 +56,7 @@ pub fn snapshot(
     slots: &mut Slots,
     generation: u64,
 ) -> Arc<Snapshot> {
-    let config = read(text(scenario, settings));
-    let (resolved, mut tls_store) = (Resolved::new(), TlsStore::default());
-    let compiled = config::compile(
-        &config,
-        &MACHINE,
-        &resolved,
-        config::Stores {
-            slots,
-            tls_store: &mut tls_store,
-        },
-        generation,
-    );
-    let mut snapshot = compiled.unwrap();
+    let mut snapshot = compiled(text(scenario, settings), slots, generation);
     if settings.tls > 0 {
         let config = &tls()[usize::from(settings.tls) - 1];
         for pool in snapshot.pools.iter_mut().filter(|pool| pool.name == "one") {
@@ -80,6 +68,23 @@ pub fn snapshot(
         }
     }
     Arc::new(snapshot)
+}
+
+/// The compiled form of a configuration.
+pub fn compiled(text: String, slots: &mut Slots, generation: u64) -> Snapshot {
+    let config = read(text);
+    let (resolved, mut tls_store) = (Resolved::new(), TlsStore::default());
+    let compiled = config::compile(
+        &config,
+        &MACHINE,
+        &resolved,
+        config::Stores {
+            slots,
+            tls_store: &mut tls_store,
+        },
+        generation,
+    );
+    compiled.unwrap()
 }
 
 fn read(text: String) -> Rc<Config> {

@@ -22,7 +22,7 @@ pub fn shrink(scenario: &Rc<Scenario>, violation: &str) -> Rc<Scenario> {
 }
 
 /// The text of a violation without its numbers.
-fn kind(violation: &str) -> String {
+pub fn kind(violation: &str) -> String {
     violation
         .chars()
         .filter(|message| !message.is_ascii_digit())

@@ -16,7 +16,8 @@ const SEEDS: u64 = 2_000;
 /// Seeds within which a planted fault must be found.
 const SEEDS_PER_FAULT: u64 = 2_000;
 
-fn number(variable: &str) -> Option<u64> {
+/// The number in a variable of the environment.
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 

@@ -10,7 +10,7 @@ use crate::cache::not_stored::NotStored;
 use crate::cache::policy::Policy;
 use crate::cache::request::AskedMethod;
 use crate::cache::response::Response;
-use crate::cache::reuse::{Trouble, may_serve_stale};
+use crate::cache::reuse::Trouble;
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::storable::storable;
 use crate::cache::tags::{Tags, TooManyTags, invalidated_groups};
@@ -27,7 +27,7 @@ use crate::shared::cache::{NewEntry, Purge, PurgeEffect, Share, Ticket};
 use crate::shared::{SharedEntry, SharedStore};
 use crate::worker::cache::fetch::{CacheFetch, FetchPurpose, Storing};
 use crate::worker::cache::fill::BodyFill;
-use crate::worker::cache::serving::{AnswerForm, Serving, part_of};
+use crate::worker::cache::serving::{AnswerForm, Serving, may_answer_stale, part_of};
 use crate::worker::cache::stored_head::{kept_head, stored_head};
 
 /// The effect of the head of an answer on the cache.
@@ -352,6 +352,10 @@ impl ReceivedAnswer<'_> {
         if !changes(self.head.status) {
             return;
         }
+        #[cfg(test)]
+        if crate::simulated::is_planted(crate::simulated::Fault::KeepsChanged) {
+            return;
+        }
         let fetch = self.fetch;
         // RFC 9111 section 4.4 (MUST): the target is invalidated.
         let target = fetch.place.path_and_query();
@@ -396,8 +400,7 @@ pub fn stale_instead(
     now: u64,
 ) -> Option<Serving> {
     let entry = fetch.stored.first()?;
-    let facts = entry.facts();
-    if !may_serve_stale(policy, &facts, &fetch.asking, trouble, now) {
+    if !may_answer_stale(policy, entry, &fetch.asking, trouble, now) {
         return None;
     }
     let (status, reason) = match trouble {

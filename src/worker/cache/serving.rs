@@ -8,15 +8,17 @@ use crate::cache::conditions::{Precondition, evaluate, range_counts};
 use crate::cache::extent::Extent;
 use crate::cache::facts::Flags;
 use crate::cache::partial::{FromParts, from_parts};
+use crate::cache::policy::Policy;
 use crate::cache::ranges::{RangeSelection, select};
 use crate::cache::request::{AskedMethod, Asking};
+use crate::cache::reuse::{Trouble, may_serve_purged, may_serve_stale};
 use crate::cache::status::Handling;
 use crate::cache::stored_head;
 use crate::cache::validators::Validators;
 use crate::http::range::ByteRange;
 use crate::shared::SharedEntry;
 use crate::shared::access::CachePart;
-use crate::shared::cache::{Entry, Follower};
+use crate::shared::cache::{Entry, EntryState, Follower};
 use crate::worker::cache::front::FrontEntry;
 
 /// A stored response that answers a request.
@@ -82,6 +84,21 @@ pub fn part_of(entry: &Entry) -> Option<Extent> {
     let extent = Extent::of_head(entry.head());
     debug_assert!(extent.is_some(), "the head of a part says which part it is");
     extent
+}
+
+/// Whether a stored response may answer although it is stale, since asking a backend went wrong.
+pub fn may_answer_stale(
+    policy: &Policy,
+    entry: &Entry,
+    asking: &Asking,
+    trouble: Trouble,
+    now: u64,
+) -> bool {
+    let may_serve = match entry.state() {
+        EntryState::Stale => may_serve_purged,
+        EntryState::Live | EntryState::Dead => may_serve_stale,
+    };
+    may_serve(policy, &entry.facts(), asking, trouble, now)
 }
 
 /// The form in which an entry answers a request with these fields. `length`: the bytes of the whole representation.

@@ -1,14 +1,14 @@
 //! The tasks of one core that wait for responses which are being stored, on whatever core that happens.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
 
 /// The waiting tasks, by the number of the fill that they wait for.
 #[derive(Default)]
 pub struct Waits {
-    tasks: RefCell<HashMap<u64, Vec<Weak<Wait>>>>,
+    tasks: RefCell<BTreeMap<u64, Vec<Weak<Wait>>>>,
 }
 
 /// One task that waits for one fill, for as long as the value lives.

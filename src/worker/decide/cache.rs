@@ -19,7 +19,7 @@ use crate::cache::bypass::{self, BypassReason, StrippedCookie, strip_cookies};
 use crate::cache::invalidation::is_safe;
 use crate::cache::policy::{ClientDirectives, Policy};
 use crate::cache::request::{Asking, Circumstances, is_near_bounds};
-use crate::cache::reuse::{Reuse, Trouble, Why, may_serve_stale, reuse};
+use crate::cache::reuse::{Reuse, Trouble, Why, reuse};
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::vary;
 use crate::http::fields::values;
@@ -34,7 +34,7 @@ use crate::worker::cache::effect::serving;
 use crate::worker::cache::fetch::{CacheFetch, CacheRequest, FetchPurpose};
 use crate::worker::cache::own::{Led, OwnFetch};
 use crate::worker::cache::serving::{
-    AnswerForm, Formless, Serving, form_of, form_without_backend, part_of,
+    AnswerForm, Formless, Serving, form_of, form_without_backend, may_answer_stale, part_of,
 };
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
@@ -287,9 +287,9 @@ impl LookUp<'_> {
     ) -> Result<LookedUp, Early> {
         if let Some(entry) = &found.entry
             && self.is_unreachable()
-            && may_serve_stale(
+            && may_answer_stale(
                 self.policy,
-                &entry.facts(),
+                entry,
                 &asked.asking,
                 Trouble::Unreachable,
                 self.now,

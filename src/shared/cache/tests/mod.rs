@@ -200,6 +200,18 @@ fn a_304_keeps_the_body_and_replaces_the_head() {
 }
 
 #[test]
+fn a_304_brings_nothing_back_that_was_purged() {
+    let store = store(16 << 20);
+    let old = put(&store, b"key", b"body");
+    let mut fetch = begin(&store, b"key");
+    store.purge(Purge::All, PurgeEffect::Hard);
+    fetch.note_sent();
+    let refreshed = fetch.refresh(&old, new_entry(None));
+    assert_eq!(refreshed.unwrap_err(), Unpublished::Purged);
+    assert!(get(&store, b"key").is_none());
+}
+
+#[test]
 fn purges_are_in_force_at_once() {
     let url = url_of("/a");
     let purges = [

@@ -4,14 +4,14 @@
 use httparse::Header;
 
 use super::{Early, LookUp, LookedUp};
-use crate::cache::reuse::{Trouble, may_serve_stale};
+use crate::cache::reuse::Trouble;
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::vary;
 use crate::shared::access::CachePart;
 use crate::shared::cache::{FillEnd, Found, Joined, Outcome, Ticket, Widened};
 use crate::worker::cache::fetch::CacheRequest;
 use crate::worker::cache::own::{Led, OwnFetch};
-use crate::worker::cache::serving::{Serving, form_of, part_of};
+use crate::worker::cache::serving::{Serving, form_of, may_answer_stale, part_of};
 
 /// Whether a request has conditions that a cache may evaluate.
 pub(super) fn has_conditions(fields: &[Header<'_>]) -> bool {
@@ -66,8 +66,7 @@ impl LookUp<'_> {
         // RFC 9111 section 4.2.4 (MUST NOT, a): what forbids stale responses forbids this one, however slow the backend
         // is.
         let trouble = Trouble::Unreachable;
-        let facts = entry.facts();
-        let may_be_stale = may_serve_stale(self.policy, &facts, &asked.asking, trouble, self.now);
+        let may_be_stale = may_answer_stale(self.policy, &entry, &asked.asking, trouble, self.now);
         let progress = &self.exchange.progress;
         let formed = form_of(&asked.asking, asked.fields, &entry, entry.body_len());
         if let Ok(form) = formed
