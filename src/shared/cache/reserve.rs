@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use super::body::PART_PREFIX;
 use super::fetch::{Filling, Writer};
-use super::reserved::Reserved;
-use super::room::part_bytes;
+use super::reserved::{Reserved, part_bytes};
 use crate::base::limits;
 
 impl Filling {
