@@ -26,8 +26,8 @@
 //! worker/proxy.rs         the way of one request through all that follows; exchange.rs is the request and its response
 //! worker/decide/          the decision: head.rs, incoming.rs, facts.rs, access.rs, demands.rs, challenge.rs,
 //!                         target.rs, route.rs, purge.rs, balance.rs, carrier.rs, trace.rs, memory.rs
-//! worker/decide/cache.rs  the look-up in the cache: cache/choice.rs (several match), cache/follow.rs, cache/lead.rs
-//!                         (fetches of the cache's own), cache/parts.rs
+//! worker/decide/cache.rs  the look-up in the cache: cache/fields.rs, cache/choice.rs (several match),
+//!                         cache/follow.rs, cache/lead.rs (fetches of the cache's own), cache/parts.rs
 //! worker/cache/           the cache as one core uses it: asked_url.rs (the URL and its key), front.rs and rendered.rs
 //!                         (what this core serves most), fetch.rs and own.rs (a request whose answer concerns the
 //!                         cache), follow.rs and waits.rs (requests that wait for another's answer), refresh.rs

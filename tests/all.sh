@@ -53,6 +53,8 @@ step cargo clippy --all-targets -- -D warnings
 step cargo clippy --lib --bins --no-default-features -- -D warnings
 # The fuzz targets are a package of their own, which follows every rename; the lints find its crates checked already.
 step env CARGO_TARGET_DIR=target cargo clippy --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
+# What users start is optimised, which the compiler may refuse where it takes the build of the tests.
+step cargo build --release --features fast
 # The documentation is for contributors, so that it may name private items; URLs in the help of commands are plain text.
 step env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links -A rustdoc::bare_urls" \
     cargo doc --no-deps --document-private-items --quiet

@@ -18,15 +18,18 @@ pub enum BypassReason {
     Header,
     /// A cookie is one of `bypass.cookies`.
     Cookie,
+    /// The request has a body, on which the answer may depend, and which is no part of the key.
+    Body,
 }
 
 impl BypassReason {
     /// All reasons.
-    pub const ALL: [BypassReason; 4] = [
+    pub const ALL: [BypassReason; 5] = [
         BypassReason::Method,
         BypassReason::Path,
         BypassReason::Header,
         BypassReason::Cookie,
+        BypassReason::Body,
     ];
 
     /// The label for logs, metrics and `palantir explain`.
@@ -36,6 +39,7 @@ impl BypassReason {
             BypassReason::Path => "bypass_path",
             BypassReason::Header => "bypass_header",
             BypassReason::Cookie => "bypass_cookie",
+            BypassReason::Body => "bypass_body",
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::cache::not_stored::NotStored;
 
 /// The number of outcomes. The type of the counts must not depend on the labels: an optimising compiler then finds a
 /// cycle between a function's code and the types of the program.
-const OUTCOME_COUNT: usize = 13;
+const OUTCOME_COUNT: usize = 14;
 
 /// The outcomes that are counted, each with the label of its reason. An outcome for a reason that is not listed counts
 /// as the first one of its part.
@@ -26,6 +26,7 @@ pub const OUTCOMES: [(CachePart, &str); OUTCOME_COUNT] = [
     (CachePart::Bypass, BypassReason::Path.label()),
     (CachePart::Bypass, BypassReason::Header.label()),
     (CachePart::Bypass, BypassReason::Cookie.label()),
+    (CachePart::Bypass, BypassReason::Body.label()),
 ];
 
 /// Reasons for which a response is not stored.

@@ -240,9 +240,12 @@ impl PreparedRequest {
         self.bytes.rewind();
         for (name, value) in fetch.take_conditions() {
             let line = [name.as_bytes(), b": ", &value, b"\r\n"].concat();
-            let found = memchr::memmem::find(self.bytes.filled(), &line);
+            // The fields of the client stand in front, and may end in the same text.
+            let found = memchr::memmem::rfind(self.bytes.filled(), &[b"\r\n", &line[..]].concat());
             debug_assert!(found.is_some(), "the head has the line that was written");
-            let Some(at) = found else { continue };
+            let Some(at) = found.map(|before| before + b"\r\n".len()) else {
+                continue;
+            };
             self.bytes.vec().drain(at..at + line.len());
             if at < self.host_value.start {
                 let moved = line.len();

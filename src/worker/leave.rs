@@ -86,15 +86,6 @@ pub fn poll_answered(
     }
 }
 
-/// Ready when an exchange without a client is cut.
-pub fn poll_cut(shard: &Shard, exchange: &Exchange) -> Poll<Failure> {
-    if is_cut(shard, exchange) {
-        Poll::Ready(Failure::BackendDown)
-    } else {
-        Poll::Pending
-    }
-}
-
 /// Whether an exchange ends because its backend has become unhealthy.
 pub fn is_cut(shard: &Shard, exchange: &Exchange) -> bool {
     is_down(shard, exchange)

@@ -99,6 +99,9 @@ pub const COLLAPSED_WAITS: u8 = 3;
 /// Bytes of an answer that are received for the cache alone when the client has gone. A larger rest is received only if
 /// it is less than has come, or if other requests wait for it.
 pub const FILL_REST_BYTES: u64 = 1 << 20;
+/// How long the rest of a body may take that is stored and that nobody follows any more: longer, and clients that come
+/// and go could hold all connections to a backend that sends little by little.
+pub const FILL_ALONE: Duration = Duration::from_secs(10);
 
 /// Bytes in front of a range that a client waits for at most when the range comes with a body that is being stored. A
 /// client that asks for the end of a large body would wait for all of it.

@@ -10,7 +10,7 @@ use super::fills::{FillEnd, Follower, RunningFill};
 use super::header::{EntryHeader, HEADER_BYTES};
 use super::mark;
 use super::passing_state::Passing;
-use super::room::part_bytes;
+use super::reserved::{Reserved, part_bytes};
 use super::unpublished::{NoRoom, Unpublished};
 use crate::base::limits;
 use crate::cache::facts::{EntryFacts, Flags};
@@ -69,6 +69,7 @@ pub struct Filling {
     pub(super) has_ended: bool,
     /// The body is not stored any more, and only passed on to those who follow.
     pub(super) passing: Option<Passing<NoRoom>>,
+    pub(super) reserved: Reserved,
 }
 
 #[derive(Debug)]
@@ -193,6 +194,7 @@ impl Ticket {
                     share: new.share,
                     has_ended: false,
                     passing: None,
+                    reserved: Reserved::default(),
                 })
             }
             Err(error) => {
@@ -347,7 +349,10 @@ impl Filling {
                 part.seal();
             }
             let wanted = part_bytes(self.length, self.pushed, bytes.len());
-            let (block, mut writer) = self.fetch.store.allocate_part(wanted)?;
+            let (block, mut writer) = match self.reserved.for_body() {
+                Some(reserved) => reserved,
+                None => self.fetch.store.allocate_part(wanted)?,
+            };
             let prefix = BodyPart::prefix(body.number(), self.pushed);
             block.append(&mut writer, &prefix);
             let start = self.pushed;

@@ -210,6 +210,12 @@ impl RunningFill {
         self.readers.want(position);
     }
 
+    /// Asks that the writer's core be woken once when the last follower is gone.
+    pub fn await_last(&self, core: usize) {
+        self.writer.store(core as u32 + 1, SeqCst);
+        fence(SeqCst);
+    }
+
     /// The writer waits no longer.
     pub(super) fn await_nobody(&self) {
         self.readers.want_nothing();
@@ -319,8 +325,9 @@ impl Deref for Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.fill.followers.fetch_sub(1, Relaxed);
-        if self.fill.readers.remove(&self.reader) {
+        let is_last = self.fill.followers.fetch_sub(1, SeqCst) == 1;
+        let is_awaited = self.fill.readers.remove(&self.reader);
+        if is_last || is_awaited {
             self.fill.wake_writer();
         }
         #[cfg(test)]

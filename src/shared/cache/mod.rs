@@ -25,6 +25,8 @@ mod passing_state;
 mod purges;
 mod readers;
 mod rebuild;
+mod reserve;
+mod reserved;
 mod room;
 pub mod s3_fifo;
 mod shard;

@@ -123,6 +123,7 @@ impl Filling {
             if let Some(passing) = self.passing.as_mut().filter(|_| allocated.is_none()) {
                 passing.is_short = true;
             }
+            let allocated = allocated.or_else(|| self.reserved.for_ring());
             // Without memory for the ring, the slowest followers fall out of it.
             if allocated.is_some() || !body.forget_first() {
                 break allocated;

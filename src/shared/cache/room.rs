@@ -169,16 +169,3 @@ impl CacheStore {
         Ok(Some(block))
     }
 }
-
-/// Bytes of the next block of a body: the rest of it if that is known; else blocks that double.
-pub(super) fn part_bytes(length: Option<u64>, pushed: u64, coming: usize) -> usize {
-    let rest = match length {
-        Some(length) => length - pushed,
-        None => pushed.max(coming as u64),
-    };
-    let most = limits::BODY_BLOCK_BYTES as u64;
-    match length {
-        Some(_) => rest.min(most) as usize,
-        None => rest.clamp(limits::BODY_BLOCK_LEAST_BYTES as u64, most) as usize,
-    }
-}

@@ -4,6 +4,8 @@
 use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::memory;
@@ -15,6 +17,7 @@ use crate::worker::cache::fetch::is_nearly_stored;
 use crate::worker::cache::serve::pass_on_stored;
 use crate::worker::cache::serving::announced_length;
 use crate::worker::cache::stored_body::{BodySegment, Followed, StoredBody};
+use crate::worker::cache::waits::Wait;
 use crate::worker::contain::contain;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -88,7 +91,9 @@ impl DetachedAnswer {
             client: Client::absent(client.arrival.clone(), shard),
             exchange: exchange.rest(),
             fill: follower.fill().clone(),
+            wait: shard.wait_for_fill(follower.number()),
             length: announced_length(entry),
+            alone_since: Cell::default(),
         };
         let promise = memory::promise();
         spawn(async move {
@@ -106,8 +111,12 @@ struct Receiving {
     client: Client,
     exchange: Exchange,
     fill: SharedFill,
+    /// The wait of the task for its followers.
+    wait: Rc<Wait>,
     /// The length of the body, if it is known.
     length: Option<u64>,
+    /// The core's millisecond since which nobody follows.
+    alone_since: Cell<Option<u64>>,
 }
 
 impl Receiving {
@@ -148,7 +157,7 @@ impl Receiving {
                 shard,
                 supply: Supply::Wire(&upstream.wire),
                 timer,
-                idle: &|| exchange.bounded(exchange.route().timeouts.upstream_idle),
+                idle: &|| self.patience(),
                 is_slow: &|_, _| false,
             },
             sink: Sink {
@@ -163,14 +172,47 @@ impl Receiving {
             },
         };
         let mut head = Block::default();
-        let received = relay.run(&mut head, body, |_| leave::poll_cut(shard, exchange));
-        received.await.is_ok()
+        let watch = |cx: &mut Context<'_>| {
+            self.wait.set(cx);
+            self.fill.await_last(shard.worker.index());
+            if self.is_over() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        };
+        relay.run(&mut head, body, watch).await.is_ok()
     }
 
-    /// Whether the rest of the answer is needed no more, or may not come any more.
+    /// How long the backend may send nothing.
+    fn patience(&self) -> Duration {
+        let exchange = &self.exchange;
+        let idle = exchange.bounded(exchange.route().timeouts.upstream_idle);
+        match self.alone_for() {
+            None => idle,
+            Some(alone) => idle.min(limits::FILL_ALONE.saturating_sub(alone)),
+        }
+    }
+
+    /// For how long nobody has followed; `None`: somebody follows.
+    fn alone_for(&self) -> Option<Duration> {
+        if self.fill.followers() > 0 {
+            self.alone_since.set(None);
+            return None;
+        }
+        let now = self.shard.timers.millis();
+        let since = self.alone_since.get().unwrap_or(now);
+        self.alone_since.set(Some(since));
+        Some(Duration::from_millis(now - since))
+    }
+
+    /// Whether the rest of the answer is needed no more, or may not come any more. What nobody follows comes to its end
+    /// if the end is near, and for a bounded time.
     fn is_over(&self) -> bool {
-        let is_left =
-            self.fill.followers() == 0 && !is_nearly_stored(self.length, self.fill.filled());
+        let is_left = self.alone_for().is_some_and(|alone| {
+            let is_near = is_nearly_stored(self.length, self.fill.filled());
+            !is_near || alone >= limits::FILL_ALONE
+        });
         is_left
             || self.fill.end() == FillEnd::Broken
             || leave::is_cut(&self.shard, &self.exchange)

@@ -17,7 +17,7 @@ use crate::cache::tags::{Tags, TooManyTags, invalidated_groups};
 use crate::cache::update::{NewFields, updated_head};
 use crate::cache::validation::{HeadEffect, freshened, head_effect};
 use crate::cache::validators::Validators;
-use crate::cache::vary::variant_of;
+use crate::cache::vary::{fields_of, matches, variant_of};
 use crate::http::fields::{find, values};
 use crate::http::h1::Asked as AskedOfHead;
 use crate::http::h1::{FieldSlots, ResponseHead, parse_response};
@@ -241,7 +241,8 @@ impl ReceivedAnswer<'_> {
         let Some(ticket) = ticket else {
             return old.clone();
         };
-        let (Ok(facts), Ok(tags)) = (facts, self.tags_with(old)) else {
+        let updated = (facts, self.tags_with(old), self.variant_after(old));
+        let (Ok(facts), Ok(tags), Ok(variant)) = updated else {
             ticket.uncacheable(0);
             // A response that must not be stored any more is not used any more. A request whose own answer must not be
             // stored says nothing of what others have had stored.
@@ -259,7 +260,7 @@ impl ReceivedAnswer<'_> {
             old,
             NewEntry {
                 facts,
-                variant: old.variant(),
+                variant: &variant,
                 head: &kept_head(self.policy, &text),
                 tags: tags.as_bytes(),
                 length: None,
@@ -269,8 +270,33 @@ impl ReceivedAnswer<'_> {
         refreshed.unwrap_or_else(|_| old.clone())
     }
 
+    /// The variant that a stored response is, once the fields of the answer have updated it. Errors: it is not known
+    /// which requests select the response from now on.
+    pub(super) fn variant_after(&self, old: &SharedEntry) -> Result<Vec<u8>, NotStored> {
+        if find(self.head.fields, "vary").is_none() {
+            return Ok(old.variant().to_vec());
+        }
+        self.fetch.with_fields(|fields| {
+            let variant = variant_of(self.policy, self.head.fields, fields)?;
+            let names = |variant: &[u8]| -> Vec<Vec<u8>> {
+                let named = fields_of(variant).into_iter();
+                named.map(|(name, _)| name.to_vec()).collect()
+            };
+            if names(&variant) == names(old.variant()) {
+                return Ok(old.variant().to_vec());
+            }
+            // RFC 9111 section 4.1 (MUST NOT): the answer is for requests like this one. What other requests have had
+            // stored says nothing of the fields that select a response now.
+            if matches(old.variant(), fields) {
+                Ok(variant)
+            } else {
+                Err(NotStored::Vary)
+            }
+        })
+    }
+
     /// The tags of a stored response and those that the answer adds: a purge finds the response by all of them.
-    fn tags_with(&self, old: &SharedEntry) -> Result<Tags, TooManyTags> {
+    pub(super) fn tags_with(&self, old: &SharedEntry) -> Result<Tags, TooManyTags> {
         Tags::of(self.head.fields, &self.fetch.place.origin())?.joined(old.tags())
     }
 

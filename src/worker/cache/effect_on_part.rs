@@ -22,7 +22,7 @@ use crate::worker::cache::fetch::Storing;
 use crate::worker::cache::fill::BodyFill;
 use crate::worker::cache::own::Completing;
 use crate::worker::cache::serving::part_of;
-use crate::worker::cache::stored_head::stored_head;
+use crate::worker::cache::stored_head::{kept_head, stored_head};
 
 impl ReceivedAnswer<'_> {
     /// Begins to store a 206 as the part that it is. Errors: the reason for which the part is not stored.
@@ -132,16 +132,19 @@ impl ReceivedAnswer<'_> {
             is_unstorable: &|name| omitted.contains(name),
         };
         // RFC 9111 section 3.4 (MUST): the fields of the part that has come update those of the stored one.
-        let text = part_head(&updated_head(entry.head(), &new), &completion.union);
+        let updated = updated_head(entry.head(), &new);
+        let text = part_head(&kept_head(self.policy, &updated), &completion.union);
+        let tags = self.tags_with(entry).map_err(|_| NotStored::TooManyTags)?;
+        let variant = self.variant_after(entry)?;
         let mut facts = self.facts_of(&text, now)?;
         facts.flags |= Flags::PARTIAL.when(!completion.union.is_whole());
         let length = Some(completion.union.range.len());
         let ticket = self.fetch.take_ticket().ok_or(NotStored::NoRoom)?;
         let filling = ticket.store(NewEntry {
             facts,
-            variant: entry.variant(),
+            variant: &variant,
             head: &text,
-            tags: entry.tags(),
+            tags: tags.as_bytes(),
             length,
             share: self.share(),
         });

@@ -84,6 +84,12 @@ impl BodyFill {
         fill.is_some() && self.behind.is_none()
     }
 
+    /// Takes the memory that the rest of the body may need. False: the store has not so much memory now, so that a
+    /// follower could lose the rest.
+    pub fn reserve(&mut self) -> bool {
+        self.filling.as_mut().is_some_and(Filling::reserve)
+    }
+
     /// The entry whose body grows, the number of bytes that it has, and a follower of the fill; `None`: nobody can
     /// follow.
     pub fn follow(&self) -> Option<(SharedEntry, u64, Follower)> {

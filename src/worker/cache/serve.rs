@@ -226,9 +226,10 @@ pub async fn pass_on_stored(
     exchange.note(|tally| tally.is_answered = true);
     let begun = stream.answer(out, body.has_ended());
     begun.map_err(|_| left(stream))?;
-    let rate = match exchange.tally().is_event_stream {
-        true => MinRate::none(),
-        false => MinRate::of(&client.arrival.listener),
+    let rate = if exchange.tally().is_event_stream {
+        MinRate::none()
+    } else {
+        MinRate::of(&client.arrival.listener)
     };
     let relay = Relay {
         source: Source {

@@ -2,6 +2,7 @@
 //! another one, or the request goes to a backend, whose answer may be stored.
 
 mod choice;
+mod fields;
 mod follow;
 mod lead;
 mod parts;
@@ -37,6 +38,7 @@ use crate::worker::cache::serving::{
 };
 use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
+use fields::{forwarded, with_cookies};
 
 /// The outcome of the look-up.
 pub enum LookedUp {
@@ -100,10 +102,13 @@ impl LookUp<'_> {
             Some(left) => with_cookies(head.fields, left).into(),
             None => head.fields.into(),
         };
+        let fields = forwarded(&fields);
         let fields = &*fields;
         let path = self.incoming.target.forwarded;
         let method = head.method.as_bytes();
-        let bypass = bypass::reason(self.policy, method, path, fields);
+        let has_body = head.body != RequestBody::None;
+        let bypass = bypass::reason(self.policy, method, path, fields)
+            .or_else(|| has_body.then_some(BypassReason::Body));
         if bypass == Some(BypassReason::Method) && is_safe(method) {
             return Ok(LookedUp::Unconcerned);
         }
@@ -473,15 +478,4 @@ impl LookUp<'_> {
         }
         serving
     }
-}
-
-/// The fields of a request with these cookies in the place of its own.
-fn with_cookies<'f>(fields: &[Header<'f>], cookies: &'f [u8]) -> Vec<Header<'f>> {
-    let others = fields.iter().copied();
-    let others = others.filter(|field| !field.name.eq_ignore_ascii_case("cookie"));
-    let left = (!cookies.is_empty()).then_some(Header {
-        name: "cookie",
-        value: cookies,
-    });
-    others.chain(left).collect()
 }

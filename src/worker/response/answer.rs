@@ -105,8 +105,9 @@ impl Attempt<'_> {
             if body.ends_here() {
                 return Ok(Delivered::Whole { reusable });
             }
-            // Where the store has no room for the part that has come, nobody can follow.
-            if !body.has_ended() && self.may_detach(&body) {
+            // Where the store has no room, nobody can follow, and the client gets the answer from the backend.
+            let has_room = body.fill.as_mut().is_some_and(|fill| fill.reserve());
+            if !body.has_ended() && has_room {
                 return Ok(Delivered::Detached { body, reusable });
             }
         }

@@ -200,8 +200,10 @@ impl Attempt<'_> {
             }
             CacheEffect::Repeat => {
                 self.note_unpassed(head.status);
+                // The body of an answer that is not passed on is not received.
                 return Answer::Repeat {
-                    reusable: head.keep_alive,
+                    reusable: head.keep_alive
+                        && matches!(head.body, ResponseBody::None | ResponseBody::Length(0)),
                 };
             }
         };

@@ -14,6 +14,7 @@ mod reload;
 mod stale;
 mod storing;
 mod storing_bodies;
+mod strangers;
 mod validation;
 mod variants;
 

@@ -67,6 +67,13 @@ pub struct BlockWriter {
     capacity: u32,
 }
 
+impl BlockWriter {
+    /// Bytes that can still be appended.
+    pub fn room(&self) -> usize {
+        (self.capacity - self.at) as usize
+    }
+}
+
 impl Arena {
     /// An arena of at most so many bytes, which are taken from `budget` as blocks are allocated. Errors: the machine
     /// has no descriptors or address space left.

@@ -74,7 +74,7 @@ impl MultiplexConnection {
     ) -> End {
         let mut checked_at = self.timers.millis();
         loop {
-            let taken = self.take_in(received.filled(), terms);
+            let taken = self.take_in(received.filled(), terms).await;
             terms.blocks.give(received);
             if let Err(error) = taken {
                 return End::Broken(error);
@@ -209,13 +209,15 @@ impl MultiplexConnection {
         (self.role() == Role::Server).then(|| terms.memory.note_send(timer, bytes))
     }
 
-    /// Ready when there is output to send; false when there is none and will be none.
+    /// Ready when there is output to send; false when there is none and will be none. While more requests are taken in,
+    /// their answers go out together.
     fn poll_output(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let protocol = self.protocol.borrow();
-        if protocol.has_output() {
+        let may_send = !self.takes_in.get() || protocol.is_full();
+        if protocol.has_output() && may_send {
             return Poll::Ready(true);
         }
-        if self.deaf.get() || protocol.is_done() {
+        if !protocol.has_output() && (self.deaf.get() || protocol.is_done()) {
             return Poll::Ready(false);
         }
         self.sender.replace(Some(cx.waker().clone()));

@@ -1,6 +1,8 @@
 //! The events in received bytes, each for its stream.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 use super::{MultiplexConnection, MultiplexStream, Terms};
 use crate::base::limits;
@@ -11,8 +13,10 @@ use crate::http::refusal::Refusal;
 use crate::worker::multiplex::state::{Gone, ReadRate, StreamInput};
 
 impl MultiplexConnection {
-    /// Processes `bytes` and notifies the streams. Errors: the connection has to end.
-    pub(super) fn take_in(
+    /// Processes `bytes` and notifies the streams. Behind each request that came whole, and has others behind it, its
+    /// task runs first: what one task has used is still near the processor when the next request uses the same task.
+    /// The output waits until all bytes are processed. Errors: the connection has to end.
+    pub(super) async fn take_in(
         self: &Rc<Self>,
         bytes: &[u8],
         terms: &Terms<'_>,
@@ -24,19 +28,19 @@ impl MultiplexConnection {
             self.heard_bytes.set(heard);
         }
         let mut rest = bytes;
-        while !rest.is_empty() {
-            let mut protocol = self.protocol();
-            if self.role == Role::Server {
-                protocol.bound_streams(memory::stream_bound());
+        self.takes_in.set(true);
+        let taken = loop {
+            let Some(taken) = self.take_event(&mut rest, now, terms) else {
+                break Ok(());
+            };
+            match taken {
+                Ok(true) if !rest.is_empty() => pass().await,
+                Ok(_) => {}
+                Err(error) => break Err(error),
             }
-            let (used, event) = protocol.receive(rest, now)?;
-            debug_assert!(used > 0, "each step reads a byte at least");
-            rest = &rest[used..];
-            let unwanted = event.map_or(0, |event| self.tell(event, terms));
-            if unwanted > 0 {
-                protocol.release_connection(unwanted);
-            }
-        }
+        };
+        self.takes_in.set(false);
+        taken?;
         let refused = self.protocol().take_refused();
         if refused > 0 {
             (terms.refused)(refused);
@@ -44,6 +48,36 @@ impl MultiplexConnection {
         self.wake_waiting();
         self.wake_sender();
         Ok(())
+    }
+
+    /// Processes the first bytes of `rest`, up to an event. The result says whether the event is a whole request;
+    /// `None`: there are no bytes. Errors: the connection has to end.
+    fn take_event(
+        self: &Rc<Self>,
+        rest: &mut &[u8],
+        now: Micros,
+        terms: &Terms<'_>,
+    ) -> Option<Result<bool, ConnectionError>> {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut protocol = self.protocol();
+        if self.role == Role::Server {
+            protocol.bound_streams(memory::stream_bound());
+        }
+        let (used, event) = match protocol.receive(rest, now) {
+            Ok(received) => received,
+            Err(error) => return Some(Err(error)),
+        };
+        debug_assert!(used > 0, "each step reads a byte at least");
+        *rest = &rest[used..];
+        let is_request =
+            self.role == Role::Server && matches!(event, Some(H2Event::Head { end: true, .. }));
+        let unwanted = event.map_or(0, |event| self.tell(event, terms));
+        if unwanted > 0 {
+            protocol.release_connection(unwanted);
+        }
+        Some(Ok(is_request))
     }
 
     /// Passes an event on to its stream. The result is the number of bytes of a body that no stream takes.
@@ -191,6 +225,19 @@ impl MultiplexConnection {
             }
         }
     }
+}
+
+/// Lets the tasks run that are ready.
+async fn pass() {
+    let mut has_passed = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_passed, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn is_at_rate(state: &Rc<StreamInput>) -> bool {

@@ -47,6 +47,8 @@ pub struct MultiplexConnection {
     timers: Rc<Timers>,
     /// Wakes the task that receives for the next check.
     timer: Timer,
+    /// Whether received bytes are being processed.
+    takes_in: Cell<bool>,
     /// Whether receiving has ended.
     deaf: Cell<bool>,
     /// The core's millisecond in which a stream last began, was open or ended.
@@ -126,6 +128,7 @@ impl MultiplexConnection {
             connected: Cell::default(),
             timers: timers.clone(),
             timer: Timer::new(timers),
+            takes_in: Cell::default(),
             deaf: Cell::default(),
             busy_at: Cell::default(),
             backend: Cell::default(),
