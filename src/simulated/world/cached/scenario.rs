@@ -282,7 +282,8 @@ impl std::fmt::Display for Control {
             .filter_map(|(name, secs)| secs.map(|secs| format!("{name}={secs}")));
         let words = words
             .into_iter()
-            .filter_map(|(name, is_there)| is_there.then(|| name.to_owned()));
+            .filter(|(_, is_there)| *is_there)
+            .map(|(name, _)| name.to_owned());
         let all: Vec<String> = seconds.chain(words).collect();
         out.write_str(&all.join(", "))
     }

@@ -34,10 +34,14 @@ fn candidates(scenario: &CachedScenario) -> Vec<CachedScenario> {
         made.push(candidate);
     };
     for at in 0..scenario.visitors.len() {
-        with(&|one| drop(one.visitors.remove(at)));
+        with(&|one| {
+            one.visitors.remove(at);
+        });
     }
     for at in 0..scenario.purges.len() {
-        with(&|one| drop(one.purges.remove(at)));
+        with(&|one| {
+            one.purges.remove(at);
+        });
     }
     with(&|one| one.changes.clear());
     with(&|one| one.outages.clear());
