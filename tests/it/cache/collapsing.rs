@@ -396,11 +396,14 @@ fn what_one_request_got_says_nothing_of_others() {
         let is_stored = own.parameter("stored").is_some();
         assert_eq!(is_stored, is_part, "{name}: {own:?}");
         let crowd = Crowd::ask(&watched.proxy, 10, &[]);
-        watched.wait_for_requests(crowd.len());
+        // A request of the cache's own fetches the bytes that a part lacks.
+        watched.wait_for_requests(crowd.len() + usize::from(is_part));
         gate.open();
         for (status, body, _) in crowd.answers() {
             assert_eq!((status, body), (200, b"hello".to_vec()), "{name}");
         }
-        assert_eq!(origin.count(), 2, "{name}: {value}");
+        // The backend answers the request for the rest with the same part, so that it is asked for the whole, too.
+        let asked = 2 + usize::from(is_part);
+        assert_eq!(origin.count(), asked, "{name}: {value}");
     }
 }

@@ -36,7 +36,10 @@ fn origin_of_many() -> Origin {
 
 /// A cache of a size that some twenty bodies fill.
 fn small_cache(origin: &Origin) -> Proxy {
-    Proxy::start(&settings("", &[origin.addr]).replace("64MiB", "16MiB"))
+    let settings = settings("", &[origin.addr]).replace("64MiB", "16MiB");
+    // Clients stand still for as long as a test takes.
+    let patient = "[timeouts]\nclient_idle = 600\nclient_stream_stall = 600\n";
+    Proxy::with_listener("min_rate_bytes = 0", &format!("{settings}{patient}"))
 }
 
 #[track_caller]
