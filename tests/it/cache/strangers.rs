@@ -6,7 +6,7 @@ use crate::support::Link;
 /// Sends a request of these bytes on a connection of its own, and returns the body and whether it came from the store.
 #[track_caller]
 fn ask(proxy: &Proxy, request: &str) -> (String, bool) {
-    let answer = proxy.ask(request.to_owned());
+    let answer = proxy.ask(request);
     let status = answer.field("cache-status").unwrap_or_default();
     (answer.text(), status.contains("; hit"))
 }
