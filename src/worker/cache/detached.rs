@@ -194,7 +194,7 @@ impl Receiving {
         }
     }
 
-    /// For how long nobody has followed; `None`: somebody follows.
+    /// The time since the last follower left the fill; `None`: the fill has followers.
     fn alone_for(&self) -> Option<Duration> {
         if self.fill.followers() > 0 {
             self.alone_since.set(None);

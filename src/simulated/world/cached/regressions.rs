@@ -135,7 +135,7 @@ fn what_a_soft_purge_made_stale_is_stale_also_when_another_response_has_replaced
     let mut resource = resource();
     resource.control.must_revalidate = true;
     resource.changes_always = true;
-    // Nobody waits for the answer to a request for a range. The other answer comes before the failure.
+    // A request for a range has no followers. The answer to the other request comes before the failure.
     let mut failing = ask(AskKind::Range(0, 9));
     failing.wait = 2_000_000;
     failing.fault = Some(OriginFault::Error);
