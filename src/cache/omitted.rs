@@ -4,7 +4,7 @@ use httparse::Header;
 
 use crate::cache::freshness::replaces;
 use crate::cache::policy::{Policy, Replaces, SetCookie};
-use crate::cache::targeted::{Control, control_of};
+use crate::cache::targeted::Control;
 use crate::http::cache_control::Scope;
 
 /// The fields of one response that are not stored.
@@ -16,14 +16,20 @@ pub struct Omitted<'f> {
 }
 
 impl<'f> Omitted<'f> {
-    /// The fields of this response that are not stored under a policy.
-    pub fn new(policy: &'f Policy, status: u16, fields: &'f [Header<'f>]) -> Omitted<'f> {
+    /// The fields of this response that are not stored under a policy. `control`: what the fields say, see
+    /// [`control_of`](crate::cache::targeted::control_of).
+    pub fn new(
+        policy: &Policy,
+        status: u16,
+        fields: &'f [Header<'f>],
+        control: Control<'f>,
+    ) -> Omitted<'f> {
         // Cookies that are refused can only be there because a rule for the status replaces everything: the response is
         // for all, its cookies are not.
         let is_replaced = replaces(policy, status) == Replaces::Everything;
         Omitted {
             fields,
-            control: control_of(policy, fields),
+            control,
             has_no_cookies: match policy.set_cookie {
                 SetCookie::Strip => true,
                 SetCookie::Refuse => is_replaced,
@@ -33,8 +39,8 @@ impl<'f> Omitted<'f> {
     }
 
     /// Whether the field of this name is not stored.
-    pub fn contains(&self, name: &str) -> bool {
-        if self.has_no_cookies && name.eq_ignore_ascii_case("set-cookie") {
+    pub fn contains(&self, name: &[u8]) -> bool {
+        if self.has_no_cookies && name.eq_ignore_ascii_case(b"set-cookie") {
             return true;
         }
         let directives = &self.control.directives;
@@ -49,6 +55,7 @@ impl<'f> Omitted<'f> {
 mod tests {
     use super::*;
     use crate::cache::sample::{fields, policy};
+    use crate::cache::targeted::control_of;
 
     #[test]
     fn omitted_fields_table() {
@@ -88,8 +95,12 @@ mod tests {
         ];
         for (lines, name, expected) in rows {
             let (policy, fields) = (policy(), fields(lines));
-            let omitted = Omitted::new(&policy, 200, &fields);
-            assert_eq!(omitted.contains(name), expected, "{lines:?} {name}");
+            let omitted = Omitted::new(&policy, 200, &fields, control_of(&policy, &fields));
+            assert_eq!(
+                omitted.contains(name.as_bytes()),
+                expected,
+                "{lines:?} {name}"
+            );
         }
     }
 
@@ -98,13 +109,18 @@ mod tests {
         let mut policy = policy();
         for (set_cookie, is_omitted) in [(SetCookie::Strip, true), (SetCookie::Store, false)] {
             policy.set_cookie = set_cookie;
-            let omitted = Omitted::new(&policy, 200, &[]);
-            assert_eq!(omitted.contains("Set-Cookie"), is_omitted, "{set_cookie:?}");
+            let omitted = Omitted::new(&policy, 200, &[], control_of(&policy, &[]));
+            assert_eq!(
+                omitted.contains(b"Set-Cookie"),
+                is_omitted,
+                "{set_cookie:?}"
+            );
         }
         policy.set_cookie = SetCookie::Refuse;
         policy.ttl.by_status = vec![(200, 5)];
         policy.ttl.replaces = Replaces::Everything;
-        assert!(Omitted::new(&policy, 200, &[]).contains("set-cookie"));
-        assert!(!Omitted::new(&policy, 404, &[]).contains("set-cookie"));
+        let control = control_of(&policy, &[]);
+        assert!(Omitted::new(&policy, 200, &[], control).contains(b"set-cookie"));
+        assert!(!Omitted::new(&policy, 404, &[], control).contains(b"set-cookie"));
     }
 }

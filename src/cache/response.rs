@@ -115,7 +115,7 @@ fn flags(asking: &Asking, response: &Response<'_>, control: &Control<'_>, is_dat
     // `must-understand`.
     let is_no_store = directives.is_no_store && !(directives.is_must_understand && is_understood);
     let has_cookie =
-        find(fields, "set-cookie").is_some() && !control.names_field(fields, "set-cookie");
+        find(fields, "set-cookie").is_some() && !control.names_field(fields, b"set-cookie");
     let is_strict = directives.is_must_revalidate || directives.is_proxy_revalidate;
     let has_tag = find(fields, "etag").is_some_and(|tag| tag.len() > 1 && tag.ends_with(b"\""));
     // RFC 9111 section 5.2.2 (MUST): the directives of responses are obeyed, each where it decides something.

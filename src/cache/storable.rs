@@ -7,19 +7,20 @@ use crate::cache::policy::{Authorization, Policy, Replaces, SetCookie};
 use crate::cache::request::{AskedMethod, Asking};
 use crate::cache::response::{Response, facts_of};
 use crate::cache::statuses::{is_heuristically_cacheable, is_of_its_request, is_understood};
-use crate::cache::targeted::control_of;
+use crate::cache::targeted::Control;
 use crate::cache::vary;
 use crate::http::cache_control::CacheControl;
 
 /// Whether a response is stored, and the facts to store it with. After a validation the caller asks with the status and
-/// the fields of the head that follows from it: an error then means that the entry ends.
+/// the fields of the head that follows from it: an error then means that the entry ends. `control`: what the fields of
+/// the response say, see [`control_of`](crate::cache::targeted::control_of).
 pub fn storable(
     policy: &Policy,
     asking: &Asking,
     response: &Response<'_>,
+    control: &Control<'_>,
 ) -> Result<EntryFacts, NotStored> {
-    let control = control_of(policy, response.fields);
-    let facts = facts_of(asking, response, &control);
+    let facts = facts_of(asking, response, control);
     let reasons = [
         by_method(asking, response, &facts),
         by_status(response, &control.directives),

@@ -28,7 +28,10 @@ const GROUP: u8 = b'g';
 impl Tags {
     /// The tags of a response. `origin` is scheme, host and port of its URL as `key::write_authority` writes them: the
     /// groups of one origin are not those of another one (RFC 9875 section 2.1).
-    pub fn of(fields: &[Header<'_>], origin: &[u8]) -> Result<Tags, TooManyTags> {
+    pub fn of(
+        fields: &[Header<'_>],
+        origin: impl FnOnce() -> Vec<u8>,
+    ) -> Result<Tags, TooManyTags> {
         let mut tags = Tags::default();
         for value in values(fields, "surrogate-key") {
             let blank_separated = value.split(|byte| matches!(byte, b' ' | b'\t'));
@@ -39,12 +42,13 @@ impl Tags {
         }
         let mut groups = Vec::new();
         let is_list = strings(values(fields, "cache-groups"), |group| {
-            groups.push(group_tag(origin, group));
+            groups.push(group.to_owned());
         });
         // RFC 9651 section 4.2 (MUST): a field that is no list of strings is ignored as a whole.
-        if is_list.is_ok() {
+        if is_list.is_ok() && !groups.is_empty() {
+            let origin = origin();
             for group in &groups {
-                tags.add(group)?;
+                tags.add(&group_tag(&origin, group))?;
             }
         }
         Ok(tags)
@@ -167,7 +171,7 @@ mod tests {
             .map(|(name, value)| (leak(name), leak(value)))
             .collect();
         let fields: Vec<_> = fields.iter().map(header).collect();
-        let tags = Tags::of(&fields, ORIGIN)?;
+        let tags = Tags::of(&fields, || ORIGIN.to_vec())?;
         assert_eq!(tags.len(), tags.iter().count());
         assert_eq!(tags.is_empty(), tags.iter().next().is_none());
         assert!(tags_in(tags.as_bytes()).eq(tags.iter()));

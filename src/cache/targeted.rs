@@ -50,8 +50,8 @@ fn read(fields: &[Header<'_>], name: &str) -> Result<CacheControl, MalformedFiel
 impl Control<'_> {
     /// Whether `no-cache` or `private` names a field of the response: an entry is stored without that field, so that it
     /// may be reused without a validation.
-    pub fn names_field(&self, fields: &[Header<'_>], name: &str) -> bool {
-        let is_same = |member: &[u8]| member.eq_ignore_ascii_case(name.as_bytes());
+    pub fn names_field(&self, fields: &[Header<'_>], name: &[u8]) -> bool {
+        let is_same = |member: &[u8]| member.eq_ignore_ascii_case(name);
         let Some(targeted) = self.targeted else {
             let mut directives = values(fields, "cache-control").flat_map(directives);
             return directives.any(|directive| {

@@ -145,8 +145,10 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 
 /// The number of a month, 1–12.
 fn month(text: &[u8]) -> Option<i64> {
-    let mut months = MONTHS.iter();
-    let at = months.position(|name| text.eq_ignore_ascii_case(&name[..]))?;
+    // Bit 5 alone tells the case of a letter, and makes no letter of another byte.
+    let number = |[a, b, c]: [u8; 3]| u32::from_le_bytes([a, b, c, 0]) | 0x20_20_20;
+    let wanted = number(text.try_into().ok()?);
+    let at = MONTHS.iter().position(|name| number(**name) == wanted)?;
     Some(at as i64 + 1)
 }
 

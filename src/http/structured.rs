@@ -28,6 +28,10 @@ pub fn dictionary<'v>(
     mut each: impl FnMut(&str, MemberValue<'_>),
 ) -> Result<usize, MalformedField> {
     let text = combine(lines);
+    // Nearly all responses lack the field, which reads as one without a member.
+    if text.is_empty() {
+        return Ok(0);
+    }
     let parsed = Parser::new(&text).parse::<Dictionary>();
     let members = parsed.map_err(|_| MalformedField)?;
     for (key, member) in &members {
@@ -43,6 +47,9 @@ pub fn strings<'v>(
     mut each: impl FnMut(&str),
 ) -> Result<(), MalformedField> {
     let text = combine(lines);
+    if text.is_empty() {
+        return Ok(());
+    }
     let parsed = Parser::new(&text).parse::<List>();
     for member in &parsed.map_err(|_| MalformedField)? {
         let MemberValue::Text(text) = value_of(member) else {

@@ -1,11 +1,12 @@
 //! Tables of what is stored.
 
-use super::storable;
 use crate::cache::facts::EntryFacts;
 use crate::cache::not_stored::NotStored;
 use crate::cache::policy::{Authorization, ClientDirectives, Policy, Replaces, SetCookie};
 use crate::cache::request::{Asking, Circumstances};
+use crate::cache::response::Response;
 use crate::cache::sample::{asking, fields, policy, response};
+use crate::cache::targeted::control_of;
 
 /// The label of the reason, or `stored`.
 fn decide(policy: &Policy, request: &[&str], status: u16, lines: &[&str]) -> &'static str {
@@ -20,6 +21,15 @@ fn of(
     lines: &[&str],
 ) -> Result<EntryFacts, NotStored> {
     storable(policy, asking, &response(status, &fields(lines)))
+}
+
+fn storable(
+    policy: &Policy,
+    asking: &Asking,
+    response: &Response<'_>,
+) -> Result<EntryFacts, NotStored> {
+    let control = control_of(policy, response.fields);
+    super::storable(policy, asking, response, &control)
 }
 
 fn label(result: Result<EntryFacts, NotStored>) -> &'static str {

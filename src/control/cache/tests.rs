@@ -78,7 +78,7 @@ fn put(store: &SharedStore, snapshot: &Snapshot, text: &str, fields: &[Header<'_
         name: "surrogate-key",
         value: b"tag",
     };
-    let tags = Tags::of(&[tag], b"").unwrap();
+    let tags = Tags::of(&[tag], Vec::new).unwrap();
     let fetch = store.begin_fetch(store.hash(&key), &key);
     let filling = fetch.store(NewEntry {
         facts: EntryFacts {

@@ -7,6 +7,7 @@ use crate::cache::facts::{EntryFacts, Flags};
 use crate::cache::freshness::{age, lifetime, ttl};
 use crate::cache::invalidation::{changes, resolve};
 use crate::cache::not_stored::NotStored;
+use crate::cache::omitted::Omitted;
 use crate::cache::policy::Policy;
 use crate::cache::request::AskedMethod;
 use crate::cache::response::Response;
@@ -14,6 +15,7 @@ use crate::cache::reuse::Trouble;
 use crate::cache::status::{Forwarded, Handling};
 use crate::cache::storable::storable;
 use crate::cache::tags::{Tags, TooManyTags, invalidated_groups};
+use crate::cache::targeted::control_of;
 use crate::cache::update::{NewFields, updated_head};
 use crate::cache::validation::{HeadEffect, freshened, head_effect};
 use crate::cache::validators::Validators;
@@ -166,13 +168,13 @@ impl ReceivedAnswer<'_> {
         if head.status == 206 {
             return self.store_part(now);
         }
-        let facts = storable(policy, &self.fetch.asking, &self.response(now))?;
-        let variant = self
-            .fetch
-            .with_fields(|fields| variant_of(policy, head.fields, fields))?;
-        let tags = Tags::of(head.fields, &self.fetch.place.origin());
+        let control = control_of(policy, head.fields);
+        let facts = storable(policy, &self.fetch.asking, &self.response(now), &control)?;
+        let variant = self.variant()?;
+        let tags = Tags::of(head.fields, || self.fetch.place.origin());
         let tags = tags.map_err(|_| NotStored::TooManyTags)?;
-        let stored = stored_head(policy, head, self.references, now);
+        let omitted = Omitted::new(policy, head.status, head.fields, control);
+        let stored = stored_head(policy, head, self.references, (omitted, now));
         let ticket = self.fetch.take_ticket().ok_or(NotStored::NoRoom)?;
         let length = match head.body {
             crate::http::h1::ResponseBody::Length(length) => Some(length),
@@ -228,12 +230,12 @@ impl ReceivedAnswer<'_> {
     /// The entry with the fields of the answer, in the store if the answer permits that.
     fn refreshed(&self, old: &SharedEntry, ticket: Option<Ticket>, now: u64) -> SharedEntry {
         let keeps_cookies = self.policy.set_cookie == crate::cache::policy::SetCookie::Store;
-        let omitted = crate::cache::omitted::Omitted::new(self.policy, 200, self.head.fields);
+        let omitted = self.omitted();
         let new = NewFields {
             fields: self.head.fields,
             received_secs: now / 1_000,
             keeps_cookies,
-            is_unstorable: &|name| omitted.contains(name),
+            is_unstorable: &|name| omitted.contains(name.as_bytes()),
         };
         // RFC 9111 sections 4.3.4 (MUST) and 4.3.5 (MUST): the fields of the answer update the stored ones.
         let text = updated_head(old.head(), &new);
@@ -270,6 +272,21 @@ impl ReceivedAnswer<'_> {
         refreshed.unwrap_or_else(|_| old.clone())
     }
 
+    /// The fields of the answer that an update of a stored response leaves out.
+    pub(super) fn omitted(&self) -> Omitted<'_> {
+        let fields = self.head.fields;
+        Omitted::new(self.policy, 200, fields, control_of(self.policy, fields))
+    }
+
+    /// The variant that the answer is.
+    pub(super) fn variant(&self) -> Result<Vec<u8>, NotStored> {
+        if find(self.head.fields, "vary").is_none() {
+            return Ok(Vec::new());
+        }
+        self.fetch
+            .with_fields(|fields| variant_of(self.policy, self.head.fields, fields))
+    }
+
     /// The variant that a stored response is, once the fields of the answer have updated it. Errors: it is not known
     /// which requests select the response from now on.
     pub(super) fn variant_after(&self, old: &SharedEntry) -> Result<Vec<u8>, NotStored> {
@@ -297,7 +314,7 @@ impl ReceivedAnswer<'_> {
 
     /// The tags of a stored response and those that the answer adds: a purge finds the response by all of them.
     pub(super) fn tags_with(&self, old: &SharedEntry) -> Result<Tags, TooManyTags> {
-        Tags::of(self.head.fields, &self.fetch.place.origin())?.joined(old.tags())
+        Tags::of(self.head.fields, || self.fetch.place.origin())?.joined(old.tags())
     }
 
     /// The facts of a response with this head, which was validated now.
@@ -318,7 +335,13 @@ impl ReceivedAnswer<'_> {
             length: None,
             ..self.response(now)
         };
-        storable(self.policy, &self.fetch.asking.for_get(), &response)
+        let control = control_of(self.policy, head.fields);
+        storable(
+            self.policy,
+            &self.fetch.asking.for_get(),
+            &response,
+            &control,
+        )
     }
 
     /// The stored response that answers in case of trouble, if the response and the operator permit that.

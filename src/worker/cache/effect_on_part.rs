@@ -10,9 +10,10 @@ use crate::cache::request::AskedMethod;
 use crate::cache::response::Response;
 use crate::cache::storable::storable;
 use crate::cache::tags::Tags;
+use crate::cache::targeted::control_of;
 use crate::cache::update::{NewFields, updated_head};
 use crate::cache::validators::Validators;
-use crate::cache::vary::variant_of;
+
 use crate::http::fields::find;
 use crate::http::h1::ResponseBody;
 use crate::http::range::ContentRange;
@@ -39,12 +40,14 @@ impl ReceivedAnswer<'_> {
             length: Some(extent.range.len()),
             ..self.response(now)
         };
-        let mut facts = storable(policy, &fetch.asking, &response)?;
+        let control = control_of(policy, head.fields);
+        let mut facts = storable(policy, &fetch.asking, &response, &control)?;
         facts.flags |= Flags::PARTIAL.when(!extent.is_whole());
-        let variant = fetch.with_fields(|fields| variant_of(policy, head.fields, fields))?;
-        let tags = Tags::of(head.fields, &fetch.place.origin());
+        let variant = self.variant()?;
+        let tags = Tags::of(head.fields, || fetch.place.origin());
         let tags = tags.map_err(|_| NotStored::TooManyTags)?;
-        let stored = stored_head(policy, head, self.references, now);
+        let omitted = Omitted::new(policy, head.status, head.fields, control);
+        let stored = stored_head(policy, head, self.references, (omitted, now));
         let new = NewEntry {
             facts,
             variant: &variant,
@@ -124,12 +127,12 @@ impl ReceivedAnswer<'_> {
     /// Begins to store the stored part together with the one that has come.
     fn join(&self, completing: &Completing, now: u64) -> Result<Box<BodyFill>, NotStored> {
         let (entry, completion) = (&completing.entry, &completing.completion);
-        let omitted = Omitted::new(self.policy, 200, self.head.fields);
+        let omitted = self.omitted();
         let new = NewFields {
             fields: self.head.fields,
             received_secs: now / 1_000,
             keeps_cookies: self.policy.set_cookie == SetCookie::Store,
-            is_unstorable: &|name| omitted.contains(name),
+            is_unstorable: &|name| omitted.contains(name.as_bytes()),
         };
         // RFC 9111 section 3.4 (MUST): the fields of the part that has come update those of the stored one.
         let updated = updated_head(entry.head(), &new);

@@ -33,8 +33,8 @@ pub struct CacheFetch {
     pub key: Box<[u8]>,
     /// The hash of the key.
     pub hash: u64,
-    /// The fields of the request as the client sent them, each `name: value CRLF`.
-    fields: Box<[u8]>,
+    /// The fields of the request as the client sent them, each `name: value CRLF`, and the empty line behind them.
+    fields: Vec<u8>,
     /// The effects that the answer may have.
     pub purpose: FetchPurpose,
     /// Whether the request waited for the answer to another one.
@@ -109,12 +109,13 @@ impl CacheFetch {
                 lines.extend_from_slice(piece);
             }
         }
+        lines.extend_from_slice(b"\r\n");
         CacheFetch {
             asking: asked.asking,
             place: AskedUrl::of(&asked.place),
             key: asked.key.into(),
             hash: asked.hash,
-            fields: lines.into(),
+            fields: lines,
             purpose,
             is_collapsed: false,
             stored: Vec::new(),
@@ -297,9 +298,8 @@ impl CacheFetch {
     /// Shows the fields of the request as the client sent them.
     pub fn with_fields<T>(&self, show: impl FnOnce(&[Header<'_>]) -> T) -> T {
         let mut slots = [httparse::EMPTY_HEADER; limits::HEAD_FIELDS];
-        let text = [&self.fields[..], b"\r\n"].concat();
         // The fields were parsed before, so that they are parsed again.
-        match httparse::parse_headers(&text, &mut slots) {
+        match httparse::parse_headers(&self.fields, &mut slots) {
             Ok(httparse::Status::Complete((_, fields))) => show(fields),
             _ => show(&[]),
         }
