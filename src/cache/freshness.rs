@@ -1,6 +1,6 @@
 //! How long a stored response is fresh, and how old it is (RFC 9111 section 4.2).
 
-use crate::base::limits::CACHE_DELTA_SECONDS;
+use crate::base::limits::{CACHE_CLOCK_MILLIS, CACHE_DELTA_SECONDS};
 use crate::cache::facts::{EntryFacts, Flags, LifetimeSource};
 use crate::cache::policy::{Policy, Replaces};
 use crate::cache::statuses::is_heuristically_cacheable;
@@ -90,11 +90,18 @@ pub fn age(facts: &EntryFacts, now: u64) -> u32 {
     secs.min(u64::from(CACHE_DELTA_SECONDS)) as u32
 }
 
-/// The seconds for which a response is still fresh; 0 or less: for how long it has been stale.
+/// The seconds for which a response is still fresh; 0 or less: for how long it has been stale. A response that has come
+/// later than now is not fresh: the clock was set back since, and nothing tells how old the response is.
 pub fn ttl(policy: &Policy, facts: &EntryFacts, now: u64) -> i64 {
     #[cfg(test)]
     if crate::simulated::is_planted(crate::simulated::Fault::NeverStale) {
         return 1;
     }
-    i64::from(lifetime(policy, facts).secs) - i64::from(age(facts, now))
+    let secs = i64::from(lifetime(policy, facts).secs) - i64::from(age(facts, now));
+    let is_of_another_clock = facts.received > now.saturating_add(CACHE_CLOCK_MILLIS);
+    if is_of_another_clock {
+        secs.min(0)
+    } else {
+        secs
+    }
 }

@@ -81,6 +81,10 @@ pub const CACHE_TAG_BYTES: usize = 16 << 10;
 /// Groups of one `Cache-Group-Invalidation` that are invalidated, the first ones: each of them costs a purge.
 pub const CACHE_GROUPS_INVALIDATED: usize = 64;
 
+/// Milliseconds by which the clock may be set back without a stored response being validated for it: time services
+/// move clocks by less.
+pub const CACHE_CLOCK_MILLIS: u64 = 60_000;
+
 /// Bytes that are set aside for the fields of a request which may be stored: as many as most requests have, so that no
 /// second allocation is needed.
 pub const KEPT_FIELDS_BYTES: usize = 512;

@@ -87,6 +87,18 @@ fn responses_table() {
 }
 
 #[test]
+fn a_response_that_is_newer_than_the_clock_is_validated() {
+    let policy = policy();
+    let entry = facts(&policy, 200, &["Cache-Control: max-age=60"]);
+    let asking = asking(&policy, "GET", &[]);
+    let at = |now| show(reuse(&policy, &entry, &asking, false, now));
+    assert_eq!(at(NOW - 60_000), "fresh 60");
+    assert_eq!(at(NOW - 60_001), "stale");
+    let is_served = may_serve_stale(&policy, &entry, &asking, Trouble::Unreachable, 0);
+    assert!(is_served, "an old answer is better than none");
+}
+
+#[test]
 fn defaults_of_the_operator_fill_what_the_response_leaves_open() {
     let mut policy = policy();
     policy.stale_while_revalidate = 10;

@@ -1,6 +1,7 @@
 //! The head of a response: checked, and encoded for the client.
 
-use crate::base::time::Micros;
+use crate::base::time::{Micros, unix_millis};
+use crate::http::date::imf_fixdate;
 use crate::http::h1::{
     self, ComputedField, ResponseBody, ResponseEdits, ResponseHead, Rewriting, Version,
 };
@@ -52,6 +53,8 @@ struct Cached {
     fill: Option<Box<BodyFill>>,
     /// The value of `Cache-Status`.
     status: Option<Vec<u8>>,
+    /// The value of `Date`, which the backend has not sent.
+    date: Option<[u8; 29]>,
     /// The edits of the route with the fields that are for the cache alone taken out; `None`: there are none.
     edits: Option<FieldEdits>,
 }
@@ -208,17 +211,24 @@ impl Attempt<'_> {
             }
         };
         cached.status = fetch.cache_status(policy, head.fields, detail);
+        // RFC 9110 section 6.6.1 (MUST): a response that is stored has a Date, for its first client, too.
+        if cached.fill.is_some() && head.field("date").is_none() {
+            cached.date = Some(imf_fixdate(unix_millis() / 1_000));
+        }
         let is_stored = cached.fill.is_some() && matches!(fetch.purpose, FetchPurpose::Store(..));
-        let withheld = withheld(policy, head.fields, is_stored);
-        cached.edits = (!withheld.is_empty()).then(|| {
-            let own = &self.exchange.route().response_fields;
-            let names = withheld.iter().map(|name| name.to_ascii_lowercase());
-            FieldEdits::new(
-                own.remove.iter().cloned().chain(names).collect(),
-                own.set.clone(),
-            )
-        });
+        cached.edits = self.edits_without(&withheld(policy, head.fields, is_stored));
         self.take_final(head, cached, out)
+    }
+
+    /// The edits of the route with further fields taken out; `None`: there are no further ones.
+    fn edits_without(&self, withheld: &[&str]) -> Option<FieldEdits> {
+        if withheld.is_empty() {
+            return None;
+        }
+        let own = &self.exchange.route().response_fields;
+        let names = withheld.iter().map(|name| name.to_ascii_lowercase());
+        let removed = own.remove.iter().cloned().chain(names).collect();
+        Some(FieldEdits::new(removed, own.set.clone()))
     }
 
     /// Counts an answer that is not passed on for its backend.
@@ -303,19 +313,19 @@ impl Attempt<'_> {
         let is_switch = self.upstream.is_websocket && (200..300).contains(&head.status);
         let key = self.request.websocket_key.as_ref();
         let accept = key.filter(|_| is_switch).map(|key| websocket::accept(key));
-        let status = cached.status.as_ref().map(|value| ComputedField {
-            name: "cache-status",
-            value,
+        let date = cached.date.as_ref().map(|date| &date[..]);
+        let computed = [("cache-status", cached.status.as_deref()), ("date", date)];
+        let written = computed.into_iter().filter_map(|(name, value)| {
+            let value = value?;
+            Some(ComputedField { name, value })
         });
+        let computed: Vec<_> = written.collect();
         let edits = ResponseEdits {
             client_version: self.request.version,
             body,
             close,
             operator: cached.edits.as_ref().unwrap_or(&route.response_fields),
-            computed: match &status {
-                Some(status) => std::slice::from_ref(status),
-                None => &[],
-            },
+            computed: &computed,
             via: route.via,
             rewriting: Rewriting {
                 references: self.references(),
