@@ -7,6 +7,7 @@ pub mod ewma;
 pub mod file;
 pub mod file_at_work;
 pub mod ids;
+pub mod lent;
 pub mod limits;
 pub mod log;
 pub mod machine_clock;

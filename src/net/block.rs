@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
-use bytes::{Buf, Bytes};
 use monoio::buf::IoBuf;
 
+use crate::base::lent::{Lent, LentPart};
 use crate::base::limits;
 use crate::base::memory::{self, Level};
 
@@ -22,7 +22,7 @@ pub struct Block {
     initialised: usize,
     /// Memory of another owner that is the filled part; `None`: the block has memory of its own. Such a block is sent,
     /// and nothing is added to it.
-    lent: Option<Box<Bytes>>,
+    lent: Option<Box<Lent>>,
 }
 
 impl Block {
@@ -38,9 +38,9 @@ impl Block {
     }
 
     /// A block that is filled with memory of another owner.
-    pub fn lent(bytes: Bytes) -> Block {
+    pub fn lent(lent: Lent) -> Block {
         Block {
-            lent: Some(Box::new(bytes)),
+            lent: Some(Box::new(lent)),
             ..Block::with_capacity(0)
         }
     }
@@ -50,7 +50,7 @@ impl Block {
     pub fn filled(&self) -> &[u8] {
         match &self.lent {
             None => &self.bytes[self.start..],
-            Some(lent) => lent,
+            Some(lent) => lent.as_bytes(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Block {
     pub fn len(&self) -> usize {
         match &self.lent {
             None => self.bytes.len() - self.start,
-            Some(lent) => lent.len(),
+            Some(lent) => lent.as_bytes().len(),
         }
     }
 
@@ -101,7 +101,7 @@ impl Block {
         debug_assert!(count <= self.len());
         match &mut self.lent {
             None => self.start += count,
-            Some(lent) if count < lent.len() => lent.advance(count),
+            Some(lent) if count < lent.as_bytes().len() => lent.advance(count),
             Some(_) => self.lent = None,
         }
     }
@@ -223,6 +223,29 @@ impl Block {
         true
     }
 
+    /// Bytes before those that the kernel takes by reference; `None`: all bytes are copied.
+    pub fn before_pages(&self) -> Option<usize> {
+        self.lent.as_ref()?.before_pages()
+    }
+
+    /// The next part of the first `count` bytes.
+    pub(super) fn next_part(&self, count: usize) -> LentPart<'_> {
+        match &self.lent {
+            Some(lent) => lent.next_part(count),
+            None => LentPart::Copied {
+                bytes: &self.filled()[..count],
+                is_last: true,
+            },
+        }
+    }
+
+    /// Has all bytes copied from here on.
+    pub(super) fn forgo_pages(&mut self) {
+        if let Some(lent) = &mut self.lent {
+            lent.forgo_pages();
+        }
+    }
+
     /// Lets the next send take at most `count` bytes.
     pub(super) fn bound(&mut self, count: usize) {
         self.bound = count;
@@ -308,6 +331,8 @@ impl Blocks {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
@@ -335,7 +360,7 @@ mod tests {
 
     #[test]
     fn lent_bytes_are_sent_and_not_kept() {
-        let mut block = Block::lent(Bytes::from_static(b"abcdef"));
+        let mut block = Block::lent(Lent::bytes(Bytes::from_static(b"abcdef")));
         assert_eq!(
             (block.filled(), block.len(), block.room()),
             (&b"abcdef"[..], 6, 0)

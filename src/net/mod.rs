@@ -13,6 +13,7 @@ mod operations;
 mod plain_socket;
 mod probe_socket;
 mod runtime;
+mod send_directly;
 #[cfg(test)]
 mod simulated;
 mod sleeper;

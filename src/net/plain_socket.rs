@@ -6,7 +6,7 @@
 //! turn is then handed over in one system call, which costs less than to send as it comes, although each send is waited
 //! for.
 
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -32,6 +32,8 @@ pub struct PlainSocket {
     // Dropped before the socket that it refers to.
     watch: RefCell<Pin<Box<dyn Watch>>>,
     socket: Rc<Raw>,
+    /// Whether the socket was told never to wait; see [`super::send_directly`].
+    pub(super) never_waits: Cell<bool>,
     _counted: CountedSocket,
 }
 
@@ -126,6 +128,7 @@ impl PlainSocket {
         PlainSocket {
             watch: RefCell::new(slot(|socket| socket.readable(false))),
             socket: Rc::new(UnsafeCell::new(socket)),
+            never_waits: Cell::new(false),
             _counted: counted,
         }
     }
@@ -232,6 +235,9 @@ impl PlainSocket {
         timer: &Timer,
         progress: &impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
+        if self.never_waits.get() || block.before_pages().is_some() {
+            return self.send_directly(block, count, timer, progress).await;
+        }
         while count > 0 {
             block.bound(count);
             count_operation();
@@ -256,6 +262,23 @@ impl PlainSocket {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Sends the beginning of a message, as far as the kernel takes it at once, and says that more follows at once.
+    /// Returns the number of bytes.
+    pub(super) fn send_ahead(&self, bytes: &[u8]) -> usize {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | SendFlags::MORE;
+        rustix::net::send(self.fd(), bytes, flags).unwrap_or(0) // The next send meets the same error.
+    }
+
+    /// Waits until the kernel takes more bytes for the peer, at most until the timer's deadline.
+    #[expect(unsafe_code, reason = "the future of a wait refers to its socket")]
+    pub(super) async fn await_writable(&self, timer: &Timer) -> Result<io::Result<()>, Expired> {
+        count_operation();
+        // SAFETY: the only exclusive reference is made in `PlainSocket::send`, for the length of one call.
+        let socket = unsafe { &*self.socket.get() };
+        let mut writable = pin!(socket.writable(false));
+        timer.bound(|cx| writable.as_mut().poll(cx)).await
     }
 
     /// Sends a few last bytes if the kernel takes them at once: nobody waits for them.

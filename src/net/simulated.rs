@@ -169,6 +169,14 @@ impl PlainSocket {
         Ok(Ok(()))
     }
 
+    /// The block that follows carries the bytes.
+    pub fn send_ahead(&self, bytes: &[u8]) -> usize {
+        match self {
+            Kernel(socket) => socket.send_ahead(bytes),
+            Simulated { .. } => 0,
+        }
+    }
+
     pub fn send_now(&self, bytes: &[u8]) {
         if let Kernel(socket) = self {
             socket.send_now(bytes); // Only TLS does so.

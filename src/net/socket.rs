@@ -105,6 +105,20 @@ impl Socket {
         }
     }
 
+    /// Whether the kernel may be given pages by reference: what TLS sends is written anew.
+    pub fn takes_pages(&self) -> bool {
+        self.tls.is_none()
+    }
+
+    /// Sends the beginning of a message, as far as the kernel takes it at once, and says that more follows at once.
+    /// Returns the number of bytes.
+    pub fn send_ahead(&self, bytes: &[u8]) -> usize {
+        match self.tls {
+            None => self.plain.send_ahead(bytes),
+            Some(_) => 0,
+        }
+    }
+
     /// Sends all of `block`, at most until the timer's deadline.
     pub async fn send_all(
         &self,

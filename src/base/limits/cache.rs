@@ -122,7 +122,8 @@ pub const FRONT_SWEEP: usize = 512;
 pub const FRONT_HITS_PER_NOTE: u8 = 16;
 
 /// Bytes of a stored body from which on the body is sent from the memory of the store, without a copy. A shorter rest
-/// is copied behind other bytes, so that one send carries both.
+/// is copied behind other bytes, so that one send carries both. Also the bytes of whole pages from which on the kernel
+/// is given them by reference.
 pub const LENT_BYTES: usize = 16 << 10;
 
 /// Bytes of a stored part that are copied when the part is completed. The copy is made in one go, which takes a worker

@@ -18,6 +18,9 @@ pub const RING_BLOCK_BYTES: usize = 64 << 10;
 /// Milliseconds in which a follower must take some of the ring: the writer waits no longer for one that does not, so
 /// that a client that stands still stops nobody else for long.
 pub const RING_PATIENCE_MILLIS: u64 = 5_000;
+/// Bytes of memory that are brought in at once, ahead of what is written. A step takes a worker some tens of
+/// microseconds, and the store takes so much more of the machine than it counts.
+pub const ARENA_STEP: usize = 256 << 10;
 /// Bytes of the smallest block of a body, which is taken where the store is in pieces.
 pub const BODY_BLOCK_LEAST_BYTES: usize = 1 << 10;
 /// Entries that one call evicts at most for what the call needs. The bound keeps the turn of a worker short.

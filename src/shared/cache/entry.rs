@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 use bytes::Bytes;
 
 use super::arena::ArenaBlock;
-use super::body::{BodyPart, LargeBody};
+use super::body::{BodyPart, LargeBody, PART_PREFIX};
 use super::header::{self, EntryHeader};
 use super::mark;
 use super::s3_fifo::Evictable;
+use crate::base::lent::Lent;
 use crate::base::limits;
 use crate::cache::facts::EntryFacts;
 
@@ -192,14 +193,20 @@ impl Entry {
     }
 
     /// The bytes from a position of a large body on that lie in one piece, at most `most` of them; the piece keeps
-    /// them. `None`: the body lies with its head, or that byte cannot be read yet.
-    pub fn lend_at(&self, position: u64, most: usize) -> Option<Bytes> {
+    /// them. `by_reference`: the kernel may be given whole pages of them. `None`: the body lies with its head, or that
+    /// byte cannot be read yet.
+    pub fn lend_at(&self, position: u64, most: usize, by_reference: bool) -> Option<Lent> {
         let body = self.body.as_ref()?;
         let part = body.part_at(position)?;
         let from = (position - part.start) as usize;
         let filled = (body.filled() - part.start).min(part.bytes().len() as u64) as usize;
         let to = filled.min(from.saturating_add(most));
-        Some(Bytes::from_owner(LentPart { part, from, to }))
+        let place = by_reference.then(|| part.block.lend(PART_PREFIX + from));
+        let bytes = Bytes::from_owner(LentPart { part, from, to });
+        Some(match place.flatten() {
+            Some((file, offset)) => Lent::pages(bytes, file, offset),
+            None => Lent::bytes(bytes),
+        })
     }
 
     /// Whether the entry may be used. A front compares [`Entry::checked`] with the store's purge number beside it.
@@ -237,14 +244,6 @@ impl Entry {
         let uses = self.uses.load(Relaxed);
         if uses < MOST_USES {
             self.uses.store(uses + 1, Relaxed);
-        }
-    }
-
-    /// Notes that the kernel was given whole pages of the body by reference.
-    pub fn note_lent(&self) {
-        self.block.note_lent();
-        for part in self.body.iter().flat_map(|body| body.parts()) {
-            part.block.note_lent();
         }
     }
 

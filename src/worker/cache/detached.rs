@@ -74,7 +74,7 @@ impl DetachedAnswer {
             worker: shard.worker,
         };
         let segments = [BodySegment::Stored(start..end)].into();
-        let stored = StoredBody::new(entry, Some(followed), segments);
+        let stored = StoredBody::new(entry, Some(followed), segments, false);
         pass_on_stored(shard, client, exchange, (&stored, &mut body), out).await
     }
 

@@ -89,13 +89,14 @@ impl Answer<'_> {
         exchange.note(|tally| tally.status = status);
         let has_body = !exchange.facts.is_head && !is_bare;
         let segments = if has_body { segments } else { VecDeque::new() };
-        let fill = serving.fill.take();
-        let followed = fill.map(|fill| Followed {
+        // A body that is still being stored may be in memory that is soon used again, which costs more than a copy.
+        let by_reference = serving.fill.is_none() && takes_pages(self.client);
+        let followed = serving.fill.take().map(|fill| Followed {
             wait: self.shard.wait_for_fill(fill.number()),
             fill,
             worker: self.shard.worker,
         });
-        let stored = StoredBody::new(serving.entry, followed, segments);
+        let stored = StoredBody::new(serving.entry, followed, segments, by_reference);
         let mut body = Body {
             coming: match length {
                 _ if !has_body => Coming::Nothing,
@@ -214,6 +215,11 @@ impl Answer<'_> {
     }
 }
 
+/// Whether pages of the store can go to a client by reference.
+fn takes_pages(client: &Client) -> bool {
+    matches!(&client.wire.stream, Stream::Socket(socket) if socket.takes_pages())
+}
+
 /// Sends the head in `out`, and behind it a body that is read from the store.
 pub async fn pass_on_stored(
     shard: &Rc<Shard>,
@@ -250,6 +256,9 @@ pub async fn pass_on_stored(
             has_sent: Cell::default(),
         },
     };
+    if !body.has_ended() {
+        relay.source.read_ahead(relay.sink.next_receive(body)).await;
+    }
     let watch = |cx: &mut Context<'_>| -> Poll<Failure> { client.poll_gone(shard, cx) };
     let Err(broken) = relay.run(out, body, watch).await else {
         return Ok(());

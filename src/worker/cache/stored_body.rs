@@ -7,9 +7,8 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-
 use crate::base::ids::WorkerId;
+use crate::base::lent::Lent;
 use crate::base::limits;
 use crate::net::{Block, Blocks};
 use crate::shared::SharedEntry;
@@ -48,14 +47,17 @@ pub struct StoredBody {
     segments: RefCell<VecDeque<BodySegment>>,
     block: RefCell<Block>,
     is_at_end: Cell<bool>,
+    /// Whether pages of the store go to the kernel by reference.
+    by_reference: bool,
 }
 
 impl StoredBody {
-    /// A body of these segments.
+    /// A body of these segments. `by_reference`: pages of the store go to the kernel by reference.
     pub fn new(
         entry: SharedEntry,
         followed: Option<Followed>,
         segments: VecDeque<BodySegment>,
+        by_reference: bool,
     ) -> StoredBody {
         let body = StoredBody {
             is_at_end: Cell::new(segments.is_empty()),
@@ -63,6 +65,7 @@ impl StoredBody {
             followed,
             segments: RefCell::new(segments),
             block: RefCell::default(),
+            by_reference,
         };
         if let Some(followed) = &body.followed {
             followed.fill.note_read(body.needed());
@@ -136,6 +139,11 @@ impl StoredBody {
         }
     }
 
+    /// Reads what is there at once of the next bytes, at most `most`. A failure is met again by the next read.
+    pub fn read_ahead(&self, blocks: &Blocks, most: usize) {
+        let _ = self.read(blocks, most);
+    }
+
     /// Reads the next bytes, at most `most`. 0: the body has ended. Pending: the bytes are not in the store yet, and
     /// the task is woken when more bytes are.
     pub fn poll_more(
@@ -163,7 +171,7 @@ impl StoredBody {
     }
 
     /// A piece of a large body that need not be copied, from the front of the segments.
-    fn lend(&self, segments: &mut VecDeque<BodySegment>, most: usize) -> Option<Bytes> {
+    fn lend(&self, segments: &mut VecDeque<BodySegment>, most: usize) -> Option<Lent> {
         let Some(BodySegment::Stored(range)) = segments.front_mut() else {
             return None;
         };
@@ -172,8 +180,9 @@ impl StoredBody {
             return None;
         }
         let end = self.followed.as_ref().map(|followed| followed.fill.end());
-        let lent = self.entry.lend_at(range.start, left.min(most))?;
-        range.start += lent.len() as u64;
+        let most = left.min(most);
+        let lent = self.entry.lend_at(range.start, most, self.by_reference)?;
+        range.start += lent.as_bytes().len() as u64;
         let is_whole = matches!(end, None | Some(FillEnd::Complete));
         let is_over = is_whole && range.end == u64::MAX && range.start >= self.entry.body_len();
         if is_over || range.is_empty() {

@@ -148,6 +148,9 @@ impl Relay<'_> {
         self.notice_end(body, head);
         let is_last = body.ends_here();
         let left = join(head, &mut received, taken);
+        if left > 0 && received.before_pages().is_some() {
+            self.sink.send_ahead(head);
+        }
         let mut sent = self.sink.send(head, head.len(), is_last && left == 0).await;
         if sent.is_ok() && left > 0 {
             sent = self.sink.send(&mut received, left, is_last).await;
@@ -209,7 +212,9 @@ fn join(head: &mut Block, received: &mut Block, taken: usize) -> usize {
         head.clear();
         return length + taken;
     }
-    let behind = taken.min(head.room());
+    // Pages that the kernel takes by reference are not copied.
+    let copied = received.before_pages().unwrap_or(usize::MAX);
+    let behind = taken.min(head.room()).min(copied);
     head.extend(&received.filled()[..behind]);
     received.consume(behind);
     taken - behind

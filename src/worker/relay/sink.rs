@@ -62,6 +62,15 @@ impl Sink<'_> {
         }
     }
 
+    /// Sends what the receiver takes at once of a head behind which a body follows at once.
+    pub fn send_ahead(&self, head: &mut Block) {
+        if let Stream::Socket(socket) = self.stream {
+            let sent = socket.send_ahead(head.filled());
+            self.has_sent.set(self.has_sent.get() || sent > 0);
+            head.advance(sent);
+        }
+    }
+
     /// Sends the first `count` bytes of `block`. `is_last`: the body ends with them.
     pub async fn send<F>(
         &self,

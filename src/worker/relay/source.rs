@@ -4,6 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::base::limits;
 use crate::net::{Block, Expired, Interrupted, Timer};
 use crate::worker::cache::stored_body::{Lost, StoredBody};
 use crate::worker::memory::RelayAdmission;
@@ -44,6 +45,16 @@ pub struct Received {
 }
 
 impl Source<'_> {
+    /// Reads what the store has of a body at once, so that it goes with the head.
+    pub async fn read_ahead(&self, amount: Amount) {
+        if let Supply::Stored(body) = self.supply {
+            if amount.size == limits::RELAY_BLOCK_BYTES {
+                self.shard.bulk_turns.admit(amount.size).await;
+            }
+            body.read_ahead(&self.shard.blocks, amount.most);
+        }
+    }
+
     /// Waits until there is memory for more of the body. The caller keeps the admission, if there is one, until it has
     /// passed on the bytes that it receives next.
     pub async fn await_memory<F>(

@@ -109,6 +109,36 @@ fn a_reader_of_an_evicted_answer_gets_its_bytes() {
     }
 }
 
+/// The kernel sends pages of the store by reference: it has taken a whole answer over when the answer is evicted, and
+/// its client reads it after that.
+#[test]
+fn what_the_kernel_has_still_to_send_is_not_written_over() {
+    let origin = origin_of_many();
+    let proxy = small_cache(&origin);
+    let mut client = Asker::new(&proxy, Version::One);
+    let paths: Vec<_> = (0..8).map(|number| format!("/held/{number}")).collect();
+    let readers: Vec<_> = paths
+        .iter()
+        .map(|path| {
+            is_right(&mut client, path);
+            let mut reader = proxy.client();
+            reader.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+            let status = reader.head();
+            assert!(status.field("cache-status").unwrap().contains("; hit"));
+            reader
+        })
+        .collect();
+    for path in &paths {
+        client.ask("POST", path, &[("content-length", "0")]);
+    }
+    for number in 0..120 {
+        is_right(&mut client, &format!("/{number}"));
+    }
+    for (path, mut reader) in paths.iter().zip(readers) {
+        assert!(reader.bytes(SIZE) == body_of(path), "{path}");
+    }
+}
+
 /// A store that has no room lets answers pass, whole.
 #[test]
 fn a_store_without_room_lets_answers_pass() {

@@ -4,8 +4,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::allocator::{self, Allocator, BEFORE, FREE, MARK, OWN, SMALLEST, UNIT, UNITS};
@@ -73,6 +73,7 @@ impl Arena {
             blocks: Mutex::new(Allocator::new(units)),
             budget,
             held: Mutex::new(held),
+            brought_in: AtomicUsize::new(0),
         }))
     }
 

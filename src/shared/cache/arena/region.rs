@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use crate::base::limits;
@@ -21,7 +22,7 @@ pub const SHARED_BYTES: usize = 4_096 + limits::CHANGES_BYTES;
 pub struct Region {
     base: NonNull<u8>,
     bytes: usize,
-    file: Option<OwnedFd>,
+    file: Option<Arc<OwnedFd>>,
 }
 
 // SAFETY: the mapping belongs to the region alone, and every access to it is either atomic or governed by the caller
@@ -76,7 +77,7 @@ impl Region {
         Ok(Region {
             base,
             bytes,
-            file: Some(file),
+            file: Some(Arc::new(file)),
         })
     }
 
@@ -108,7 +109,13 @@ impl Region {
 
     /// The memfd.
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
-        self.file.as_ref().map(AsFd::as_fd)
+        self.file.as_ref().map(|file| file.as_fd())
+    }
+
+    /// The memfd, and where in the file an offset of the region is.
+    pub fn place(&self, offset: usize) -> Option<(Arc<OwnedFd>, u64)> {
+        let file = self.file.clone()?;
+        Some((file, (SHARED_BYTES + offset) as u64))
     }
 
     /// The word of four bytes at an offset, which only the tags of blocks use.
@@ -141,6 +148,22 @@ impl Region {
         unsafe {
             let target = self.base.as_ptr().add(SHARED_BYTES + offset);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+    }
+
+    /// Brings in the pages from one offset to another, as far as the region goes. Where the kernel refuses, each page
+    /// comes when the page is written to.
+    pub fn bring_in(&self, start: usize, end: usize) {
+        let end = end.min(self.bytes);
+        if start >= end {
+            return;
+        }
+        #[cfg(not(miri))]
+        // SAFETY: the pages lie in the mapping, and what is in them stays as it is.
+        unsafe {
+            use rustix::mm::{Advice, madvise};
+            let first = self.base.as_ptr().add(SHARED_BYTES + start);
+            let _ = madvise(first.cast(), end - start, Advice::LinuxPopulateWrite);
         }
     }
 

@@ -96,7 +96,7 @@ proptest! {
                 }
                 Step::Lend(at) => {
                     if let Some(at) = chosen(at) {
-                        held[&at].0.note_lent();
+                        held[&at].0.lend(0);
                     }
                 }
                 Step::GiveBack => {

@@ -112,13 +112,13 @@ fn a_store_that_is_full_of_what_is_read_refuses_in_words() {
 fn a_body_that_was_lent_is_not_written_over() {
     let store = store(4 << 20);
     let entry = put(&store, b"lent", &vec![b'a'; 300_000]);
-    entry.note_lent();
     let file = store
         .arena
         .file()
         .map(|file| file.try_clone_to_owned().unwrap());
     let part = &entry.body().unwrap().parts()[0];
-    let page = part.block.file_offset().next_multiple_of(4_096) as u64;
+    let (_, offset) = part.block.lend(0).unwrap();
+    let page = offset.next_multiple_of(4_096);
     store.invalidate(store.hash(b"lent"), b"lent");
     drop(entry);
     let mut bytes = [1; 64];
