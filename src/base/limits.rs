@@ -10,6 +10,7 @@ pub mod h2_flood;
 
 mod acme;
 mod cache;
+mod cache_disk;
 mod cache_store;
 mod configuration;
 mod control;
@@ -27,6 +28,7 @@ mod upstream;
 
 pub use self::acme::*;
 pub use self::cache::*;
+pub use self::cache_disk::*;
 pub use self::cache_store::*;
 pub use self::configuration::*;
 pub use self::control::*;

@@ -163,7 +163,11 @@ pub(super) fn read(table: &mut DocumentTable<'_>) -> Option<CacheSettings> {
 }
 
 fn read_disk(table: &mut DocumentTable<'_>) -> Option<CacheDisk> {
-    let path = table.must("path", address::file_path);
+    let path = table.must("path", |item| match address::file_path(item)? {
+        path if path.is_absolute() => Some(path),
+        _ => item
+            .wrong("must begin with \"/\": processes with another working directory use it, too"),
+    });
     let max_bytes = table.must("max_size", Item::size);
     Some(CacheDisk {
         path: path?,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tracing::warn;
 
 use super::Control;
 use crate::base::limits;
@@ -46,6 +47,36 @@ impl Control {
             no_cut = upgrades.wait_for_abandoned(patience) => no_cut,
         };
         u8::from(!no_cut)
+    }
+
+    /// Has what is in the memory of the cache written to its disk, if there is one, and waits for that within a bound.
+    /// Another signal to stop ends the wait.
+    pub(super) async fn end_disk(&self, next_signal: &mut impl AsyncFnMut() -> Signal) {
+        let Some(store) = self
+            .monitoring
+            .store()
+            .filter(|_| !self.shutdown.is_at_once())
+        else {
+            return;
+        };
+        store.begin_disk_end();
+        let pause = Duration::from_millis(limits::CUT_PAUSE_MILLIS);
+        let most = limits::DISK_END_MILLIS + limits::DISK_LAST_WRITE_MILLIS;
+        let ended = async {
+            for _ in 0..most / limits::CUT_PAUSE_MILLIS {
+                if store.has_disk_ended() {
+                    return;
+                }
+                sleep(pause).await;
+            }
+            warn!("cache: the disk is too slow to take all that was in memory");
+        };
+        let hurry = async { while !matches!(next_signal().await, Signal::Stop(_)) {} };
+        tokio::select! {
+            biased;
+            () = ended => {}
+            () = hurry => {}
+        }
     }
 
     /// Has the workers record the requests that are cut, and waits for that within a bound.

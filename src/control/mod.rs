@@ -244,6 +244,7 @@ impl Control {
                 self.tell_last().await;
                 let code = self.shutdown.exit_code(&self.monitoring.counters);
                 self.record_cut().await;
+                self.end_disk(&mut next_signal).await;
                 self.access_log.finish();
                 shutdown::remove_socket_files();
                 return code.max(self.end_new_process(&mut next_signal).await);

@@ -10,8 +10,8 @@ use crate::control::bad_requests::BadRequests;
 use crate::control::change_request::ChangeRequests;
 use crate::control::metrics::{LiveStatsMaker, Sources};
 use crate::messages::RefusedHead;
-use crate::shared::SharedTables;
 use crate::shared::worker_counters::{self, AllWorkerCounters, Outcomes};
+use crate::shared::{SharedStore, SharedTables};
 use crate::snapshot::Snapshot;
 
 /// The sources of all numbers that palantir shows of itself.
@@ -35,6 +35,11 @@ impl Monitoring {
             live_stats: LiveStatsMaker::new(sources, now),
             bad_requests: BadRequests::default(),
         }
+    }
+
+    /// The store of the cache, if there is one.
+    pub fn store(&self) -> Option<&SharedStore> {
+        self.live_stats.sources().store.as_ref()
     }
 
     /// How the requests of all workers have come out so far.

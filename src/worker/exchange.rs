@@ -10,6 +10,7 @@ use crate::base::time::Micros;
 use crate::http::names::{FieldEdits, NO_EDITS};
 use crate::shared::SharedCacheCounters;
 use crate::shared::access::{CacheOutcome, CachePart, LoggedTexts, RequestFacts, Tally};
+use crate::shared::cache::PurgeSync;
 use crate::shared::cache_counters::CacheBlock;
 use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
@@ -52,7 +53,7 @@ struct Deadline {
 }
 
 /// How far an exchange has come with its attempts.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Progress {
     /// The attempts, retries and changes of backend that the request has used up.
     pub used: Used,
@@ -69,6 +70,8 @@ pub struct Progress {
     /// The time for which the request waits for others where a stale response may answer it; `None`: until the time for
     /// waiting is over.
     pub stale_after: Cell<Option<Duration>>,
+    /// The purges of the request, if the answer has to wait until they outlast the process.
+    pub purge_sync: Cell<Option<Box<PurgeSync>>>,
     /// The reason for which the exchange has failed.
     pub failure: Option<Failure>,
 }

@@ -9,6 +9,7 @@ use crate::net::Timer;
 use crate::worker::buffer_body::buffer_body;
 use crate::worker::cache::follow::await_decision;
 use crate::worker::cache::instead::stored_instead;
+use crate::worker::cache::recall::{await_purge, await_recall};
 use crate::worker::cache::refresh::refresh;
 use crate::worker::cache::serve::answer_from_store;
 use crate::worker::decide::{Decision, decide, wait_for_memory};
@@ -115,6 +116,7 @@ async fn answer(
                 break (request, Some(wait_for_memory(shard, client).await?));
             }
             Decision::Reply(reply) => {
+                let reply = await_purge(shard, client, exchange, reply).await?;
                 reply::send(shard, client, exchange, &reply).await;
                 return Ok(());
             }
@@ -126,6 +128,10 @@ async fn answer(
             }
             Decision::Follow(fill) => {
                 await_decision(shard, client, exchange, &fill).await?;
+                exchange.leave_route();
+            }
+            Decision::Recall(recall) => {
+                await_recall(shard, client, exchange, &recall).await?;
                 exchange.leave_route();
             }
             Decision::Lead(request, led) => {

@@ -145,6 +145,11 @@ impl Reply {
         Reply::refused_purge(400, "unknown_purge")
     }
 
+    /// Tells a client that its purge is in force, but may end with the process, since the disk does not answer.
+    pub fn purge_not_on_disk() -> Reply {
+        Reply::refused_purge(503, "purge_not_on_disk")
+    }
+
     fn refused_purge(status: u16, label: &'static str) -> Reply {
         Reply {
             status,

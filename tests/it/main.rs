@@ -7,6 +7,7 @@
 )]
 
 mod cache;
+mod cache_disk;
 mod cache_parts;
 mod cache_ring;
 mod documentation;

@@ -9,8 +9,6 @@ pub const CACHE_VARIANTS: u16 = 1_024;
 pub const CACHE_BYTES_LEAST: u64 = 1 << 20;
 /// Bytes of the largest cache in memory: its blocks are counted in units of 16 bytes by numbers of 31 bits.
 pub const CACHE_BYTES: u64 = 1 << 34;
-/// Bytes of the largest tier on disk. The bound protects arithmetic with percents of it.
-pub const CACHE_DISK_BYTES: u64 = 1 << 50;
 /// Percent of the memory that this process may have which the cache may take at most: the kernel, connections and the
 /// other processes of the machine need the rest.
 pub const CACHE_MEMORY_PERCENT: u64 = 75;
@@ -35,7 +33,7 @@ pub const CACHE_FIELDS: usize = 16;
 /// Bytes of the name of the cache, which stands in every response.
 pub const CACHE_NAME_BYTES: usize = 64;
 
-const _: () = assert!(CACHE_BYTES_LEAST < CACHE_BYTES && CACHE_DISK_BYTES < u64::MAX / 100);
+const _: () = assert!(CACHE_BYTES_LEAST < CACHE_BYTES);
 const _: () = assert!(CACHE_MEMORY_PERCENT <= 100);
 const _: () = assert!(CACHE_SLICE_BYTES_LEAST < CACHE_SLICE_BYTES);
 const _: () = assert!(LONGEST_LIFETIME.as_secs() < 1 << 30);

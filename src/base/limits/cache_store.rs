@@ -25,6 +25,9 @@ pub const ARENA_STEP: usize = 256 << 10;
 pub const BODY_BLOCK_LEAST_BYTES: usize = 1 << 10;
 /// Entries that one call evicts at most for what the call needs. The bound keeps the turn of a worker short.
 pub const STORE_EVICTIONS: usize = 64;
+/// Entries that one call evicts at most although somebody has them on: further ones would probably go for nothing, too,
+/// before those in front of the store have let go what does not count any more.
+pub const HELD_EVICTIONS: usize = 16;
 /// Entries that one eviction passes by because they were used. Beyond, the next one goes although it was used.
 pub const EVICTION_STEPS: usize = 64;
 /// The part of the store that is kept free for tables that grow, as a divisor.
@@ -78,7 +81,7 @@ pub const WIDENING: u64 = 8;
 pub const WIDENED_FETCHES: u8 = 4;
 
 /// Changes that processes with the same memory tell each other and that stand at once. Who has not heard of more than
-/// these forgets everything.
+/// these forgets everything in memory, and takes everything on disk for stale.
 pub const CHANGES: usize = 1_024;
 /// Bytes of a change. What is longer is told by its beginning, which concerns more.
 pub const CHANGE_BYTES: usize = 256;

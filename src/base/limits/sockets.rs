@@ -88,5 +88,5 @@ const _: () = assert!(LEFTOVER_MILLIS < LEFTOVER_EXHAUSTED_MILLIS);
 const _: () = assert!(HANDOVER_DESCRIPTORS <= 253);
 const _: () = assert!(HANDOVER_BLOB_BYTES < HANDOVER_ALL_BLOBS_BYTES);
 const _: () = assert!(HANDOVER_DESCRIPTORS * (super::UNIX_PATH_BYTES + 20) <= HANDOVER_BYTES);
-const _: () = assert!(super::LOOKUPS_REPLACED < RESERVED_DESCRIPTORS);
+const _: () = assert!(super::LOOKUPS_REPLACED + super::DISK_DESCRIPTORS < RESERVED_DESCRIPTORS);
 const _: () = assert!(HEALTH_REPORT_MILLIS + HEALTH_RESUME_MILLIS < UPGRADE_SECS * 1_000);

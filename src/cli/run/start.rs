@@ -22,11 +22,11 @@ use crate::health;
 use crate::net::{Engine, Handed};
 use crate::shared::SharedStore;
 use crate::shared::access::AccessLine;
-use crate::shared::cache::{CacheStore, HandedStore, StoreSettings};
+use crate::shared::cache::{CacheStore, DiskSettings, HandedStore, StoreSettings};
 use crate::shared::health_record::HealthRecord;
 use crate::shared::mailbox::mailbox;
 use crate::shared::worker_counters::AllWorkerCounters;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{CacheDisk, Snapshot};
 
 /// Does everything that can fail, before anybody is served. Errors: the reason why palantir cannot start.
 pub(super) fn make_ready(
@@ -174,9 +174,14 @@ fn open_store(
         cores: snapshot.workers,
     };
     let rebuilt = handed.and_then(|handed| upgrade::rebuild_cache(handed, settings));
-    if rebuilt.is_some() {
-        return Ok(rebuilt);
+    let store = match rebuilt {
+        Some(store) => store,
+        None => CacheStore::new(settings).map_err(|error| format!("cache: {error}"))?,
+    };
+    if let Some(CacheDisk { path, max_bytes }) = cache.disk.clone() {
+        store
+            .add_disk(DiskSettings { path, max_bytes })
+            .map_err(cannot_start)?;
     }
-    let store = CacheStore::new(settings).map_err(|error| format!("cache: {error}"))?;
     Ok(Some(store))
 }

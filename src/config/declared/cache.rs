@@ -175,11 +175,16 @@ static CACHE_SETTINGS: [Setting; 3] = [
 ];
 
 static DISK_SETTINGS: [Setting; 2] = [
-    required("path", Kind::FILE, "Folder for the files of the cache."),
+    required(
+        "path",
+        Kind::FILE,
+        "Folder for the files of the cache. palantir makes the folder if it is absent, for its own user alone. Two \
+         processes never use one folder at a time.",
+    ),
     required(
         "max_size",
-        Kind::size(limits::CACHE_BYTES_LEAST, limits::CACHE_DISK_BYTES),
-        "Largest size of all files in the folder.",
+        Kind::size(limits::CACHE_DISK_BYTES_LEAST, limits::CACHE_DISK_BYTES),
+        "Largest size of all files that palantir writes in the folder. Beyond, the oldest of them go.",
     )
     .also("max_bytes"),
 ];

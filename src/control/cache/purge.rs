@@ -149,6 +149,10 @@ fn count(
     if store.usage().zones.iter().any(is_unknown) {
         return None;
     }
+    // Entries on the disk are not counted.
+    if keys.iter().any(|key| store.is_on_disk(key)) {
+        return None;
+    }
     let found = keys.iter().map(|key| {
         let found = store.look_up(store.hash(key), key, |_| true);
         u64::from(found.entry.is_some()) + found.further.len() as u64

@@ -2,7 +2,7 @@
 //! ring in that memory before the call returns, and looks whether there is something new before it uses an entry.
 //!
 //! A writer takes a number, writes, and sets the number of the slot last; a reader takes what has the number that it
-//! expects before and after. A reader that was lapped forgets everything.
+//! expects before and after. A reader that was lapped does not know what it has missed.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, fence};
@@ -130,8 +130,8 @@ impl ChangeRing {
         arena.shared(slot).store(number.wrapping_add(1), Release);
     }
 
-    /// Does with `act` what the other processes have told.
-    pub fn hear(&self, arena: &Arena, mut act: impl FnMut(Change<'_>)) {
+    /// Does with `act` what the other processes have told, and `doubt` if something of it was missed.
+    pub fn hear(&self, arena: &Arena, mut act: impl FnMut(Change<'_>), doubt: impl FnOnce()) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let next = arena.shared(NEXT).load(SeqCst);
         let mut open = std::mem::take(&mut heard.open);
@@ -150,7 +150,7 @@ impl ChangeRing {
             }
         }
         if is_lapped {
-            act(Change::Purge(Purge::All, PurgeEffect::Hard));
+            doubt();
         }
         heard.next = next;
         // With something open, this process looks again: its number never agrees.

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::CacheStore;
 use super::changes::Change;
-use super::entry::EntryState;
+use super::entry::{Entry, EntryState};
 use super::purges::{Purge, PurgeEffect};
 use crate::base::limits;
 
@@ -19,6 +19,9 @@ impl CacheStore {
     pub(super) fn invalidate_here(&self, hash: u64, key: &[u8]) {
         let mut shard = self.shard(hash);
         shard.invalidate(hash, key);
+        if let Some(tier) = self.disk.get() {
+            tier.remove_key(key);
+        }
         let entries = shard.slots.entries(hash, key).to_vec();
         for entry in &entries {
             entry.set_state(EntryState::Dead);
@@ -31,11 +34,29 @@ impl CacheStore {
         entries.iter().for_each(|entry| self.forget(entry));
     }
 
+    /// Makes an entry stale: the response is validated before its next use, in whatever process that is.
+    pub fn make_stale(&self, entry: &Entry) {
+        let shard = self.shard(entry.hash());
+        entry.set_state(EntryState::Stale);
+        // The record does not say that the response is stale. Another one is written when the entry leaves memory.
+        self.remove_from_disk(entry);
+        drop(shard);
+    }
+
     /// Purges; in force when the call returns. Returns the number of the purge.
     pub fn purge(&self, purge: Purge<'_>, effect: PurgeEffect) -> u64 {
         let number = self.purge_here(purge, effect);
         self.tell(Change::Purge(purge, effect));
         number
+    }
+
+    /// Ends everything in memory, and makes everything stale on the disk, since changes of another process were missed.
+    pub(super) fn doubt_all(&self) {
+        let add = || self.purges.add(Purge::All, 0, PurgeEffect::Hard);
+        match self.disk.get() {
+            Some(tier) => tier.doubt_all(add),
+            None => add(),
+        };
     }
 
     pub(super) fn purge_here(&self, purge: Purge<'_>, effect: PurgeEffect) -> u64 {
@@ -47,7 +68,11 @@ impl CacheStore {
             Purge::Prefix(_) | Purge::All => 0,
         };
         let before = self.purges.heap_bytes();
-        let number = self.purges.add(purge, hash, effect);
+        let add = || self.purges.add(purge, hash, effect);
+        let number = match self.disk.get() {
+            Some(tier) => tier.purge(purge, effect, add),
+            None => add(),
+        };
         let after = self.purges.heap_bytes();
         self.budget.note(after.saturating_sub(before));
         number

@@ -278,11 +278,6 @@ impl Entry {
         self.checked.fetch_max(number, Release);
     }
 
-    /// Makes the entry stale: the response is validated before its next use.
-    pub fn make_stale(&self) {
-        self.set_state(EntryState::Stale);
-    }
-
     /// Makes the entry stale or dead; a dead one stays dead.
     pub(super) fn set_state(&self, state: EntryState) {
         let worse = |now: u8| Some((now & !UNCHECKED).max(state as u8) | now & UNCHECKED);

@@ -65,7 +65,7 @@ pub struct Filling {
     pub(super) writer: Writer,
     pub(super) length: Option<u64>,
     pub(super) pushed: u64,
-    share: Share,
+    pub(super) share: Share,
     pub(super) has_ended: bool,
     /// The body is not stored any more, and only passed on to those who follow.
     pub(super) passing: Option<Passing<NoRoom>>,
@@ -428,7 +428,7 @@ impl Filling {
     }
 
     /// Ends the blocks; returns the entry, which is another one if there are trailers and the body follows the head.
-    fn seal(&mut self, trailers: &[u8]) -> Result<Arc<Entry>, Unpublished> {
+    pub(super) fn seal(&mut self, trailers: &[u8]) -> Result<Arc<Entry>, Unpublished> {
         let Some(body) = self.entry.body() else {
             if !trailers.is_empty() {
                 return self.with_trailers(trailers);

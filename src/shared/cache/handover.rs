@@ -128,6 +128,10 @@ impl CacheStore {
         drop(elders);
         self.sharing.mode.store(FROZEN, SeqCst);
         self.arena.freeze();
+        if let Some(tier) = self.disk.get() {
+            // The next process has the folder from here on.
+            tier.suspend();
+        }
         let change = ChangeRing::next(&self.arena);
         if !self.sharing.changes.has_peer() {
             self.sharing.changes.begin(change);
@@ -182,6 +186,11 @@ impl CacheStore {
         let is_mine = self.arena.own(is_new);
         let mode = if is_mine { OWN } else { APART };
         self.sharing.mode.store(mode, SeqCst);
+        if mode == OWN
+            && let Some(tier) = self.disk.get()
+        {
+            tier.resume();
+        }
         self.end_sharing_if_alone();
         self.settle();
     }
@@ -229,7 +238,8 @@ impl CacheStore {
                 self.purge_here(purge, effect);
             }
         };
-        self.sharing.changes.hear(&self.arena, hear);
+        let doubt = || self.doubt_all();
+        self.sharing.changes.hear(&self.arena, hear, doubt);
     }
 
     pub(super) fn tell(&self, change: Change<'_>) {

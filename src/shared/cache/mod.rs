@@ -12,6 +12,7 @@ mod body;
 mod budget;
 mod changes;
 mod counted;
+mod disk;
 mod ending;
 mod entry;
 mod fetch;
@@ -35,6 +36,7 @@ mod slots;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod unpublished;
 mod uses;
 mod validations;
@@ -45,7 +47,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
@@ -53,6 +55,7 @@ use self::arena::Arena;
 use self::body::LargeBody;
 use self::budget::Budget;
 use self::counted::Counted;
+use self::disk::DiskTier;
 use self::entry::NO_NODE;
 use self::fills::Wakers;
 use self::handover::StoreSharing;
@@ -67,6 +70,8 @@ use crate::base::limits;
 
 #[cfg(test)]
 pub use self::audit::Remains;
+pub use self::disk::DiskSettings;
+pub use self::disk::counters::DiskUsage;
 pub use self::entry::{Entry, EntryState};
 pub use self::fetch::{Filling, NewEntry, Share, Ticket};
 pub use self::fills::{FillEnd, Follower, Outcome, RunningFill, Wake};
@@ -75,6 +80,7 @@ pub use self::listing::{CacheUsage, EntrySummary, Listing, Order, ZoneUsage};
 pub use self::purges::{Purge, PurgeEffect};
 pub use self::rebuild::Rebuilt;
 pub use self::sweep::Swept;
+pub use self::tier::PurgeSync;
 pub use self::unpublished::{NoRoom, Unpublished};
 pub use self::widened::Widened;
 
@@ -108,6 +114,7 @@ pub struct CacheStore {
     range_uses: Uses,
     widened: Arc<WidenedFetches>,
     sharing: StoreSharing,
+    disk: OnceLock<Arc<DiskTier>>,
 }
 
 /// Counts of the store's events.
@@ -119,6 +126,7 @@ struct StoreCounters {
     purged: AtomicU64,
     invalidated: AtomicU64,
     refused: AtomicU64,
+    shortages: AtomicU64,
 }
 
 /// Everything that the store knows of a key.
@@ -197,6 +205,7 @@ impl CacheStore {
             range_uses: Uses::new(places, limits::RANGE_USES_SECS),
             widened: Arc::default(),
             sharing: sharing(process),
+            disk: OnceLock::new(),
         };
         store.budget.note(store.validations.heap_bytes());
         store
@@ -410,6 +419,22 @@ impl CacheStore {
 
     /// Puts an entry into the index. Errors: a purge or an invalidation came after its request was sent.
     fn publish(&self, fetch: &Ticket, entry: &Arc<Entry>, most: usize) -> Result<(), Unpublished> {
+        self.publish_if(fetch, entry, most, |_| {
+            // The new response takes the place of the one on the disk.
+            self.remove_from_disk(entry);
+            true
+        })
+    }
+
+    /// Puts an entry into the index, if `is_wanted` says so under the lock of the shard. Errors: as
+    /// [`CacheStore::publish`].
+    fn publish_if(
+        &self,
+        fetch: &Ticket,
+        entry: &Arc<Entry>,
+        most: usize,
+        is_wanted: impl FnOnce(&StoreShard) -> bool,
+    ) -> Result<(), Unpublished> {
         self.hear();
         let seal = entry.seal();
         let mut shard = self.shard(fetch.hash);
@@ -433,6 +458,9 @@ impl CacheStore {
             self.counters.refused.fetch_add(1, Relaxed);
             return Err(Unpublished::Purged);
         }
+        if !is_wanted(&shard) {
+            return Err(Unpublished::Invalidated);
+        }
         entry.set_state(state);
         entry.set_checked(number);
         entry.mark_whole(seal);
@@ -440,6 +468,7 @@ impl CacheStore {
         let mut policy = self.policy();
         for old in &replaced {
             old.set_state(EntryState::Dead);
+            self.remove_from_disk(old);
             policy.remove(old.node());
             old.set_node(NO_NODE);
         }

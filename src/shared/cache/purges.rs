@@ -183,6 +183,19 @@ impl Purges {
         (table.state(since, of, hash), number)
     }
 
+    /// The number of the purge of a URL or a tag that half of those that stand are not newer than.
+    pub fn middle(&self) -> Option<u64> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let middle = table.exact.get(table.exact.len() / 2);
+        middle.map(|exact| exact.number)
+    }
+
+    /// Notes that purges up to this number were forgotten.
+    pub fn set_floor(&self, number: u64) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.floor = table.floor.max(number);
+    }
+
     /// Whether purges were forgotten that a fetch from the time of this number would have to know.
     pub fn is_too_old(&self, number: u64) -> bool {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);

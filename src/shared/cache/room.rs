@@ -13,7 +13,26 @@ use super::unpublished::NoRoom;
 use super::{CacheStore, Counted};
 use crate::base::limits;
 
+/// What an eviction has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Eviction {
+    /// There is no entry that could go.
+    None,
+    /// The memory of an entry is free, or will be as soon as the disk has it.
+    Free,
+    /// An entry has gone, and somebody has its memory on.
+    Held,
+    /// An entry has gone, and its memory is not free before other processes have ended.
+    Shared,
+}
+
 impl CacheStore {
+    /// How often the store had no room because those in front of it have entries on that do not count any more. They
+    /// let these go when the number grows.
+    pub fn shortages(&self) -> u64 {
+        self.counters.shortages.load(Relaxed)
+    }
+
     /// Whether entries had to go for new ones already.
     pub fn is_full(&self) -> bool {
         self.counters.evicted.load(Relaxed) > 0
@@ -45,36 +64,63 @@ impl CacheStore {
     pub(super) fn settle(&self) {
         let mut steps = 0..limits::STORE_EVICTIONS;
         while self.budget.used() > self.budget.most() && steps.next().is_some() {
-            if !self.arena.give_back() && !self.evict() {
+            if !self.arena.give_back() && self.evict() == Eviction::None {
                 return;
             }
         }
     }
 
-    /// Evicts an entry; returns whether there was one.
-    fn evict(&self) -> bool {
+    /// Evicts an entry.
+    fn evict(&self) -> Eviction {
         if self.sharing.is_frozen() {
-            return false;
+            return Eviction::None;
         }
         let mut policy = self.policy();
         let victim = policy.evict();
         self.evicted(policy, victim)
     }
 
-    fn evicted(&self, policy: Counted<'_, S3Fifo<Arc<Entry>>>, victim: Option<Arc<Entry>>) -> bool {
-        let Some(victim) = victim else { return false };
+    fn evicted(
+        &self,
+        policy: Counted<'_, S3Fifo<Arc<Entry>>>,
+        victim: Option<Arc<Entry>>,
+    ) -> Eviction {
+        let Some(victim) = victim else {
+            return Eviction::None;
+        };
         victim.set_node(NO_NODE);
         drop(policy);
+        let tier = self.disk.get();
+        let leaving = tier.and_then(|tier| Some((tier, self.offer_of(tier, &victim)?)));
         victim.set_state(EntryState::Dead);
-        self.shard(victim.hash()).slots.remove(&victim);
+        let mut shard = self.shard(victim.hash());
+        let was_there = shard.slots.remove(&victim);
+        let leaving = leaving.filter(|_| was_there);
+        let evicted =
+            leaving.and_then(|(tier, leaving)| Some((tier, tier.take_offer(&victim, leaving)?)));
+        drop(shard);
         self.counters.evicted.fetch_add(1, Relaxed);
-        true
+        let is_queued = evicted.is_some();
+        if let Some((tier, evicted)) = evicted {
+            tier.write_later(evicted);
+        }
+        if victim.block().is_shared() {
+            Eviction::Shared
+        } else if is_queued || Arc::strong_count(&victim) == 1 {
+            Eviction::Free
+        } else {
+            Eviction::Held
+        }
     }
 
     /// Takes an entry out of the store.
     pub(super) fn remove(&self, entry: &Arc<Entry>) {
         entry.set_state(EntryState::Dead);
-        self.shard(entry.hash()).slots.remove(entry);
+        let mut shard = self.shard(entry.hash());
+        if shard.slots.remove(entry) {
+            self.remove_from_disk(entry);
+        }
+        drop(shard);
         self.forget(entry);
     }
 
@@ -122,12 +168,21 @@ impl CacheStore {
         mark: u32,
     ) -> Option<(ArenaBlock, BlockWriter)> {
         let arena = self.arena_now()?;
+        let mut held = 0;
         for _ in 0..limits::STORE_EVICTIONS {
             if let Some(allocated) = arena.allocate(bytes, least, mark) {
                 return Some(allocated);
             }
             let gave_back = self.budget.used() > self.budget.most() && self.arena.give_back();
-            if !self.evict() && !gave_back {
+            match self.evict() {
+                Eviction::None if !gave_back => break,
+                Eviction::None | Eviction::Free => {}
+                Eviction::Held => held += 1,
+                // Further entries would go for nothing.
+                Eviction::Shared => break,
+            }
+            if held == limits::HELD_EVICTIONS {
+                self.counters.shortages.fetch_add(1, Relaxed);
                 break;
             }
         }

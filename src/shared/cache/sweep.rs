@@ -34,6 +34,8 @@ pub struct Swept {
 impl CacheStore {
     /// Looks at about `steps` entries; call it from a tick in the background. `now` is in milliseconds since 1970.
     pub fn sweep(&self, steps: usize, now: u64) -> Swept {
+        // Where nobody looks anything up, changes of other processes would not be heard before they are too many.
+        self.hear();
         if self.sharing.is_frozen() {
             return Swept {
                 is_done: true,

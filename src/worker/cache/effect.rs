@@ -364,7 +364,7 @@ impl ReceivedAnswer<'_> {
             match head_effect(status, fields, &validators, length) {
                 HeadEffect::None => {}
                 HeadEffect::Update => drop(self.refreshed(entry, ticket(), now)),
-                HeadEffect::Invalidate if at > 0 => entry.make_stale(),
+                HeadEffect::Invalidate if at > 0 => self.store.make_stale(entry),
                 HeadEffect::Invalidate => self.store.invalidate(self.fetch.hash, &self.fetch.key),
             }
         }

@@ -2,6 +2,7 @@
 //! that the client gets lies ready.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::base::limits;
@@ -14,6 +15,8 @@ pub struct Front {
     sets: RefCell<Box<[Set]>>,
     /// The set that the next sweep looks at.
     next: Cell<usize>,
+    /// The shortages of the store after which all sets were looked at.
+    shortages: Cell<u64>,
 }
 
 /// The places for keys whose hashes have the same lowest bits.
@@ -39,6 +42,7 @@ impl Default for Front {
         Front {
             sets: RefCell::new(vec![Set::default(); limits::FRONT_SETS].into()),
             next: Cell::default(),
+            shortages: Cell::default(),
         }
     }
 }
@@ -122,10 +126,24 @@ impl Front {
 
     /// Lets a part of the dead entries go, so that the store gets their memory back.
     pub fn sweep(&self) {
-        let mut sets = self.sets.borrow_mut();
         let from = self.next.get();
-        let to = (from + limits::FRONT_SWEEP).min(sets.len());
-        for set in &mut sets[from..to] {
+        let to = (from + limits::FRONT_SWEEP).min(limits::FRONT_SETS);
+        self.sweep_sets(from..to);
+        self.next.set(to % limits::FRONT_SETS);
+    }
+
+    /// Lets all dead entries go if the store was short of memory since the last time.
+    #[inline]
+    pub fn give_way(&self, store: &CacheStore) {
+        let shortages = store.shortages();
+        if self.shortages.replace(shortages) != shortages {
+            self.sweep_sets(0..limits::FRONT_SETS);
+        }
+    }
+
+    fn sweep_sets(&self, which: Range<usize>) {
+        let mut sets = self.sets.borrow_mut();
+        for set in &mut sets[which] {
             for place in &mut set.held {
                 if place
                     .as_ref()
@@ -135,6 +153,5 @@ impl Front {
                 }
             }
         }
-        self.next.set(to % sets.len());
     }
 }

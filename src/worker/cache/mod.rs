@@ -11,6 +11,7 @@ pub mod follow;
 pub mod front;
 pub mod instead;
 pub mod own;
+pub mod recall;
 pub mod refresh;
 pub mod rendered;
 pub mod serve;
@@ -57,6 +58,7 @@ impl Cache {
     /// Does the work of a tick: a message about a fill may have found the mailbox full.
     pub fn tick(&self) {
         self.front.sweep();
+        self.front.give_way(&self.store);
         self.waits.forget_gone();
         self.waits.wake_all();
     }

@@ -48,4 +48,6 @@ pub struct Collapsed {
     pub is_over: bool,
     /// The time after which a stale response answers is over.
     pub is_stale_due: bool,
+    /// The disk was asked for the key.
+    pub has_recalled: bool,
 }

@@ -50,6 +50,8 @@ pub enum LookedUp {
     Serve(Box<Serving>, Option<Box<CacheFetch>>),
     /// The request waits for the answer to another one.
     Follow(Follower),
+    /// The request waits for the disk.
+    Recall(Follower),
     /// A fetch of the cache's own begins, and the request waits for its answer.
     Lead(Box<CacheFetch>, Led),
 }
@@ -96,7 +98,12 @@ impl LookUp<'_> {
             return Ok(LookedUp::Unconcerned);
         }
         let client = self.exchange.facts.client;
-        purge::obey(self.incoming, client, self.policy, &self.cache.store)?;
+        let store = &self.cache.store;
+        if let Err(reply) = purge::obey(self.incoming, client, self.policy, store) {
+            let sync = store.purge_sync().map(Box::new);
+            self.exchange.progress.purge_sync.set(sync);
+            return Err(reply);
+        }
         let cookies = self.cookies_left();
         let fields: Cow<'_, [Header<'_>]> = match &cookies {
             Some(left) => with_cookies(head.fields, left).into(),
@@ -208,10 +215,16 @@ impl LookUp<'_> {
         {
             return Ok(LookedUp::Serve(serving, None));
         }
+        self.cache.front.give_way(&self.cache.store);
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
         let mut found = self.cache.store.look_up(asked.hash, asked.key, matches);
         self.choose(asked, &mut found);
         let Some(entry) = found.entry.clone() else {
+            if !self.exchange.progress.collapsed.has_recalled
+                && let Some(recall) = self.cache.store.recall(asked.key)
+            {
+                return Ok(LookedUp::Recall(recall));
+            }
             self.note_range(asked);
             let reason = match found.other {
                 Some(_) => (Forwarded::VaryMiss, "vary"),

@@ -37,7 +37,9 @@ pub fn decide_stream(
     };
     match decided {
         // The decision is made again, with the same head.
-        Ok(Decision::Follow(_) | Decision::Lead(..)) => stream.put_head_back((head, end)),
+        Ok(Decision::Follow(_) | Decision::Recall(_) | Decision::Lead(..)) => {
+            stream.put_head_back((head, end));
+        }
         _ => stream.give_head(head),
     }
     decided
@@ -100,7 +102,8 @@ fn decide_parsed(
             client.note(|it| it.head_received(head.keep_alive, has_body(&head)));
             let decided = settle(decide_on(shard, client, exchange, &head));
             let consumed = match decided {
-                Ok(Decision::Follow(_) | Decision::Lead(..)) => 0, // The decision is made again, with the same head.
+                // The decision is made again, with the same head.
+                Ok(Decision::Follow(_) | Decision::Recall(_) | Decision::Lead(..)) => 0,
                 _ => head.head_bytes,
             };
             (consumed, decided)

@@ -53,6 +53,8 @@ pub enum Decision {
     Serve(Box<Serving>, Option<Box<PreparedRequest>>),
     /// The request waits for the answer to another one; then the decision is made again.
     Follow(Follower),
+    /// The request waits for the disk of the cache; then the decision is made again.
+    Recall(Follower),
     /// A fetch of the cache's own begins, and the request waits for its answer; then the decision is made again.
     Lead(Box<PreparedRequest>, Led),
     /// The request is answered by palantir itself.
@@ -136,6 +138,7 @@ fn decide_on(
         LookedUp::Serve(serving, None) => return Ok(Decision::Serve(serving, None)),
         LookedUp::Serve(serving, refresh) => (RequestPurpose::Refresh(serving), refresh),
         LookedUp::Follow(fill) => return Ok(Decision::Follow(fill)),
+        LookedUp::Recall(recall) => return Ok(Decision::Recall(recall)),
         LookedUp::Lead(fetch, led) => (RequestPurpose::Lead(led), Some(fetch)),
     };
     let balanced = balance::choose(incoming, exchange, route);

@@ -101,7 +101,9 @@ async fn decided(shard: &Rc<Shard>, request: &str, change: impl FnOnce(&mut Arri
         Ok(Decision::Reply(reply)) => Decided::without_head(Outcome::Replied(reply.status)),
         Ok(Decision::Wait(request)) => Decided::with_head(Outcome::Waits, &request),
         Ok(Decision::Forward(request, _)) => Decided::with_head(Outcome::Forwarded, &request),
-        Ok(Decision::Serve(..) | Decision::Follow(_) | Decision::Lead(..)) => {
+        Ok(
+            Decision::Serve(..) | Decision::Follow(_) | Decision::Recall(_) | Decision::Lead(..),
+        ) => {
             panic!("no route has a cache")
         }
         Err(failure) => Decided::without_head(Outcome::Failed(failure)),

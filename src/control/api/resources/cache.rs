@@ -15,7 +15,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::cache::entries::EntryView;
 use crate::control::metrics::{CacheRow, cache_totals};
 use crate::shared::access::CachePart;
-use crate::shared::cache::{CacheUsage, EntrySummary, ZoneUsage};
+use crate::shared::cache::{CacheUsage, DiskUsage, EntrySummary, ZoneUsage};
 use crate::shared::cache_counters::CacheTotals;
 use crate::snapshot::Snapshot;
 
@@ -41,6 +41,8 @@ struct Cache {
     responses: Responses,
     ended: Ended,
     purges: Purges,
+    /// The tier on disk; `null`: there is none.
+    disk: Option<Disk>,
     /// The cache in the last second.
     now: CacheRow,
     /// The entries that take most, as they were some seconds ago at most.
@@ -129,6 +131,64 @@ struct Purges {
     standing: u64,
 }
 
+/// The tier on disk.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CacheDisk)]
+struct Disk {
+    /// Whether the folder is in use: not while it cannot be used, or another process has it.
+    open: bool,
+    /// Whether all that earlier processes have left was looked at.
+    scanned: bool,
+    /// Bytes of all files.
+    bytes: u64,
+    /// Bytes that all files may take.
+    max_bytes: u64,
+    /// Entries, those that are in memory too included.
+    entries: u64,
+    /// Bytes of memory of the entries that wait to be written.
+    queued_bytes: u64,
+    /// Entries that were written.
+    written: u64,
+    /// Bytes of entries that were written.
+    written_bytes: u64,
+    /// Entries that left memory and were on the disk already.
+    unchanged: u64,
+    /// Entries that left memory and were not written, since the disk was too slow or could not be used.
+    dropped: u64,
+    /// Keys whose entries were read into memory.
+    recalled: u64,
+    /// Keys that were looked for in vain.
+    recall_misses: u64,
+    /// Files that were removed to make room.
+    dropped_segments: u64,
+    /// Damages that were found.
+    damaged: u64,
+    /// Calls that have failed.
+    errors: u64,
+}
+
+impl From<DiskUsage> for Disk {
+    fn from(usage: DiskUsage) -> Disk {
+        Disk {
+            open: usage.is_open,
+            scanned: usage.is_scanned,
+            bytes: usage.bytes,
+            max_bytes: usage.max_bytes,
+            entries: usage.entries,
+            queued_bytes: usage.queued_bytes,
+            written: usage.written,
+            written_bytes: usage.written_bytes,
+            unchanged: usage.unchanged,
+            dropped: usage.dropped,
+            recalled: usage.recalled,
+            recall_misses: usage.recall_misses,
+            dropped_segments: usage.dropped_segments,
+            damaged: usage.damaged,
+            errors: usage.errors,
+        }
+    }
+}
+
 /// How full the cache is, and what it does
 #[utoipa::path(get, path = "/cache", tag = "cache",
     responses((status = 200, body = Cache),
@@ -147,6 +207,7 @@ async fn show(State(api): Api) -> Result<axum::Json<Cache>, ApiProblem> {
             ordered: store.purges(),
             standing: usage.standing_purges,
         },
+        disk: store.disk_usage().map(Disk::from),
         largest: views(&first.largest, &in_force.snapshot),
         most_used: views(&first.most_used, &in_force.snapshot),
         now,

@@ -106,6 +106,7 @@ async fn take_out(
         PurgeEffect::Hard,
         &caller,
     )?;
+    super::cache_purge::await_disk(&store).await?;
     match outcome.entries {
         Some(0) => Err(ApiProblem::absent(format!("nothing is stored for {url}"))),
         _ => Ok(axum::Json(outcome.into())),

@@ -1,10 +1,13 @@
 //! `/cache/purge`: ends stored responses before their time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tokio::time::sleep;
+use tracing::{info, warn};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -138,9 +141,12 @@ fn check_tag(field: &str, tag: &str) -> Result<(), ApiProblem> {
 /// Ends stored responses before their time
 ///
 /// The purge is in force on every core when it is answered. It also concerns responses that are under way: one that a
-/// backend was asked for before the purge is not stored as fresh.
+/// backend was asked for before the purge is not stored as fresh. With a tier of the cache on disk, the purge outlasts
+/// the process when it is answered.
 #[utoipa::path(post, path = "/cache/purge", tag = "cache", request_body = PurgeOrder,
-    responses((status = 200, body = PurgeReport)))]
+    responses((status = 200, body = PurgeReport),
+        (status = 503, description = "The purge is in force, but may end with the process, since the disk does not answer",
+            body = ApiProblem, content_type = "application/problem+json")))]
 async fn order(
     State(api): Api,
     caller: ApiCaller,
@@ -155,7 +161,28 @@ async fn order(
     };
     let zone = order.zone.as_deref();
     let outcome = api.purge(&store, (&purged, &words), zone, effect, &caller)?;
+    await_disk(&store).await?;
     Ok(axum::Json(outcome.into()))
+}
+
+/// Waits until the purges that were ordered so far outlast the process. Errors: the disk does not answer in time.
+pub async fn await_disk(store: &SharedStore) -> Result<(), ApiProblem> {
+    let Some(sync) = store.purge_sync() else {
+        return Ok(());
+    };
+    let pause = Duration::from_millis(limits::PURGE_SYNC_PAUSE_MILLIS);
+    for _ in 0..limits::PURGE_SYNC_MILLIS / limits::PURGE_SYNC_PAUSE_MILLIS {
+        if sync.is_done() {
+            return Ok(());
+        }
+        if sync.is_hopeless() {
+            break;
+        }
+        sleep(pause).await;
+    }
+    let detail = "the purge is in force, but the disk of the cache does not answer: the purge may end with the process";
+    warn!("{detail}");
+    Err(ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
 }
 
 impl ApiState {

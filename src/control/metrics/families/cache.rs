@@ -5,7 +5,7 @@ use std::fmt;
 use super::page::Page;
 use crate::cache::not_stored::NotStored;
 use crate::control::metrics::Sources;
-use crate::shared::cache::CacheUsage;
+use crate::shared::cache::{CacheUsage, DiskUsage};
 use crate::shared::cache_counters::{CacheTotals, OUTCOMES};
 use crate::snapshot::Snapshot;
 
@@ -134,7 +134,99 @@ pub(super) fn encode_store(page: &mut Page<'_>, sources: &Sources) -> fmt::Resul
         "palantir_cache_sweeps",
         "Times that all entries of the cache have been compared with the purges in the background",
         [([], store.sweeps())],
-    )
+    )?;
+    match store.disk_usage() {
+        Some(usage) => encode_disk(page, &usage),
+        None => Ok(()),
+    }
+}
+
+fn encode_disk(page: &mut Page<'_>, usage: &DiskUsage) -> fmt::Result {
+    let sizes = [
+        (
+            "palantir_cache_disk_open",
+            "Whether the folder of the cache on disk is in use: 1, or 0 while it cannot be used or another process has it",
+            u64::from(usage.is_open),
+        ),
+        (
+            "palantir_cache_disk_bytes",
+            "Bytes of the files of the cache on disk",
+            usage.bytes,
+        ),
+        (
+            "palantir_cache_disk_limit_bytes",
+            "Bytes that the files of the cache on disk may take (cache.disk.max_size)",
+            usage.max_bytes,
+        ),
+        (
+            "palantir_cache_disk_entries",
+            "Entries of the cache on disk, those that are in memory too included",
+            usage.entries,
+        ),
+        (
+            "palantir_cache_disk_queued_bytes",
+            "Bytes of memory of the entries that wait to be written to the disk",
+            usage.queued_bytes,
+        ),
+    ];
+    for (name, help, value) in sizes {
+        page.gauge(name, help, Some(value))?;
+    }
+    encode_disk_counts(page, usage)
+}
+
+fn encode_disk_counts(page: &mut Page<'_>, usage: &DiskUsage) -> fmt::Result {
+    let counts = [
+        (
+            "palantir_cache_disk_written_entries",
+            "Entries that have been written to the disk",
+            usage.written,
+        ),
+        (
+            "palantir_cache_disk_written_bytes",
+            "Bytes of entries that have been written to the disk",
+            usage.written_bytes,
+        ),
+        (
+            "palantir_cache_disk_unchanged_entries",
+            "Entries that left memory and were on the disk already",
+            usage.unchanged,
+        ),
+        (
+            "palantir_cache_disk_dropped_entries",
+            "Entries that left memory and were not written: too large, or the disk too slow or not usable",
+            usage.dropped,
+        ),
+        (
+            "palantir_cache_disk_recalls",
+            "Keys whose entries have been read from the disk into memory",
+            usage.recalled,
+        ),
+        (
+            "palantir_cache_disk_recall_misses",
+            "Keys that were looked for on the disk in vain",
+            usage.recall_misses,
+        ),
+        (
+            "palantir_cache_disk_dropped_segments",
+            "Files of the cache on disk that have been removed to make room",
+            usage.dropped_segments,
+        ),
+        (
+            "palantir_cache_disk_damaged",
+            "Damages of files of the cache on disk that have been found",
+            usage.damaged,
+        ),
+        (
+            "palantir_cache_disk_errors",
+            "Calls for files of the cache on disk that have failed",
+            usage.errors,
+        ),
+    ];
+    for (name, help, value) in counts {
+        page.counters(name, help, [([], value)])?;
+    }
+    Ok(())
 }
 
 fn encode_room(page: &mut Page<'_>, usage: &CacheUsage) -> fmt::Result {

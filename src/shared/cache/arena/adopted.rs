@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -36,6 +36,13 @@ pub struct FoundBlock {
     pub mark: u32,
     /// The number that the owner of the block keeps there.
     pub own: u32,
+}
+
+impl ArenaBlock {
+    /// Whether the memory of the block is not free before other processes have ended.
+    pub fn is_shared(&self) -> bool {
+        self.filled.load(Relaxed) & SHARED != 0 && self.arena.is_shared()
+    }
 }
 
 impl Arena {
@@ -145,6 +152,11 @@ impl Arena {
             self.free_held();
         }
         true
+    }
+
+    /// Whether other processes may read the blocks: what these might have read is not free before they have ended.
+    pub fn is_shared(&self) -> bool {
+        self.held().is_shared
     }
 
     /// Frees the blocks that other processes might have read: these have ended.

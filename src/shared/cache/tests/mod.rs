@@ -1,5 +1,6 @@
 //! Tests of the store as a worker uses it.
 
+mod disk;
 mod handover;
 mod parts;
 mod passing;
