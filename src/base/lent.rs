@@ -9,8 +9,7 @@ use bytes::{Buf, Bytes};
 
 use crate::base::limits;
 
-/// Bytes of a page as the kernel takes them by reference. A machine with larger pages sends parts of them, which is
-/// right wherever no byte of the part is written to again.
+/// Bytes of a page. Where the machine has larger ones, nothing is lent by reference.
 const PAGE: u64 = 4_096;
 
 /// Memory of another owner.

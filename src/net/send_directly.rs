@@ -5,6 +5,7 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::task::{Context, Poll};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, sendfile};
 use rustix::io::Errno;
@@ -23,16 +24,23 @@ impl PlainSocket {
         timer: &Timer,
         progress: &impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
+        let mut has_waited = false;
         while count > 0 {
             match self.send_at_once(block, count) {
                 Ok(sent) => {
                     block.advance(sent);
                     count -= sent;
                     progress(sent);
+                    has_waited = false;
                 }
                 Err(Errno::INTR) => {}
+                // The kernel lacks memory for any socket: others have their turn before the next attempt.
+                Err(Errno::AGAIN) if has_waited => {
+                    timer.bound(yield_once()).await?;
+                    has_waited = false;
+                }
                 Err(Errno::AGAIN) => match self.await_writable(timer).await? {
-                    Ok(()) => {}
+                    Ok(()) => has_waited = true,
                     Err(error) => return Ok(Err(error)),
                 },
                 Err(error) => return Ok(Err(error.into())),
@@ -56,8 +64,8 @@ impl PlainSocket {
             }
         };
         match sent {
-            // Not every kind of socket, or every file, can be sent from so.
-            Ok(0) | Err(Errno::INVAL | Errno::OPNOTSUPP) => {
+            // Not every kind of socket takes pages, and a sandbox may forbid the call.
+            Ok(0) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => {
                 block.forgo_pages();
                 Err(Errno::INTR)
             }
@@ -93,5 +101,17 @@ impl PlainSocket {
         }
         hold_back(false);
         sent
+    }
+}
+
+/// Pending once; the task is woken at once, behind those that are ready.
+fn yield_once() -> impl FnMut(&mut Context<'_>) -> Poll<()> {
+    let mut has_yielded = false;
+    move |cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

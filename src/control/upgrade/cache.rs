@@ -1,6 +1,10 @@
 //! The cache, which the new process takes over with its entries: its memory goes over the line as a descriptor, and
 //! what else the new process has to know as a message.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -29,12 +33,17 @@ struct Content {
 #[derive(Clone, Debug, Default)]
 pub struct CacheHandover {
     store: Option<SharedStore>,
+    /// Whether a process that has the memory, and will not be the service, still answers its last requests from it.
+    is_read: Arc<AtomicBool>,
 }
 
 impl CacheHandover {
     /// For a process with this cache.
     pub fn of(store: Option<SharedStore>) -> CacheHandover {
-        CacheHandover { store }
+        CacheHandover {
+            store,
+            is_read: Arc::default(),
+        }
     }
 
     /// Freezes the cache, and adds it to what the new process receives. Where that fails, the new process begins with
@@ -61,11 +70,24 @@ impl CacheHandover {
         handed.cache = std::iter::once(memory).chain(readers).collect();
     }
 
-    /// Lets the cache go on, because the upgrade has failed.
+    /// Lets the cache go on, because the upgrade has failed; later, if the new process still answers requests.
     pub fn thaw(&self) {
-        if let Some(store) = &self.store {
+        if let Some(store) = &self.store
+            && !self.is_read.load(SeqCst)
+        {
             store.thaw();
         }
+    }
+
+    /// Notes that the new process ends by itself, after its last requests: what it reads must stay as it is.
+    pub fn leave_to_reader(&self) {
+        self.is_read.store(true, SeqCst);
+    }
+
+    /// Lets the cache go on, because that process has ended.
+    pub fn reader_has_ended(&self) {
+        self.is_read.store(false, SeqCst);
+        self.thaw();
     }
 }
 
@@ -134,7 +156,11 @@ mod tests {
         let taken = take_from(&mut handed).unwrap();
         assert_eq!(taken.state.zones, ["api"]);
         assert!(rebuild(taken, settings).is_some());
+        // A process that still reads the memory keeps the cache as it is.
+        cache.leave_to_reader();
         cache.thaw();
+        assert!(store.freeze().is_err());
+        cache.reader_has_ended();
         cache.hand(&mut handed);
         handed.blobs = vec![CACHE.blob(b"{".to_vec())];
         assert!(take_from(&mut handed).is_none());

@@ -119,11 +119,12 @@ impl Control {
     }
 
     fn upgrade_failed(&mut self, reason: &str, now: Micros) {
-        self.upgrade_run.upgrades.thaw_cache();
         let is_stopping = self.shutdown.has_begun();
         if is_stopping {
+            // The new process may still read the cache, which this one needs for its last requests alone.
             info!("palantir is stopping, and the new process with it")
         } else {
+            self.upgrade_run.upgrades.thaw_cache();
             error!(reason, "the upgrade failed; this process goes on")
         }
         if let Some(requester) = self.upgrade_run.requester.take() {

@@ -72,8 +72,8 @@ impl Running {
     }
 
     /// Leaves a process alone that stops by itself, with requests that may still run. This process waits for its end
-    /// only if the upgrade was abandoned.
-    pub fn leave(&self) {
+    /// only if the upgrade was abandoned. `ended` is called when the process has ended, if this process goes on.
+    pub fn leave(&self, ended: impl FnOnce() + Send + 'static) {
         let mut life = self.life();
         let child = if life.is_abandoned {
             None
@@ -83,7 +83,10 @@ impl Running {
         if let Some(mut child) = child {
             // Without a thread, its entry stays in the system's table of processes until this process ends.
             let named = thread::Builder::new().name("upgrade".to_owned());
-            let _ = named.spawn(move || child.wait());
+            let _ = named.spawn(move || {
+                let _ = child.wait();
+                ended();
+            });
         }
     }
 
@@ -195,13 +198,13 @@ mod tests {
             running.abandon();
             assert!(running.may_finish());
             // The process says by itself that it is stopping, too.
-            running.leave();
+            running.leave(|| ());
             running.abandon();
             assert_eq!(wait(&running), is_good);
         }
         let left = sleeping("exit 1");
         left.let_go().unwrap();
-        left.leave();
+        left.leave(|| ());
         left.abandon();
         assert!(wait(&left), "nobody waits for it");
     }

@@ -54,6 +54,7 @@ fn start(
         pid,
         running,
         line,
+        cache: last.cache.clone(),
         tells: false,
     };
     // If the new process has ended, it may have sent the reason before.
@@ -84,6 +85,7 @@ pub struct Successor {
     pub pid: u32,
     running: Running,
     line: Arc<HandoverLine>,
+    cache: CacheHandover,
     /// Whether the new process reports that it accepts.
     tells: bool,
 }
@@ -110,8 +112,10 @@ impl Successor {
         match self.line.say(GO).and_then(|()| self.hear_accepting()) {
             Ok(Some(word)) if word == HERE => UpgradeStep::Accepting(self),
             Ok(Some(reason)) => {
-                // The new process ends by itself, after its requests.
-                self.running.leave();
+                // The new process ends by itself, after its requests, which the cache may answer.
+                self.cache.leave_to_reader();
+                let cache = self.cache.clone();
+                self.running.leave(move || cache.reader_has_ended());
                 UpgradeStep::Failed(reason)
             }
             Ok(None) => UpgradeStep::Failed(self.ended()),
@@ -239,6 +243,7 @@ mod tests {
             pid: 0,
             running: Running::default(),
             line: Arc::new(ours),
+            cache: CacheHandover::default(),
             tells: listens,
         };
         let line = Arc::new(line);

@@ -201,6 +201,8 @@ impl Entry {
         let from = (position - part.start) as usize;
         let filled = (body.filled() - part.start).min(part.bytes().len() as u64) as usize;
         let to = filled.min(from.saturating_add(most));
+        // Less would be no whole pages that are worth a call.
+        let by_reference = by_reference && to - from >= limits::LENT_BYTES;
         let place = by_reference.then(|| part.block.lend(PART_PREFIX + from));
         let bytes = Bytes::from_owner(LentPart { part, from, to });
         Some(match place.flatten() {

@@ -126,6 +126,11 @@ impl StoredBody {
         true
     }
 
+    /// Whether nothing of the body is still being stored.
+    pub fn is_whole(&self) -> bool {
+        self.followed.is_none()
+    }
+
     /// Whether the whole body was read.
     pub fn is_at_end(&self) -> bool {
         self.is_at_end.get()

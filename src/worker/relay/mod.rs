@@ -148,7 +148,7 @@ impl Relay<'_> {
         self.notice_end(body, head);
         let is_last = body.ends_here();
         let left = join(head, &mut received, taken);
-        if left > 0 && received.before_pages().is_some() {
+        if left > 0 && !head.is_empty() && received.before_pages().is_some() {
             self.sink.send_ahead(head);
         }
         let mut sent = self.sink.send(head, head.len(), is_last && left == 0).await;

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::base::memory::{self, Level};
 use crate::net::{Block, Expired, Interrupted, Timer};
 use crate::worker::cache::stored_body::{Lost, StoredBody};
 use crate::worker::memory::RelayAdmission;
@@ -45,14 +46,18 @@ pub struct Received {
 }
 
 impl Source<'_> {
-    /// Reads what the store has of a body at once, so that it goes with the head.
+    /// Reads the beginning of a whole body in the store at once, so that it goes with the head, unless memory is short.
     pub async fn read_ahead(&self, amount: Amount) {
-        if let Supply::Stored(body) = self.supply {
-            if amount.size == limits::RELAY_BLOCK_BYTES {
-                self.shard.bulk_turns.admit(amount.size).await;
-            }
-            body.read_ahead(&self.shard.blocks, amount.most);
+        let Supply::Stored(body) = self.supply else {
+            return;
+        };
+        if !body.is_whole() || memory::level() >= Level::Tight {
+            return;
         }
+        if amount.size == limits::RELAY_BLOCK_BYTES {
+            self.shard.bulk_turns.admit(amount.size).await;
+        }
+        body.read_ahead(&self.shard.blocks, amount.size.min(amount.most));
     }
 
     /// Waits until there is memory for more of the body. The caller keeps the admission, if there is one, until it has
@@ -154,7 +159,8 @@ impl Source<'_> {
             self.shard.bulk_turns.admit(amount.size).await;
         }
         let blocks = &self.shard.blocks;
-        let read = |cx: &mut Context<'_>| match body.poll_more(cx, blocks, amount.most) {
+        let most = amount.size.min(amount.most);
+        let read = |cx: &mut Context<'_>| match body.poll_more(cx, blocks, most) {
             Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
             Poll::Pending => watch(cx).map(Err),
         };

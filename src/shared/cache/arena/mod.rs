@@ -311,11 +311,12 @@ impl ArenaBlock {
 
     /// The memfd, and where in the file the byte at a position of the block is, for a caller that gives whole pages of
     /// the block to the kernel by reference: the block is not used again before these pages were taken out of the
-    /// region. `None`: the region has no file.
+    /// region. `None`: the region has no file, or another process may own the region and use its blocks again.
     pub fn lend(&self, position: usize) -> Option<(Arc<OwnedFd>, u64)> {
         let place = self.arena.region.place(self.offset() + position)?;
+        // The note comes first: whoever freezes the region meanwhile finds it.
         self.filled.fetch_or(LENT, Relaxed);
-        Some(place)
+        (!self.arena.held().is_frozen).then_some(place)
     }
 
     /// Takes the whole pages of the block out of the region; returns the units that are left in memory, or nothing if

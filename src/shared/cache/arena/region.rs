@@ -12,6 +12,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use super::PAGE;
 use crate::base::limits;
 
 /// Bytes of the part before the memory of the blocks.
@@ -64,15 +65,17 @@ impl Region {
 
     #[cfg(not(miri))]
     fn map(file: OwnedFd, bytes: usize) -> io::Result<Region> {
-        use rustix::mm::{MapFlags, ProtFlags, mmap};
+        use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap};
 
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::SHARED | MapFlags::NORESERVE;
         // SAFETY: the kernel chooses an address that nothing else has.
-        let base = unsafe {
-            let all = SHARED_BYTES + bytes;
-            mmap(std::ptr::null_mut(), all, protection, flags, &file, 0)?
-        };
+        let all = SHARED_BYTES + bytes;
+        let base = unsafe { mmap(std::ptr::null_mut(), all, protection, flags, &file, 0)? };
+        // A part of a huge page cannot be taken out of the file while the kernel sends from it. A kernel that refuses
+        // has no such pages.
+        // SAFETY: the advice changes nothing of what is in the mapping.
+        let _ = unsafe { madvise(base, all, Advice::LinuxNoHugepage) };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Region {
             base,
@@ -112,9 +115,13 @@ impl Region {
         self.file.as_ref().map(|file| file.as_fd())
     }
 
-    /// The memfd, and where in the file an offset of the region is.
+    /// The memfd, and where in the file an offset of the region is, if the pages that blocks are made of are those of
+    /// the machine: a part of a larger page cannot be taken out of the file, but is overwritten.
     pub fn place(&self, offset: usize) -> Option<(Arc<OwnedFd>, u64)> {
         let file = self.file.clone()?;
+        if rustix::param::page_size() != PAGE {
+            return None;
+        }
         Some((file, (SHARED_BYTES + offset) as u64))
     }
 
