@@ -82,6 +82,8 @@
 //! * **control**, one: alone changes the configuration. The thread takes signals, serves the management API, metrics
 //!   and the live page, puts configurations in force, resolves names, and hands over to a new process.
 //! * **files** and **acme-files**: read and write files for the control thread, which waits for no disk.
+//! * **cache-disk**, one, and **cache-recall**, two: write what leaves the cache to the disk, and read it again
+//!   (`shared/cache/disk/`). Workers never wait for a file.
 //! * **access-log** and **log**: write lines (`control/access_log/`, [`base::log`]). A file or a pipe that does not
 //!   answer stops no other thread.
 //!

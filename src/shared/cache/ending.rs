@@ -1,14 +1,39 @@
 //! The end of entries that are not to be used any more although they are fresh: invalidations and purges.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::CacheStore;
 use super::changes::Change;
 use super::entry::{Entry, EntryState};
-use super::purges::{Purge, PurgeEffect};
+use super::purges::{Purge, PurgeEffect, Purgeable};
 use crate::base::limits;
 
 impl CacheStore {
+    /// Whether an entry may be used, after the purges that have come since the last check.
+    pub fn check(&self, entry: &Arc<Entry>) -> EntryState {
+        let since = entry.checked();
+        if since < self.purges.number() && entry.state() != EntryState::Dead {
+            let (state, number) = self.purged_state(entry, since);
+            if state == EntryState::Dead {
+                self.counters.purged.fetch_add(1, Relaxed);
+                self.remove(entry);
+            } else if state == EntryState::Stale {
+                entry.set_state(state);
+            }
+            entry.set_checked(number);
+        }
+        entry.state()
+    }
+
+    pub(super) fn purged_state(&self, entry: &Entry, since: u64) -> (EntryState, u64) {
+        let of = Purgeable {
+            key: entry.key(),
+            tags: entry.tags(),
+        };
+        self.purges.state(since, of, |bytes| self.hash(bytes))
+    }
+
     /// Invalidates a key (RFC 9111 section 4.4): its entries are not used any more, and what was asked for before is
     /// not stored.
     pub fn invalidate(&self, hash: u64, key: &[u8]) {

@@ -323,30 +323,6 @@ impl CacheStore {
         is_intact
     }
 
-    /// Whether an entry may be used, after the purges that have come since the last check.
-    pub fn check(&self, entry: &Arc<Entry>) -> EntryState {
-        let since = entry.checked();
-        if since < self.purges.number() && entry.state() != EntryState::Dead {
-            let (state, number) = self.purged_state(entry, since);
-            if state == EntryState::Dead {
-                self.counters.purged.fetch_add(1, Relaxed);
-                self.remove(entry);
-            } else if state == EntryState::Stale {
-                entry.set_state(state);
-            }
-            entry.set_checked(number);
-        }
-        entry.state()
-    }
-
-    fn purged_state(&self, entry: &Entry, since: u64) -> (EntryState, u64) {
-        let of = Purgeable {
-            key: entry.key(),
-            tags: entry.tags(),
-        };
-        self.purges.state(since, of, |bytes| self.hash(bytes))
-    }
-
     /// A fetch that no request waits for.
     pub fn begin_fetch(self: &Arc<Self>, hash: u64, key: &[u8]) -> Ticket {
         let mut shard = self.shard(hash);

@@ -13,7 +13,7 @@ use super::unpublished::NoRoom;
 use super::{CacheStore, Counted};
 use crate::base::limits;
 
-/// What an eviction has brought.
+/// The gain of an eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Eviction {
     /// There is no entry that could go.

@@ -145,7 +145,7 @@ fn a_new_process_takes_the_folder_over() {
     lineage
         .proxy
         .wait_for_log_times(&["entries were found in"], 2);
-    // What the old process may read has to stay in memory until then.
+    // The memory that the old process may read is not free before that process has ended.
     lineage.proxy.wait_for_log(&["stopped: no request was cut"]);
     // A connection to the old process may end.
     let hits = paths(600).filter(|path| ask(&mut proxy(&lineage), path));

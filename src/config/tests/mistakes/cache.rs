@@ -18,7 +18,7 @@ size = 1
             "2:13: cache.max_bytes = \"1GB \": must be a whole number of bytes from 1048576 to 17179869184, or a text such as \"64KiB\" or \"10MB\"",
             "3:8: cache.name = \"my cache\": must be a letter, and at most 63 further letters, digits, \"-\", \"_\" or \".\"",
             "4:17: cache.disk.path = \"\": must name a file",
-            "4:32: cache.disk.max_size = 0: must be a whole number of bytes from 1048576 to 1125899906842624, or a text such as \"64KiB\" or \"10MB\"",
+            "4:32: cache.disk.max_size = 0: must be a whole number of bytes from 67108864 to 1125899906842624, or a text such as \"64KiB\" or \"10MB\"",
             "4:35: cache.disk.sync = true: unknown key; known: path, max_size",
             "5:1: cache.size = 1: unknown key; did you mean \"max_size\"?",
         ],
