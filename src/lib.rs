@@ -27,15 +27,17 @@
 //! worker/decide/          the decision: head.rs, incoming.rs, facts.rs, access.rs, demands.rs, challenge.rs,
 //!                         target.rs, route.rs, purge.rs, balance.rs, carrier.rs, trace.rs, memory.rs
 //! worker/decide/cache.rs  the look-up in the cache: cache/fields.rs, cache/choice.rs (several match),
-//!                         cache/follow.rs, cache/lead.rs (fetches of the cache's own), cache/parts.rs
+//!                         cache/follow.rs, cache/lead.rs (fetches of the cache's own), cache/parts.rs,
+//!                         cache/sliced.rs
 //! worker/cache/           the cache as one core uses it: asked_url.rs (the URL and its key), front.rs and rendered.rs
 //!                         (what this core serves most), fetch.rs and own.rs (a request whose answer concerns the
 //!                         cache), follow.rs and waits.rs (requests that wait for another's answer), recall.rs
-//!                         (requests that wait for the disk), refresh.rs (requests without a client), effect.rs and
-//!                         effect_on_part.rs (what an answer does to the cache), stored_head.rs, fill.rs and
-//!                         detached.rs (an answer is stored on its way, whatever its client does), instead.rs (in the
-//!                         place of a failure), serving.rs, serve.rs,
-//!                         served_head.rs, stored_body.rs (an answer from the store)
+//!                         (requests that wait for the disk), refresh.rs (requests without a client), effect.rs,
+//!                         effect_on_part.rs and effect_on_slice.rs (what an answer does to the cache),
+//!                         stored_head.rs, fill.rs and detached.rs (an answer is stored on its way, whatever its
+//!                         client does), instead.rs (in the place of a failure), serving.rs, serve.rs,
+//!                         served_head.rs, stored_body.rs (an answer from the store), slices.rs and sliced_body.rs
+//!                         (an answer in slices)
 //! worker/reply.rs         answers of our own; reply/render.rs renders their bytes once per core
 //! worker/encode.rs        the request as a backend gets it; encode/told.rs: what the backend is told of the client
 //! worker/buffer_body.rs   the part of a body that has come already

@@ -2,8 +2,8 @@
 //!
 //! A key is read from both ends, so that no byte of one part can pass for one of another part: the length of the zone
 //! and the zone; the URL as text; the values of the fields of the key, one behind the other; then the length of each
-//! value, the number of values and the length of the URL. All keys of one zone with a URL of the same beginning have
-//! the same beginning, by which they are purged.
+//! value, the number of values and the length of the URL. The key of a slice has its number as a further value. All
+//! keys of one zone with a URL of the same beginning have the same beginning, by which they are purged.
 
 use std::io::Write as _;
 use std::net::Ipv6Addr;
@@ -14,6 +14,9 @@ use crate::cache::pattern::Pattern;
 use crate::cache::policy::Policy;
 use crate::http::fields::values;
 use crate::http::host::without_root;
+
+/// The text in a key before the number of a slice. The values of fields begin with a line feed.
+const SLICE: &str = "\0slice ";
 
 /// The parts of a key. The method is none of them: GET and HEAD share a stored response.
 #[derive(Clone, Copy, Debug)]
@@ -95,10 +98,26 @@ impl<'k> Key<'k> {
                 continue;
             }
             let (field, behind) = rest.split_at_checked(len as usize)?;
-            fields.push(Some(field.strip_prefix(b"\n").unwrap_or(field)));
+            if !field.starts_with(SLICE.as_bytes()) {
+                fields.push(Some(field.strip_prefix(b"\n").unwrap_or(field)));
+            }
             rest = behind;
         }
         Some(fields)
+    }
+
+    /// The key of a slice of what has this key: one value more, which no field has. Purges of the URL reach the slice.
+    /// `None`: the bytes are no key.
+    pub fn of_slice(key: &[u8], number: u64, size: u64) -> Option<Vec<u8>> {
+        let (rest, url_len) = key.split_last_chunk::<4>()?;
+        let (rest, count) = rest.split_last_chunk::<4>()?;
+        let count = u32::from_be_bytes(*count);
+        let lengths_at = rest.len().checked_sub((count as usize).checked_mul(4)?)?;
+        let (values, lengths) = rest.split_at(lengths_at);
+        let value = format!("{SLICE}{number}/{size}");
+        let added = length(value.len()).to_be_bytes();
+        let count = count.checked_add(1)?.to_be_bytes();
+        Some([values, value.as_bytes(), lengths, &added, &count, url_len].concat())
     }
 
     /// Appends the beginning of all keys of a zone whose URL begins with a text, such as `https://a.test/img/`. The

@@ -25,6 +25,7 @@ pub mod reuse;
 #[cfg(test)]
 pub mod sample;
 pub mod selection;
+pub mod slices;
 pub mod status;
 pub mod statuses;
 pub mod storable;

@@ -232,6 +232,47 @@ impl PreparedRequest {
         fields::list(protocols).all(is_offered)
     }
 
+    /// Another request like this one, which has no body, with the fields of a fetch of the cache's own behind the
+    /// others. `first`: the backend to try first.
+    pub fn with_fetch(
+        &self,
+        fetch: CacheFetch,
+        first: Option<u32>,
+        mut bytes: Block,
+    ) -> PreparedRequest {
+        debug_assert!(self.is_whole, "the request has no body");
+        let head = self.bytes.filled();
+        let lines = bytes.vec();
+        lines.extend_from_slice(head.strip_suffix(b"\r\n").unwrap_or(head));
+        for field in fetch.written() {
+            for piece in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
+                lines.extend_from_slice(piece);
+            }
+        }
+        lines.extend_from_slice(b"\r\n");
+        PreparedRequest {
+            pool: self.pool,
+            key: self.key,
+            carrier: self.carrier,
+            asked: self.asked,
+            version: self.version,
+            idempotent: self.idempotent,
+            expects_continue: false,
+            body: Body::none(),
+            has_body: false,
+            is_whole: true,
+            is_kept: true,
+            bytes,
+            first,
+            offered: Box::default(),
+            asked_for: self.asked_for.clone(),
+            websocket_key: None,
+            host_value: self.host_value.clone(),
+            host_of: self.host_of,
+            fetch: Some(Box::new(fetch)),
+        }
+    }
+
     /// Takes the conditions of the cache out of the request, which is sent again.
     pub fn drop_conditions(&mut self) {
         let Some(fetch) = &mut self.fetch else {

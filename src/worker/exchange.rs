@@ -67,6 +67,8 @@ pub struct Progress {
     pub collapsed: Collapsed,
     /// The fetch of the cache's own that the request has caused.
     pub led: Option<Led>,
+    /// Whether the slices of what is asked for cannot be had.
+    pub is_unsliced: bool,
     /// The time for which the request waits for others where a stale response may answer it; `None`: until the time for
     /// waiting is over.
     pub stale_after: Cell<Option<Duration>>,

@@ -12,6 +12,7 @@ use crate::worker::cache::instead::stored_instead;
 use crate::worker::cache::recall::{await_purge, await_recall};
 use crate::worker::cache::refresh::refresh;
 use crate::worker::cache::serve::answer_from_store;
+use crate::worker::cache::slices::answer_in_slices;
 use crate::worker::decide::{Decision, decide, wait_for_memory};
 use crate::worker::downstream::{Client, Next, receive_rest_of_head};
 use crate::worker::exchange::Exchange;
@@ -139,6 +140,18 @@ async fn answer(
                 let fill = led.fill.clone();
                 exchange.progress.led = Some(led);
                 await_decision(shard, client, exchange, &fill).await?;
+                exchange.leave_route();
+            }
+            Decision::Slices(mut request, start) => {
+                let sliced = (&*request, start);
+                // A box keeps the state of all other requests small.
+                let answering = Box::pin(answer_in_slices(shard, client, exchange, sliced));
+                let is_answered = answering.await?;
+                shard.blocks.give(std::mem::take(&mut request.bytes));
+                if is_answered {
+                    return Ok(());
+                }
+                exchange.progress.is_unsliced = true;
                 exchange.leave_route();
             }
             Decision::Forward(request, promise) => break (request, promise),

@@ -12,6 +12,7 @@ use crate::snapshot::{Backend, HostHeader, Pool, Route};
 use crate::worker::downstream::Client;
 
 /// The scheme and the authority that the client has asked for.
+#[derive(Clone)]
 pub struct AskedFor {
     scheme: &'static str,
     authority: ShortText,

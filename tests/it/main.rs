@@ -10,6 +10,7 @@ mod cache;
 mod cache_disk;
 mod cache_parts;
 mod cache_ring;
+mod cache_slices;
 mod documentation;
 mod http2;
 mod limits;

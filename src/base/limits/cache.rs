@@ -19,6 +19,8 @@ pub const CACHE_SLICE_BYTES_LEAST: u64 = 64 << 10;
 /// Bytes of the largest slice. A slice is fetched whole, so a larger number makes a client that wants little of it
 /// wait.
 pub const CACHE_SLICE_BYTES: u64 = 64 << 20;
+/// Attempts to have a slice, or to find out with which slice an answer begins, before slices are given up.
+pub const SLICE_TRIES: usize = 3;
 /// Longest freshness lifetime, and longest time for which a stale entry is served, that can be set: one year. The bound
 /// keeps sums of them within 32 bits of seconds.
 pub const LONGEST_LIFETIME: Duration = Duration::from_secs(365 * 86_400);

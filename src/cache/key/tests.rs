@@ -30,6 +30,27 @@ fn key(parts: &KeyParts<'_>) -> Vec<u8> {
     out
 }
 
+#[test]
+fn the_key_of_a_slice_is_one_of_the_url() {
+    let mut policy = sample::policy();
+    policy.key_headers = vec!["a".into(), "b".into()];
+    for lines in [&[][..], &["A: 1"], &["A: 1", "B: slice 1/10"]] {
+        let lines = sample::fields(lines);
+        let whole = key(&parts(&policy, "http://h/x?y", &lines));
+        let slice = Key::of_slice(&whole, 1, 10).unwrap();
+        let (read, of_slice) = (Key::read(&whole).unwrap(), Key::read(&slice).unwrap());
+        assert_eq!((of_slice.zone, of_slice.url), (read.zone, read.url));
+        assert_eq!(of_slice.fields(), read.fields(), "{lines:?}");
+        let others = [
+            whole.clone(),
+            Key::of_slice(&whole, 2, 10).unwrap(),
+            Key::of_slice(&whole, 1, 100).unwrap(),
+        ];
+        assert!(!others.contains(&slice));
+    }
+    assert_eq!(Key::of_slice(b"\x00\x01", 1, 10), None);
+}
+
 /// The URL in the key of a request for a URL.
 fn url(policy: &Policy, url: &str) -> String {
     let bytes = key(&parts(policy, url, &[]));

@@ -333,7 +333,8 @@ static FURTHER: [Setting; 3] = [
         ]),
         Absent::Is(Value::Word(OFF)),
         "Size of the slices in which large bodies are fetched and stored, if the backend supports ranges and sends \
-         strong entity tags. With `\"off\"` bodies are fetched and stored whole.",
+         `ETag` or `Last-Modified`. It is at most `max_object`, which bounds a slice then and not the body. With \
+         `\"off\"` bodies are fetched and stored whole.",
     ),
 ];
 

@@ -75,7 +75,8 @@ impl DetachedAnswer {
         };
         let segments = [BodySegment::Stored(start..end)].into();
         let stored = StoredBody::new(entry, Some(followed), segments, false);
-        pass_on_stored(shard, client, exchange, (&stored, &mut body), out).await
+        let supply = (Supply::Stored(&stored), &mut body);
+        pass_on_stored(shard, client, exchange, supply, out).await
     }
 
     /// Begins the task that receives the rest. The rest is bounded by the time that the client's exchange has.

@@ -97,7 +97,7 @@ impl ReceivedAnswer<'_> {
                 None => CacheEffect::Repeat,
             };
         }
-        if let Some(verdict) = self.completed(now) {
+        if let Some(verdict) = self.completed(now).or_else(|| self.no_slice(now)) {
             return verdict;
         }
         if let Some(serving) = self.stale_instead(Trouble::Status(status), now) {
@@ -126,7 +126,10 @@ impl ReceivedAnswer<'_> {
             return;
         };
         // A failure passes, and what concerns this request alone says nothing of the answers to others.
-        let is_lasting = self.head.status < 500 && !why.is_of_request();
+        let is_whole = self.policy.slice.is_some() && self.fetch.slice().is_none();
+        // The whole that is too large may still come in slices.
+        let is_for_slices = is_whole && why == NotStored::TooLarge;
+        let is_lasting = self.head.status < 500 && !why.is_of_request() && !is_for_slices;
         let secs = if is_lasting {
             self.policy.uncacheable_memory
         } else {
@@ -399,14 +402,14 @@ impl ReceivedAnswer<'_> {
 
 impl ReceivedAnswer<'_> {
     /// Invalidates the responses that are stored for a path and query of the same origin.
-    fn invalidate_url(&self, (path, query): (&[u8], Option<&[u8]>)) {
+    pub(super) fn invalidate_url(&self, (path, query): (&[u8], Option<&[u8]>)) {
         let mut key = Vec::new();
-        if self.policy.key_headers.is_empty() {
+        if self.policy.key_headers.is_empty() && self.policy.slice.is_none() {
             let place = &self.fetch.place;
             place.write_key_of(self.policy, (path, query), &[], &mut key);
             self.store.invalidate(self.store.hash(&key), &key);
         } else {
-            // The keys of one URL differ by the fields that belong to them.
+            // The keys of one URL differ by the fields that belong to them, and by the slices.
             self.fetch
                 .place
                 .write_url(self.policy, (path, query), &mut key);

@@ -31,7 +31,8 @@ impl ReceivedAnswer<'_> {
         let (policy, head, fetch) = (self.policy, self.head, self.fetch);
         // RFC 9110 section 14.4 (SHOULD, a): a part that the cache does not understand goes to the client as it is.
         let extent = self.extent().ok_or(NotStored::Partial)?;
-        if fetch.asking.method != AskedMethod::Get || self.is_within_stored() {
+        let is_of_slices = fetch.slice().is_some();
+        if fetch.asking.method != AskedMethod::Get || (self.is_within_stored() && !is_of_slices) {
             return Err(NotStored::Partial);
         }
         let response = Response {
@@ -63,7 +64,7 @@ impl ReceivedAnswer<'_> {
     }
 
     /// The part that the 206 announces.
-    fn extent(&self) -> Option<Extent> {
+    pub(super) fn extent(&self) -> Option<Extent> {
         let fields = self.head.fields;
         let announced = ContentRange::read(find(fields, "content-range")?)?;
         let received = match self.head.body {

@@ -20,7 +20,7 @@ use crate::http::range::ByteRange;
 use crate::shared::cache::Ticket;
 use crate::shared::{SharedEntry, SharedFill, SharedStore};
 use crate::worker::cache::asked_url::{AskedUrl, UrlParts};
-use crate::worker::cache::own::{Completing, OF_CLIENT, OwnFetch};
+use crate::worker::cache::own::{Completing, OF_CLIENT, OwnFetch, SliceFetch};
 use crate::worker::cache::serving::{AnswerForm, form_without_backend};
 
 /// A request to a backend, as the cache sees it.
@@ -129,6 +129,59 @@ impl CacheFetch {
         }
     }
 
+    /// The fetch of one slice of what this one asks for. The slice has a key of its own, and the ticket is for it.
+    /// `stale`: a stored slice that is validated.
+    pub fn for_slice(
+        &self,
+        (hash, key): (u64, Box<[u8]>),
+        ticket: Ticket,
+        slice: SliceFetch,
+        stale: Option<SharedEntry>,
+    ) -> CacheFetch {
+        let mut fetch = CacheFetch {
+            asking: Asking {
+                has_range: true,
+                has_conditions: false,
+                ..self.asking
+            },
+            place: self.place.clone(),
+            key,
+            hash,
+            fields: self.fields.clone(),
+            purpose: self.purpose,
+            is_collapsed: false,
+            stored: Vec::new(),
+            shared: ticket.fill().cloned(),
+            ticket: RefCell::new(Some(ticket)),
+            requested: Cell::new(0),
+            storing: Cell::default(),
+            is_rare: false,
+            own: None,
+            replaced: Vec::new(),
+        };
+        fetch.validate(stale.into_iter().collect());
+        let range = slice.slicing.range(slice.number);
+        fetch
+            .replaced
+            .push((RANGE[0], range_value(range, u64::MAX)));
+        // RFC 9110 section 13.1.1: without a strong entity tag, what comes is compared with the first slice.
+        if let Some(first) = &slice.first
+            && let Some(tag) = Validators::of_head(first.head()).strong_etag()
+        {
+            fetch.replaced.push(("if-match", tag.text.to_vec()));
+        }
+        fetch.own = Some(OwnFetch {
+            slice: Some(slice),
+            ..OwnFetch::default()
+        });
+        fetch
+    }
+
+    /// The slice that the request asks for.
+    pub fn slice(&self) -> Option<&SliceFetch> {
+        self.own.as_ref()?.slice.as_ref()
+    }
+
     /// Makes the request one that validates these stored responses, the newest first.
     pub fn validate(&mut self, stored: Vec<SharedEntry>) {
         let validators: Vec<_> = stored
@@ -170,7 +223,12 @@ impl CacheFetch {
         if let Some(own) = &mut self.own {
             own.completing = None;
         }
-        let is_condition = |(name, _): &mut (&'static str, Vec<u8>)| OF_CLIENT.contains(name);
+        // A slice is asked for by its range, whatever the conditions.
+        let taken = match self.slice() {
+            Some(_) => &CONDITIONS[..],
+            None => &OF_CLIENT,
+        };
+        let is_condition = |(name, _): &mut (&'static str, Vec<u8>)| taken.contains(name);
         self.replaced.extract_if(.., is_condition).collect()
     }
 
@@ -251,6 +309,9 @@ impl CacheFetch {
     /// The form in which an entry answers the request, by the conditions and ranges of the client. `None`: the entry is
     /// a part that has not all of what is asked for.
     pub fn form_of(&self, entry: &SharedEntry) -> Option<AnswerForm> {
+        if self.slice().is_some() {
+            return Some(AnswerForm::Whole); // The answer in slices is made elsewhere.
+        }
         self.with_fields(|fields| form_without_backend(&self.asking, fields, entry))
     }
 

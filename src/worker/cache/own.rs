@@ -1,6 +1,7 @@
 //! A fetch of the cache's own: its request has no client, and differs from that of the client which caused it.
 
 use crate::cache::extent::Completion;
+use crate::cache::slices::Slicing;
 use crate::cache::status::Forwarded;
 use crate::shared::SharedEntry;
 use crate::shared::cache::{Follower, Widened};
@@ -13,6 +14,33 @@ pub struct OwnFetch {
     /// The count of a fetch of the whole that a client has caused by asking for less: for a range, or on a condition.
     #[expect(dead_code, reason = "the fetch is counted until this is dropped")]
     pub widened: Option<Widened>,
+    /// The slice that is asked for; `None`: none is.
+    pub slice: Option<SliceFetch>,
+}
+
+/// A slice that is asked for.
+#[derive(Debug)]
+pub struct SliceFetch {
+    /// The division into slices.
+    pub slicing: Slicing,
+    /// The number of the slice.
+    pub number: u64,
+    /// The slice that the answer of the client began with, of whose state of the representation this one must be.
+    /// `None`: the answer begins with this slice.
+    pub first: Option<SharedEntry>,
+    /// The hash and the key of the URL.
+    pub url: (u64, Box<[u8]>),
+}
+
+/// How an answer in slices begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SliceStart {
+    /// The division into slices.
+    pub slicing: Slicing,
+    /// The number of the slice that is probably the first.
+    pub number: u64,
+    /// The bytes of the head of the request, which the decision has left where they are.
+    pub head_bytes: usize,
 }
 
 /// A stored part that a fetch completes.

@@ -21,9 +21,18 @@ pub fn refresh(
     exchange: &Exchange,
     request: Box<PreparedRequest>,
 ) {
-    if !memory::may_begin() || shard.is_ending() {
-        return;
+    if memory::may_begin() && !shard.is_ending() {
+        fetch_for(shard, arrival, exchange, request);
     }
+}
+
+/// Sends a request of the cache's own, as [`refresh`] does, without which the answer to the client cannot go on.
+pub fn fetch_for(
+    shard: &Rc<Shard>,
+    arrival: &Arrival,
+    exchange: &Exchange,
+    request: Box<PreparedRequest>,
+) {
     let mut own = shard.begin_exchange();
     own.config = exchange.config.clone();
     own.take_route(exchange.route_id());

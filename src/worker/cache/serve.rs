@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::base::limits;
+use crate::cache::extent::part_head;
 use crate::cache::policy::Policy;
 use crate::cache::ranges::{Multipart, RangeSelection};
 use crate::cache::stored_head::{find, status};
@@ -16,6 +17,7 @@ use crate::worker::body::{Body, Coming};
 use crate::worker::cache::rendered::{HeadLook, Rendered};
 use crate::worker::cache::served_head::{self, Delivery};
 use crate::worker::cache::serving::{AnswerForm, Serving, announced_length, part_of};
+use crate::worker::cache::sliced_body::SlicedBody;
 use crate::worker::cache::stored_body::{BodySegment, Followed, StoredBody};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -40,6 +42,27 @@ pub async fn answer_from_store(
         exchange,
     };
     let answered = answer.run(serving, &mut out).await;
+    shard.blocks.give(out);
+    answered
+}
+
+/// Answers a request with slices of a stored representation: with a range of its bytes, or with the whole.
+pub async fn answer_from_slices(
+    shard: &Rc<Shard>,
+    client: &Client,
+    exchange: &Exchange,
+    serving: &Serving,
+    stored: &SlicedBody<'_>,
+) -> Result<(), Failure> {
+    let mut out = shard.blocks.take();
+    let answer = Answer {
+        shard,
+        client,
+        exchange,
+    };
+    let mut body = answer.begin_in_slices(serving, stored, &mut out);
+    let supply = (Supply::Sliced(stored), &mut body);
+    let answered = pass_on_stored(shard, client, exchange, supply, &mut out).await;
     shard.blocks.give(out);
     answered
 }
@@ -111,7 +134,34 @@ impl Answer<'_> {
         if self.take_whole(&stored, &mut body, out) {
             return send_whole(self.shard, self.client, exchange, out).await;
         }
-        pass_on_stored(self.shard, self.client, exchange, (&stored, &mut body), out).await
+        let supply = (Supply::Stored(&stored), &mut body);
+        pass_on_stored(self.shard, self.client, exchange, supply, out).await
+    }
+
+    /// Writes the head of an answer in slices. The result is the body that follows it.
+    fn begin_in_slices(&self, serving: &Serving, stored: &SlicedBody<'_>, out: &mut Block) -> Body {
+        let exchange = self.exchange;
+        let answer = stored.answer();
+        let length = answer.range.len();
+        let (framing, close) = self.begin(ResponseBody::Length(length));
+        let derived = served_head::derived_head(serving, answer.total, exchange.id.0);
+        // The whole has the head of a slice without what says that it is one.
+        let head = derived.unwrap_or_else(|| part_head(serving.entry.head(), &answer));
+        let delivery = Delivery {
+            version: self.version(),
+            is_head: false,
+            body: framing.announced,
+            close,
+        };
+        let status = served_head::encode(exchange.route(), serving, &head, delivery, out);
+        exchange.note_cache(serving.part, serving.reason);
+        exchange.note(|tally| tally.status = status);
+        Body {
+            coming: Coming::Length(length),
+            chunked: framing.chunked,
+            most: u64::MAX,
+            ..Body::none()
+        }
     }
 
     /// Writes the whole answer, if its head lies ready and its body is small: the way of most hits. The result is the
@@ -225,7 +275,7 @@ pub async fn pass_on_stored(
     shard: &Rc<Shard>,
     client: &Client,
     exchange: &Exchange,
-    (stored, body): (&StoredBody, &mut Body),
+    (supply, body): (Supply<'_>, &mut Body),
     out: &mut Block,
 ) -> Result<(), Failure> {
     let stream = &client.wire.stream;
@@ -240,7 +290,7 @@ pub async fn pass_on_stored(
     let relay = Relay {
         source: Source {
             shard,
-            supply: Supply::Stored(stored),
+            supply,
             timer: &client.timer,
             idle: &|| exchange.bounded(exchange.route().timeouts.upstream_idle),
             is_slow: &|_, _| false,

@@ -110,8 +110,28 @@ pub fn form_of(
     entry: &Entry,
     length: u64,
 ) -> Result<AnswerForm, Formless> {
-    let is_part = entry.facts().flags.has(Flags::PARTIAL);
-    if !asking.has_conditions && !asking.has_range && !is_part {
+    form_from(asking, fields, entry, (part_of(entry), length))
+}
+
+/// The form in which the slices of a representation answer a request with these fields, as [`form_of`] says it of an
+/// entry. `entry`: one of the slices; `total`: the bytes of the representation.
+pub fn form_of_slices(
+    asking: &Asking,
+    fields: &[Header<'_>],
+    entry: &Entry,
+    total: u64,
+) -> Result<AnswerForm, Formless> {
+    form_from(asking, fields, entry, (None, total))
+}
+
+/// `part`: the only bytes that there are, if these are not all.
+fn form_from(
+    asking: &Asking,
+    fields: &[Header<'_>],
+    entry: &Entry,
+    (part, length): (Option<Extent>, u64),
+) -> Result<AnswerForm, Formless> {
+    if !asking.has_conditions && !asking.has_range && part.is_none() {
         return Ok(AnswerForm::Whole);
     }
     let stored = Validators::of_head(entry.head());
@@ -127,7 +147,7 @@ pub fn form_of(
     }
     // RFC 9110 sections 13.1.5 (MUST, a) and 13.2.2 (MUST): If-Range counts with Range alone, and after the conditions.
     let counts = asking.has_range && range_counts(fields, &stored);
-    if let Some(extent) = part_of(entry) {
+    if let Some(extent) = part {
         return form_of_part(&extent, method, fields, counts).map_err(Formless::Missing);
     }
     if !counts {

@@ -207,7 +207,7 @@ impl StoredBody {
     }
 
     /// The first byte of the stored body that is still needed.
-    fn needed(&self) -> u64 {
+    pub fn needed(&self) -> u64 {
         let segments = self.segments.borrow();
         let mut ranges = segments.iter().filter_map(|segment| match segment {
             BodySegment::Stored(range) => Some(range.start),

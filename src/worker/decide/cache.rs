@@ -6,6 +6,7 @@ mod fields;
 mod follow;
 mod lead;
 mod parts;
+mod sliced;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -32,7 +33,7 @@ use crate::worker::cache::Cache;
 use crate::worker::cache::asked_url::UrlParts;
 use crate::worker::cache::effect::serving;
 use crate::worker::cache::fetch::{CacheFetch, CacheRequest, FetchPurpose};
-use crate::worker::cache::own::{Led, OwnFetch};
+use crate::worker::cache::own::{Led, OwnFetch, SliceStart};
 use crate::worker::cache::serving::{
     AnswerForm, Formless, Serving, form_of, form_without_backend, may_answer_stale, part_of,
 };
@@ -54,6 +55,8 @@ pub enum LookedUp {
     Recall(Follower),
     /// A fetch of the cache's own begins, and the request waits for its answer.
     Lead(Box<CacheFetch>, Led),
+    /// The request is answered in slices. What is fetched is made of this fetch.
+    Slices(Box<CacheFetch>, SliceStart),
 }
 
 /// Looks a request up.
@@ -216,6 +219,11 @@ impl LookUp<'_> {
             return Ok(LookedUp::Serve(serving, None));
         }
         self.cache.front.give_way(&self.cache.store);
+        if let Some(size) = self.policy.slice
+            && let Some(sliced) = self.in_slices(asked, cookies.as_ref(), size)
+        {
+            return Ok(sliced);
+        }
         let matches = |variant: &[u8]| vary::matches(variant, asked.fields);
         let mut found = self.cache.store.look_up(asked.hash, asked.key, matches);
         self.choose(asked, &mut found);
@@ -364,8 +372,8 @@ impl LookUp<'_> {
             }
             Joined::Lead(ticket) if needs_own => {
                 let own = OwnFetch {
-                    completing: None,
                     widened,
+                    ..OwnFetch::default()
                 };
                 return Ok(self.lead((asked, cookies), found, (reason, label), (ticket, own)));
             }

@@ -10,6 +10,7 @@ use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::{Gone, MultiplexStream};
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 
 /// Decides on the head that opened a stream of HTTP/2.
 pub fn decide_stream(
@@ -37,7 +38,9 @@ pub fn decide_stream(
     };
     match decided {
         // The decision is made again, with the same head.
-        Ok(Decision::Follow(_) | Decision::Recall(_) | Decision::Lead(..)) => {
+        Ok(
+            Decision::Follow(_) | Decision::Recall(_) | Decision::Lead(..) | Decision::Slices(..),
+        ) => {
             stream.put_head_back((head, end));
         }
         _ => stream.give_head(head),
@@ -89,6 +92,24 @@ pub fn decide_written(
     outcome
 }
 
+/// Takes a head out that a decision has left where it was, because the decision is not made again. `bytes`: the length
+/// of a head of HTTP/1.
+pub fn take_decided_head(shard: &Shard, client: &Client, bytes: usize) {
+    match &client.wire.stream {
+        Stream::Socket(_) => {
+            let mut received = client.wire.take();
+            received.consume(bytes);
+            client.wire.put(received, &shard.blocks);
+        }
+        Stream::Multiplexed(stream) => {
+            if let Ok(Some((head, _))) = stream.take_head() {
+                stream.give_head(head);
+            }
+        }
+        Stream::Absent => {}
+    }
+}
+
 /// Decides on the parsed head. The result also has the number of bytes of the head.
 fn decide_parsed(
     shard: &Shard,
@@ -103,7 +124,12 @@ fn decide_parsed(
             let decided = settle(decide_on(shard, client, exchange, &head));
             let consumed = match decided {
                 // The decision is made again, with the same head.
-                Ok(Decision::Follow(_) | Decision::Recall(_) | Decision::Lead(..)) => 0,
+                Ok(
+                    Decision::Follow(_)
+                    | Decision::Recall(_)
+                    | Decision::Lead(..)
+                    | Decision::Slices(..),
+                ) => 0,
                 _ => head.head_bytes,
             };
             (consumed, decided)

@@ -25,7 +25,7 @@ use crate::base::memory::Promise;
 use crate::http::h1::RequestHead;
 use crate::http::max_forwards::Forwards;
 use crate::shared::cache::Follower;
-use crate::worker::cache::own::Led;
+use crate::worker::cache::own::{Led, SliceStart};
 use crate::worker::cache::serving::Serving;
 use crate::worker::downstream::Client;
 use crate::worker::encode::{PreparedRequest, encode};
@@ -40,6 +40,7 @@ use target::RequestedPath;
 use trace::Trace;
 
 pub use balance::Balanced;
+pub use head::take_decided_head;
 pub use incoming::Incoming;
 pub use memory::wait_for_memory;
 
@@ -57,6 +58,8 @@ pub enum Decision {
     Recall(Follower),
     /// A fetch of the cache's own begins, and the request waits for its answer; then the decision is made again.
     Lead(Box<PreparedRequest>, Led),
+    /// The request is answered in slices, whose requests are made of this one; or the decision is made again.
+    Slices(Box<PreparedRequest>, SliceStart),
     /// The request is answered by palantir itself.
     Reply(Box<Reply>),
     /// The request goes to a backend now. The promise reserves the memory that its exchange may take; `None`: the
@@ -72,6 +75,8 @@ enum RequestPurpose {
     Refresh(Box<Serving>),
     /// The client gets what the cache stores of the answer.
     Lead(Led),
+    /// The answer is a slice of what the client gets.
+    Slices(SliceStart),
 }
 
 /// The reason for which a decision ends before its last step.
@@ -140,6 +145,7 @@ fn decide_on(
         LookedUp::Follow(fill) => return Ok(Decision::Follow(fill)),
         LookedUp::Recall(recall) => return Ok(Decision::Recall(recall)),
         LookedUp::Lead(fetch, led) => (RequestPurpose::Lead(led), Some(fetch)),
+        LookedUp::Slices(fetch, start) => (RequestPurpose::Slices(start), Some(fetch)),
     };
     let balanced = balance::choose(incoming, exchange, route);
     // Load shedding belongs here.
@@ -147,6 +153,7 @@ fn decide_on(
     let request = Box::new(encode(incoming, exchange, balanced, fetch));
     Ok(match purpose {
         RequestPurpose::Lead(led) => Decision::Lead(request, led),
+        RequestPurpose::Slices(start) => Decision::Slices(request, start),
         RequestPurpose::Refresh(serving) => Decision::Serve(serving, Some(request)),
         RequestPurpose::Forward => match memory::ask(client) {
             Room::Promised(promise) => Decision::Forward(request, promise),

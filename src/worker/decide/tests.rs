@@ -102,7 +102,11 @@ async fn decided(shard: &Rc<Shard>, request: &str, change: impl FnOnce(&mut Arri
         Ok(Decision::Wait(request)) => Decided::with_head(Outcome::Waits, &request),
         Ok(Decision::Forward(request, _)) => Decided::with_head(Outcome::Forwarded, &request),
         Ok(
-            Decision::Serve(..) | Decision::Follow(_) | Decision::Recall(_) | Decision::Lead(..),
+            Decision::Serve(..)
+            | Decision::Follow(_)
+            | Decision::Recall(_)
+            | Decision::Lead(..)
+            | Decision::Slices(..),
         ) => {
             panic!("no route has a cache")
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::base::memory::{self, Level};
 use crate::net::{Block, Expired, Interrupted, Timer};
+use crate::worker::cache::sliced_body::SlicedBody;
 use crate::worker::cache::stored_body::{Lost, StoredBody};
 use crate::worker::memory::RelayAdmission;
 use crate::worker::relay::Broken;
@@ -20,6 +21,8 @@ pub enum Supply<'a> {
     Wire(&'a Wire),
     /// The store.
     Stored(&'a StoredBody),
+    /// The store, slice by slice.
+    Sliced(&'a SlicedBody<'a>),
 }
 
 /// The source of a body.
@@ -70,6 +73,7 @@ impl Source<'_> {
         let held = match self.supply {
             Supply::Wire(wire) => wire.held(),
             Supply::Stored(body) => body.held(),
+            Supply::Sliced(body) => body.held(),
         };
         match self.shard.memory.admit(self.timer, held, watch).await {
             Ok(admission) => Ok(admission),
@@ -92,7 +96,7 @@ impl Source<'_> {
         );
         self.timer.set((self.idle)());
         let waits_since = self.timer.timers().millis();
-        let blocks = &self.shard.blocks;
+        let (blocks, most) = (&self.shard.blocks, amount.size.min(amount.most));
         // A source that is reset has ended too early.
         let bytes = match self.supply {
             Supply::Wire(wire) if in_turn => {
@@ -104,7 +108,13 @@ impl Source<'_> {
                 received?.map_err(|_| Broken::SourceEnded)?
             }
             Supply::Stored(body) => {
-                let read = self.read_stored(body, amount, in_turn, &mut watch).await;
+                let read = |cx: &mut Context<'_>| body.poll_more(cx, blocks, most);
+                let read = self.read_stored(read, amount, in_turn, &mut watch).await;
+                read?.map_err(|Lost| Broken::SourceEnded)?
+            }
+            Supply::Sliced(body) => {
+                let read = |cx: &mut Context<'_>| body.poll_more(cx, blocks, most);
+                let read = self.read_stored(read, amount, in_turn, &mut watch).await;
                 read?.map_err(|Lost| Broken::SourceEnded)?
             }
         };
@@ -150,7 +160,7 @@ impl Source<'_> {
     /// Reads more of a stored body. `in_turn`: the piece waits for its turn among the bulk transfers.
     async fn read_stored<F>(
         &self,
-        body: &StoredBody,
+        mut poll_more: impl FnMut(&mut Context<'_>) -> Poll<Result<usize, Lost>>,
         amount: Amount,
         in_turn: bool,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
@@ -158,9 +168,7 @@ impl Source<'_> {
         if in_turn {
             self.shard.bulk_turns.admit(amount.size).await;
         }
-        let blocks = &self.shard.blocks;
-        let most = amount.size.min(amount.most);
-        let read = |cx: &mut Context<'_>| match body.poll_more(cx, blocks, most) {
+        let read = |cx: &mut Context<'_>| match poll_more(cx) {
             Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
             Poll::Pending => watch(cx).map(Err),
         };
@@ -176,6 +184,7 @@ impl Source<'_> {
         match self.supply {
             Supply::Wire(wire) => wire.take(),
             Supply::Stored(body) => body.take(),
+            Supply::Sliced(body) => body.take(),
         }
     }
 
@@ -184,6 +193,7 @@ impl Source<'_> {
         match self.supply {
             Supply::Wire(wire) => wire.put(received, &self.shard.blocks),
             Supply::Stored(body) => body.put(received, &self.shard.blocks),
+            Supply::Sliced(body) => body.put(received, &self.shard.blocks),
         }
     }
 
@@ -192,6 +202,7 @@ impl Source<'_> {
         match self.supply {
             Supply::Wire(wire) => wire.stream.is_complete(),
             Supply::Stored(body) => body.is_at_end(),
+            Supply::Sliced(body) => body.is_at_end(),
         }
     }
 
@@ -201,6 +212,7 @@ impl Source<'_> {
         match self.supply {
             Supply::Wire(wire) => wire.stream.take_trailers(),
             Supply::Stored(body) => body.trailers(),
+            Supply::Sliced(_) => Vec::new(),
         }
     }
 }

@@ -51,7 +51,9 @@ impl LookUp<'_> {
         missing: Missing,
     ) -> Option<OwnFetch> {
         let collapsed = self.exchange.progress.collapsed;
-        let may_wait = self.may_share(asked, found)
+        // A stored slice stays a slice.
+        let may_wait = self.policy.slice.is_none()
+            && self.may_share(asked, found)
             && !self.has_led()
             && !collapsed.is_over
             && collapsed.waits < limits::COLLAPSED_WAITS
@@ -63,7 +65,7 @@ impl LookUp<'_> {
         if let Some(completing) = self.completing(entry, missing) {
             return Some(OwnFetch {
                 completing: Some(completing),
-                widened: None,
+                ..OwnFetch::default()
             });
         }
         let total = part_of(entry)?.total;
@@ -74,8 +76,8 @@ impl LookUp<'_> {
             return None;
         }
         Some(OwnFetch {
-            completing: None,
             widened: Some(self.begin_widened()?),
+            ..OwnFetch::default()
         })
     }
 
