@@ -114,7 +114,7 @@ mod tests {
     /// The parts in which lent bytes at an offset go: `c` and the number of copied bytes, `p` and the number of pages.
     fn parts(offset: u64, length: usize, mut count: usize) -> String {
         let file = Arc::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
-        let mut lent = Lent::pages(vec![0; length + 1].into(), file, offset);
+        let mut lent = Lent::pages(vec![0; length].into(), file, offset);
         let mut parts = String::new();
         while count > 0 {
             let (sent, text) = match lent.next_part(count) {
