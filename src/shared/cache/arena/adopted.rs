@@ -121,7 +121,7 @@ impl Arena {
         }
     }
 
-    /// Changes nothing of the region from here on. Blocks that are dropped meanwhile are freed by [`Arena::thaw`].
+    /// Changes nothing of the region from here on. Blocks that are dropped meanwhile are freed by [`Arena::own`].
     pub fn freeze(&self) {
         // A thread that changes blocks has this lock.
         let blocks = self.lock();
