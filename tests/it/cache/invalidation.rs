@@ -228,6 +228,13 @@ fn counting() -> (Origin, Arc<AtomicUsize>) {
     (origin, changes)
 }
 
+/// The number of changes that an answer tells of.
+#[track_caller]
+fn number_of(answer: &Reply) -> usize {
+    let number = answer.text().parse();
+    number.unwrap_or_else(|_| panic!("{answer:?}"))
+}
+
 /// A client that asks after a change was answered gets the state after the change, on every worker and connection.
 #[test]
 fn no_stale_hit_after_a_change() {
@@ -242,7 +249,7 @@ fn no_stale_hit_after_a_change() {
                 let mut asked = 0;
                 while !is_over.load(SeqCst) {
                     // Nobody is told of more than what has happened, nor of less than was answered before.
-                    let found: usize = client.get("/", &[]).text().parse().unwrap();
+                    let found = number_of(&client.get("/", &[]));
                     assert!(found <= answered.load(SeqCst));
                     asked += 1;
                 }
@@ -258,7 +265,7 @@ fn no_stale_hit_after_a_change() {
         let posted = clients[poster].ask("POST", "/", &[("content-length", "0")]);
         assert_eq!(posted.text(), round.to_string());
         for (number, client) in clients.iter_mut().enumerate() {
-            let found: usize = client.get("/", &[]).text().parse().unwrap();
+            let found = number_of(&client.get("/", &[]));
             assert_eq!(found, round, "client {number} after the change by {poster}");
         }
     }
