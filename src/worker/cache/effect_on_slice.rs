@@ -26,8 +26,8 @@ impl ReceivedAnswer<'_> {
             206 => {
                 let part = self.extent();
                 let part = part.filter(|part| slice.slicing.is_slice(slice.number, part));
-                let has_validator = !Validators::of(self.head.fields).is_empty();
-                if part.is_some_and(|part| part.is_whole() || has_validator) {
+                let has_tag = Validators::of(self.head.fields).strong_etag().is_some();
+                if part.is_some_and(|part| part.is_whole() || has_tag) {
                     return None;
                 }
                 false

@@ -420,7 +420,7 @@ impl<'a> Slices<'a> {
         if part.range.contains(&range) {
             return Shape::Slice;
         }
-        if Validators::of_head(entry.head()).is_empty() {
+        if Validators::of_head(entry.head()).strong_etag().is_none() {
             return Shape::None;
         }
         Shape::Slices(Extent { range, ..part })
