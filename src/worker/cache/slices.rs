@@ -196,8 +196,13 @@ impl<'a> Slices<'a> {
             Reuse::Fresh { .. } => Found::Stored(entry, CachePart::Hit, ""),
             Reuse::Accepted { .. } => Found::Stored(entry, CachePart::Stale, "accepted"),
             Reuse::WhileRefreshing { .. } => {
-                let refreshed = Some(entry.clone());
-                self.ask(&wanted, refreshed, (Forwarded::Stale, "refreshing"));
+                // Nobody waits for the newest state, which may be another one.
+                let refreshed = Wanted {
+                    like: None,
+                    ..wanted
+                };
+                let stale = Some(entry.clone());
+                self.ask(&refreshed, stale, (Forwarded::Stale, "refreshing"));
                 Found::Stored(entry, CachePart::Stale, "refreshing")
             }
             Reuse::Validate(why) if why.is_from_client() => {
@@ -437,6 +442,11 @@ impl SliceSource for Slices<'_> {
             Found::Coming(coming, _) => Slice::Coming(coming),
             Found::Lost => Slice::Lost,
         }
+    }
+
+    fn is_selected(&self, entry: &SharedEntry) -> bool {
+        let matches = |fields: &[httparse::Header<'_>]| vary::matches(entry.variant(), fields);
+        self.fetch.with_fields(matches)
     }
 
     fn follow(&self, fill: Follower) -> Followed {
