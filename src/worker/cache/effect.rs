@@ -134,6 +134,11 @@ impl ReceivedAnswer<'_> {
         let is_cut = slice.is_some_and(|slice| slice.first.is_some());
         let is_of_all = is_cut || !why.is_of_request();
         let is_lasting = self.head.status < 500 && is_of_all && !is_for_slices;
+        // The stored whole that is older than the one that is too large would keep requests from slices.
+        let old = self.fetch.stored.first().filter(|_| is_for_slices);
+        if old.is_some_and(|old| part_of(old).is_none()) {
+            self.store.invalidate(self.fetch.hash, &self.fetch.key);
+        }
         if let Some(slice) = slice {
             self.give_up(slice, is_lasting, now);
         } else if let Some(ticket) = self.fetch.take_ticket() {

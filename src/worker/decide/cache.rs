@@ -228,9 +228,7 @@ impl LookUp<'_> {
         let mut found = self.cache.store.look_up(asked.hash, asked.key, matches);
         self.choose(asked, &mut found);
         let Some(entry) = found.entry.clone() else {
-            if !self.exchange.progress.collapsed.has_recalled
-                && let Some(recall) = self.cache.store.recall(asked.key)
-            {
+            if let Some(recall) = self.recall(asked) {
                 return Ok(LookedUp::Recall(recall));
             }
             self.note_range(asked);
