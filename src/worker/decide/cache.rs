@@ -468,12 +468,6 @@ impl LookUp<'_> {
             && (!asked.asking.is_authorized || is_shared())
     }
 
-    /// The variant that the request asks for, if the stored responses of the key show what they vary by.
-    fn variant(&self, asked: &CacheRequest<'_>, found: &Found) -> Option<Vec<u8>> {
-        let known = found.entry.as_ref().or(found.other.as_ref())?;
-        vary::variant_like(known.variant(), asked.fields)
-    }
-
     fn serve(
         &self,
         entry: &SharedEntry,

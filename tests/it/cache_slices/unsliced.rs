@@ -49,8 +49,8 @@ fn a_slice_that_cannot_be_had_cuts_one_answer() {
         "Vary: Cookie\r\n",
     ];
     for is_later in [true, false] {
-        for row in statuses.iter().chain(&lines) {
-            let is_status = statuses.contains(row);
+        for row in statuses.iter().chain(&lines).copied() {
+            let is_status = statuses.contains(&row);
             let origin = lacking(1, move |media, request| match is_status {
                 true => format!("HTTP/1.1 {row}\r\nContent-Length: 0\r\n\r\n").into(),
                 false => with_lines(media, request, row),
