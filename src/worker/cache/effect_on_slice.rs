@@ -94,7 +94,7 @@ impl ReceivedAnswer<'_> {
         variant.is_ok_and(|variant| fields_of(&variant).iter().all(is_coding))
     }
 
-    /// Ends the fetch of a slice that cannot be had. `is_lasting`: requests for the URL go without slices for some time.
+    /// Ends the fetch of a slice that cannot be had. `is_lasting`: the URL is asked for without slices for some time.
     pub(super) fn give_up(&self, slice: &SliceFetch, is_lasting: bool, now: u64) {
         let until = if is_lasting { self.remembered(now) } else { 0 };
         let ticket = self.fetch.take_ticket();
@@ -104,7 +104,7 @@ impl ReceivedAnswer<'_> {
                 .for_each(|ticket| ticket.uncacheable(until));
             return;
         }
-        // Who waits for the slice then looks the URL up.
+        // The URL first: requests that waited for the slice look it up at once.
         if until > 0 {
             let (hash, key) = &slice.url;
             self.store.begin_fetch(*hash, key).uncacheable(until);
