@@ -23,7 +23,7 @@ impl LookUp<'_> {
     ) -> Option<LookedUp> {
         let slicing = Slicing::new(size);
         let is_get = asked.asking.method == AskedMethod::Get;
-        // What one user may have may differ from slice to slice.
+        // The slices that one user may have need not be those that all may have.
         let is_doubtful = asked.asking.is_authorized || self.exchange.progress.is_unsliced;
         if !is_get || is_doubtful || asked.asking.is_only_if_cached() {
             return None;
