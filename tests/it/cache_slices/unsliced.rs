@@ -71,7 +71,7 @@ fn a_slice_that_cannot_be_had_cuts_one_answer() {
             }
             for _ in 0..2 {
                 let whole = proxy.ask(get("/film"));
-                // What is wrong with a range alone, and passes, is not remembered.
+                // Another status for a range that begins an answer is not remembered.
                 if is_later || !is_status {
                     assert!(
                         whole.complete && whole.body == bytes(LENGTH),
