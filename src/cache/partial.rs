@@ -210,7 +210,13 @@ pub fn whole_head(head: &[u8], total: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len() + 32);
     out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     for (name, value) in stored_head::fields(head) {
-        let is_of_part = ["content-length", "content-range"];
+        // RFC 9530 section 2: Content-Digest is of the bytes of one message, and so was Content-MD5.
+        let is_of_part = [
+            "content-length",
+            "content-range",
+            "content-digest",
+            "content-md5",
+        ];
         if !is_of_part
             .iter()
             .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))

@@ -77,19 +77,12 @@ impl Slicing {
     }
 }
 
-/// Whether two parts are of the same state of a representation: they share a strong entity tag, or all validators where
-/// there is none. Parts without any validator are not known to be.
+/// Whether two parts are of the same state of a representation: they share a strong entity tag, and a length.
 pub fn is_same(one: (&Extent, &Validators<'_>), other: (&Extent, &Validators<'_>)) -> bool {
     let ((part, own), (other_part, other)) = (one, other);
-    let has_strong = own.strong_etag().is_some() || other.strong_etag().is_some();
-    let is_alike = if has_strong {
-        own.share_strong(other)
-    } else {
-        let tag = |of: &Validators<'_>| of.etag.map(|tag| tag.text.to_vec());
-        let date = |of: &Validators<'_>| of.last_modified.map(|date| date.secs);
-        !own.is_empty() && tag(own) == tag(other) && date(own) == date(other)
-    };
-    part.total == other_part.total && is_alike
+    // RFC 9110 section 15.3.7.3 (MUST): parts are combined only if they share a strong validator.
+    let has_tag = own.strong_etag().is_some();
+    has_tag && own.share_strong(other) && part.total == other_part.total
 }
 
 #[cfg(test)]
@@ -156,15 +149,16 @@ mod tests {
     fn parts_of_one_state_table() {
         const EARLY: &str = "Last-Modified: Thu, 01 Jan 1970 00:00:01 GMT";
         const LATER: &str = "Last-Modified: Thu, 01 Jan 1970 00:00:02 GMT";
+        const DATE: &str = "Date: Thu, 01 Jan 1970 00:09:00 GMT";
         let rows: [(&[&str], &[&str], bool); 10] = [
             (&["ETag: \"a\""], &["ETag: \"a\""], true),
             (&["ETag: \"a\""], &["ETag: \"b\""], false),
             (&["ETag: \"a\"", EARLY], &["ETag: \"a\"", LATER], true),
             (&["ETag: \"a\""], &["ETag: W/\"a\""], false),
             (&["ETag: \"a\""], &[], false),
-            (&["ETag: W/\"a\""], &["ETag: W/\"a\""], true),
+            (&["ETag: W/\"a\""], &["ETag: W/\"a\""], false),
             (&["ETag: W/\"a\"", EARLY], &["ETag: W/\"a\"", LATER], false),
-            (&[EARLY], &[EARLY], true),
+            (&[EARLY, DATE], &[EARLY, DATE], false),
             (&[EARLY], &[LATER], false),
             (&[], &[], false),
         ];

@@ -206,7 +206,7 @@ fn what_is_missing_is_asked_for() {
 #[test]
 fn parts_are_stored_under_the_head_of_the_whole() {
     let head = b"HTTP/1.1 206 Partial Content\r\nETag: \"a\"\r\nContent-Length: 5\r\n\
-        content-range: bytes 4-8/10\r\nDate: x\r\n\r\n";
+        content-range: bytes 4-8/10\r\nContent-Digest: sha-256=:eA==:\r\nContent-MD5: eA==\r\nDate: x\r\n\r\n";
     let expected = "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nDate: x\r\nContent-Length: 10\r\n\r\n";
     assert_eq!(String::from_utf8(whole_head(head, 10)).unwrap(), expected);
 }

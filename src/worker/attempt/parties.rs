@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell};
 
 use super::duplex::Duplex;
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::cache::request::AskedMethod;
 use crate::net::Timer;
@@ -67,12 +68,18 @@ impl Attempt<'_> {
             let received = self.exchange.tally().response_bytes;
             policy.is_some_and(|policy| received > policy.max_object)
         };
-        // The client that asked for the rest of a part may have gone meanwhile. The bytes that have come are kept.
+        // The client that asked for the rest of a part may have gone meanwhile. The bytes that have come are kept. Most
+        // slices are so small that their rest is near at once, so that for a slice time counts.
         let is_completing = fetch
             .own
             .as_ref()
             .is_some_and(|own| own.completing.is_some());
-        let is_left = is_completing && !self.goes_on_without_client();
+        let is_slice = fetch.slice().is_some_and(|slice| slice.is_awaited);
+        let has_had_time = || Micros::now() >= self.asked_at.after(limits::FILL_ALONE);
+        let is_left = match is_slice {
+            true => !self.goes_on_without_client() || (!fetch.is_followed() && has_had_time()),
+            false => is_completing && !self.goes_on_without_client(),
+        };
         matches!(self.client.wire.stream, Stream::Absent)
             && fetch.asking.method == AskedMethod::Get
             && (!is_stored || is_too_large() || is_left)

@@ -97,11 +97,14 @@ impl ReceivedAnswer<'_> {
                 None => CacheEffect::Repeat,
             };
         }
-        if let Some(verdict) = self.completed(now).or_else(|| self.no_slice(now)) {
+        if let Some(verdict) = self.completed(now) {
             return verdict;
         }
         if let Some(serving) = self.stale_instead(Trouble::Status(status), now) {
             return CacheEffect::Serve(Box::new(serving));
+        }
+        if let Some(verdict) = self.no_slice(now) {
+            return verdict;
         }
         if self.fetch.is_rare {
             drop(self.fetch.take_ticket());
@@ -122,24 +125,33 @@ impl ReceivedAnswer<'_> {
 
     /// Tells those who wait that they cannot have the answer.
     pub(super) fn refuse(&self, why: NotStored, now: u64) {
-        let Some(ticket) = self.fetch.take_ticket() else {
-            return;
-        };
-        // A failure passes, and what concerns this request alone says nothing of the answers to others.
-        let is_whole = self.policy.slice.is_some() && self.fetch.slice().is_none();
+        let slice = self.fetch.slice();
         // The whole that is too large may still come in slices.
+        let is_whole = self.policy.slice.is_some() && slice.is_none();
         let is_for_slices = is_whole && why == NotStored::TooLarge;
-        let is_lasting = self.head.status < 500 && !why.is_of_request() && !is_for_slices;
-        let secs = if is_lasting {
-            self.policy.uncacheable_memory
-        } else {
-            0
-        };
-        ticket.uncacheable(if secs == 0 {
-            0
-        } else {
-            now + u64::from(secs) * 1_000
-        });
+        // A failure passes, and what concerns this request alone says nothing of the answers to others. But without a
+        // later slice answers are cut, whatever the reason.
+        let is_cut = slice.is_some_and(|slice| slice.first.is_some());
+        let is_of_all = is_cut || !why.is_of_request();
+        let is_lasting = self.head.status < 500 && is_of_all && !is_for_slices;
+        // The stored whole that is older than the one that is too large would keep requests from slices.
+        let old = self.fetch.stored.first().filter(|_| is_for_slices);
+        if old.is_some_and(|old| part_of(old).is_none()) {
+            self.store.invalidate(self.fetch.hash, &self.fetch.key);
+        }
+        if let Some(slice) = slice {
+            self.give_up(slice, is_lasting, now);
+        } else if let Some(ticket) = self.fetch.take_ticket() {
+            ticket.uncacheable(if is_lasting { self.remembered(now) } else { 0 });
+        }
+    }
+
+    /// The time until which it is remembered that an answer was not stored, in milliseconds since 1970; 0: it is not.
+    pub(super) fn remembered(&self, now: u64) -> u64 {
+        match self.policy.uncacheable_memory {
+            0 => 0,
+            secs => now + u64::from(secs) * 1_000,
+        }
     }
 
     pub(super) fn response(&self, now: u64) -> Response<'_> {

@@ -4,6 +4,7 @@ use crate::cache::extent::Extent;
 use crate::cache::not_stored::NotStored;
 use crate::cache::slices::is_same;
 use crate::cache::validators::Validators;
+use crate::cache::vary::fields_of;
 use crate::shared::SharedEntry;
 use crate::worker::cache::effect::{CacheEffect, ReceivedAnswer};
 use crate::worker::cache::own::SliceFetch;
@@ -16,18 +17,19 @@ impl ReceivedAnswer<'_> {
         let slice = self.fetch.slice()?;
         match &slice.first {
             None => self.no_first_slice(slice, now),
-            Some(first) => self.no_later_slice(slice, first),
+            Some(first) => self.no_later_slice(slice, first, now),
         }
     }
 
     fn no_first_slice(&self, slice: &SliceFetch, now: u64) -> Option<CacheEffect> {
         let is_of_url = slice.number == 0;
-        let knows_ranges = match self.head.status {
+        let may_be_sliced = match self.head.status {
             206 => {
                 let part = self.extent();
                 let part = part.filter(|part| slice.slicing.is_slice(slice.number, part));
-                let has_validator = !Validators::of(self.head.fields).is_empty();
-                if part.is_some_and(|part| part.is_whole() || has_validator) {
+                let has_tag = Validators::of(self.head.fields).strong_etag().is_some();
+                let is_joined = has_tag && self.is_for_all();
+                if part.is_some_and(|part| part.is_whole() || is_joined) {
                     return None;
                 }
                 false
@@ -39,32 +41,28 @@ impl ReceivedAnswer<'_> {
             200 => false,
             _ => true,
         };
-        let until = match self.policy.uncacheable_memory {
-            secs if secs > 0 && !knows_ranges => now + u64::from(secs) * 1_000,
-            _ => 0,
-        };
-        let ticket = self.fetch.take_ticket();
-        if let Some(ticket) = ticket {
-            ticket.uncacheable(if is_of_url { until } else { 0 });
-        }
-        if until > 0 && !is_of_url {
-            let (hash, key) = &slice.url;
-            self.store.begin_fetch(*hash, key).uncacheable(until);
-        }
+        self.give_up(slice, !may_be_sliced, now);
         Some(CacheEffect::Pass(NotStored::Partial.label()))
     }
 
-    fn no_later_slice(&self, slice: &SliceFetch, first: &SharedEntry) -> Option<CacheEffect> {
+    fn no_later_slice(
+        &self,
+        slice: &SliceFetch,
+        first: &SharedEntry,
+        now: u64,
+    ) -> Option<CacheEffect> {
         let new = Validators::of(self.head.fields);
         let old = Validators::of_head(first.head());
-        let is_other = match self.head.status {
+        let status = self.head.status;
+        let is_other = match status {
             206 => {
                 let part = self.extent();
                 let is_same_as_first = |part: &Extent| {
                     part_of(first).is_some_and(|known| is_same((&known, &old), (part, &new)))
                 };
                 let same = part.filter(is_same_as_first);
-                if same.is_some_and(|part| slice.slicing.is_slice(slice.number, &part)) {
+                let is_slice = |part: Extent| slice.slicing.is_slice(slice.number, &part);
+                if same.is_some_and(is_slice) && self.is_for_all() {
                     return None;
                 }
                 same.is_none()
@@ -72,15 +70,45 @@ impl ReceivedAnswer<'_> {
             // RFC 9110 section 13.1.1: the state of the representation is another one than that of If-Match.
             412 | 416 => true,
             200 => !old.share_strong(&new),
+            404 | 410 => true,
             _ => false,
         };
         // Two states are never put together: what is stored of the old one goes.
         if is_other {
             self.invalidate_url(self.fetch.place.path_and_query());
         }
-        if let Some(ticket) = self.fetch.take_ticket() {
-            ticket.uncacheable(0);
-        }
+        // The first slice of a representation that has changed since may be old. One that has just come is of a backend
+        // that has another state than this one, or the representation changes all the time.
+        let memory = u64::from(self.policy.uncacheable_memory) * 1_000;
+        let is_at_odds = first.facts().received + memory > now;
+        let is_lasting = status < 500 && (!is_other || is_at_odds);
+        self.give_up(slice, is_lasting, now);
         Some(CacheEffect::Pass(NotStored::Partial.label()))
+    }
+
+    /// Whether the answer is a representation for all requests, or for all that accept the same codings: what other
+    /// fields select may differ from slice to slice.
+    fn is_for_all(&self) -> bool {
+        let is_coding = |(name, _): &(&[u8], Option<&[u8]>)| *name == b"accept-encoding";
+        let variant = self.variant();
+        variant.is_ok_and(|variant| fields_of(&variant).iter().all(is_coding))
+    }
+
+    /// Ends the fetch of a slice that cannot be had. `is_lasting`: the URL is asked for without slices for some time.
+    pub(super) fn give_up(&self, slice: &SliceFetch, is_lasting: bool, now: u64) {
+        let until = if is_lasting { self.remembered(now) } else { 0 };
+        let ticket = self.fetch.take_ticket();
+        if slice.number == 0 {
+            ticket
+                .into_iter()
+                .for_each(|ticket| ticket.uncacheable(until));
+            return;
+        }
+        // The URL first: requests that waited for the slice look it up at once.
+        if until > 0 {
+            let (hash, key) = &slice.url;
+            self.store.begin_fetch(*hash, key).uncacheable(until);
+        }
+        ticket.into_iter().for_each(|ticket| ticket.uncacheable(0));
     }
 }

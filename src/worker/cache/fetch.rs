@@ -164,7 +164,7 @@ impl CacheFetch {
         fetch
             .replaced
             .push((RANGE[0], range_value(range, u64::MAX)));
-        // RFC 9110 section 13.1.1: without a strong entity tag, what comes is compared with the first slice.
+        // RFC 9110 section 13.1.1: another state than that of the first slice gets a 412.
         if let Some(first) = &slice.first
             && let Some(tag) = Validators::of_head(first.head()).strong_etag()
         {

@@ -1,6 +1,7 @@
 //! A request that waits for the answer to another one for the same key (RFC 9211 calls it collapsed).
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::base::time::Micros;
 use crate::net::Expired;
@@ -18,14 +19,22 @@ pub async fn await_decision(
     exchange: &mut Exchange,
     fill: &Follower,
 ) -> Result<(), Failure> {
+    let policy = exchange.route().cache.as_ref();
+    let most = policy.map_or(Duration::ZERO, |policy| policy.collapse_timeout);
+    await_decision_within(shard, client, exchange, fill, most).await
+}
+
+/// As [`await_decision`], with this time since the request began.
+pub async fn await_decision_within(
+    shard: &Shard,
+    client: &Client,
+    exchange: &mut Exchange,
+    fill: &Follower,
+    most: Duration,
+) -> Result<(), Failure> {
     let collapsed = &mut exchange.progress.collapsed;
     collapsed.waits = collapsed.waits.saturating_add(1);
-    let most = exchange
-        .route()
-        .cache
-        .as_ref()
-        .map(|policy| policy.collapse_timeout);
-    let due = exchange.began.after(most.unwrap_or_default());
+    let due = exchange.began.after(most);
     let patience = exchange.progress.stale_after.take();
     let time = patience.map_or(due.until(), |patience| patience.min(due.until()));
     let wait = shard.wait_for_fill(fill.number());

@@ -28,6 +28,8 @@ pub struct SliceFetch {
     /// The slice that the answer of the client began with, of whose state of the representation this one must be.
     /// `None`: the answer begins with this slice.
     pub first: Option<SharedEntry>,
+    /// Whether an answer waits for the slice; else a stored slice is refreshed, which answers meanwhile.
+    pub is_awaited: bool,
     /// The hash and the key of the URL.
     pub url: (u64, Box<[u8]>),
 }

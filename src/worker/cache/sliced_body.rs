@@ -40,6 +40,9 @@ pub trait SliceSource {
     /// Looks for a slice of the state of the representation that `first` has, and has it fetched if need be.
     fn obtain_like(&self, number: u64, first: &SharedEntry) -> Slice;
 
+    /// Whether the request selects an entry, which may have been fetched for another one.
+    fn is_selected(&self, entry: &SharedEntry) -> bool;
+
     /// The calling task as one that follows a fill.
     fn follow(&self, fill: Follower) -> Followed;
 }
@@ -223,7 +226,10 @@ impl<'a> SlicedBody<'a> {
                     });
                     return Poll::Pending;
                 }
-                Outcome::Storable(entry) if self.fits(number, &entry) => {
+                // The strong tag of the first slice tells that this one is as good as one that is asked for now.
+                Outcome::Storable(entry)
+                    if self.fits(number, &entry) && self.source.is_selected(&entry) =>
+                {
                     match followed.fill.end() {
                         FillEnd::Open => return enter(cursor, entry, Some(followed)),
                         FillEnd::Complete => return enter(cursor, entry, None),

@@ -20,7 +20,7 @@ use crate::shared::cache::{EntryState, FillEnd, Follower, Joined, Outcome, Ticke
 use crate::shared::{SharedEntry, SharedStore};
 use crate::worker::cache::effect::serving;
 use crate::worker::cache::fetch::CacheFetch;
-use crate::worker::cache::follow::await_decision;
+use crate::worker::cache::follow::{await_decision, await_decision_within};
 use crate::worker::cache::own::{SliceFetch, SliceStart};
 use crate::worker::cache::refresh::{fetch_for, refresh};
 use crate::worker::cache::serve::{answer_from_slices, answer_from_store};
@@ -99,10 +99,13 @@ async fn first_slice(
         Found::Coming(coming, reason) => (coming, reason),
     };
     let waits = exchange.progress.collapsed.waits;
-    await_decision(shard, client, exchange, &coming.fill).await?;
     if coming.is_own {
+        let most = exchange.route().timeouts.upstream_response;
+        await_decision_within(shard, client, exchange, &coming.fill, most).await?;
         // The request has waited for no other.
         exchange.progress.collapsed.waits = waits;
+    } else {
+        await_decision(shard, client, exchange, &coming.fill).await?;
     }
     let Some(slices) = Slices::of(shard, client, exchange, (request, slicing)) else {
         return Ok(None);
@@ -135,6 +138,8 @@ struct Wanted<'w> {
     number: u64,
     /// A slice of the state of the representation that this one must have.
     like: Option<&'w SharedEntry>,
+    /// Whether the answer cannot go on without the slice.
+    is_awaited: bool,
     hash: u64,
     key: Vec<u8>,
 }
@@ -186,6 +191,7 @@ impl<'a> Slices<'a> {
         let wanted = Wanted {
             number,
             like,
+            is_awaited: true,
             hash: self.store.hash(&key),
             key,
         };
@@ -196,8 +202,14 @@ impl<'a> Slices<'a> {
             Reuse::Fresh { .. } => Found::Stored(entry, CachePart::Hit, ""),
             Reuse::Accepted { .. } => Found::Stored(entry, CachePart::Stale, "accepted"),
             Reuse::WhileRefreshing { .. } => {
-                let refreshed = Some(entry.clone());
-                self.ask(&wanted, refreshed, (Forwarded::Stale, "refreshing"));
+                // Nobody waits for the newest state, which may be another one.
+                let refreshed = Wanted {
+                    like: None,
+                    is_awaited: false,
+                    ..wanted
+                };
+                let stale = Some(entry.clone());
+                self.ask(&refreshed, stale, (Forwarded::Stale, "refreshing"));
                 Found::Stored(entry, CachePart::Stale, "refreshing")
             }
             Reuse::Validate(why) if why.is_from_client() => {
@@ -297,6 +309,7 @@ impl<'a> Slices<'a> {
             slicing: self.slicing,
             number: wanted.number,
             first: wanted.like.cloned(),
+            is_awaited: wanted.is_awaited,
             url,
         };
         let key = (wanted.hash, wanted.key.as_slice().into());
@@ -420,7 +433,7 @@ impl<'a> Slices<'a> {
         if part.range.contains(&range) {
             return Shape::Slice;
         }
-        if Validators::of_head(entry.head()).is_empty() {
+        if Validators::of_head(entry.head()).strong_etag().is_none() {
             return Shape::None;
         }
         Shape::Slices(Extent { range, ..part })
@@ -437,6 +450,11 @@ impl SliceSource for Slices<'_> {
             Found::Coming(coming, _) => Slice::Coming(coming),
             Found::Lost => Slice::Lost,
         }
+    }
+
+    fn is_selected(&self, entry: &SharedEntry) -> bool {
+        let matches = |fields: &[httparse::Header<'_>]| vary::matches(entry.variant(), fields);
+        self.fetch.with_fields(matches)
     }
 
     fn follow(&self, fill: Follower) -> Followed {

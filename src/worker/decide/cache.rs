@@ -228,9 +228,7 @@ impl LookUp<'_> {
         let mut found = self.cache.store.look_up(asked.hash, asked.key, matches);
         self.choose(asked, &mut found);
         let Some(entry) = found.entry.clone() else {
-            if !self.exchange.progress.collapsed.has_recalled
-                && let Some(recall) = self.cache.store.recall(asked.key)
-            {
+            if let Some(recall) = self.recall(asked) {
                 return Ok(LookedUp::Recall(recall));
             }
             self.note_range(asked);
@@ -468,12 +466,6 @@ impl LookUp<'_> {
             && !wants_events
             && !["if-match", "if-unmodified-since"].into_iter().any(has)
             && (!asked.asking.is_authorized || is_shared())
-    }
-
-    /// The variant that the request asks for, if the stored responses of the key show what they vary by.
-    fn variant(&self, asked: &CacheRequest<'_>, found: &Found) -> Option<Vec<u8>> {
-        let known = found.entry.as_ref().or(found.other.as_ref())?;
-        vary::variant_like(known.variant(), asked.fields)
     }
 
     fn serve(

@@ -3,6 +3,7 @@
 mod answers;
 mod fetches;
 mod states;
+mod unsliced;
 
 use std::sync::{Arc, Mutex};
 

@@ -29,9 +29,8 @@ fn changing(mut media: Media, after: usize) -> Origin {
 #[test]
 fn a_body_that_changes_under_way_is_cut_and_dropped() {
     for version in VERSIONS {
-        for (etag, knows_if_match) in [("\"one\"", true), ("\"one\"", false), ("W/\"one\"", true)] {
+        for knows_if_match in [true, false] {
             let media = Media {
-                etag: etag.to_owned(),
                 knows_if_match,
                 ..Media::of(LENGTH)
             };
@@ -39,7 +38,7 @@ fn a_body_that_changes_under_way_is_cut_and_dropped() {
             expected.iter_mut().for_each(|byte| *byte ^= 0xff);
             let origin = changing(media, 2);
             let proxy = caching(&origin);
-            let row = format!("{version:?} {etag} {knows_if_match}");
+            let row = format!("{version:?} {knows_if_match}");
             let cut = Asker::new(&proxy, version).get("/film", &[]);
             assert!(!cut.complete, "{row}");
             assert!(cut.body.len() <= 2 * SLICE, "{row}: {}", cut.body.len());
@@ -49,8 +48,8 @@ fn a_body_that_changes_under_way_is_cut_and_dropped() {
             assert!(whole.complete && whole.body == expected, "{row}");
             assert_eq!(
                 origin.count(),
-                count + 4,
-                "nothing of the old state is left"
+                count + 1,
+                "nothing of the old state is left, and slices that change under way are not asked for again"
             );
         }
     }
@@ -90,17 +89,23 @@ fn a_stored_slice_of_another_state_does_not_count() {
     assert_eq!(origin.count(), 5);
 }
 
+/// RFC 9110 section 15.3.7.3 (MUST): parts are combined by a strong validator, and slices by a strong entity tag.
 #[test]
-fn slices_without_a_validator_are_not_put_together() {
-    let mut media = Media::of(LENGTH);
-    media.etag.clear();
-    let (origin, _) = origin_of(media);
-    let proxy = caching(&origin);
-    for _ in 0..2 {
-        let answer = proxy.ask(get("/film"));
-        assert!(answer.complete && answer.body == bytes(LENGTH));
+fn slices_without_a_strong_tag_are_not_put_together() {
+    let modified = "Last-Modified: Thu, 01 Jan 1970 00:00:01 GMT\r\n";
+    for (etag, further) in [("", ""), ("W/\"one\"", ""), ("", modified)] {
+        let mut media = Media::of(LENGTH);
+        media.etag = etag.to_owned();
+        media.fields.push_str(further);
+        let (origin, _) = origin_of(media);
+        let proxy = caching(&origin);
+        for _ in 0..2 {
+            let answer = proxy.ask(get("/film"));
+            assert!(answer.complete && answer.body == bytes(LENGTH), "{etag}");
+        }
+        let asked = asked(&origin, "range");
+        assert_eq!(asked, [slice(0), None, None], "{etag} {further}");
     }
-    assert_eq!(asked(&origin, "range"), [slice(0), None, None]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! The part of the look-up that chooses among several stored responses that match the request.
+//! The part of the look-up that chooses among several stored responses, by the request.
 
 use super::LookUp;
 use crate::cache::reuse::{Reuse, reuse};
 use crate::cache::selection::{MatchingResponse, chosen};
+use crate::cache::vary;
 use crate::shared::SharedEntry;
 use crate::shared::cache::{EntryState, Found};
 use crate::worker::cache::fetch::CacheRequest;
@@ -22,6 +23,12 @@ impl LookUp<'_> {
         } else {
             found.entry = Some(newest);
         }
+    }
+
+    /// The variant that the request asks for, if the stored responses of the key show what they vary by.
+    pub(super) fn variant(&self, asked: &CacheRequest<'_>, found: &Found) -> Option<Vec<u8>> {
+        let known = found.entry.as_ref().or(found.other.as_ref())?;
+        vary::variant_like(known.variant(), asked.fields)
     }
 
     fn matching(&self, asked: &CacheRequest<'_>, entry: &SharedEntry) -> MatchingResponse {

@@ -2,12 +2,11 @@
 
 use super::{LookUp, LookedUp};
 use crate::cache::request::AskedMethod;
-use crate::cache::reuse::{Reuse, reuse};
 use crate::cache::slices::Slicing;
 use crate::cache::status::Forwarded;
 use crate::cache::vary;
 use crate::shared::access::CachePart;
-use crate::shared::cache::EntryState;
+use crate::shared::cache::Follower;
 use crate::worker::cache::fetch::{CacheFetch, CacheRequest, FetchPurpose};
 use crate::worker::cache::own::{OwnFetch, SliceStart};
 use crate::worker::cache::serving::part_of;
@@ -24,7 +23,9 @@ impl LookUp<'_> {
     ) -> Option<LookedUp> {
         let slicing = Slicing::new(size);
         let is_get = asked.asking.method == AskedMethod::Get;
-        if !is_get || self.exchange.progress.is_unsliced || asked.asking.is_only_if_cached() {
+        // The slices that one user may have need not be those that all may have.
+        let is_doubtful = asked.asking.is_authorized || self.exchange.progress.is_unsliced;
+        if !is_get || is_doubtful || asked.asking.is_only_if_cached() {
             return None;
         }
         let mut number = slicing.start(asked.fields)?;
@@ -35,19 +36,14 @@ impl LookUp<'_> {
             return None;
         }
         if let Some(entry) = &found.entry {
-            match part_of(entry) {
-                // Behind the end there is no slice: the first one tells where the end is.
-                Some(part) if slicing.range(number).first >= part.total => number = 0,
-                Some(_) => {}
-                None => {
-                    let is_purged = self.cache.store.check(entry) == EntryState::Stale;
-                    let (facts, asking) = (entry.facts(), &asked.asking);
-                    let reused = reuse(self.policy, &facts, asking, is_purged, self.now);
-                    if number > 0 || !matches!(reused, Reuse::Validate(_)) {
-                        return None;
-                    }
-                }
+            // A stored whole answers, or is validated, as on any route.
+            let part = part_of(entry)?;
+            // Behind the end there is no slice: the first one tells where the end is.
+            if slicing.range(number).first >= part.total {
+                number = 0;
             }
+        } else if let Some(recall) = self.recall(asked) {
+            return Some(LookedUp::Recall(recall));
         } else if self.is_rare(asked, &found) {
             let reason = (Forwarded::UriMiss, "no_entry");
             let ticket = self.cache.store.begin_fetch(asked.hash, asked.key);
@@ -68,5 +64,12 @@ impl LookUp<'_> {
         }
         fetch.make_own(OwnFetch::default());
         Some(LookedUp::Slices(Box::new(fetch), start))
+    }
+
+    /// The wait for the entries of a key that the disk has; `None`: it has none, or was asked before.
+    pub(super) fn recall(&self, asked: &CacheRequest<'_>) -> Option<Follower> {
+        let has_recalled = self.exchange.progress.collapsed.has_recalled;
+        let recall = || self.cache.store.recall(asked.key);
+        (!has_recalled).then(recall).flatten()
     }
 }
