@@ -76,10 +76,8 @@ impl Attempt<'_> {
             .is_some_and(|own| own.completing.is_some());
         let is_slice = fetch.slice().is_some_and(|slice| slice.is_awaited);
         let has_had_time = || Micros::now() >= self.asked_at.after(limits::FILL_ALONE);
-        let is_left = match is_slice {
-            true => !self.goes_on_without_client() || (!fetch.is_followed() && has_had_time()),
-            false => is_completing && !self.goes_on_without_client(),
-        };
+        let is_overdue = is_slice && !fetch.is_followed() && has_had_time();
+        let is_left = (is_slice || is_completing) && !self.goes_on_without_client() || is_overdue;
         matches!(self.client.wire.stream, Stream::Absent)
             && fetch.asking.method == AskedMethod::Get
             && (!is_stored || is_too_large() || is_left)
