@@ -15,9 +15,10 @@ fn lacking(
     Origin::start(move |link| {
         while let Some(request) = link.request() {
             let is_lacking = request.head.field("range") == slice(number).as_deref();
-            let answer = match is_lacking {
-                true => say(&media, &request),
-                false => media.answer(&request),
+            let answer = if is_lacking {
+                say(&media, &request)
+            } else {
+                media.answer(&request)
             };
             if !link.try_send(answer) {
                 return;
@@ -51,23 +52,21 @@ fn a_slice_that_cannot_be_had_cuts_one_answer() {
     for is_later in [true, false] {
         for row in statuses.iter().chain(&lines).copied() {
             let is_status = statuses.contains(&row);
-            let origin = lacking(1, move |media, request| match is_status {
-                true => format!("HTTP/1.1 {row}\r\nContent-Length: 0\r\n\r\n").into(),
-                false => with_lines(media, request, row),
+            let origin = lacking(1, move |media, request| {
+                if is_status {
+                    format!("HTTP/1.1 {row}\r\nContent-Length: 0\r\n\r\n").into()
+                } else {
+                    with_lines(media, request, row)
+                }
             });
             let proxy = caching(&origin);
-            match is_later {
-                true => {
-                    let cut = proxy.ask(get("/film"));
-                    assert!(
-                        !cut.complete && cut.body == bytes(LENGTH)[..cut.body.len()],
-                        "{row}"
-                    );
-                }
-                false => {
-                    assert_eq!(proxy.ask(get_range("0-9")).body, bytes(10), "{row}");
-                    proxy.ask(get_with("Range: bytes=65536-131071\r\nCookie: c=d"));
-                }
+            if is_later {
+                let cut = proxy.ask(get("/film"));
+                let is_right = cut.body == bytes(LENGTH)[..cut.body.len()];
+                assert!(!cut.complete && is_right, "{row}");
+            } else {
+                assert_eq!(proxy.ask(get_range("0-9")).body, bytes(10), "{row}");
+                proxy.ask(get_with("Range: bytes=65536-131071\r\nCookie: c=d"));
             }
             for _ in 0..2 {
                 let whole = proxy.ask(get("/film"));
@@ -135,9 +134,10 @@ fn stale_slices_answer_where_a_backend_has_failed() {
     let origin = Origin::start(move |link| {
         while let Some(request) = link.request() {
             let failure = b"HTTP/1.1 503 Oh\r\nContent-Length: 4\r\n\r\noops".to_vec();
-            let answer = match has_failed.load(SeqCst) {
-                true => failure,
-                false => media.answer(&request),
+            let answer = if has_failed.load(SeqCst) {
+                failure
+            } else {
+                media.answer(&request)
             };
             if !link.try_send(answer) {
                 return;
