@@ -96,7 +96,12 @@ impl Source<'_> {
         );
         self.timer.set((self.idle)());
         let waits_since = self.timer.timers().millis();
-        let (blocks, most) = (&self.shard.blocks, amount.size.min(amount.most));
+        let blocks = &self.shard.blocks;
+        // What the store lends takes no memory, but is moved in one turn: that is less where memory is short.
+        let most = match memory::level() {
+            Level::Ample => amount.most,
+            _ => amount.size.min(amount.most),
+        };
         // A source that is reset has ended too early.
         let bytes = match self.supply {
             Supply::Wire(wire) if in_turn => {
