@@ -97,7 +97,7 @@ impl Source<'_> {
         self.timer.set((self.idle)());
         let waits_since = self.timer.timers().millis();
         let blocks = &self.shard.blocks;
-        // What the store lends takes no memory, but is moved in one turn: that is less where memory is short.
+        // Lent bytes take no memory, but are moved in one turn: a turn moves less where memory is short.
         let most = match memory::level() {
             Level::Ample => amount.most,
             _ => amount.size.min(amount.most),
