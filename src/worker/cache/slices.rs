@@ -202,7 +202,7 @@ impl<'a> Slices<'a> {
             Reuse::Fresh { .. } => Found::Stored(entry, CachePart::Hit, ""),
             Reuse::Accepted { .. } => Found::Stored(entry, CachePart::Stale, "accepted"),
             Reuse::WhileRefreshing { .. } => {
-                // Nobody waits for the newest state, which may be another one.
+                // The answer does not wait for the refresh, which may bring another state.
                 let refreshed = Wanted {
                     like: None,
                     is_awaited: false,

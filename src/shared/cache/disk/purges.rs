@@ -295,7 +295,7 @@ impl DiskPurges {
         state.waiting.insert(fill.number(), (ordered, fill));
     }
 
-    /// Nobody waits for the fill of this number any more.
+    /// Forgets the wait of the fill with this number.
     pub fn forget_waiting(&self, fill: u64) {
         self.state().waiting.remove(&fill);
     }

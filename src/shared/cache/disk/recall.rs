@@ -80,7 +80,7 @@ impl DiskTier {
         let mut recalls = self.recalls.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.millis();
         if let Some((began, fill)) = recalls.get(&hash) {
-            // Nobody waits for a disk that hangs but those who came before that was known.
+            // Requests that come later do not wait for a disk that hangs.
             let is_late = now - began > limits::RECALL_MILLIS;
             return (!is_late).then(|| Follower::new(fill.clone()));
         }

@@ -60,7 +60,7 @@ fn threads_store_look_up_and_end_at_once_and_nothing_old_comes_back() {
                 let mut random = SplitMix64::from_seed(seed);
                 for _ in 0..400 {
                     let number = random.number() as usize % turns.len();
-                    // Nobody else works on the key.
+                    // One thread alone works on each key.
                     let mut turn = turns[number].lock().unwrap();
                     if let Some(found) = fetch(store, &key(number)) {
                         let length = found.body_len() as usize;
