@@ -10,7 +10,7 @@ use crate::base::time::Micros;
 use crate::http::names::{FieldEdits, NO_EDITS};
 use crate::shared::SharedCacheCounters;
 use crate::shared::access::{CacheOutcome, CachePart, LoggedTexts, RequestFacts, Tally};
-use crate::shared::cache::PurgeSync;
+use crate::shared::cache::{Follower, PurgeSync};
 use crate::shared::cache_counters::CacheBlock;
 use crate::shared::route_counters::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
@@ -65,6 +65,8 @@ pub struct Progress {
     patience: Option<Micros>,
     /// How far the request has come with waiting for the answers to others.
     pub collapsed: Collapsed,
+    /// The fetch of another request that the request has waited for. Who follows keeps what the store has of the body.
+    pub followed: Cell<Option<Follower>>,
     /// The fetch of the cache's own that the request has caused.
     pub led: Option<Led>,
     /// Whether the slices of what is asked for cannot be had.

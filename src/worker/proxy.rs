@@ -129,6 +129,7 @@ async fn answer(
             }
             Decision::Follow(fill) => {
                 await_decision(shard, client, exchange, &fill).await?;
+                exchange.progress.followed.set(Some(fill));
                 exchange.leave_route();
             }
             Decision::Recall(recall) => {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::CacheStore;
 use super::changes::Change;
 use super::entry::{Entry, EntryState};
+use super::fills::RunningFill;
 use super::purges::{Purge, PurgeEffect, Purgeable};
 use crate::base::limits;
 
@@ -32,6 +33,33 @@ impl CacheStore {
             tags: entry.tags(),
         };
         self.purges.state(since, of, |bytes| self.hash(bytes))
+    }
+
+    /// Whether a request may have the response of a fill that it has waited for: no purge and no invalidation has ended
+    /// the response meanwhile.
+    pub fn may_answer(&self, hash: u64, key: &[u8], fill: &RunningFill) -> bool {
+        self.hear();
+        let shard = self.shard(hash);
+        let is_invalidated = shard.is_invalidated_since(hash, fill.invalidation());
+        drop(shard);
+        !is_invalidated && !self.is_purged_since(key, fill)
+    }
+
+    /// Whether a purge has ended the response of a fill: a request after a purge does not get what was asked for before
+    /// the purge.
+    pub(super) fn is_purged_since(&self, key: &[u8], fill: &RunningFill) -> bool {
+        #[cfg(test)]
+        if crate::simulated::is_planted(crate::simulated::Fault::FollowsPurged) {
+            return false;
+        }
+        let since = fill.purge_number();
+        if since == self.purges.number() {
+            return false;
+        }
+        let tags = fill.entry().map_or(&[][..], |entry| entry.tags());
+        let of = Purgeable { key, tags };
+        let (state, _) = self.purges.state(since, of, |bytes| self.hash(bytes));
+        state != EntryState::Live
     }
 
     /// Invalidates a key (RFC 9111 section 4.4): its entries are not used any more, and what was asked for before is

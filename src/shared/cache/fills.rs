@@ -78,6 +78,8 @@ pub struct RunningFill {
     number: u64,
     /// The purge number when the request of the fetch was sent.
     purge_number: AtomicU64,
+    /// The number of the last invalidation then.
+    invalidation: AtomicU64,
     outcome: AtomicU32,
     until: AtomicU64,
     entry: OnceLock<Arc<Entry>>,
@@ -97,7 +99,7 @@ impl RunningFill {
     /// A fill of which nothing is known.
     pub(super) fn new(
         number: u64,
-        purge_number: u64,
+        (purge_number, invalidation): (u64, u64),
         wakers: Arc<Wakers>,
         budget: Arc<Budget>,
     ) -> RunningFill {
@@ -105,6 +107,7 @@ impl RunningFill {
         let fill = RunningFill {
             number,
             purge_number: AtomicU64::new(purge_number),
+            invalidation: AtomicU64::new(invalidation),
             outcome: AtomicU32::new(UNDECIDED),
             until: AtomicU64::new(0),
             entry: OnceLock::new(),
@@ -232,8 +235,14 @@ impl RunningFill {
         self.purge_number.load(Relaxed)
     }
 
-    pub(super) fn set_purge_number(&self, number: u64) {
-        self.purge_number.store(number, Relaxed);
+    pub(super) fn invalidation(&self) -> u64 {
+        self.invalidation.load(Relaxed)
+    }
+
+    /// The request of the fetch is sent now, after these numbers.
+    pub(super) fn set_sent(&self, purge_number: u64, invalidation: u64) {
+        self.purge_number.store(purge_number, Relaxed);
+        self.invalidation.store(invalidation, Relaxed);
     }
 
     pub(super) fn decide_storable(&self, entry: Arc<Entry>) {

@@ -59,7 +59,7 @@ use self::disk::DiskTier;
 use self::entry::NO_NODE;
 use self::fills::Wakers;
 use self::handover::StoreSharing;
-use self::purges::{Purgeable, Purges};
+use self::purges::Purges;
 use self::s3_fifo::S3Fifo;
 use self::shard::{FetchStart, StoreShard};
 use self::sweep::Sweep;
@@ -352,15 +352,7 @@ impl CacheStore {
     ) -> Joined {
         self.hear();
         let mut shard = self.shard(hash);
-        let usable = |fill: &RunningFill| {
-            // A request after a purge does not get what was asked for before it.
-            let since = fill.purge_number();
-            #[cfg(test)]
-            if crate::simulated::is_planted(crate::simulated::Fault::FollowsPurged) {
-                return true;
-            }
-            since == self.purges.number() || !self.is_purged_since(since, key, fill)
-        };
+        let usable = |fill: &RunningFill| !self.is_purged_since(key, fill);
         match shard.start((hash, key), variant, now, usable) {
             FetchStart::Follow(fill) => Joined::Follow(Follower::new(fill)),
             FetchStart::Alone => Joined::Alone(self.fetch(&mut shard, (hash, key))),
@@ -368,19 +360,13 @@ impl CacheStore {
                 let mut fetch = self.fetch(&mut shard, (hash, key));
                 let number = self.next_fill.fetch_add(1, Relaxed);
                 let (wakers, budget) = (self.wakers.clone(), self.budget.clone());
-                let fill = Arc::new(RunningFill::new(number, fetch.purge_number, wakers, budget));
+                let sent = (fetch.purge_number, fetch.invalidation);
+                let fill = Arc::new(RunningFill::new(number, sent, wakers, budget));
                 shard.add_fill((hash, key), variant, fill.clone());
                 fetch.fill = Some(fill);
                 Joined::Lead(fetch)
             }
         }
-    }
-
-    fn is_purged_since(&self, since: u64, key: &[u8], fill: &RunningFill) -> bool {
-        let tags = fill.entry().map_or(&[][..], |entry| entry.tags());
-        let of = Purgeable { key, tags };
-        let (state, _) = self.purges.state(since, of, |bytes| self.hash(bytes));
-        state != EntryState::Live
     }
 
     fn renew_fetch(&self, fetch: &mut Ticket) {
@@ -389,7 +375,7 @@ impl CacheStore {
         fetch.purge_number = self.purges.number();
         fetch.invalidation = shard.begin_fetch(fetch.purge_number);
         if let Some(fill) = &fetch.fill {
-            fill.set_purge_number(fetch.purge_number);
+            fill.set_sent(fetch.purge_number, fetch.invalidation);
         }
     }
 

@@ -49,7 +49,7 @@ impl Drop for PurgeSync {
 impl CacheStore {
     fn new_signal(&self) -> RunningFill {
         let number = self.next_fill.fetch_add(1, Relaxed);
-        RunningFill::new(number, 0, self.wakers.clone(), self.budget.clone())
+        RunningFill::new(number, (0, 0), self.wakers.clone(), self.budget.clone())
     }
 
     /// Lets the disk be read for a key of which memory has no entry. The fill is decided when whatever the disk has is

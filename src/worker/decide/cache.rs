@@ -213,6 +213,9 @@ impl LookUp<'_> {
         if let Some(serving) = self.serve_led(asked) {
             return Ok(LookedUp::Serve(serving, None));
         }
+        if let Some(served) = self.serve_followed(asked) {
+            return Ok(served);
+        }
         if self.exchange.progress.collapsed.waits == 0
             && let Some(serving) = self.hit_in_front(asked)
         {

@@ -41,6 +41,22 @@ impl LookUp<'_> {
         Ok(LookedUp::Serve(Box::new(serving), None))
     }
 
+    /// Answers with the response that the request has waited for. The fetch may take no further followers by now: its
+    /// body may have grown too large to be stored. `None`: the response is of no use.
+    pub(super) fn serve_followed(&self, asked: &CacheRequest<'_>) -> Option<LookedUp> {
+        let follower = self.exchange.progress.followed.take()?;
+        let is_usable = match follower.outcome() {
+            Outcome::Storable(entry) => {
+                // The slowest of those who follow a body that is not stored may have lost its beginning.
+                entry.key() == asked.key
+                    && entry.first_kept() == 0
+                    && (self.cache.store).may_answer(asked.hash, asked.key, &follower)
+            }
+            Outcome::Undecided | Outcome::Uncacheable(_) | Outcome::Gone => false,
+        };
+        is_usable.then(|| self.follow(follower, asked).ok())?
+    }
+
     /// The response to another request that this one has waited for.
     pub(super) fn collapsed(&self, entry: &SharedEntry, form: AnswerForm) -> Serving {
         let mut serving = self.serving(entry, form, (CachePart::Hit, "collapsed"));

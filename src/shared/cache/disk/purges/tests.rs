@@ -8,7 +8,7 @@ fn fill(number: u64) -> Arc<RunningFill> {
     let (wakers, budget) = (Wakers::new(1), Budget::new(1 << 20));
     Arc::new(RunningFill::new(
         number,
-        0,
+        (0, 0),
         Arc::new(wakers),
         Arc::new(budget),
     ))

@@ -24,7 +24,7 @@ fn nobody_begins_to_wait_for_a_reading_that_hangs() {
     tier.rows.offer(name, false, Some(0));
     let fill = || {
         let (wakers, budget) = (Wakers::new(1), Budget::new(1 << 20));
-        RunningFill::new(1, 0, Arc::new(wakers), Arc::new(budget))
+        RunningFill::new(1, (0, 0), Arc::new(wakers), Arc::new(budget))
     };
     let first = tier.recall(b"key", fill).unwrap();
     let second = tier.recall(b"key", fill).unwrap();
