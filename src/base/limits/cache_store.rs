@@ -25,9 +25,13 @@ pub const ARENA_STEP: usize = 256 << 10;
 pub const BODY_BLOCK_LEAST_BYTES: usize = 1 << 10;
 /// Entries that one call evicts at most for what the call needs. The bound keeps the turn of a worker short.
 pub const STORE_EVICTIONS: usize = 64;
-/// Entries that one call evicts at most although somebody has them on: further ones would probably go for nothing, too,
-/// before those in front of the store have let go what does not count any more.
-pub const HELD_EVICTIONS: usize = 16;
+/// Entries that one call evicts at least although somebody has them on, before it gives up: when those in front of the
+/// store let go what does not count any more, there will be room for the next call.
+pub const HELD_EVICTIONS: usize = 4;
+/// Entries that one call evicts at most so that a disk has them before their memory is needed.
+pub const EVICTED_AHEAD: usize = 4;
+/// Entries that one eviction passes by because another process may read them.
+pub const SHARED_PASSED_BY: usize = 16;
 /// Entries that one eviction passes by because they were used. Beyond, the next one goes although it was used.
 pub const EVICTION_STEPS: usize = 64;
 /// The part of the store that is kept free for tables that grow, as a divisor.

@@ -20,9 +20,9 @@ enum Eviction {
     None,
     /// The memory of an entry is free, or will be as soon as the disk has it.
     Free,
-    /// An entry has gone, and somebody has its memory on.
-    Held,
-    /// An entry has gone, and its memory is not free before other processes have ended.
+    /// An entry of so many bytes has gone, and somebody has its memory on.
+    Held(u64),
+    /// The entries that could go are in memory that is not free before other processes have ended.
     Shared,
 }
 
@@ -31,6 +31,10 @@ impl CacheStore {
     /// let these go when the number grows.
     pub fn shortages(&self) -> u64 {
         self.counters.shortages.load(Relaxed)
+    }
+
+    fn note_shortage(&self) {
+        self.counters.shortages.fetch_add(1, Relaxed);
     }
 
     /// Whether entries had to go for new ones already.
@@ -63,9 +67,37 @@ impl CacheStore {
     /// Gives memory back and evicts until the tables that have grown fit.
     pub(super) fn settle(&self) {
         let mut steps = 0..limits::STORE_EVICTIONS;
-        while self.budget.used() > self.budget.most() && steps.next().is_some() {
-            if !self.arena.give_back() && self.evict() == Eviction::None {
+        let has_too_much = || {
+            let used = self.budget.used();
+            used.saturating_sub(self.queued_for_disk()) > self.budget.most()
+        };
+        while has_too_much() && steps.next().is_some() {
+            let gave_back = self.arena.give_back();
+            if !gave_back && matches!(self.evict(), Eviction::None | Eviction::Shared) {
                 return;
+            }
+        }
+    }
+
+    /// Bytes of evicted entries whose memory will be free as soon as the disk has them.
+    fn queued_for_disk(&self) -> u64 {
+        self.disk.get().map_or(0, |tier| tier.queued())
+    }
+
+    /// Evicts ahead of need where a disk writes what goes: memory is free when the disk has its entry, and a call that
+    /// needs memory at once evicts entries that the disk has no room for.
+    fn evict_ahead(&self) {
+        let Some(tier) = self.disk.get() else { return };
+        for _ in 0..limits::EVICTED_AHEAD {
+            let (_, _, free) = self.arena.touched();
+            let unused = self.budget.most().saturating_sub(self.budget.used());
+            if free + unused + tier.queued() >= tier.headroom() {
+                return;
+            }
+            match self.evict() {
+                Eviction::Free => {}
+                Eviction::Held(_) => return self.note_shortage(),
+                Eviction::None | Eviction::Shared => return,
             }
         }
     }
@@ -76,7 +108,17 @@ impl CacheStore {
             return Eviction::None;
         }
         let mut policy = self.policy();
-        let victim = policy.evict();
+        let mut victim = policy.evict();
+        // Entries that another process may read stay: their end would free nothing before the end of that process.
+        let mut passed_by = 0;
+        while let Some(shared) = victim.take_if(|victim| victim.block().is_shared()) {
+            shared.set_node(policy.place(shared.clone(), shared.cost(), shared.zone()));
+            passed_by += 1;
+            if passed_by == limits::SHARED_PASSED_BY {
+                return Eviction::Shared;
+            }
+            victim = policy.evict();
+        }
         self.evicted(policy, victim)
     }
 
@@ -109,7 +151,7 @@ impl CacheStore {
         } else if is_queued || Arc::strong_count(&victim) == 1 {
             Eviction::Free
         } else {
-            Eviction::Held
+            Eviction::Held(victim.cost())
         }
     }
 
@@ -168,21 +210,22 @@ impl CacheStore {
         mark: u32,
     ) -> Option<(ArenaBlock, BlockWriter)> {
         let arena = self.arena_now()?;
-        let mut held = 0;
+        let (mut held, mut held_bytes) = (0, 0);
         for _ in 0..limits::STORE_EVICTIONS {
             if let Some(allocated) = arena.allocate(bytes, least, mark) {
+                self.evict_ahead();
                 return Some(allocated);
             }
             let gave_back = self.budget.used() > self.budget.most() && self.arena.give_back();
             match self.evict() {
                 Eviction::None if !gave_back => break,
                 Eviction::None | Eviction::Free => {}
-                Eviction::Held => held += 1,
-                // Further entries would go for nothing.
+                Eviction::Held(cost) => (held, held_bytes) = (held + 1, held_bytes + cost),
                 Eviction::Shared => break,
             }
-            if held == limits::HELD_EVICTIONS {
-                self.counters.shortages.fetch_add(1, Relaxed);
+            // There is room for the next call as soon as those in front of the store let go what has gone.
+            if held >= limits::HELD_EVICTIONS && held_bytes >= bytes as u64 {
+                self.note_shortage();
                 break;
             }
         }

@@ -210,10 +210,7 @@ impl LookUp<'_> {
         asked: &CacheRequest<'_>,
         cookies: Option<Vec<u8>>,
     ) -> Result<LookedUp, Early> {
-        if let Some(serving) = self.serve_led(asked) {
-            return Ok(LookedUp::Serve(serving, None));
-        }
-        if let Some(served) = self.serve_followed(asked) {
+        if let Some(served) = self.serve_awaited(asked) {
             return Ok(served);
         }
         if self.exchange.progress.collapsed.waits == 0

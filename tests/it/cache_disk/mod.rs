@@ -92,21 +92,22 @@ impl DiskProxy {
         Client::connect(self.proxy.addr)
     }
 
-    /// A figure of the disk, as it is now.
+    /// See [`figure`].
+    #[track_caller]
     fn figure(&self, name: &str) -> u64 {
-        let host = self.admin;
-        let request = format!("GET /cache HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let answer = Client::connect(host).ask(request);
-        let shown: Value = serde_json::from_slice(&answer.body).unwrap();
-        let figure = &shown["disk"][name];
-        let number = figure.as_u64().or(figure.as_bool().map(u64::from));
-        number.unwrap_or_else(|| panic!("no {name} in {shown}"))
+        figure(self.admin, name)
+    }
+
+    /// See [`ask_slowly`].
+    #[track_caller]
+    fn ask_slowly(&self, count: usize) -> usize {
+        ask_slowly(self.proxy.addr, self.admin, count)
     }
 
     /// Waits until nothing waits for the disk.
     #[track_caller]
     fn settle(&self) {
-        eventually("all is written", || self.figure("queued_bytes") == 0);
+        settle(self.admin);
     }
 
     /// Orders a purge at the management API.
@@ -144,6 +145,37 @@ fn ask_all(client: &mut Client, count: usize) {
     for path in paths(count) {
         ask(client, &path);
     }
+}
+
+/// Asks for so many paths, each by a client of its own, no faster than the disk writes what the answers displace: the
+/// disk does not get what comes faster. Returns the number of hits.
+#[track_caller]
+fn ask_slowly(addr: SocketAddr, admin: SocketAddr, count: usize) -> usize {
+    let mut hits = 0;
+    for path in paths(count) {
+        hits += usize::from(ask(&mut Client::connect(addr), &path));
+        if figure(admin, "queued_bytes") > SIZE as u64 {
+            settle(admin);
+        }
+    }
+    hits
+}
+
+/// A figure of the disk, as it is now.
+#[track_caller]
+fn figure(admin: SocketAddr, name: &str) -> u64 {
+    let request = format!("GET /cache HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    let answer = Client::connect(admin).ask(request);
+    let shown: Value = serde_json::from_slice(&answer.body).unwrap();
+    let figure = &shown["disk"][name];
+    let number = figure.as_u64().or(figure.as_bool().map(u64::from));
+    number.unwrap_or_else(|| panic!("no {name} in {shown}"))
+}
+
+/// Waits until nothing waits for the disk.
+#[track_caller]
+fn settle(admin: SocketAddr) {
+    eventually("all is written", || figure(admin, "queued_bytes") == 0);
 }
 
 fn paths(count: usize) -> impl Iterator<Item = String> {

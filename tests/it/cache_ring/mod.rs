@@ -61,7 +61,7 @@ fn is_whole(addr: SocketAddr, before: impl FnOnce()) -> bool {
     answer.complete
 }
 
-/// What the last one of many clients waits for before it reads.
+/// The event that the last one of many clients waits for before it reads.
 enum Pause {
     /// The backend sends no more, because the proxy takes no more.
     UntilHeldBack,

@@ -233,6 +233,17 @@ impl DiskTier {
         &self.purges
     }
 
+    /// Bytes of the entries that wait to be written.
+    pub(super) fn queued(&self) -> u64 {
+        self.queued.load(Relaxed)
+    }
+
+    /// Bytes that are to be free or to wait to be written: half of what may wait, so that what goes at once beyond
+    /// them finds room, too.
+    pub(super) fn headroom(&self) -> u64 {
+        self.most_queued / 2
+    }
+
     /// Whether an entry of so many bytes can wait to be written.
     fn has_room(&self, cost: u64) -> bool {
         let queued = self.queued.load(Relaxed);

@@ -173,6 +173,7 @@ fn what_the_old_process_reads_is_not_written_over_before_that_process_has_ended(
     for (n, entry) in read.iter().enumerate() {
         assert_eq!(body_of(entry), body(n));
     }
+    assert_eq!(right(&new, 20), 20, "nothing goes whose end frees nothing");
     new.purge(Purge::All, PurgeEffect::Hard);
     while !new.sweep(100, 0).is_done {}
     new.await_elders(AT_ONCE);

@@ -41,9 +41,16 @@ impl LookUp<'_> {
         Ok(LookedUp::Serve(Box::new(serving), None))
     }
 
-    /// Answers with the response that the request has waited for. The fetch may take no further followers by now: its
-    /// body may have grown too large to be stored. `None`: the response is of no use.
-    pub(super) fn serve_followed(&self, asked: &CacheRequest<'_>) -> Option<LookedUp> {
+    /// Answers with what the request has waited for: the answer to a fetch of its own, or to another request.
+    pub(super) fn serve_awaited(&self, asked: &CacheRequest<'_>) -> Option<LookedUp> {
+        let led = self.serve_led(asked);
+        let led = led.map(|serving| LookedUp::Serve(serving, None));
+        led.or_else(|| self.serve_followed(asked))
+    }
+
+    /// Answers with the response to another request that this one has waited for. The fetch may take no further
+    /// followers by now: its body may have grown too large to be stored. `None`: the response is of no use.
+    fn serve_followed(&self, asked: &CacheRequest<'_>) -> Option<LookedUp> {
         let follower = self.exchange.progress.followed.take()?;
         let is_usable = match follower.outcome() {
             Outcome::Storable(entry) => {

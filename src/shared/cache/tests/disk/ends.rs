@@ -40,8 +40,10 @@ fn what_was_evicted_comes_back_whole() {
     let found = usage(&store);
     assert!(found.recalled > 0 && found.unchanged > 0, "{found:?}");
     assert_eq!((found.errors, found.damaged), (0, 0));
-    // Where many entries leave at once, the disk does not get all of them: they are missing in both passes.
-    assert!(lost <= 2 * found.dropped && lost < 400, "{lost} {found:?}");
+    // Where many entries leave at once, the disk does not get all of them: they are missing in both passes. Memory has
+    // no room now and then for what is read.
+    let most = 2 * found.dropped + found.recall_misses;
+    assert!(lost <= most && lost < 200, "{lost} {found:?}");
     // Each file takes whole blocks: the segments, and the journal.
     let (files, count) = (folder.bytes(), folder.segments().len() as u64 + 1);
     assert!(
