@@ -68,7 +68,7 @@ pub struct Progress {
     /// The fetch of another request that the request has waited for. Who follows keeps what the store has of the body.
     pub followed: Cell<Option<Follower>>,
     /// The fetch of the cache's own that the request has caused.
-    pub led: Option<Led>,
+    pub led: Cell<Option<Led>>,
     /// Whether the slices of what is asked for cannot be had.
     pub is_unsliced: bool,
     /// The time for which the request waits for others where a stale response may answer it; `None`: until the time for
@@ -78,6 +78,14 @@ pub struct Progress {
     pub purge_sync: Cell<Option<Box<PurgeSync>>>,
     /// The reason for which the exchange has failed.
     pub failure: Option<Failure>,
+}
+
+impl Progress {
+    /// Notes that the request has caused a fetch of the cache's own.
+    pub fn note_led(&mut self, led: Led) {
+        self.collapsed.has_led = true;
+        self.led.set(Some(led));
+    }
 }
 
 impl Drop for Exchange {

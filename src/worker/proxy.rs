@@ -139,7 +139,7 @@ async fn answer(
             Decision::Lead(request, led) => {
                 refresh(shard, &client.arrival, exchange, request);
                 let fill = led.fill.clone();
-                exchange.progress.led = Some(led);
+                exchange.progress.note_led(led);
                 await_decision(shard, client, exchange, &fill).await?;
                 exchange.leave_route();
             }

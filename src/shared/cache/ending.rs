@@ -46,8 +46,8 @@ impl CacheStore {
     }
 
     /// Whether a purge has ended the response of a fill: a request after a purge does not get what was asked for before
-    /// the purge.
-    pub(super) fn is_purged_since(&self, key: &[u8], fill: &RunningFill) -> bool {
+    /// the purge. The tags of the response are known when its head has come.
+    pub fn is_purged_since(&self, key: &[u8], fill: &RunningFill) -> bool {
         #[cfg(test)]
         if crate::simulated::is_planted(crate::simulated::Fault::FollowsPurged) {
             return false;

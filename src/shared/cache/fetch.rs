@@ -69,6 +69,8 @@ pub struct Filling {
     pub(super) has_ended: bool,
     /// The body is not stored any more, and only passed on to those who follow.
     pub(super) passing: Option<Passing<NoRoom>>,
+    /// The time until which the key is not collapsed if the body is too large, in milliseconds since 1970; 0: it is.
+    pub(super) too_large_until: u64,
     pub(super) reserved: Reserved,
 }
 
@@ -194,6 +196,7 @@ impl Ticket {
                     share: new.share,
                     has_ended: false,
                     passing: None,
+                    too_large_until: 0,
                     reserved: Reserved::default(),
                 })
             }

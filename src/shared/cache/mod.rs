@@ -358,15 +358,25 @@ impl CacheStore {
             FetchStart::Alone => Joined::Alone(self.fetch(&mut shard, (hash, key))),
             FetchStart::Lead => {
                 let mut fetch = self.fetch(&mut shard, (hash, key));
-                let number = self.next_fill.fetch_add(1, Relaxed);
-                let (wakers, budget) = (self.wakers.clone(), self.budget.clone());
-                let sent = (fetch.purge_number, fetch.invalidation);
-                let fill = Arc::new(RunningFill::new(number, sent, wakers, budget));
+                let fill = Arc::new(self.new_fill((fetch.purge_number, fetch.invalidation)));
                 shard.add_fill((hash, key), variant, fill.clone());
                 fetch.fill = Some(fill);
                 Joined::Lead(fetch)
             }
         }
+    }
+
+    /// A follower of a fetch that no request finds by its key.
+    pub fn follow_unseen(&self, fetch: &mut Ticket) -> Follower {
+        let fill = Arc::new(self.new_fill((fetch.purge_number, fetch.invalidation)));
+        fetch.fill = Some(fill.clone());
+        Follower::new(fill)
+    }
+
+    /// A fill whose request is sent after these numbers of a purge and an invalidation.
+    fn new_fill(&self, sent: (u64, u64)) -> RunningFill {
+        let number = self.next_fill.fetch_add(1, Relaxed);
+        RunningFill::new(number, sent, self.wakers.clone(), self.budget.clone())
     }
 
     fn renew_fetch(&self, fetch: &mut Ticket) {

@@ -64,6 +64,11 @@ impl Filling {
         }
     }
 
+    /// The key is not collapsed until this time, in milliseconds since 1970, if the body turns out to be too large.
+    pub fn remember_too_large(&mut self, until: u64) {
+        self.too_large_until = until;
+    }
+
     /// Stores no more. Errors: no request follows, or the backend sends more than it has announced.
     pub(super) fn begin_to_pass_on(&mut self, reason: NoRoom) -> Result<(), NoRoom> {
         let is_in_parts = matches!(self.writer, Writer::Parts(_));
@@ -74,7 +79,9 @@ impl Filling {
         // No request begins to follow from here on.
         let (hash, key) = (self.fetch.hash, &self.fetch.key);
         let mut shard = self.fetch.store.shard(hash);
-        shard.end_fill(hash, key, fill.number(), None);
+        let is_remembered = reason == NoRoom::TooLarge && self.too_large_until > 0;
+        let uncacheable_until = is_remembered.then_some(self.too_large_until);
+        shard.end_fill(hash, key, fill.number(), uncacheable_until);
         drop(shard);
         if fill.followers() == 0 {
             return Err(reason);

@@ -175,7 +175,8 @@ impl StoreShard {
         }
     }
 
-    /// Takes a fill out. Its key is not collapsed until `uncacheable_until`, if that is given.
+    /// Takes a fill out. Its key is not collapsed until `uncacheable_until`, if that is given, nor until the time that
+    /// was given before: a fill that began before then knows less.
     pub fn end_fill(&mut self, hash: u64, key: &[u8], fill: u64, uncacheable_until: Option<u64>) {
         if uncacheable_until.is_some_and(|until| until > 0) {
             self.pending_of(hash, key);
@@ -189,7 +190,7 @@ impl StoreShard {
             .running
             .retain(|running| running.fill.number() != fill);
         if let Some(until) = uncacheable_until {
-            pending.uncacheable_until = until;
+            pending.uncacheable_until = pending.uncacheable_until.max(until);
         }
         if pending.is_empty() {
             self.pending_bytes -= pending.bytes();

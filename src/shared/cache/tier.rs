@@ -2,14 +2,13 @@
 //! process.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::CacheStore;
 use super::disk::counters::DiskUsage;
 use super::disk::{DiskOffer, DiskTier, EvictedEntry};
 use super::entry::{Entry, EntryState};
 use super::fetch::Filling;
-use super::fills::{Follower, RunningFill};
+use super::fills::Follower;
 use super::unpublished::Unpublished;
 use crate::base::limits;
 use crate::base::time::unix_millis;
@@ -47,11 +46,6 @@ impl Drop for PurgeSync {
 }
 
 impl CacheStore {
-    fn new_signal(&self) -> RunningFill {
-        let number = self.next_fill.fetch_add(1, Relaxed);
-        RunningFill::new(number, (0, 0), self.wakers.clone(), self.budget.clone())
-    }
-
     /// Lets the disk be read for a key of which memory has no entry. The fill is decided when whatever the disk has is
     /// in memory; `None`: the disk has nothing.
     #[inline]
@@ -61,7 +55,7 @@ impl CacheStore {
             // Memory takes nothing.
             return None;
         }
-        tier.recall(key, || self.new_signal())
+        tier.recall(key, || self.new_fill((0, 0)))
     }
 
     /// Whether the disk may have entries of a key that memory does not have.
@@ -73,7 +67,7 @@ impl CacheStore {
     pub fn purge_sync(&self) -> Option<PurgeSync> {
         let tier = self.disk.get()?;
         let ordered = tier.unsynced()?;
-        let fill = Arc::new(self.new_signal());
+        let fill = Arc::new(self.new_fill((0, 0)));
         tier.purges().await_written(ordered, fill.clone());
         // The folder may be given up at any time: who gives it up wakes those who wait by then.
         if tier.is_hopeless() {

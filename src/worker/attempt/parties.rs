@@ -64,9 +64,11 @@ impl Attempt<'_> {
             return false;
         };
         let policy = self.exchange.route().cache.as_ref();
+        // The rest of a body that is not stored is for those who follow.
         let is_too_large = || {
             let received = self.exchange.tally().response_bytes;
-            policy.is_some_and(|policy| received > policy.max_object)
+            let is_over = policy.is_some_and(|policy| received > policy.max_object);
+            is_over && !fetch.is_followed()
         };
         // The client that asked for the rest of a part may have gone meanwhile. The bytes that have come are kept. Most
         // slices are so small that their rest is near at once, so that for a slice time counts.

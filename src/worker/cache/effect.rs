@@ -204,7 +204,11 @@ impl ReceivedAnswer<'_> {
             length,
             share: self.share(),
         });
-        let filling = filling.map_err(|_| NotStored::NoRoom)?;
+        let mut filling = filling.map_err(|_| NotStored::NoRoom)?;
+        if self.fetch.slice().is_some() {
+            // A backend that sends the whole in the place of a slice is asked without slices.
+            filling.remember_too_large(self.remembered(now));
+        }
         self.fetch.storing.set(Some(Storing { length }));
         Ok(Box::new(BodyFill::new(filling)))
     }

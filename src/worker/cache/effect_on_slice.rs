@@ -4,8 +4,9 @@ use crate::cache::extent::Extent;
 use crate::cache::not_stored::NotStored;
 use crate::cache::slices::is_same;
 use crate::cache::validators::Validators;
-use crate::cache::vary::fields_of;
+use crate::cache::vary::{fields_of, matches};
 use crate::shared::SharedEntry;
+use crate::shared::cache::EntryState;
 use crate::worker::cache::effect::{CacheEffect, ReceivedAnswer};
 use crate::worker::cache::own::SliceFetch;
 use crate::worker::cache::serving::part_of;
@@ -73,6 +74,11 @@ impl ReceivedAnswer<'_> {
             404 | 410 => true,
             _ => false,
         };
+        // A client that still reads the old state says nothing of the new one.
+        if is_other && self.is_superseded(slice, first) {
+            self.give_up(slice, false, now);
+            return Some(CacheEffect::Pass(NotStored::Partial.label()));
+        }
         // Two states are never put together: what is stored of the old one goes.
         if is_other {
             self.invalidate_url(self.fetch.place.path_and_query());
@@ -84,6 +90,26 @@ impl ReceivedAnswer<'_> {
         let is_lasting = status < 500 && (!is_other || is_at_odds);
         self.give_up(slice, is_lasting, now);
         Some(CacheEffect::Pass(NotStored::Partial.label()))
+    }
+
+    /// Whether a slice that an answer began with was ended since, or the stored first slice of the URL is of another
+    /// state.
+    fn is_superseded(&self, slice: &SliceFetch, first: &SharedEntry) -> bool {
+        if self.store.check(first) == EntryState::Dead {
+            return true;
+        }
+        let (hash, key) = &slice.url;
+        let found = self.fetch.with_fields(|fields| {
+            let matches = |variant: &[u8]| matches(variant, fields);
+            self.store.look_up(*hash, key, matches)
+        });
+        let began = Validators::of_head(first.head());
+        let is_other = |stored: &SharedEntry| {
+            let length = |entry| part_of(entry).map(|part| part.total);
+            let is_same = began.share_strong(&Validators::of_head(stored.head()));
+            !is_same || length(stored) != length(first)
+        };
+        found.entry.as_ref().is_some_and(is_other)
     }
 
     /// Whether the answer is a representation for all requests, or for all that accept the same codings: what other

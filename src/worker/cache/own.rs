@@ -78,6 +78,8 @@ pub struct Collapsed {
     pub is_over: bool,
     /// The time after which a stale response answers is over.
     pub is_stale_due: bool,
+    /// The request has caused a fetch of the cache's own.
+    pub has_led: bool,
     /// The disk was asked for the key.
     pub has_recalled: bool,
 }

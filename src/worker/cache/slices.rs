@@ -272,7 +272,12 @@ impl<'a> Slices<'a> {
             .join(wanted.hash, &wanted.key, variant.as_deref(), now);
         let (fill, is_own) = match joined {
             Joined::Follow(fill) => (fill, false),
-            Joined::Alone(_) => return Found::Lost,
+            // Too many others fetch other variants of the slice.
+            Joined::Alone(mut ticket) => {
+                let fill = self.store.follow_unseen(&mut ticket);
+                self.begin(wanted, ticket, stale.clone());
+                (fill, true)
+            }
             Joined::Lead(ticket) => {
                 // Another core may have stored the slice, and ended its fetch, since this one looked.
                 if let Some(newer) = self.stored(wanted)
@@ -371,7 +376,7 @@ impl<'a> Slices<'a> {
         };
         let fields = |fields: &[httparse::Header<'_>]| vary::matches(entry.variant(), fields);
         let is_ours = self.fetch.with_fields(fields) && self.fits(number, like, &entry);
-        if !is_ours || (!coming.is_own && !self.may_collapse(&entry)) {
+        if !is_ours || (!coming.is_own && !self.may_collapse(&entry, &coming.fill)) {
             return None;
         }
         let fill = match coming.fill.end() {
@@ -389,7 +394,11 @@ impl<'a> Slices<'a> {
     }
 
     /// Whether the answer to another request may answer this one, too.
-    fn may_collapse(&self, entry: &SharedEntry) -> bool {
+    fn may_collapse(&self, entry: &SharedEntry, fill: &Follower) -> bool {
+        // The tags were not known when the request began to wait.
+        if !self.store.may_answer(entry.hash(), entry.key(), fill) {
+            return false;
+        }
         let (facts, asking) = (entry.facts(), &self.fetch.asking);
         let reused = reuse(self.policy, &facts, asking, false, self.now);
         let is_shared = !asking.is_authorized || facts.permits_sharing();

@@ -125,3 +125,24 @@ fn a_client_that_stands_still_is_cut_and_the_others_are_not() {
     let (whole, last, _) = ask(10, Pause::UntilOthersEnd);
     assert_eq!((whole, last), (9, false));
 }
+
+/// The cache asks for the whole in the place of a client with a condition, which follows that fetch.
+#[test]
+fn a_client_with_a_condition_gets_the_whole_of_what_is_not_stored() {
+    let (origin, let_go) = origin();
+    let proxy = proxy(&origin);
+    for field in [
+        "If-None-Match: \"x\"",
+        "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
+    ] {
+        let mut client = proxy.proxy.client();
+        client.send(get("/large").replace("\r\n\r\n", &format!("\r\n{field}\r\n\r\n")));
+        let_go.send(()).unwrap();
+        let answer = client.answer();
+        assert_eq!(
+            (answer.complete, answer.body.len()),
+            (true, BODY),
+            "{field}"
+        );
+    }
+}

@@ -2,6 +2,7 @@
 
 mod answers;
 mod fetches;
+mod fills;
 mod states;
 mod unsliced;
 

@@ -26,17 +26,15 @@ impl LookUp<'_> {
         let is_ours = vary::matches(entry.variant(), asked.fields);
         let reused = reuse(self.policy, &facts, &asked.asking, false, self.now);
         let is_shared = !asked.asking.is_authorized || facts.permits_sharing();
-        if !is_ours || !is_shared || !matches!(reused, Reuse::Fresh { .. }) {
+        let is_purged = self.cache.store.is_purged_since(asked.key, &follower);
+        if !is_ours || !is_shared || is_purged || !matches!(reused, Reuse::Fresh { .. }) {
             return Err(());
         }
         let is_open = follower.end() == FillEnd::Open;
         let form = self.form_from_fill(asked, &entry, is_open).ok_or(())?;
         let mut serving = self.collapsed(&entry, form);
-        match follower.end() {
-            FillEnd::Open => serving.fill = Some(follower),
-            FillEnd::Complete => {}
-            // A part of a body is no answer. Nothing of it was sent yet.
-            FillEnd::Failed | FillEnd::Broken => return Err(()),
+        if !take_body(&mut serving, follower) {
+            return Err(());
         }
         Ok(LookedUp::Serve(Box::new(serving), None))
     }
@@ -75,4 +73,19 @@ impl LookUp<'_> {
         };
         serving
     }
+}
+
+/// Lets a response take its body from a fill. False: the beginning of a body that has failed is no answer. Nothing of
+/// the body was sent yet.
+pub(super) fn take_body(serving: &mut Serving, fill: Follower) -> bool {
+    match fill.end() {
+        FillEnd::Open => serving.fill = Some(fill),
+        // A body that was only passed on has its trailers there alone.
+        FillEnd::Complete if fill.trailers() != serving.entry.trailers() => {
+            serving.fill = Some(fill);
+        }
+        FillEnd::Complete => {}
+        FillEnd::Failed | FillEnd::Broken => return false,
+    }
+    true
 }

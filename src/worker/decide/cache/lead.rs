@@ -3,6 +3,7 @@
 
 use httparse::Header;
 
+use super::follow::take_body;
 use super::{Early, LookUp, LookedUp};
 use crate::cache::reuse::Trouble;
 use crate::cache::status::{Forwarded, Handling};
@@ -31,7 +32,7 @@ impl LookUp<'_> {
 
     /// Whether the request has caused a fetch of the cache's own before.
     pub(super) fn has_led(&self) -> bool {
-        self.exchange.progress.led.is_some()
+        self.exchange.progress.collapsed.has_led
     }
 
     /// Counts a fetch of the whole for a client that asks for less; `None`: the request has caused one already, or the
@@ -169,15 +170,15 @@ impl LookUp<'_> {
     /// Answers with what the request's own fetch has brought. The answer need not be fresh: it was fetched for this
     /// very request. `None`: the fetch has brought nothing that answers.
     pub(super) fn serve_led(&self, asked: &CacheRequest<'_>) -> Option<Box<Serving>> {
-        let led = self.exchange.progress.led.as_ref()?;
+        let led = self.exchange.progress.led.take()?;
         let Outcome::Storable(entry) = led.fill.outcome() else {
             return None;
         };
         if !vary::matches(entry.variant(), asked.fields) {
             return None;
         }
-        let end = led.fill.end();
-        let form = self.form_from_fill(asked, &entry, end == FillEnd::Open)?;
+        let is_open = led.fill.end() == FillEnd::Open;
+        let form = self.form_from_fill(asked, &entry, is_open)?;
         let mut serving = self.serving(&entry, form, (CachePart::Miss, led.label));
         serving.handling = Handling::Forwarded {
             reason: led.reason,
@@ -185,12 +186,6 @@ impl LookUp<'_> {
             is_stored: true,
             is_collapsed: false,
         };
-        match end {
-            FillEnd::Open => serving.fill = Some(led.fill.clone()),
-            FillEnd::Complete => {}
-            // The beginning of a body that has failed is no answer. Nothing of the body was sent yet.
-            FillEnd::Failed | FillEnd::Broken => return None,
-        }
-        Some(Box::new(serving))
+        take_body(&mut serving, led.fill).then(|| Box::new(serving))
     }
 }
