@@ -297,7 +297,10 @@ impl<'a> Slices<'a> {
         };
         let may_be_stale = |stale: &SharedEntry| {
             let asking = &self.fetch.asking;
-            may_answer_stale(self.policy, stale, asking, Trouble::Unreachable, now)
+            // RFC 5861 section 4: an error is whatever would give the client a 500, 502, 503 or 504.
+            let troubles = [Trouble::Unreachable, Trouble::Status(503)];
+            let permits = |trouble| may_answer_stale(self.policy, stale, asking, trouble, now);
+            troubles.into_iter().any(permits)
         };
         let coming = ComingSlice {
             fill,

@@ -128,31 +128,34 @@ fn stale_slices_answer_while_they_are_refreshed() {
 
 #[test]
 fn stale_slices_answer_where_a_backend_has_failed() {
-    let fails = Arc::new(AtomicBool::new(false));
-    let (has_failed, mut media) = (fails.clone(), Media::of(LENGTH));
-    media.fields = "Cache-Control: max-age=1, stale-if-error=600\r\n".to_owned();
-    let origin = Origin::start(move |link| {
-        while let Some(request) = link.request() {
-            let failure = b"HTTP/1.1 503 Oh\r\nContent-Length: 4\r\n\r\noops".to_vec();
-            let answer = if has_failed.load(SeqCst) {
-                failure
-            } else {
-                media.answer(&request)
-            };
-            if !link.try_send(answer) {
-                return;
+    for more in ["", ", stale_if_unreachable = 0"] {
+        let fails = Arc::new(AtomicBool::new(false));
+        let (has_failed, mut media) = (fails.clone(), Media::of(LENGTH));
+        media.fields = "Cache-Control: max-age=1, stale-if-error=600\r\n".to_owned();
+        let origin = Origin::start(move |link| {
+            while let Some(request) = link.request() {
+                let failure = b"HTTP/1.1 503 Oh\r\nContent-Length: 4\r\n\r\noops".to_vec();
+                let answer = if has_failed.load(SeqCst) {
+                    failure
+                } else {
+                    media.answer(&request)
+                };
+                if !link.try_send(answer) {
+                    return;
+                }
             }
-        }
-    });
-    let proxy = caching(&origin);
-    assert!(proxy.ask(get("/film")).body == bytes(LENGTH));
-    fails.store(true, SeqCst);
-    thread::sleep(Duration::from_millis(2_500));
-    let stale = proxy.ask(get("/film"));
-    assert!(stale.complete && stale.body == bytes(LENGTH));
-    let part = proxy.ask(get_range("70000-70009"));
-    assert_eq!(
-        (part.status(), &*part.body),
-        (206, &bytes(LENGTH)[70_000..=70_009])
-    );
+        });
+        let cache = "slice = \"64KiB\", max_object = \"64KiB\"";
+        let proxy = caching_with(&origin, &format!("{cache}{more}"));
+        assert!(proxy.ask(get("/film")).body == bytes(LENGTH));
+        fails.store(true, SeqCst);
+        thread::sleep(Duration::from_millis(2_500));
+        let stale = proxy.ask(get("/film"));
+        assert!(stale.complete && stale.body == bytes(LENGTH), "{more}");
+        let part = proxy.ask(get_range("70000-70009"));
+        assert_eq!(
+            (part.status(), &*part.body),
+            (206, &bytes(LENGTH)[70_000..=70_009])
+        );
+    }
 }
