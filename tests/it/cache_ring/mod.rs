@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use crate::cache::Watched;
-use crate::support::{Client, Origin, PATIENCE, eventually, get, when_still};
+use crate::support::{Client, Link, Origin, PATIENCE, eventually, get, when_still};
 
 const CHUNK: usize = 64 << 10;
 const CHUNKS: usize = 320;
@@ -17,28 +17,27 @@ fn chunk(at: usize) -> Vec<u8> {
     (0..CHUNK).map(|n| (at * 7 + n % 251) as u8).collect()
 }
 
-/// A backend that sends the body in chunks, each answer when it is let go.
+/// Sends the body in chunks. False: the connection has ended.
+fn send_body(link: &mut Link) -> bool {
+    let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut chunks = (0..CHUNKS).map(|at| {
+        let size = format!("{CHUNK:x}\r\n").into_bytes();
+        [size, chunk(at), b"\r\n".to_vec()].concat()
+    });
+    link.try_send(head) && chunks.all(|chunk| link.try_send(chunk)) && link.try_send("0\r\n\r\n")
+}
+
+/// A backend that sends the body, each answer when it is let go.
 fn origin() -> (Origin, Sender<()>) {
     let (let_go, wait) = channel();
     let wait = Mutex::new(wait);
     let origin = Origin::start(move |link| {
-        if link.request().is_none() {
-            return;
-        }
-        let _ = wait.lock().unwrap().recv_timeout(2 * PATIENCE);
-        let head =
-            "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n";
-        if !link.try_send(head) {
-            return;
-        }
-        for at in 0..CHUNKS {
-            let size = format!("{CHUNK:x}\r\n").into_bytes();
-            if !link.try_send([size, chunk(at), b"\r\n".to_vec()].concat()) {
+        while link.request().is_some() {
+            let _ = wait.lock().unwrap().recv_timeout(2 * PATIENCE);
+            if !send_body(link) {
                 return;
             }
         }
-        link.try_send("0\r\n\r\n");
-        link.rest();
     });
     (origin, let_go)
 }
