@@ -358,9 +358,7 @@ impl CacheStore {
             FetchStart::Alone => Joined::Alone(self.fetch(&mut shard, (hash, key))),
             FetchStart::Lead => {
                 let mut fetch = self.fetch(&mut shard, (hash, key));
-                let fill = Arc::new(self.new_fill((fetch.purge_number, fetch.invalidation)));
-                shard.add_fill((hash, key), variant, fill.clone());
-                fetch.fill = Some(fill);
+                shard.add_fill((hash, key), variant, self.give_fill(&mut fetch));
                 Joined::Lead(fetch)
             }
         }
@@ -368,9 +366,13 @@ impl CacheStore {
 
     /// A follower of a fetch that no request finds by its key.
     pub fn follow_unseen(&self, fetch: &mut Ticket) -> Follower {
+        Follower::new(self.give_fill(fetch))
+    }
+
+    /// Gives a fetch the fill by which others follow it.
+    fn give_fill(&self, fetch: &mut Ticket) -> Arc<RunningFill> {
         let fill = Arc::new(self.new_fill((fetch.purge_number, fetch.invalidation)));
-        fetch.fill = Some(fill.clone());
-        Follower::new(fill)
+        fetch.fill.insert(fill).clone()
     }
 
     /// A fill whose request is sent after these numbers of a purge and an invalidation.
