@@ -267,6 +267,13 @@ impl Entry {
         self.node.store(node, Relaxed);
     }
 
+    /// Whether the memory of the entry, or of its body alone, is not free before other processes have ended.
+    pub(super) fn is_shared(&self) -> bool {
+        let parts = self.body.as_ref().map_or(&[][..], |body| body.parts());
+        let first = parts.first();
+        self.block.is_shared() || first.is_some_and(|part| part.block.is_shared())
+    }
+
     pub(super) fn block(&self) -> &ArenaBlock {
         &self.block
     }

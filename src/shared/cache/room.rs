@@ -111,7 +111,7 @@ impl CacheStore {
         let mut victim = policy.evict();
         // Entries that another process may read stay: their end would free nothing before the end of that process.
         let mut passed_by = 0;
-        while let Some(shared) = victim.take_if(|victim| victim.block().is_shared()) {
+        while let Some(shared) = victim.take_if(|victim| victim.is_shared()) {
             shared.set_node(policy.place(shared.clone(), shared.cost(), shared.zone()));
             passed_by += 1;
             if passed_by == limits::SHARED_PASSED_BY {
@@ -146,7 +146,7 @@ impl CacheStore {
         if let Some((tier, evicted)) = evicted {
             tier.write_later(evicted);
         }
-        if victim.block().is_shared() {
+        if victim.is_shared() {
             Eviction::Shared
         } else if is_queued || Arc::strong_count(&victim) == 1 {
             Eviction::Free
